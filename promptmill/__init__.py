@@ -1,0 +1,1 @@
+"""Promptmill: run a language model over every row of a dataset."""

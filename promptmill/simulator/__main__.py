@@ -1,0 +1,55 @@
+"""`python -m promptmill.simulator --port 8080 --rpm 500 --option error_500=0.05`."""
+
+import argparse
+import re
+
+from promptmill.simulator.options import SimulatorOptions, option_names, with_changes
+from promptmill.simulator.server import serve
+from promptmill.simulator.wire import JsonValue, decode
+
+SHORT_NAMES = {"rpm": "requests_per_minute", "tpm": "tokens_per_minute"}
+
+
+def parse_option(text: str) -> tuple[str, JsonValue]:
+    """The name and value of `name=value`; the value is JSON, or text where it isn't.
+
+    Raises: ValueError without an equals sign.
+    """
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise ValueError(f"{text!r} is not name=value.")
+    try:
+        return name, decode(value.encode())
+    except ValueError:
+        return name, value
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m promptmill.simulator", description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8080, help="0: a free one")
+    parser.add_argument("--rpm", type=int, help="requests per minute of one model")
+    parser.add_argument("--tpm", type=int, help="tokens per minute of one model")
+    parser.add_argument("--api-key", help="the only key accepted")
+    names = re.sub(r"['()]", "", str(option_names()))
+    parser.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help=f"any of: {names}")
+    return parser
+
+
+def main() -> None:
+    """Serve until stopped."""
+    parser = make_parser()
+    arguments = parser.parse_args()
+    given = {SHORT_NAMES.get(name, name): getattr(arguments, name) for name in ("rpm", "tpm", "api_key")}
+    changes: dict[str, JsonValue] = {name: value for name, value in given.items() if value is not None}
+    try:
+        changes |= dict(parse_option(text) for text in arguments.option)
+        options = with_changes(SimulatorOptions(), changes)
+    except ValueError as error:
+        parser.error(str(error))
+    serve(options, arguments.host, arguments.port)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""The simulator as an ASGI application: which path is served by what."""
+
+import asyncio
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from promptmill.simulator.admin import admin_routes
+from promptmill.simulator.batch_routes import BatchRoutes
+from promptmill.simulator.connection import SERVER_SEND, abort
+from promptmill.simulator.engine import ENDPOINTS
+from promptmill.simulator.errors import ApiError, no_such_route
+from promptmill.simulator.file_routes import FileRoutes
+from promptmill.simulator.inference import InferenceEndpoint
+from promptmill.simulator.models import model_routes
+from promptmill.simulator.world import World
+
+PREFIX = "/v1"
+
+
+class SimulatorApp:
+    """Inference goes straight to its endpoint, all else through Starlette; every path works without /v1 as well."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._inference: dict[str, ASGIApp] = {}
+        for name in ENDPOINTS:
+            endpoint = InferenceEndpoint(world, name)
+            self._inference |= {name: endpoint, name.removeprefix(PREFIX): endpoint}
+        self._rest = make_starlette(world)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request, or the server's start and stop."""
+        task = asyncio.current_task()
+        if scope["type"] != "http" or task is None:
+            await self._rest(scope, receive, send)
+            return
+        scope[SERVER_SEND] = send
+        application = self._inference.get(scope["path"]) if scope["method"] == "POST" else None
+        if application is None:
+            application, send = self._rest, self._with_request_id(send)
+        self._world.requests.add(task)
+        try:
+            await application(scope, receive, send)
+        except asyncio.CancelledError:
+            if not self._world.is_closing:
+                raise
+            await abort(scope)
+        finally:
+            self._world.requests.discard(task)
+
+    def _with_request_id(self, send: Send) -> Send:
+        """A `send` that adds x-request-id, which inference sends among headers of its own."""
+        request_id = (b"x-request-id", b"req_%032x" % self._world.next_serial())
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], request_id]
+            await send(message)
+
+        return send_with_id
+
+
+def make_starlette(world: World) -> Starlette:
+    """Everything but inference."""
+    routes = [*model_routes(world), *FileRoutes(world).routes, *BatchRoutes(world).routes]
+    prefixed = [Route(PREFIX + route.path, route.endpoint, methods=list(route.methods or ())) for route in routes]
+    return Starlette(
+        routes=[*prefixed, *routes, *admin_routes(world)],
+        exception_handlers={ApiError: _answer_api_error, HTTPException: _answer_http_error},
+    )
+
+
+async def _answer_api_error(_: Request, error: Exception) -> Response:
+    if not isinstance(error, ApiError):
+        raise error
+    headers = {name.decode(): value.decode() for name, value in error.headers()}
+    return Response(error.body(), error.status, headers, "application/json")
+
+
+async def _answer_http_error(request: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    body = no_such_route(request.method, request.url.path).body()
+    return Response(body, status, media_type="application/json")
