@@ -1,0 +1,287 @@
+"""One row's attempts, with limiter and budget around each: `Request` → `Completion` or `Failure`.
+
+Every attempt takes a slot, money and capacity, in this order, and settles what it took whatever happens. A slot is held
+until the row's result is stored (chunk.py), but not while the row waits for its next attempt.
+Only a failure of all rows raises, and it stops the run; a failure of one row is its result.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Protocol
+
+from promptmill.budget import ZERO, Budget
+from promptmill.errors import ProviderRefused, RunStopped
+from promptmill.headers import server_limits
+from promptmill.job import Endpoint, Retry
+from promptmill.pricing import PriceList
+from promptmill.rate_limit import RateLimiter, RequestTooLarge, Reservation
+from promptmill.records import FailureKind, Usage
+from promptmill.retry import (
+    DEFAULT_PENALTY_SECONDS,
+    SLOW_DOWN_SECONDS,
+    GiveUp,
+    StopRun,
+    TryAgain,
+    Verdict,
+    backoff_seconds,
+    classify_status,
+    read_error,
+)
+from promptmill.stop import Slot, Stop
+from promptmill.transport import RawAnswer, TransportError
+from promptmill.usage_guess import OutputGuess
+from promptmill.wire import Answer, Unreadable, read_answer
+
+
+class Sender(Protocol):
+    """Whatever carries one request to the provider."""
+
+    async def post(self, body: bytes) -> RawAnswer:
+        """The answer, whatever its status. Raises: TransportError."""
+        ...
+
+
+@dataclass(slots=True)
+class Counters:
+    """What was sent and what came of it, for progress and report; this process, this run."""
+
+    attempts: int = 0
+    requests: int = 0  # that were sent at least once
+    rate_limited: int = 0
+    in_flight: int = 0
+    usage: Usage = field(default_factory=Usage)
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """What is wrong with an answer."""
+
+    kind: FailureKind
+    message: str
+    is_worth_another: bool  # the same request may bring a better one
+
+
+Judge = Callable[[Answer], Complaint | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a request ended: its last answer, what is wrong with it or why there is none, and what it took."""
+
+    answer: Answer | None
+    complaint: Complaint | None  # with `answer`
+    failure: GiveUp | None  # no answer, or none that could be read
+    attempts: int
+    usage: Usage
+    cost_usd: Decimal
+    latency_seconds: float | None  # of the last attempt that was answered
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One HTTP request: its body and what it may take."""
+
+    body: bytes
+    input_tokens: int
+    max_output_tokens: int | None
+
+
+class Client:
+    """Sends requests of one job to one endpoint; shared by all chunks of a process and event loop."""
+
+    def __init__(
+        self,
+        sender: Sender,
+        endpoint: Endpoint,
+        limiter: RateLimiter,
+        budget: Budget,
+        prices: PriceList,
+        retry: Retry,
+        stop: Stop,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self.endpoint: Endpoint = endpoint
+        self.limiter = limiter
+        self.budget = budget
+        self.stop = stop
+        self.counters = Counters()
+        self.guess = OutputGuess()
+        self._sender = sender
+        self._prices = prices
+        self._retry = retry
+        self._chance = chance
+
+    async def send(self, call: Call, slot: Slot, judge: Judge) -> Outcome:
+        """Try until there is an answer that will do or no more hope; the caller holds the slot.
+
+        Raises: RunStopped (and its kin) when the run must end; CancelledError when it was stopped before sending.
+        """
+        state = _Tries(started=time.monotonic())
+        while True:
+            verdict = await self._attempt(call, state, judge)
+            if isinstance(verdict, StopRun):
+                raise self.stop.because(ProviderRefused(f"The run was stopped: {verdict.message}"))
+            if not isinstance(verdict, TryAgain):
+                return state.outcome(verdict)
+            wait = self._wait_before_next(verdict, state)
+            if wait is None:
+                return state.outcome(GiveUp(verdict.kind, verdict.message, verdict.status))
+            await self._pause(wait, slot)
+
+    async def _attempt(self, call: Call, state: "_Tries", judge: Judge) -> Answer | Verdict:
+        """One attempt: reserve, send, settle, judge."""
+        output_tokens = self.guess.at_most(call.max_output_tokens)
+        reserved_usd = self._prices.tokens_usd(call.input_tokens, output_tokens)
+        with self.stop.waiting():
+            await self._reserve_money(reserved_usd)
+            try:
+                reservation = await self.limiter.reserve(call.input_tokens + self._expected_output(call))
+            except RequestTooLarge as error:
+                self.budget.settle(reserved_usd, ZERO)
+                return GiveUp("rate_limited", str(error))
+            except BaseException:
+                self.budget.settle(reserved_usd, ZERO)
+                raise
+        bill = _Bill(used_tokens=float(call.input_tokens))
+        try:
+            return await self._send_once(call, state, reservation, bill, judge)
+        except asyncio.CancelledError:
+            bill.may_be_billed = True
+            raise
+        finally:
+            self.budget.settle(reserved_usd, bill.cost_usd, reserved_usd if bill.may_be_billed else ZERO)
+            self.limiter.settle(reservation, bill.used_tokens)
+
+    async def _reserve_money(self, amount_usd: Decimal) -> None:
+        try:
+            await self.budget.reserve(amount_usd)
+        except RunStopped as error:
+            raise self.stop.because(error) from None
+
+    def _expected_output(self, call: Call) -> int:
+        """What the limiter reserves: what answers took so far, or the job's own limit where the provider counts that."""
+        if self.limiter.counts_requested:
+            return self.guess.at_most(call.max_output_tokens)
+        return self.guess.expected(call.max_output_tokens)
+
+    async def _send_once(
+        self,
+        call: Call,
+        state: "_Tries",
+        reservation: Reservation,
+        bill: "_Bill",
+        judge: Judge,
+    ) -> Answer | Verdict:
+        self.counters.requests += state.attempts == 0
+        self.counters.attempts += 1
+        self.counters.in_flight += 1
+        state.attempts += 1
+        began = time.monotonic()
+        try:
+            raw = await self._sender.post(call.body)
+        except TransportError as error:
+            bill.may_be_billed = error.was_sent
+            return TryAgain(error.kind, str(error), may_be_billed=error.was_sent)
+        finally:
+            self.counters.in_flight -= 1
+        state.latency_seconds = time.monotonic() - began
+        self.limiter.observe(reservation, *server_limits(raw.headers))
+        if raw.status != 200:
+            bill.used_tokens = 0.0 if raw.status == 429 else bill.used_tokens
+            return classify_status(raw.status, raw.headers, read_error(raw.content), time.time())
+        return self._take_answer(raw, state, bill, judge)
+
+    def _take_answer(self, raw: RawAnswer, state: "_Tries", bill: "_Bill", judge: Judge) -> Answer | TryAgain:
+        """Price an answer and say whether it will do."""
+        try:
+            answer = read_answer(self.endpoint, raw.content)
+        except Unreadable as error:
+            bill.may_be_billed = True
+            return TryAgain("invalid_response", str(error), 200, may_be_billed=True)
+        bill.cost_usd = self._prices.price(answer.usage, answer.service_tier or "standard")
+        bill.used_tokens = float(answer.usage.input_tokens + answer.usage.output_tokens)
+        self.guess.saw(answer.usage.output_tokens)
+        self.counters.usage += answer.usage
+        state.usage += answer.usage
+        state.cost_usd += bill.cost_usd
+        state.answer = answer
+        state.complaint = complaint = judge(answer)
+        if complaint is None or not complaint.is_worth_another or state.complaints >= 1:
+            return answer
+        state.complaints += 1
+        return TryAgain(complaint.kind, complaint.message, 200, wait_seconds=0)
+
+    def _wait_before_next(self, verdict: TryAgain, state: "_Tries") -> float | None:
+        """Seconds until this row's next attempt, None when there will be none; a rate limit holds everybody up."""
+        elapsed = time.monotonic() - state.started
+        wait = verdict.wait_seconds
+        if verdict.is_rate_limit or verdict.is_slow_down:
+            return self._share_penalty(verdict, state, elapsed)
+        state.failures += 1
+        if state.failures >= self._retry.max_attempts:
+            return None
+        if wait is None or wait > 0:
+            wait = max(backoff_seconds(state.failures, self._chance()), wait or 0.0)
+        return wait if elapsed + wait <= self._retry.max_elapsed_seconds else None
+
+    def _share_penalty(self, verdict: TryAgain, state: "_Tries", elapsed: float) -> float | None:
+        self.counters.rate_limited += 1
+        state.limited += 1
+        default = (
+            SLOW_DOWN_SECONDS if verdict.is_slow_down else DEFAULT_PENALTY_SECONDS * 2 ** min(state.limited - 1, 5)
+        )
+        wait = verdict.wait_seconds if verdict.wait_seconds is not None else default
+        if wait > self._retry.max_elapsed_seconds:
+            raise self.stop.because(
+                ProviderRefused(
+                    f"The run was stopped: the provider asks to wait {wait:,.0f} s; the limit is "
+                    f"{self._retry.max_elapsed_seconds:,.0f} s (retry.max_elapsed_seconds). {verdict.message} "
+                    "Run the same command again once the limit is back."
+                )
+            )
+        self.limiter.penalise(wait, slower=verdict.is_slow_down, by_tokens=verdict.is_token_limit)
+        return 0.0 if elapsed + wait <= self._retry.max_elapsed_seconds else None
+
+    async def _pause(self, seconds: float, slot: Slot) -> None:
+        """Wait without holding a slot."""
+        if seconds <= 0:
+            return
+        slot.release()
+        with self.stop.waiting():
+            await asyncio.sleep(seconds)
+            await slot.acquire()
+
+
+@dataclass(slots=True)
+class _Tries:
+    """What happened to one request so far."""
+
+    started: float  # monotonic seconds
+    attempts: int = 0
+    failures: int = 0  # attempts that count against max_attempts
+    limited: int = 0  # waits for a rate limit
+    complaints: int = 0  # answers that weren't acceptable
+    answer: Answer | None = None
+    complaint: Complaint | None = None
+    usage: Usage = field(default_factory=Usage)
+    cost_usd: Decimal = ZERO
+    latency_seconds: float | None = None
+
+    def outcome(self, verdict: Answer | GiveUp) -> Outcome:
+        failure = verdict if isinstance(verdict, GiveUp) else None
+        return Outcome(
+            self.answer, self.complaint, failure, self.attempts, self.usage, self.cost_usd, self.latency_seconds
+        )
+
+
+@dataclass(slots=True)
+class _Bill:
+    """What one attempt turned out to take."""
+
+    used_tokens: float
+    cost_usd: Decimal = ZERO
+    may_be_billed: bool = False

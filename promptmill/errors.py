@@ -1,0 +1,82 @@
+"""What can go wrong, as one hierarchy; each class carries the exit code it ends a command with.
+
+    PromptmillError
+    ├── SetupError               2    nothing was sent: the job or its environment is wrong
+    │   ├── JobError                    the job file, its templates, its schema, its price
+    │   ├── DatasetError                the input can't be read, or isn't what the job says
+    │   ├── OutputError                 the output can't be written, or belongs to another job
+    │   └── CredentialsError            no credentials, or none that the provider would take
+    ├── RunStopped               1    the run ended early; all that was paid for is kept
+    │   ├── ProviderRefused             401, no quota, an unknown model, a wait of hours
+    │   ├── TooManyFailures             more failed rows than `max_failure_ratio` allows
+    │   ├── StorageFailed               a checkpoint or a part could not be written
+    │   ├── BudgetExhausted      3      `budget_usd` would have been passed
+    │   └── Interrupted        130      Ctrl-C, SIGTERM or a cancelled flow run
+    └── CheckpointUnreadable         a stored answer file is torn or foreign: the work is done again
+
+A row that the provider refuses is no exception but a `Failure` record (records.py): it never takes its chunk along.
+"""
+
+
+class PromptmillError(Exception):
+    """Something a user can understand and act upon; the message says what happened, what was allowed, what to do."""
+
+    exit_code = 1
+
+
+class SetupError(PromptmillError):
+    """The job or its environment is wrong; nothing was sent."""
+
+    exit_code = 2
+
+
+class JobError(SetupError):
+    """The job file, one of its templates, its schema or its price is wrong."""
+
+
+class DatasetError(SetupError):
+    """The input can't be read, or its rows aren't what the job says."""
+
+
+class OutputError(SetupError):
+    """The output can't be written, or holds the output of another job."""
+
+
+class CredentialsError(SetupError):
+    """Credentials are missing or unusable."""
+
+
+class RunStopped(PromptmillError):
+    """The run ended before its last row; all that was paid for is kept, and the same command goes on from there."""
+
+    state = "failed"
+
+
+class ProviderRefused(RunStopped):
+    """The provider will answer no request of this run: bad key, no quota, unknown model, a wait of hours."""
+
+
+class TooManyFailures(RunStopped):
+    """More rows failed than `max_failure_ratio` allows."""
+
+
+class StorageFailed(RunStopped):
+    """A checkpoint or a part could not be written."""
+
+
+class BudgetExhausted(RunStopped):
+    """The next request could have passed `budget_usd`."""
+
+    exit_code = 3
+    state = "budget_exhausted"
+
+
+class Interrupted(RunStopped):
+    """Somebody stopped the run: Ctrl-C, SIGTERM or a cancelled flow run."""
+
+    exit_code = 130
+    state = "cancelled"
+
+
+class CheckpointUnreadable(PromptmillError):
+    """A stored answer file is missing, torn or not ours; its work is done again."""

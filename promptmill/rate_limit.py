@@ -1,0 +1,259 @@
+"""Requests and tokens per minute as one limiter: reserve before, settle after, first come first served, no polling.
+
+Each budget is a token bucket that refills evenly and holds only a fraction of a second's worth. A bucket of a whole
+minute would let a run send two minutes' worth in its first one, which servers that count over a sliding window refuse;
+an even pace stays within N a minute by every way of counting that is documented, at the cost of about one per cent.
+
+Beside its own count the limiter keeps the provider's: `x-ratelimit-remaining-*` says what was left when a request was
+admitted, and what was sent and refilled since then is added up here. Whichever count is lower holds.
+
+Sources: OpenAI, "Rate limits" guide (quantised limits, failed requests count, header names), read 2026-11-24; the
+bucket with futures and one timer follows the leaky bucket as a meter (ITU-T I.371).
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+HEADROOM = 0.995  # of a limit is used: clocks drift and arrivals jitter
+BURST_RATIO = 0.005  # of a minute may be sent at once: 0.3 s that a busy event loop can catch up
+PROBES = 8  # requests sent before the provider has told its limits, where the job gives none
+INSTANT_SECONDS = 1e-6  # a shorter wait is none: a timer for it would fire before its time and again
+SLOWEST_FACTOR = 0.1
+HEAVIEST = 4.0
+RECOVERY_SECONDS = 900.0  # after "slow down", the pace may rise by half in 15 minutes (OpenAI, error codes guide)
+RECOVERY_GROWTH = 1.5
+
+
+class RequestTooLarge(ValueError):
+    """A request needs more tokens than a whole minute allows; it would wait for ever."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerLimit:
+    """What one answer's headers said about one budget; None where it said nothing."""
+
+    limit: float | None  # a minute
+    remaining: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """Capacity taken for one attempt."""
+
+    tokens: float
+    sent_at: float  # seconds of the limiter's clock
+    requests_mark: float  # requests reserved in all, this one included
+    tokens_mark: float
+
+
+class _Budget:
+    """One limit: our own even pace, and what the provider says is left."""
+
+    __slots__ = ("burst", "given", "learned", "left", "level", "per_second", "reserved", "updated_at", "weight")
+
+    def __init__(self, given: float | None) -> None:
+        self.given = given
+        self.learned: float | None = None
+        self.level = 0.0  # what may be sent now; negative = a debt
+        self.left: float | None = None  # what the provider would still take
+        self.weight = 1.0  # what it charges for each token that we reserve
+        self.reserved = 0.0  # in all
+        self.per_second = self.burst = self.updated_at = 0.0
+        self._set_pace()
+        self.level = self.burst
+
+    @property
+    def limit(self) -> float | None:
+        known = [value for value in (self.given, self.learned) if value is not None]
+        return min(known) if known else None
+
+    def _set_pace(self) -> None:
+        if (limit := self.limit) is not None:
+            self.burst = max(1.0, BURST_RATIO * limit)
+            self.per_second = max(HEADROOM * limit - (self.burst - 1), limit / 2) / 60
+
+    def refill(self, now: float, factor: float) -> None:
+        if (elapsed := now - self.updated_at) <= 0:
+            return
+        self.updated_at = now
+        self.level = min(self.burst, self.level + elapsed * self.per_second * factor)
+        if self.left is not None and (limit := self.limit) is not None:
+            self.left = min(limit, self.left + elapsed * limit / 60)
+
+    def wait_seconds(self, cost: float, factor: float) -> float:
+        """Seconds until `cost` may be taken; 0 = now. `refill` was called for this moment."""
+        limit = self.limit
+        if limit is None:
+            return 0.0
+        own = (min(cost, self.burst) - self.level) / (self.per_second * factor)
+        theirs = 0.0 if self.left is None else (min(cost * self.weight, limit) - self.left) * 60 / limit
+        return max(own, theirs, 0.0)
+
+    def take(self, cost: float) -> None:
+        self.reserved += cost
+        self.level -= cost
+        if self.left is not None:
+            self.left -= cost * self.weight
+
+    def give_back(self, amount: float) -> None:
+        self.level = min(self.burst, self.level + amount)
+
+    def pause(self, until: float) -> None:
+        self.level = min(self.level, 0.0)  # nothing to burst with afterwards
+        self.updated_at = max(self.updated_at, until)
+
+    def learn(self, told: ServerLimit, now: float, sent_at: float, mark: float) -> None:
+        if told.limit is not None and told.limit > 0 and told.limit != self.learned:
+            self.level = 0.0 if self.limit is None else self.level
+            self.learned = told.limit
+            self._set_pace()
+        if told.remaining is not None and (limit := self.limit) is not None:
+            refilled = (now - sent_at) * limit / 60
+            self.left = min(limit, told.remaining + refilled - (self.reserved - mark) * self.weight)
+
+
+class RateLimiter:
+    """The limits of one provider and model, shared by everything that sends in this process and event loop."""
+
+    def __init__(
+        self,
+        requests_per_minute: float | None = None,
+        tokens_per_minute: float | None = None,
+        clock: Callable[[], float] | None = None,
+    ) -> None:
+        self._clock = clock
+        self._requests = _Budget(requests_per_minute)
+        self._tokens = _Budget(tokens_per_minute)
+        self._waiting: deque[tuple[float, asyncio.Future[Reservation]]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+        self._paused_until = 0.0
+        self._factor, self._factor_since = 1.0, 0.0
+        self.counts_requested = False  # the provider counts what is asked for and gives nothing back
+        self._probes_left = PROBES if requests_per_minute is None or tokens_per_minute is None else None
+
+    @property
+    def requests_per_minute(self) -> float | None:
+        """The limit that holds now, given or learned."""
+        return self._requests.limit
+
+    @property
+    def tokens_per_minute(self) -> float | None:
+        """The limit that holds now, given or learned."""
+        return self._tokens.limit
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for capacity."""
+        return len(self._waiting)
+
+    async def reserve(self, tokens: float) -> Reservation:
+        """One request and its tokens, once both limits allow it and all who asked earlier were served.
+
+        Raises: RequestTooLarge when it could never be allowed.
+        """
+        limit = self._tokens.limit
+        if limit is not None and tokens > limit:
+            raise RequestTooLarge(
+                f"a request takes {tokens:,.0f} tokens; the limit is {limit:,.0f} tokens a minute "
+                "(limits.tokens_per_minute). Shorten the prompt, lower the output limit or raise the limit."
+            )
+        if not self._waiting and self._wait_seconds(tokens) <= INSTANT_SECONDS:
+            return self._take(tokens)
+        future: asyncio.Future[Reservation] = asyncio.get_running_loop().create_future()
+        self._waiting.append((tokens, future))
+        self._wake()
+        try:
+            return await future
+        except asyncio.CancelledError:
+            if future.done() and not future.cancelled():
+                self.settle(future.result(), 0)
+            self._wake()
+            raise
+
+    def settle(self, reservation: Reservation, used_tokens: float) -> None:
+        """Correct a reservation's tokens by what the attempt really used; the request itself stays counted."""
+        unused = reservation.tokens - used_tokens
+        self._tokens.give_back(min(0.0, unused) if self.counts_requested else unused)
+        if self._probes_left is not None:
+            self._probes_left += 1  # it ended without an answer that could have told the limits
+        self._wake()
+
+    def observe(self, reservation: Reservation, requests: ServerLimit, tokens: ServerLimit) -> None:
+        """Take over what an answer's headers say of the limits and of what is left of them."""
+        now = self._now()
+        self._refill(now)
+        self._requests.learn(requests, now, reservation.sent_at, reservation.requests_mark)
+        self._tokens.learn(tokens, now, reservation.sent_at, reservation.tokens_mark)
+        self._probes_left = None
+        self._wake()
+
+    def penalise(self, seconds: float, slower: bool = False, by_tokens: bool = False) -> None:
+        """Let nobody send for so many seconds; with `slower`, go on at half the pace.
+
+        Refused for its tokens all the same, a run takes it that the provider charges more than was reserved: what was
+        asked for and not what was used, or, where it tells what is left, a quarter more a token than was thought.
+        """
+        now = self._now()
+        if by_tokens and self._tokens.left is None:
+            self.counts_requested = True
+        elif by_tokens:
+            self._tokens.weight = min(HEAVIEST, self._tokens.weight * 1.25)
+        self._refill(now)
+        self._paused_until = max(self._paused_until, now + seconds)
+        for budget in (self._requests, self._tokens):
+            budget.pause(self._paused_until)
+        if slower:
+            self._factor, self._factor_since = max(SLOWEST_FACTOR, self._current_factor(now) / 2), now
+        self._wake()
+
+    def _now(self) -> float:
+        return self._clock() if self._clock is not None else asyncio.get_running_loop().time()
+
+    def _current_factor(self, now: float) -> float:
+        if self._factor >= 1.0:
+            return 1.0
+        return min(1.0, self._factor * RECOVERY_GROWTH ** ((now - self._factor_since) / RECOVERY_SECONDS))
+
+    def _refill(self, now: float) -> None:
+        factor = self._current_factor(now)
+        self._requests.refill(now, factor)
+        self._tokens.refill(now, factor)
+
+    def _wait_seconds(self, tokens: float) -> float:
+        now = self._now()
+        self._refill(now)
+        if self._probes_left == 0:
+            return float("inf")  # `observe` or a settled probe wakes the queue
+        factor = self._current_factor(now)
+        return max(
+            self._requests.wait_seconds(1, factor),
+            self._tokens.wait_seconds(tokens, factor),
+            self._paused_until - now,
+        )
+
+    def _take(self, tokens: float) -> Reservation:
+        self._requests.take(1)
+        self._tokens.take(tokens)
+        if self._probes_left is not None:
+            self._probes_left -= 1
+        return Reservation(tokens, self._now(), self._requests.reserved, self._tokens.reserved)
+
+    def _wake(self) -> None:
+        """Serve from the head of the queue; set one timer for the first who must still wait."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        while self._waiting:
+            tokens, future = self._waiting[0]
+            if future.done():  # cancelled while it waited
+                self._waiting.popleft()
+                continue
+            wait = self._wait_seconds(tokens)
+            if wait > INSTANT_SECONDS:
+                if wait != float("inf"):
+                    self._timer = asyncio.get_running_loop().call_later(wait, self._wake)
+                return
+            self._waiting.popleft()
+            future.set_result(self._take(tokens))

@@ -1,0 +1,93 @@
+"""The records that travel between the rooms: row → `Request` → `Completion` or `Failure`.
+
+Frozen, with slots, the unit beside each field. Money is `Decimal` US dollars.
+"""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+FailureKind = Literal[
+    "template_error",
+    "invalid_request",
+    "context_length_exceeded",
+    "content_filter",
+    "refusal",
+    "truncated",
+    "invalid_response",
+    "rate_limited",
+    "server_error",
+    "timeout",
+    "connection",
+    "batch_expired",
+    "batch_cancelled",
+    "missing",
+]
+FAILURE_KINDS: tuple[FailureKind, ...] = get_args(FailureKind)
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens that the provider counted, summed over the attempts that it answered."""
+
+    input_tokens: int = 0  # includes the cached ones
+    cached_input_tokens: int = 0
+    output_tokens: int = 0  # includes hidden reasoning tokens
+
+    def __add__(self, other: "Usage") -> "Usage":
+        """Sum, field by field."""
+        return Usage(
+            self.input_tokens + other.input_tokens,
+            self.cached_input_tokens + other.cached_input_tokens,
+            self.output_tokens + other.output_tokens,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One row's request: what is to be sent for it, and what it may take of the limits."""
+
+    custom_id: str  # 32 hex of the request's digest, "-", 8 hex of the row id's digest
+    body: bytes  # the JSON body; for embeddings the JSON string of the row's own input
+    input_tokens: int  # counted or estimated, message and schema overhead included
+    max_output_tokens: int | None  # the job's own limit, None where it sets none
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """A row's answer."""
+
+    custom_id: str
+    response: str | None  # the raw text; None for embeddings
+    embedding: NDArray[np.float32] | None
+    model: str
+    finish_reason: str
+    usage: Usage
+    cost_usd: Decimal  # of all attempts that were answered, this run's and earlier ones
+    latency_seconds: float  # of the attempt that was kept
+    attempts: int  # 1 = answered at once
+    response_id: str
+    answered_at: float  # seconds since the epoch
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a row has no answer; what it cost all the same."""
+
+    custom_id: str
+    kind: FailureKind
+    message: str
+    http_status: int | None
+    attempts: int  # 0 = never sent
+    response: str | None  # the text that was refused, where there was one
+    usage: Usage
+    cost_usd: Decimal
+    latency_seconds: float | None
+    answered_at: float  # seconds since the epoch
+    model: str = ""
+
+
+Result = Completion | Failure

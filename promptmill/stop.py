@@ -1,0 +1,74 @@
+"""Ending a run early: one reason for all, nothing new is sent, what is under way may finish.
+
+A task that waits (for a slot, money, capacity or its next attempt) is cancelled at once; a task whose request is on its
+way is left to finish, since its answer is paid for.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from promptmill.errors import RunStopped
+
+
+class Stop:
+    """Whether and why the run ends early; shared by all that sends in this process."""
+
+    def __init__(self) -> None:
+        self.reason: RunStopped | None = None
+        self._waiting: set[asyncio.Task[Any]] = set()
+        self._cancelled: set[asyncio.Task[Any]] = set()
+
+    def because(self, reason: RunStopped) -> RunStopped:
+        """Stop the run; the first reason holds. Returns it, to be raised."""
+        if self.reason is None:
+            self.reason = reason
+            current = asyncio.current_task()
+            for task in list(self._waiting):
+                if task is not current and task.cancel():
+                    self._cancelled.add(task)
+        return self.reason
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Around anything that waits before sending.
+
+        Raises: the reason, as soon as the run is stopped; CancelledError only when somebody else cancelled the task.
+        """
+        if self.reason is not None:
+            raise self.reason
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - it is only ever used inside a task
+        self._waiting.add(task)
+        try:
+            yield
+        except asyncio.CancelledError:
+            if task not in self._cancelled or self.reason is None:
+                raise
+            self._cancelled.discard(task)
+            task.uncancel()
+            raise self.reason from None
+        finally:
+            self._waiting.discard(task)
+
+
+class Slot:
+    """A place among `max_concurrency`; giving it back twice is no error."""
+
+    __slots__ = ("_places", "is_held")
+
+    def __init__(self, places: asyncio.Semaphore) -> None:
+        self._places = places
+        self.is_held = False
+
+    async def acquire(self) -> None:
+        """Wait for a place."""
+        await self._places.acquire()
+        self.is_held = True
+
+    def release(self) -> None:
+        """Give the place back, if it is held."""
+        if self.is_held:
+            self.is_held = False
+            self._places.release()

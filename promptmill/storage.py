@@ -1,0 +1,143 @@
+"""A folder on any storage that fsspec knows: atomic writes, listings that aren't stale, errors of one kind.
+
+Object stores publish an object whole or not at all; a local disk doesn't, so there a file is written under a temporary
+name, flushed to the disk and renamed. Folders are made on local disks only: an object store has none, and s3fs would
+create a missing *bucket* on `makedirs`, where a missing bucket should be an error.
+"""
+
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import PurePosixPath
+from typing import IO, Any, cast
+
+import fsspec
+from fsspec.core import url_to_fs
+from fsspec.implementations.local import LocalFileSystem
+from fsspec.spec import AbstractBufferedFile
+
+UPLOAD_BLOCK_BYTES = 8 * 2**20  # multipart size; s3fs would hold 50 MiB for each open file
+TEMPORARY_PREFIX = "_writing-"  # readers of datasets skip names with an underscore
+
+
+def _file_mode() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return 0o666 & ~mask
+
+
+FILE_MODE = _file_mode()  # of new local files; read once, since asking for the umask sets it for all threads
+
+
+def _storage_errors() -> tuple[type[Exception], ...]:
+    try:
+        from botocore.exceptions import BotoCoreError, ClientError
+    except ImportError:
+        return (OSError,)
+    return (OSError, BotoCoreError, ClientError)
+
+
+STORAGE_ERRORS = _storage_errors()  # what any call of this module may raise
+
+
+def open_filesystem(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
+    """The filesystem of a URL and the path within it; S3 reads endpoint and credentials from the AWS_* variables.
+
+    Raises: ValueError for a protocol nobody knows; ImportError when its package isn't installed.
+    """
+    options: dict[str, Any] = {}
+    if url.startswith(("s3://", "s3a://")):
+        options = {"use_listings_cache": False, "default_block_size": UPLOAD_BLOCK_BYTES}
+    filesystem, path = url_to_fs(url, **options)
+    return cast(fsspec.AbstractFileSystem, filesystem), str(path)
+
+
+class Storage:
+    """A folder at a URL. Names are relative to it, with slashes. Safe to use from many threads."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/")
+        self.fs, root = open_filesystem(self.url)
+        self.root = root.rstrip("/")
+        self.is_local = isinstance(self.fs, LocalFileSystem)
+
+    def path(self, name: str) -> str:
+        """The path of a name as the filesystem knows it."""
+        return f"{self.root}/{name}" if name else self.root
+
+    def folder(self, name: str) -> "Storage":
+        """The folder of that name inside this one."""
+        return Storage(f"{self.url}/{name}")
+
+    def read(self, name: str) -> bytes:
+        """The bytes of an object. Raises: FileNotFoundError; any of STORAGE_ERRORS."""
+        return cast(bytes, self.fs.cat_file(self.path(name)))
+
+    def write(self, name: str, data: bytes) -> None:
+        """Publish an object whole or not at all. Raises: any of STORAGE_ERRORS."""
+        if self.is_local:
+            with self._local_writer(name) as file:
+                file.write(data)
+        else:
+            self.fs.pipe_file(self.path(name), data)
+
+    def delete(self, names: Iterable[str]) -> None:
+        """Remove objects; those that aren't there are no error."""
+        for name in names:
+            with suppress(FileNotFoundError):
+                self.fs.rm_file(self.path(name))
+
+    def sizes(self, under: str = "") -> dict[str, int]:
+        """Name → bytes of every object below a folder, at any depth; empty when there is none."""
+        try:
+            found = cast(dict[str, dict[str, Any]], self.fs.find(self.path(under), detail=True))
+        except FileNotFoundError:
+            return {}
+        skip = len(self.root) + 1
+        return {path[skip:]: int(info["size"]) for path, info in found.items() if not _is_temporary(path)}
+
+    def exists(self, name: str) -> bool:
+        """Whether there is such an object."""
+        return bool(self.fs.exists(self.path(name)))
+
+    @contextmanager
+    def writer(self, name: str) -> Iterator[IO[bytes]]:
+        """A file to stream into; published when the block ends well, discarded when it raises."""
+        if self.is_local:
+            with self._local_writer(name) as file:
+                yield file
+            return
+        remote = self.fs.open(self.path(name), "wb", autocommit=False)
+        try:
+            yield cast(IO[bytes], remote)
+            remote.close()
+            if isinstance(remote, AbstractBufferedFile):
+                remote.commit()
+        except BaseException:
+            if isinstance(remote, AbstractBufferedFile):
+                with suppress(*STORAGE_ERRORS):
+                    remote.discard()
+            raise
+
+    @contextmanager
+    def _local_writer(self, name: str) -> Iterator[IO[bytes]]:
+        target = self.path(name)
+        folder = os.path.dirname(target)
+        os.makedirs(folder, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, dir=folder)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(temporary, FILE_MODE)
+            os.replace(temporary, target)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(temporary)
+            raise
+
+
+def _is_temporary(path: str) -> bool:
+    return PurePosixPath(path).name.startswith(TEMPORARY_PREFIX)
