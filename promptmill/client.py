@@ -135,7 +135,7 @@ class Client:
     async def _attempt(self, call: Call, state: "_Tries", judge: Judge) -> Answer | Verdict:
         """One attempt: reserve, send, settle, judge."""
         output_tokens = self.guess.at_most(call.max_output_tokens)
-        reserved_usd = self._prices.tokens_usd(call.input_tokens, output_tokens)
+        reserved_usd = self._prices.request_usd(call.input_tokens, output_tokens)
         with self.stop.waiting():
             await self._reserve_money(reserved_usd)
             try:
@@ -202,7 +202,7 @@ class Client:
         except Unreadable as error:
             bill.may_be_billed = True
             return TryAgain("invalid_response", str(error), 200, may_be_billed=True)
-        bill.cost_usd = self._prices.price(answer.usage, answer.service_tier or "standard")
+        bill.cost_usd = self._prices.price(answer.usage, answer.service_tier, answer.cache_write_tokens)
         bill.used_tokens = float(answer.usage.input_tokens + answer.usage.output_tokens)
         self.guess.saw(answer.usage.output_tokens)
         self.counters.usage += answer.usage

@@ -1,20 +1,20 @@
 """One attempt over the wire: bytes to the provider, status, headers and bytes back.
 
-The openai client supplies what is its to know (base URL, key, organisation, headers, TLS, proxies) and the connection
-pool; its request and response models are left out, since they take four fifths of its time on the client's processor
-(benchmarks/README.md) and its retries would pass by our limits. Its own retries are off for the same reason.
+The openai client supplies what is its to know: base URL, key, organisation, headers. The bytes travel by aiohttp, since
+the client's own models and layers take nine tenths of a request's time on our processor (benchmarks/README.md), and its
+retries would pass by our limits.
 """
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal, Self
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
-import httpx2
 import openai
-from openai import AsyncOpenAI, DefaultAioHttpClient
+from openai import AsyncOpenAI
 
 from promptmill.errors import CredentialsError
 from promptmill.job import Endpoint
@@ -55,7 +55,7 @@ class TransportError(Exception):
         self.was_sent = was_sent  # the provider may have done the work
 
 
-def make_sdk(credentials: Credentials, http_client: httpx2.AsyncClient | None = None) -> AsyncOpenAI:
+def make_sdk(credentials: Credentials) -> AsyncOpenAI:
     """The openai client, its own retries off. Raises: CredentialsError when there is no key."""
     try:
         return AsyncOpenAI(
@@ -65,7 +65,6 @@ def make_sdk(credentials: Credentials, http_client: httpx2.AsyncClient | None = 
             project=credentials.project,
             default_headers=dict(credentials.default_headers or {}),
             max_retries=0,
-            http_client=http_client,
         )
     except openai.OpenAIError as error:
         raise CredentialsError(
@@ -78,24 +77,25 @@ class Transport:
     """A pool of connections to one endpoint; make it and close it on the event loop that uses it."""
 
     def __init__(self, credentials: Credentials, endpoint: Endpoint, max_connections: int, timeout_seconds: float):
-        limits = httpx2.Limits(max_connections=max_connections, max_keepalive_connections=max_connections)
-        self._http = DefaultAioHttpClient(
-            limits=limits, timeout=httpx2.Timeout(timeout_seconds, connect=min(CONNECT_SECONDS, timeout_seconds))
-        )
-        self._sdk = make_sdk(credentials, self._http)
+        sdk = make_sdk(credentials)
+        self._url = f"{str(sdk.base_url).rstrip('/')}/{PATHS[endpoint]}"
+        named = {**sdk.default_headers, **sdk.auth_headers}
+        headers = {name: value for name, value in named.items() if isinstance(value, str)}
         self._timeout_seconds = timeout_seconds
-        self._url = httpx2.URL(f"{str(self._sdk.base_url).rstrip('/')}/{PATHS[endpoint]}")
-        named = {**self._sdk.auth_headers, **self._sdk.default_headers}
-        self._headers = {name: value for name, value in named.items() if isinstance(value, str)}
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=max_connections, ttl_dns_cache=60),
+            timeout=aiohttp.ClientTimeout(total=timeout_seconds, connect=min(CONNECT_SECONDS, timeout_seconds)),
+            headers=headers,
+            proxy=_proxy_of(self._url),
+        )
 
     async def post(self, body: bytes) -> RawAnswer:
         """Send one request, whatever its status the answer. Raises: TransportError when none came in time."""
         try:
-            async with asyncio.timeout(self._timeout_seconds):
-                response = await self._http.post(self._url, content=body, headers=self._headers)
-        except (TimeoutError, httpx2.TransportError, httpx2.DecodingError) as error:
+            async with self._session.post(self._url, data=body, allow_redirects=False) as response:
+                return RawAnswer(response.status, response.headers, await response.read())
+        except (TimeoutError, aiohttp.ClientError) as error:
             raise _translate(error, self._timeout_seconds) from error
-        return RawAnswer(response.status_code, response.headers, response.content)
 
     async def __aenter__(self) -> Self:
         return self
@@ -103,17 +103,23 @@ class Transport:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._sdk.close()
+        await self._session.close()
+
+
+def _proxy_of(url: str) -> str | None:
+    """The proxy that HTTPS_PROXY and its kin name for a URL; asked once, since aiohttp's own way asks in a thread for
+    each request."""
+    parts = urlsplit(url)
+    if parts.hostname is None or proxy_bypass(parts.hostname):
+        return None
+    return getproxies().get(parts.scheme)
 
 
 def _translate(error: Exception, timeout_seconds: float) -> TransportError:
-    """aiohttp's broken connections arrive as httpx2 *timeouts* (openai 3.54), so the cause is asked first."""
-    cause = error.__cause__
-    detail = f"{type(cause or error).__name__}: {cause or error}".rstrip(": ")
-    if isinstance(error, httpx2.ConnectError) or isinstance(cause, aiohttp.ClientConnectorError):
+    """How an attempt without an answer ended."""
+    detail = f"{type(error).__name__}: {error}".rstrip(": ")
+    if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError | aiohttp.InvalidURL):
         return TransportError("connection", f"the provider can't be reached ({detail})", was_sent=False)
-    if isinstance(cause, aiohttp.ClientConnectionError) and not isinstance(cause, TimeoutError):
-        return TransportError("connection", f"the connection broke ({detail})", was_sent=True)
-    if isinstance(error, TimeoutError | httpx2.TimeoutException):
+    if isinstance(error, TimeoutError):
         return TransportError("timeout", f"no answer within {timeout_seconds:g} s", was_sent=True)
     return TransportError("connection", f"the connection broke ({detail})", was_sent=True)

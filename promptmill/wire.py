@@ -39,6 +39,7 @@ class Answer:
     model: str
     response_id: str
     service_tier: str | None
+    cache_write_tokens: int = 0  # input tokens that the provider stored, and charges more for
     embeddings: tuple[NDArray[np.float32], ...] = ()  # in the order of the inputs
 
 
@@ -72,6 +73,7 @@ def _read_chat(payload: Any) -> Answer:
         payload.get("model") or "",
         payload.get("id") or "",
         payload.get("service_tier"),
+        _cache_writes(payload.get("usage"), "prompt_tokens"),
     )
 
 
@@ -91,6 +93,7 @@ def _read_response(payload: Any) -> Answer:
         payload.get("model") or "",
         payload.get("id") or "",
         payload.get("service_tier"),
+        _cache_writes(payload.get("usage"), "input_tokens"),
     )
 
 
@@ -106,6 +109,7 @@ def _read_embeddings(payload: Any) -> Answer:
         payload.get("model") or "",
         payload.get("id") or "",
         None,
+        0,
         tuple(_read_vector(item["embedding"]) for item in data),
     )
 
@@ -126,3 +130,8 @@ def _read_usage(usage: Mapping[str, Any] | None, input_key: str, output_key: str
         int(details.get("cached_tokens") or 0),
         int(usage.get(output_key) or 0) if output_key else 0,
     )
+
+
+def _cache_writes(usage: Mapping[str, Any] | None, input_key: str) -> int:
+    details = (usage or {}).get(f"{input_key}_details") or {}
+    return int(details.get("cache_write_tokens") or 0)

@@ -1,0 +1,104 @@
+"""What the command says to a person: errors, the summary of a run, tables. Data goes to stdout, all else to stderr."""
+
+import logging
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+from rich.console import Console
+from rich.table import Table
+
+from promptmill.errors import PromptmillError
+from promptmill.terminal import format_seconds
+
+KEPT = "All that was answered is kept; run the same command again to go on."
+
+
+def stderr() -> Console:
+    """Where people read."""
+    return Console(stderr=True, highlight=False)
+
+
+def stdout() -> Console:
+    """Where results go."""
+    return Console(highlight=False)
+
+
+def prepare_prefect() -> None:
+    """Keep Prefect's own lines out of a terminal, unless somebody asked for them; call before it is imported."""
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
+    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    os.environ.setdefault("PREFECT_CLI_PROMPT", "false")
+    os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
+    if not sys.stderr.isatty():
+        log_to_stderr()
+
+
+def log_to_stderr() -> None:
+    """Our own lines, one for each chunk and one every few seconds, where there is no terminal to draw on."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    ours = logging.getLogger("promptmill")
+    ours.addHandler(handler)
+    ours.setLevel(logging.INFO)
+    ours.propagate = False  # Prefect's console would say it again
+
+
+def show_error(error: PromptmillError) -> None:
+    """An error, as a sentence."""
+    title = "stopped" if error.exit_code not in (2,) else "error"
+    stderr().print(f"[bold red]{title}:[/] ", end="")
+    stderr().print(str(error), markup=False, soft_wrap=True)
+
+
+def show_interrupted() -> None:
+    """What Ctrl-C leaves behind."""
+    stderr().print(f"[bold yellow]interrupted:[/] {KEPT}")
+
+
+def show_manifest(manifest: Mapping[str, Any], output_url: str, as_json: bool) -> None:
+    """The summary of a finished run."""
+    console = stderr() if as_json else stdout()
+    if not manifest["requests_sent"] and manifest["reused"] == manifest["rows"]:
+        console.print(f"Nothing to do: all {manifest['rows']:,} rows are answered and the output is up to date.")
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="dim", justify="right")
+    grid.add_column()
+    for name, value in _summary(manifest):
+        grid.add_row(name, value)
+    grid.add_row("output", output_url)
+    grid.add_row("report", f"{output_url.rstrip('/')}/_report.html")
+    console.print(grid)
+    if as_json:
+        print_json(manifest)
+
+
+def print_json(value: object) -> None:
+    """One line of JSON on stdout."""
+    sys.stdout.write(orjson.dumps(value, default=str).decode() + "\n")
+    sys.stdout.flush()
+
+
+def _summary(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
+    kinds = ", ".join(f"{count:,} {kind}" for kind, count in manifest["failures_by_kind"].items())
+    failed = f"{manifest['failed']:,}" + (f" ({kinds})" if kinds else "")
+    rows = [
+        ("state", str(manifest["state"])),
+        ("rows", f"{manifest['rows']:,}: {manifest['succeeded']:,} succeeded, {failed} failed"),
+        ("sent", f"{manifest['requests_sent']:,} requests, {manifest['attempts']:,} attempts"),
+        ("reused", f"{manifest['reused']:,} rows of earlier runs"),
+        ("tokens", f"{manifest['input_tokens']:,} in, {manifest['output_tokens']:,} out"),
+        ("cost", f"${manifest['cost_usd']} (estimated ${manifest['estimated_cost_usd']})"),
+        ("time", format_seconds(manifest["seconds"])),
+    ]
+    if manifest.get("accuracy"):
+        shares = ", ".join(f"{name} {100 * value:.1f} %" for name, value in accuracy_shares(manifest["accuracy"]))
+        rows.append(("accuracy", shares))
+    return rows
+
+
+def accuracy_shares(accuracy: Mapping[str, Any]) -> list[tuple[str, float]]:
+    """Column → share of the compared rows that agree."""
+    return [(name, one["agree"] / one["compared"]) for name, one in accuracy.items() if one["compared"]]

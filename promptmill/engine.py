@@ -1,0 +1,116 @@
+"""All that the chunks of one run share: job, plan, client, store, progress."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from promptmill.budget import Budget
+from promptmill.client import Client
+from promptmill.completion import Validate
+from promptmill.dataset import Dataset
+from promptmill.job import Job
+from promptmill.plan import Chunk, Plan
+from promptmill.prepared import Prepared
+from promptmill.progress import Progress
+from promptmill.prompts import RequestBuilder
+from promptmill.rate_limit import RateLimiter
+from promptmill.stop import Stop
+from promptmill.store import AnswerIndex, Listing, Store
+from promptmill.transport import Credentials, Transport
+
+log = logging.getLogger("promptmill")
+
+
+@dataclass(slots=True)
+class Engine:
+    """One run's shared parts; lives on one event loop."""
+
+    job: Job
+    plan: Plan
+    dataset: Dataset
+    builder: RequestBuilder
+    validate: Validate | None
+    client: Client
+    slots: asyncio.Semaphore
+    stop: Stop
+    store: Store
+    listing: Listing  # of the store, when the run began
+    index: AnswerIndex
+    progress: Progress
+    retry_failed: bool
+    unsaved: dict[str, list[pa.Table]] = field(default_factory=dict[str, list[pa.Table]])
+    # chunk key → answers that its last task run could not save; the next one sends none of them again
+
+    def replaced_by(self, chunk: Chunk, saved: Sequence[str]) -> list[str]:
+        """The files that a finished chunk's answers replace."""
+        return [*saved, *self.listing.unfinished.get(chunk.key, [])]
+
+    def log_chunk(self, chunk: Chunk, answers: pa.Table, sent: int, size: int, seconds: float) -> None:
+        """One line for a finished chunk."""
+        failed = answers.num_rows - pc.sum(pc.is_null(answers["kind"])).as_py()
+        log.info(
+            "rows %s: %d answered, %d failed, %d sent, %d tokens in, %d out, $%s, %.1f s, %d bytes",
+            chunk.label,
+            answers.num_rows - failed,
+            failed,
+            sent,
+            pc.sum(answers["input_tokens"]).as_py(),
+            pc.sum(answers["output_tokens"]).as_py(),
+            pc.sum(answers["cost_usd"]).as_py().normalize(),
+            seconds,
+            size,
+        )
+
+
+@asynccontextmanager
+async def open_engine(
+    prepared: Prepared, plan: Plan, credentials: Credentials, retry_failed: bool = False
+) -> AsyncIterator[Engine]:
+    """The shared parts of a run, closed at its end. Raises: CredentialsError, StorageFailed."""
+    job, store = prepared.job, prepared.store
+    listing = await asyncio.to_thread(store.listing)
+    index = await asyncio.to_thread(AnswerIndex, store, listing.loose(plan.keys))
+    budget = await _open_budget(job, store, listing)
+    stop = Stop()
+    limiter = RateLimiter(job.limits.requests_per_minute, job.limits.tokens_per_minute)
+    timeout = job.retry.request_timeout_seconds
+    async with Transport(credentials, job.request.endpoint, job.limits.max_concurrency, timeout) as transport:
+        client = Client(transport, job.request.endpoint, limiter, budget, prepared.prices, job.retry, stop)
+        validate = prepared.schema.validate if prepared.schema is not None else None
+        slots = asyncio.Semaphore(job.limits.max_concurrency)
+        progress = Progress(plan.rows, job.max_failure_ratio, stop)
+        try:
+            yield Engine(
+                job,
+                plan,
+                prepared.dataset,
+                prepared.builder,
+                validate,
+                client,
+                slots,
+                stop,
+                store,
+                listing,
+                index,
+                progress,
+                retry_failed,
+            )
+        finally:
+            await budget.close()
+
+
+async def _open_budget(job: Job, store: Store, listing: Listing) -> Budget:
+    if job.budget_usd is None:
+        return Budget(None)
+    known = await asyncio.to_thread(store.known_spend, listing)
+    recorded = await asyncio.to_thread(store.read_spend)
+
+    async def record(amount: object) -> None:
+        await asyncio.to_thread(store.write_spend, amount)  # pyright: ignore[reportArgumentType]
+
+    return Budget(job.budget_usd, max(known, recorded), record)

@@ -1,0 +1,60 @@
+"""A DataFrame in, a DataFrame of answers and one of failures out: the same engine and checkpoints, for a notebook."""
+
+import asyncio
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from promptmill.dataset import from_frame
+from promptmill.job import Job
+from promptmill.jobfile import load_job, parse_job
+from promptmill.manifest import Manifest
+from promptmill.reading import read, read_failures
+from promptmill.runner import plan_run, run_plainly
+from promptmill.transport import Credentials
+
+FRAME_URL = "memory://frame"
+
+
+class Answers(NamedTuple):
+    """What a model said of a frame's rows."""
+
+    answers: pd.DataFrame  # the frame's columns and the answers', one row for each row that succeeded, in its order
+    failures: pd.DataFrame  # the frame's columns and why, one row for each row that failed
+    manifest: Manifest
+
+
+def run(frame: pd.DataFrame, job: Job | Mapping[str, Any] | str, *, retry_failed: bool = False) -> Answers:
+    """Run a job over a frame instead of its `input.url`; call again, and only what is missing is sent.
+
+    `job` is a Job, its values, or the path of a job file; `input` may be left out of the values. The frame's index is
+    not carried. The output is published at `output.url` like that of any other run.
+    Works with and without an event loop running, as in Jupyter.
+    Raises: SetupError when the job or its environment is wrong; RunStopped (and its kin) when the run ends early.
+    """
+    with ThreadPoolExecutor(1) as own_thread:
+        return own_thread.submit(lambda: asyncio.run(_run(frame, _job(job), retry_failed))).result()
+
+
+async def _run(frame: pd.DataFrame, job: Job, retry_failed: bool) -> Answers:
+    planned = plan_run(
+        job,
+        Credentials(),
+        today=datetime.now(UTC).date(),
+        retry_failed=retry_failed,
+        dataset=from_frame(frame, job.input),
+    )
+    manifest = planned.manifest or await run_plainly(planned)
+    url = planned.prepared.output.url
+    return Answers(read(url), read_failures(url), manifest)
+
+
+def _job(job: Job | Mapping[str, Any] | str) -> Job:
+    if isinstance(job, Job):
+        return job
+    if isinstance(job, str):
+        return load_job(job)
+    return parse_job({"input": {"url": FRAME_URL}, **job})

@@ -1,0 +1,200 @@
+"""Answers → the output: parts, failures and report, then the manifest, then away with what it doesn't list."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import cast
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from promptmill.answers import ZERO_USD
+from promptmill.columns import output_schema
+from promptmill.dataset import Dataset, open_dataset
+from promptmill.errors import DatasetError, OutputError, RunStopped, StorageFailed
+from promptmill.estimate import Estimate
+from promptmill.manifest import Manifest, read_manifest, write_manifest
+from promptmill.output import OutputWriter, next_part_number, remove_stale
+from promptmill.plan import Plan
+from promptmill.prepared import Prepared
+from promptmill.progress import Progress
+from promptmill.records import Usage
+from promptmill.report import ReportData, render_report
+from promptmill.storage import STORAGE_ERRORS, Storage
+from promptmill.version import VERSION
+
+REPORT = "_report.html"
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """What only the run itself knows; the rest of a manifest is read off the answers."""
+
+    started_at: datetime
+    estimate: Estimate
+    mode: str = "online"
+    requests_sent: int = 0
+    attempts: int = 0
+    reused: int = 0
+    flow_run_ids: Sequence[str] = ()
+    batches: Sequence[dict[str, object]] = ()
+    limits: tuple[float | None, float | None] = (None, None)  # requests, tokens a minute that held
+
+
+@dataclass(slots=True)
+class _Totals:
+    rows: int = 0
+    failed: int = 0
+    usage: Usage = field(default_factory=Usage)
+    cost_usd: Decimal = ZERO_USD
+    kinds: Counter[str] = field(default_factory=Counter[str])
+
+    def add(self, answers: pa.Table) -> None:
+        kinds = cast(list[str], answers["kind"].drop_null().to_pylist())
+        self.rows += answers.num_rows
+        self.failed += len(kinds)
+        self.kinds.update(kinds)
+        self.cost_usd += pc.sum(answers["cost_usd"]).as_py() or ZERO_USD
+        counted = [
+            pc.sum(answers[name]).as_py() or 0 for name in ("input_tokens", "cached_input_tokens", "output_tokens")
+        ]
+        self.usage += Usage(*counted)
+
+
+def publish(prepared: Prepared, plan: Plan, facts: RunFacts, target: Storage | None = None) -> Manifest:
+    """Write the output of a run that has answered every row; returns its manifest.
+
+    Raises: StorageFailed when it can't be written, DatasetError when the input changed meanwhile: the answers are kept.
+    """
+    storage = target or prepared.output
+    try:
+        return _publish(prepared, plan, facts, storage)
+    except STORAGE_ERRORS as error:
+        raise StorageFailed(
+            f"the output at {storage.url} can't be written: {error}. Make room or give access, then run the same command "
+            "again: every answer is kept and none is paid for twice."
+        ) from error
+
+
+def _publish(prepared: Prepared, plan: Plan, facts: RunFacts, storage: Storage) -> Manifest:
+    job = prepared.job
+    standing = standing_manifest(storage)
+    properties = prepared.schema.properties if prepared.schema else {}
+    definitions = prepared.schema.definitions if prepared.schema else {}
+    schemas = output_schema(job, prepared.dataset, properties, definitions)
+    totals, report = _Totals(), ReportData(job)
+    first = next_part_number(standing, prepared.digest)
+    writer = OutputWriter(storage, prepared.digest, *schemas, job.output.part_bytes, first)
+    with writer:
+        for rows, answers in _rows_and_answers(prepared, plan):
+            writer.add(rows, answers)
+            report.add(rows, answers)
+            totals.add(answers)
+        parts, failure_parts = writer.close()
+    manifest = _manifest(prepared, facts, totals)
+    manifest = replace(manifest, parts=parts, failure_parts=failure_parts, accuracy=report.accuracy)
+    storage.write(REPORT, render_report(job, manifest, report, facts.limits).encode())
+    write_manifest(storage, manifest)
+    remove_stale(storage, manifest)
+    return manifest
+
+
+def _rows_and_answers(prepared: Prepared, plan: Plan) -> Iterator[tuple[pa.Table, pa.Table]]:
+    """The carried columns of each chunk's rows with their answers, in input order."""
+    dataset = _same_dataset(prepared, plan)
+    tables = dataset.read(prepared.job.chunk_rows, dataset.carried)
+    for chunk, table in zip(plan.chunks, tables, strict=True):
+        answers = prepared.store.load_chunk(chunk.key)
+        if answers.num_rows != table.num_rows:
+            raise DatasetError(_changed(prepared))
+        if prepared.job.input.id_column is None:
+            numbers = pa.array(range(chunk.start, chunk.start + chunk.rows), pa.int64())
+            table = table.add_column(0, "row_index", numbers)
+        yield table, answers
+
+
+def _same_dataset(prepared: Prepared, plan: Plan) -> Dataset:
+    dataset = prepared.dataset if prepared.dataset.is_frame else open_dataset(prepared.job.input)
+    if dataset.fingerprint != plan.fingerprint:
+        raise DatasetError(_changed(prepared))
+    return dataset
+
+
+def _changed(prepared: Prepared) -> str:
+    return (
+        f"{prepared.job.input.url} was changed while the run read it; the output needs the rows that were answered. "
+        "Run the same command again: what was answered and didn't change is kept."
+    )
+
+
+def standing_manifest(storage: Storage) -> Manifest | None:
+    """The manifest that stands at an output, None where there is none. Raises: OutputError when it is foreign."""
+    return read_manifest(storage)
+
+
+def _manifest(prepared: Prepared, facts: RunFacts, totals: _Totals, state: str = "completed") -> Manifest:
+    finished = datetime.now(UTC)
+    return Manifest(
+        job=prepared.job.model_dump(mode="json"),
+        job_digest=prepared.digest,
+        mode=facts.mode,
+        state=state,
+        rows=totals.rows,
+        succeeded=totals.rows - totals.failed,
+        failed=totals.failed,
+        reused=facts.reused,
+        requests_sent=facts.requests_sent,
+        attempts=facts.attempts,
+        input_tokens=totals.usage.input_tokens,
+        cached_input_tokens=totals.usage.cached_input_tokens,
+        output_tokens=totals.usage.output_tokens,
+        cost_usd=totals.cost_usd,
+        estimated_cost_usd=facts.estimate.usd(facts.mode),
+        budget_usd=prepared.job.budget_usd,
+        started_at=facts.started_at,
+        finished_at=finished,
+        seconds=round((finished - facts.started_at).total_seconds(), 3),
+        parts=(),
+        failure_parts=(),
+        batches=tuple(facts.batches),
+        flow_run_ids=tuple(facts.flow_run_ids),
+        failures_by_kind=dict(totals.kinds.most_common()),
+        input_fingerprint=prepared.identity,
+        accuracy=None,
+        promptmill_version=VERSION,
+    )
+
+
+def stopped_manifest(prepared: Prepared, facts: RunFacts, progress: Progress, reason: RunStopped) -> Manifest:
+    """What a run that ended early can say of itself; printed and emitted, but not written beside the parts:
+    there a manifest says that the output is complete."""
+    totals = _Totals(progress.done, progress.failed, progress.usage, progress.spent_usd, progress.kinds)
+    return _manifest(prepared, facts, totals, reason.state)
+
+
+def finished_manifest(prepared: Prepared, retry_failed: bool) -> Manifest | None:
+    """The manifest of an output that is what this job would make now, with this run's own figures; None otherwise."""
+    standing = standing_manifest(prepared.output)
+    if standing is None or standing.input_fingerprint != prepared.identity or standing.job_digest != prepared.digest:
+        return None
+    if standing.state != "completed" or (retry_failed and standing.failed):
+        return None
+    listed = {part.path: part.bytes for part in (*standing.parts, *standing.failure_parts)}
+    found = {name: size for name, size in prepared.output.sizes().items() if name in listed}
+    if found != listed:
+        return None
+    return replace(standing, reused=standing.rows, requests_sent=0, attempts=0)
+
+
+def refuse_foreign_output(prepared: Prepared, describe: Callable[[Manifest], Sequence[str]], overwrite: bool) -> None:
+    """Raises: OutputError where another job's output stands and may not be replaced."""
+    standing = standing_manifest(prepared.output)
+    if overwrite or standing is None or standing.job_digest == prepared.digest:
+        return
+    differences = "\n".join(f"  {line}" for line in describe(standing))
+    raise OutputError(
+        f"{prepared.output.url} holds the output of another job:\n{differences}\nOne folder holds one job's output "
+        "(output.url). Give another output.url, or run with --overwrite to replace it."
+    )

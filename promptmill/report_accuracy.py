@@ -1,0 +1,137 @@
+"""How often answers agree with what is known to be right (`output.compare`), and which are taken for which.
+
+Values are compared as text, without regard to case or surrounding space: the answer `true` agrees with `True`, 3.0 with
+"3". Rows without a known answer aren't compared; an answer that is null is wrong. Failed rows have no answer.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import sqrt
+from typing import Any, cast
+
+import orjson
+import pyarrow as pa
+
+MOST_LABELS = 12  # shown in a matrix
+MOST_PAIRS = 1_000  # kept; beyond it the values are no labels, and only agreement is counted
+LABEL_CHARACTERS = 40
+NOTHING = "(nothing)"
+OTHERS = "(others)"
+
+
+@dataclass(frozen=True, slots=True)
+class MatrixRow:
+    """Rows of one known label: what was answered for them."""
+
+    label: str
+    rows: int
+    correct: int
+    counts: tuple[int, ...]  # for each label of the matrix
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """Known labels by answers."""
+
+    answers: tuple[str, ...]
+    rows: tuple[MatrixRow, ...]
+
+
+class Agreement:
+    """Answers of one column against one column of the input."""
+
+    def __init__(self, answer_column: str, known_column: str) -> None:
+        self.answer_column = answer_column
+        self.known_column = known_column
+        self.compared = 0
+        self.correct = 0
+        self._pairs: Counter[tuple[str, str]] = Counter()  # (known, answered), case folded
+        self._spelling: dict[str, str] = {}  # of a label as first seen
+
+    def add(self, known: Sequence[object], responses: Sequence[str | None]) -> None:
+        """Count succeeded rows, a value and a raw response each."""
+        for right, response in zip(known, responses, strict=True):
+            if right is not None:
+                self._count(_as_text(right), _as_text(_answer(response, self.answer_column)))
+
+    def _count(self, known: str, answered: str) -> None:
+        pair = (known.casefold(), answered.casefold())
+        self.compared += 1
+        self.correct += pair[0] == pair[1]
+        if len(self._pairs) <= MOST_PAIRS:
+            clipped = (pair[0][:LABEL_CHARACTERS], pair[1][:LABEL_CHARACTERS])
+            self._pairs[clipped] += 1
+            for key, label in zip(clipped, (known, answered), strict=True):
+                self._spelling.setdefault(key, label[:LABEL_CHARACTERS])
+
+    @property
+    def ratio(self) -> float:
+        """Share of compared rows that agree, 0 to 1."""
+        return self.correct / self.compared if self.compared else 0.0
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Where the ratio lies with 95 % confidence (Wilson score interval), if rows are a random sample."""
+        n, z = self.compared, 1.96
+        if not n:
+            return 0.0, 1.0
+        middle = (self.ratio + z * z / (2 * n)) / (1 + z * z / n)
+        half = z / (1 + z * z / n) * sqrt(self.ratio * (1 - self.ratio) / n + z * z / (4 * n * n))
+        return max(0.0, middle - half), min(1.0, middle + half)
+
+    @property
+    def matrix(self) -> Matrix | None:
+        """The confusion matrix, None where the values are too many to be labels."""
+        if not self._pairs or len(self._pairs) > MOST_PAIRS:
+            return None
+        known = Counter[str]()
+        answered = Counter[str]()
+        for (right, answer), rows in self._pairs.items():
+            known[right] += rows
+            answered[answer] += rows
+        labels = [label for label, _ in known.most_common(MOST_LABELS)]
+        foreign = [label for label, _ in answered.most_common() if label not in labels]
+        columns = [*labels, *foreign[: MOST_LABELS - len(labels)]]
+        rest = [OTHERS] if any(label not in columns for label in answered) else []
+        rows = tuple(self._row(label, known[label], columns, bool(rest)) for label in labels)
+        return Matrix((*(self._spelling[label] or NOTHING for label in columns), *rest), rows)
+
+    def _row(self, label: str, rows: int, columns: Sequence[str], has_rest: bool) -> MatrixRow:
+        counts = [self._pairs[label, answer] for answer in columns]
+        rest = [rows - sum(counts)] if has_rest else []
+        return MatrixRow(self._spelling[label] or NOTHING, rows, self._pairs[label, label], (*counts, *rest))
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """For the manifest."""
+        counts = {"compared": self.compared, "correct": self.correct, "accuracy": round(self.ratio, 6)}
+        return {"input_column": self.known_column, **counts}
+
+
+def add_agreements(agreements: Sequence[Agreement], rows: pa.Table, answers: pa.Table) -> None:
+    """Count succeeded rows in each agreement whose input column is there."""
+    responses = cast(list[str | None], answers["response"].to_pylist()) if agreements else []
+    for agreement in agreements:
+        if agreement.known_column in rows.column_names:
+            agreement.add(rows[agreement.known_column].to_pylist(), responses)
+
+
+def _answer(response: str | None, column: str) -> object:
+    if column == "response" or response is None:
+        return response
+    try:
+        values: object = orjson.loads(response)
+    except orjson.JSONDecodeError:
+        return None
+    return cast(dict[str, object], values).get(column) if isinstance(values, dict) else None
+
+
+def _as_text(value: object) -> str:
+    if isinstance(value, str):
+        return value.strip()
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "" if value is None else str(value)

@@ -1,0 +1,119 @@
+"""A run from plan to output: the parts that flows, samples and notebooks share, none of which knows Prefect."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pyarrow as pa
+
+from promptmill.chunk import ChunkRecord, complete_chunk, reuse_chunk
+from promptmill.dataset import Dataset
+from promptmill.driver import drive_chunks
+from promptmill.engine import Engine, open_engine
+from promptmill.errors import RunStopped
+from promptmill.job import Job
+from promptmill.manifest import Manifest, manifest_values
+from promptmill.plan import Chunk
+from promptmill.preflight import Preflight, preflight
+from promptmill.prepared import Prepared, prepare
+from promptmill.publishing import RunFacts, finished_manifest, publish, stopped_manifest
+from promptmill.storage import Storage
+from promptmill.transport import Credentials
+
+
+@dataclass(slots=True)
+class Run:
+    """One run of a job; `manifest` is there once it has ended."""
+
+    prepared: Prepared
+    credentials: Credentials
+    preflight: Preflight | None  # None: the output is what the job would make, nothing is to be done
+    retry_failed: bool
+    started_at: datetime
+    flow_run_ids: tuple[str, ...] = ()
+    manifest: Manifest | None = None
+    facts: RunFacts | None = None
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether there is anything to do."""
+        return self.preflight is not None
+
+    def summary(self) -> dict[str, Any]:
+        """The manifest as JSON values."""
+        assert self.manifest is not None  # noqa: S101 - the run has ended
+        return manifest_values(self.manifest)
+
+
+def plan_run(
+    job: Job,
+    credentials: Credentials,
+    *,
+    today: date,
+    retry_failed: bool = False,
+    overwrite: bool = False,
+    dataset: Dataset | None = None,
+    flow_run_ids: tuple[str, ...] = (),
+    even_if_finished: bool = False,
+) -> Run:
+    """A run that may be started. Blocks. Raises: SetupError (and its kin)."""
+    started = datetime.now(UTC)
+    prepared = prepare(job, today, dataset)
+    finished = None if even_if_finished else finished_manifest(prepared, retry_failed)
+    found = None if finished is not None else preflight(prepared, credentials, overwrite)
+    return Run(prepared, credentials, found, retry_failed, started, flow_run_ids, finished)
+
+
+@asynccontextmanager
+async def answering(run: Run) -> AsyncIterator[Engine]:
+    """The engine of a run; when the run ends early its manifest says how far it came.
+
+    Raises: RunStopped (and its kin) when the run ended early.
+    """
+    assert run.preflight is not None  # noqa: S101 - callers ask run.manifest first
+    async with open_engine(run.prepared, run.preflight.plan, run.credentials, run.retry_failed) as engine:
+        try:
+            yield engine
+        except (RunStopped, asyncio.CancelledError) as error:
+            reason = error if isinstance(error, RunStopped) else engine.stop.reason
+            if reason is not None:
+                facts = _facts(run, engine)
+                run.manifest = stopped_manifest(run.prepared, facts, engine.progress, reason)
+            raise
+        run.facts = _facts(run, engine)
+
+
+def _facts(run: Run, engine: Engine) -> RunFacts:
+    assert run.preflight is not None  # noqa: S101 - there is an engine
+    counters, limiter = engine.client.counters, engine.client.limiter
+    return RunFacts(
+        started_at=run.started_at,
+        estimate=run.preflight.estimate,
+        requests_sent=counters.requests,
+        attempts=counters.attempts,
+        reused=engine.progress.reused,
+        flow_run_ids=run.flow_run_ids,
+        limits=(limiter.requests_per_minute, limiter.tokens_per_minute),
+    )
+
+
+async def publish_run(run: Run, target: Storage | None = None) -> Manifest:
+    """Write the output of a run that has answered every row. Raises: StorageFailed, DatasetError."""
+    assert run.preflight is not None and run.facts is not None  # noqa: S101 - `answering` ended well
+    run.manifest = await asyncio.to_thread(publish, run.prepared, run.preflight.plan, run.facts, target)
+    return run.manifest
+
+
+async def _reuse(engine: Engine, chunk: Chunk, answers: pa.Table) -> ChunkRecord:
+    engine.progress.reuse(answers)
+    return reuse_chunk(chunk, answers)
+
+
+async def run_plainly(run: Run, target: Storage | None = None) -> Manifest:
+    """Carry out a planned run without Prefect: for samples and notebooks. Raises: RunStopped (and its kin)."""
+    async with answering(run) as engine:
+        await drive_chunks(engine, _reuse, complete_chunk)
+    return await publish_run(run, target)

@@ -1,0 +1,184 @@
+"""Where answers are kept until they are published, and found again: `_checkpoints/` beside the output.
+
+    <chunk key>.parquet              all answers of a finished chunk, in row order
+    <chunk key>.json                 Prefect's result: the record of that chunk (tasks/persistence.py)
+    rows/<chunk key>-<random>.parquet   answers of a chunk under way
+    spend.json                       what may have been spent, where the job has a budget
+
+Answers are looked up by custom_id and not only by chunk, so that rows answered under other chunk bounds, in a sample or
+before rows were inserted are reused too.
+"""
+
+import secrets
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from promptmill.answers import ANSWERS, ZERO_USD, answers_table, decode_answers, encode_answers, merge_answers
+from promptmill.errors import CheckpointUnreadable, StorageFailed
+from promptmill.records import Result
+from promptmill.storage import STORAGE_ERRORS, Storage
+
+READERS = 16  # answer files read at once; each is a request to an object store
+SPEND = "spend.json"
+ROWS = "rows/"
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What lay in the store when it was listed."""
+
+    sizes: dict[str, int]  # name → bytes
+    unfinished: dict[str, list[str]]  # chunk key → names of its answer files under way
+
+    @staticmethod
+    def of(sizes: dict[str, int]) -> "Listing":
+        """A listing of names and bytes."""
+        found: dict[str, list[str]] = defaultdict(list)
+        for name in sizes:
+            if name.startswith(ROWS) and name.endswith(".parquet"):
+                found[name.removeprefix(ROWS).split("-")[0]].append(name)
+        return Listing(sizes, dict(found))
+
+    def is_finished(self, key: str) -> bool:
+        """Whether all answers of that chunk are kept in one file, and none besides."""
+        return f"{key}.parquet" in self.sizes and key not in self.unfinished
+
+    def loose(self, keys: Iterable[str]) -> list[str]:
+        """Answer files that are no finished chunk of these keys."""
+        planned = {f"{key}.parquet" for key in keys}
+        return sorted(name for name in self.sizes if name.endswith(".parquet") and name not in planned)
+
+
+class Store:
+    """The answers of one output. All calls block; safe to use from many threads."""
+
+    def __init__(self, storage: Storage) -> None:
+        self.storage = storage
+
+    def listing(self) -> Listing:
+        """What there is now."""
+        return Listing.of(self.storage.sizes())
+
+    def save_rows(self, key: str, results: Sequence[Result]) -> str:
+        """Keep answers of a chunk under way; returns their name. Raises: StorageFailed."""
+        name = f"{ROWS}{key}-{secrets.token_hex(6)}.parquet"
+        self._write(name, encode_answers(answers_table(results)))
+        return name
+
+    def save_chunk(self, key: str, answers: pa.Table, replaced: Iterable[str]) -> int:
+        """Keep all answers of a chunk and drop the files they replace; returns bytes. Raises: StorageFailed."""
+        data = encode_answers(answers)
+        self._write(f"{key}.parquet", data)
+        self.storage.delete(replaced)
+        return len(data)
+
+    def load(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
+        """The answers in a file. Raises: CheckpointUnreadable when it is missing, torn or foreign."""
+        try:
+            data = self.storage.read(name)
+        except FileNotFoundError as error:
+            raise CheckpointUnreadable(f"{self.storage.url}/{name} is missing") from error
+        except STORAGE_ERRORS as error:
+            raise StorageFailed(
+                f"{self.storage.url}/{name} can't be read: {error}. Run the same command again."
+            ) from error
+        return decode_answers(data, columns)
+
+    def load_chunk(self, key: str) -> pa.Table:
+        """All answers of a finished chunk, in row order. Raises: CheckpointUnreadable."""
+        return self.load(f"{key}.parquet")
+
+    def load_all(self, names: Sequence[str], columns: Sequence[str]) -> list[tuple[str, pa.Table]]:
+        """These columns of many files, without those that can't be read."""
+
+        def read(name: str) -> tuple[str, pa.Table] | None:
+            try:
+                return name, self.load(name, columns)
+            except CheckpointUnreadable:
+                return None
+
+        with ThreadPoolExecutor(READERS) as readers:
+            return [found for found in readers.map(read, names) if found is not None]
+
+    def read_spend(self) -> Decimal:
+        """What earlier runs may have spent by their own record; 0 where there is none."""
+        try:
+            return Decimal(str(orjson.loads(self.storage.read(SPEND))["spent_at_most_usd"]))
+        except (FileNotFoundError, orjson.JSONDecodeError, KeyError, TypeError, InvalidOperation):
+            return ZERO_USD
+
+    def write_spend(self, amount_usd: Decimal) -> None:
+        """Record what may be spent from now on. Raises: StorageFailed."""
+        self._write(SPEND, orjson.dumps({"spent_at_most_usd": str(amount_usd)}))
+
+    def known_spend(self, listing: Listing) -> Decimal:
+        """The cost of all answers that are kept."""
+        names = [name for name in listing.sizes if name.endswith(".parquet")]
+        sums = [pc.sum(table["cost_usd"]).as_py() for _, table in self.load_all(names, ["cost_usd"])]
+        return sum((Decimal(one) for one in sums if one is not None), ZERO_USD)
+
+    def _write(self, name: str, data: bytes) -> None:
+        try:
+            self.storage.write(name, data)
+        except STORAGE_ERRORS as error:
+            raise StorageFailed(
+                f"{self.storage.url}/{name} ({len(data):,} bytes) can't be written: {error}. Make room or give access, "
+                "then run the same command again: what was saved before is kept."
+            ) from error
+
+
+class AnswerIndex:
+    """Which loose file holds the answer of which row: 12 bytes a row, whatever the answers' size."""
+
+    def __init__(self, store: Store, names: Sequence[str]) -> None:
+        self._store = store
+        self._names: list[str] = []
+        hashes: list[NDArray[np.uint64]] = []
+        files: list[NDArray[np.uint32]] = []
+        for name, table in store.load_all(names, ["custom_id"]):
+            found = np.fromiter((_hash(one) for one in table["custom_id"].to_pylist()), np.uint64, table.num_rows)
+            hashes.append(found)
+            files.append(np.full(len(found), len(self._names), np.uint32))
+            self._names.append(name)
+        joined = np.concatenate(hashes) if hashes else np.empty(0, np.uint64)
+        order = np.argsort(joined, kind="stable")
+        self._hashes = joined[order]
+        self._files = np.concatenate(files)[order] if files else np.empty(0, np.uint32)
+
+    def __len__(self) -> int:
+        return len(self._hashes)
+
+    def find(self, custom_ids: Sequence[str]) -> pa.Table:
+        """The answers that loose files hold for these rows, each once."""
+        if not len(self._hashes):
+            return ANSWERS.empty_table()
+        wanted = np.fromiter((_hash(one) for one in custom_ids), np.uint64, len(custom_ids))
+        low = np.searchsorted(self._hashes, wanted, "left")
+        high = np.searchsorted(self._hashes, wanted, "right")
+        numbers = {int(self._files[i]) for start, stop in zip(low, high, strict=True) for i in range(start, stop)}
+        ids = pa.array(custom_ids, pa.string())
+        tables: list[pa.Table] = []
+        for number in sorted(numbers):
+            try:
+                table = self._store.load(self._names[number])
+            except CheckpointUnreadable:
+                continue
+            tables.append(table.filter(pc.is_in(table["custom_id"], ids)))
+        return merge_answers(tables)
+
+
+def _hash(custom_id: str) -> int:
+    """64 bits of a custom_id; a foreign name that isn't one hashes to something that is never asked for."""
+    try:
+        return int(custom_id[:8] + custom_id[-8:], 16)
+    except ValueError:
+        return 0

@@ -1,0 +1,99 @@
+"""What tests share: a provider over the wire, small datasets, jobs over them."""
+
+import os
+from collections.abc import Callable, Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from promptmill.job import Job
+from promptmill.manifest import Manifest
+from promptmill.runner import Run, plan_run, run_plainly
+from promptmill.simulator import Simulator, SimulatorOptions
+from promptmill.transport import Credentials
+
+os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+os.environ.setdefault("DO_NOT_TRACK", "1")
+
+SCHEMA = {
+    "type": "object",
+    "properties": {"label": {"type": "string", "enum": ["good", "bad"]}, "score": {"type": "number"}},
+    "required": ["label", "score"],
+    "additionalProperties": False,
+}
+MakeJob = Callable[..., Job]
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No key, proxy or address of whoever runs the tests reaches them."""
+    for name in list(os.environ):
+        if name.startswith(("OPENAI_", "AWS_")) or name.lower() in {"http_proxy", "https_proxy", "all_proxy"}:
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def simulator() -> Iterator[Simulator]:
+    """A provider without limits or faults; `configure` gives it some."""
+    with Simulator(SimulatorOptions()) as running:
+        yield running
+
+
+@pytest.fixture
+def credentials(simulator: Simulator) -> Credentials:
+    """How to reach the simulator."""
+    return Credentials(api_key="test", base_url=simulator.base_url)
+
+
+def write_rows(path: Path, texts: list[str | None], first_id: int = 0) -> Path:
+    """A Parquet file of ids and texts."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    ids = [f"r{number}" for number in range(first_id, first_id + len(texts))]
+    pq.write_table(pa.table({"id": ids, "text": pa.array(texts, pa.string())}), path)
+    return path
+
+
+@pytest.fixture
+def make_job(tmp_path: Path) -> MakeJob:
+    """Makes jobs over a file of texts; values by dotted name replace the defaults."""
+
+    def make(texts: list[str | None] | int = 40, **changes: Any) -> Job:
+        rows = [f"text number {number}" for number in range(texts)] if isinstance(texts, int) else texts
+        values: dict[str, Any] = {
+            "name": "test",
+            "input": {"url": str(write_rows(tmp_path / "rows.parquet", list(rows)))},
+            "request": {
+                "model": "gpt-6-luna",
+                "user": "Label: {{ text }}",
+                "response_schema": SCHEMA,
+                "parameters": {"max_completion_tokens": 64},
+            },
+            "output": {"url": str(tmp_path / "out")},
+            "chunk_rows": 10,
+            "checkpoint_rows": 4,
+            "retry": {"max_attempts": 6, "request_timeout_seconds": 5},
+        }
+        for name, value in changes.items():
+            section, _, key = name.partition("__")
+            if key:
+                values.setdefault(section, {})[key] = value
+            else:
+                values[section] = value
+        return Job.model_validate(values)
+
+    return make
+
+
+def plan(job: Job, credentials: Credentials, **options: Any) -> Run:
+    """A planned run."""
+    return plan_run(job, credentials, today=date(2026, 11, 24), **options)
+
+
+async def carry_out(job: Job, credentials: Credentials, **options: Any) -> Manifest:
+    """The manifest of a run without Prefect, or of the output that is complete already."""
+    run = plan(job, credentials, **options)
+    return run.manifest or await run_plainly(run)
