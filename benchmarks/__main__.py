@@ -1,0 +1,12 @@
+"""`python -m benchmarks [lean|flat|limits] [arguments]`; with none of them, all."""
+
+import sys
+
+from benchmarks import flat, lean, limits
+
+BENCHMARKS = {"lean": lean.main, "flat": flat.main, "limits": limits.main}
+
+if __name__ == "__main__":
+    name, *arguments = sys.argv[1:] or ["all"]
+    for one in BENCHMARKS if name == "all" else [name]:
+        BENCHMARKS[one](*arguments)

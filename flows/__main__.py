@@ -1,0 +1,125 @@
+"""The `promptmill` command: check, estimate, sample, run, and the simulator.
+
+Prefect is imported by the commands that need it and by no other, since it takes most of a second.
+"""
+
+import asyncio
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from promptmill import console
+from promptmill.errors import PromptmillError
+from promptmill.job import Job
+from promptmill.jobfile import load_job, parse_override
+
+app = typer.Typer(
+    help="Run a language model over every row of a dataset.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+JobFile = Annotated[str, typer.Argument(metavar="JOB", help="The job file: a path or any fsspec URL.")]
+Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="A.B=VALUE", help="Replace a value of the job.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON as the last line of stdout.")]
+
+
+class Mode(StrEnum):
+    """The road a run takes."""
+
+    online = "online"
+    batch = "batch"
+
+
+def _load(job: str, overrides: list[str] | None) -> Job:
+    return load_job(job, dict(parse_override(text) for text in overrides or []))
+
+
+@app.command()
+def check(job: JobFile, overrides: Overrides = None) -> None:
+    """Find everything that can be known without paying, and show the first request."""
+    from flows.local import check_job
+
+    check_job(_load(job, overrides))
+
+
+@app.command()
+def estimate(
+    job: JobFile,
+    overrides: Overrides = None,
+    within: Annotated[float | None, typer.Option("--within", metavar="HOURS", help="Name the cheaper road.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Rows, tokens, US dollars online and by batch, minutes at the limits."""
+    from flows.local import estimate_job
+
+    estimate_job(_load(job, overrides), within, as_json)
+
+
+@app.command()
+def sample(
+    job: JobFile,
+    rows: Annotated[int, typer.Option("-n", "--rows", min=1, help="How many rows.")] = 20,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run the first rows for real, show them, and say what the whole would cost."""
+    from flows.local import sample_job
+
+    sample_job(_load(job, overrides), rows, as_json)
+
+
+@app.command()
+def run(
+    job: JobFile,
+    mode: Annotated[
+        Mode, typer.Option(help="By single requests, or by the Batch API at half the price.")
+    ] = Mode.online,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Ask again for the rows that failed.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace another job's output.")] = False,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Answer every row and publish the answers; run again, it resumes."""
+    from flows.local import finished_run
+
+    if mode is Mode.batch:
+        raise typer.BadParameter("the Batch API flow is not part of this version", param_hint="--mode")
+    whole = _load(job, overrides)
+    manifest = finished_run(whole, retry_failed, overwrite)
+    if manifest is None:
+        console.prepare_prefect()
+        from flows.online_inference import online_inference
+
+        manifest = asyncio.run(online_inference(job=whole, retry_failed=retry_failed, overwrite=overwrite))
+    console.show_manifest(manifest, manifest["job"]["output"]["url"], as_json)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, add_help_option=False)
+def simulate(context: typer.Context) -> None:
+    """Serve a local OpenAI-compatible API with limits, faults and deterministic answers."""
+    from promptmill.simulator.__main__ import main as serve
+
+    serve(context.args)
+
+
+def main() -> None:
+    """Run the command; what a user can mend is said in a sentence, and the exit code says what kind it is."""
+    try:
+        app()
+    except PromptmillError as error:
+        console.show_error(error)
+        raise SystemExit(error.exit_code) from None
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        console.show_interrupted()
+        raise SystemExit(130) from None
+    except BaseException as error:
+        if type(error).__name__ != "TerminationSignal":  # Prefect's, on SIGTERM
+            raise
+        console.show_interrupted()
+        raise SystemExit(130) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,24 @@
+"""What a job would take, before anything is paid: rows, tokens, US dollars online and by batch, minutes."""
+
+from typing import Any
+
+from prefect import flow
+
+from promptmill.job import Job
+from tasks.plan import plan_dataset
+from tasks.publish import announce_estimate
+
+
+@flow(name="estimate-cost", persist_result=False)
+async def estimate_cost(
+    job: Job | None = None, job_url: str | None = None, overrides: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """Estimate a job and show the estimate as an artifact.
+
+    Args:
+        job: The job. Give it here or as a file.
+        job_url: The URL of a job file, instead of the job.
+        overrides: Values to replace in the job, by dotted name: {"input.limit": 1000}.
+    """
+    run = await plan_dataset(job, job_url, overrides, overwrite=True, even_if_finished=True)
+    return await announce_estimate(run)

@@ -1,0 +1,68 @@
+"""The commands that need no Prefect: check, estimate and sample."""
+
+import asyncio
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+from promptmill import console, tables
+from promptmill.estimate import cheaper_road
+from promptmill.job import Job
+from promptmill.manifest import manifest_values
+from promptmill.preflight import check_places
+from promptmill.prepared import SAMPLES, prepare
+from promptmill.publishing import finished_manifest
+from promptmill.runner import Run, plan_run, run_plainly
+from promptmill.sample import extrapolate, sample_job_of
+from promptmill.transport import Credentials
+
+
+def _credentials(job: Job) -> Credentials:
+    if job.provider is None:
+        return Credentials()
+    console.prepare_prefect()
+    from tasks.provider import load_credentials
+
+    return asyncio.run(load_credentials(job.provider))
+
+
+def _plan(job: Job) -> Run:
+    """The run of a job, planned even where its output is complete."""
+    today = datetime.now(UTC).date()
+    return plan_run(job, _credentials(job), today=today, overwrite=True, even_if_finished=True)
+
+
+def finished_run(job: Job, retry_failed: bool, overwrite: bool) -> dict[str, Any] | None:
+    """The manifest of an output that is complete already; what is wrong with a job is found here, before Prefect starts."""
+    prepared = prepare(job, datetime.now(UTC).date())
+    if (manifest := finished_manifest(prepared, retry_failed)) is not None:
+        return manifest_values(manifest)
+    check_places(prepared, _credentials(job), overwrite)
+    return None
+
+
+def check_job(job: Job) -> None:
+    """Show what is known of a job for free."""
+    today = datetime.now(UTC).date()
+    tables.show_check(plan_run(job, _credentials(job), today=today, even_if_finished=True))
+
+
+def estimate_job(job: Job, within_hours: float | None, as_json: bool) -> None:
+    """Show what a run would take, online and by batch."""
+    run = _plan(job)
+    assert run.preflight is not None  # noqa: S101 - planned even if finished
+    estimate = run.preflight.estimate
+    road = cheaper_road(estimate, within_hours) if within_hours is not None else None
+    tables.show_estimate(estimate, run.preflight.warnings, road, as_json)
+    if as_json:
+        console.print_json({**asdict(estimate), "within_hours": within_hours, "road": road})
+
+
+def sample_job(job: Job, rows: int, as_json: bool) -> None:
+    """Run the first rows and show what the whole would take."""
+    whole = _plan(job)
+    part = _plan(sample_job_of(whole.prepared.job, rows))
+    manifest = asyncio.run(run_plainly(part, whole.prepared.output.folder(SAMPLES)))
+    tables.show_sample(part, manifest, extrapolate(whole, manifest), as_json)
+    if as_json:
+        console.print_json(part.summary())

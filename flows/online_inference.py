@@ -1,0 +1,42 @@
+"""A model over every row of a dataset, by requests that are answered at once.
+
+Requires: credentials (OPENAI_API_KEY or the job's provider block) and an output that can be written. Run again after
+any death, it sends only what is missing.
+"""
+
+from typing import Any
+
+from prefect import flow
+
+from promptmill.job import Job
+from tasks.complete import answer_rows
+from tasks.ending import ending
+from tasks.plan import plan_dataset
+from tasks.progress import answering_visibly
+from tasks.publish import publish_output
+
+
+@flow(name="online-inference", persist_result=False)
+async def online_inference(
+    job: Job | None = None,
+    job_url: str | None = None,
+    overrides: dict[str, Any] | None = None,
+    retry_failed: bool = False,
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """Answer every row of the dataset and publish the answers as Parquet.
+
+    Args:
+        job: The job. Give it here or as a file.
+        job_url: The URL of a job file, instead of the job.
+        overrides: Values to replace in the job, by dotted name: {"limits.requests_per_minute": 500}.
+        retry_failed: Ask again for the rows that failed, and for nothing else.
+        overwrite: Replace the output of another job that stands there.
+    """
+    run = await plan_dataset(job, job_url, overrides, retry_failed, overwrite)
+    async with ending(run):
+        if run.is_pending:
+            async with answering_visibly(run) as engine:
+                await answer_rows(engine)
+            await publish_output(run)
+    return run.summary()

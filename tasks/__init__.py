@@ -1,0 +1,1 @@
+"""Units of work: Prefect tasks, their persistence, artifacts and blocks."""

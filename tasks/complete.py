@@ -1,0 +1,72 @@
+"""Chunks as Prefect tasks, awaited on the flow's own event loop so that one client and one limiter serve them all.
+
+A submitted async task would get an event loop of its own and could share neither (facts of prefect 3.8.8).
+"""
+
+from dataclasses import asdict
+from typing import Any
+
+import pyarrow as pa
+from prefect import task
+from prefect.client.schemas.objects import TaskRun
+from prefect.states import State
+from prefect.tasks import Task
+
+from promptmill.chunk import ChunkRecord, complete_chunk, reuse_chunk
+from promptmill.driver import drive_chunks
+from promptmill.engine import Engine
+from promptmill.errors import PromptmillError, StorageFailed
+from promptmill.plan import Chunk
+from tasks.persistence import SERIALIZER, checkpoint_key, checkpoint_storage
+
+RETRY_DELAYS_SECONDS = [5, 30]
+TAG = "promptmill"  # a platform team may set Prefect's own limits on it, and on promptmill-<job>
+
+
+async def is_worth_retrying(task: Task[Any, Any], task_run: TaskRun, state: State[Any]) -> bool:
+    """Faults of storage or worker are; a run that was stopped, or a job that is wrong, is not."""
+    del task, task_run
+    error = await state.result(raise_on_failure=False)  # pyright: ignore[reportGeneralTypeIssues]
+    return isinstance(error, StorageFailed) or not isinstance(error, PromptmillError)
+
+
+@task(
+    name="complete-chunk",
+    task_run_name="rows {label}",
+    tags=[TAG],
+    retries=len(RETRY_DELAYS_SECONDS),
+    retry_delay_seconds=RETRY_DELAYS_SECONDS,
+    retry_condition_fn=is_worth_retrying,
+    cache_key_fn=checkpoint_key,
+    result_serializer=SERIALIZER,
+    persist_result=True,
+    cache_result_in_memory=False,
+)
+async def answer_chunk(label: str, engine: Engine, chunk: Chunk, table: pa.Table, is_finished: bool) -> dict[str, Any]:
+    """Answer every row of a chunk; `table` has its rows, or its answers where an earlier run finished it."""
+    del label
+    return asdict(reuse_chunk(chunk, table) if is_finished else await complete_chunk(engine, chunk, table))
+
+
+async def answer_rows(engine: Engine) -> None:
+    """Answer every row of the plan, chunk by chunk. Raises: RunStopped (and its kin) when the run ends early."""
+    storage = await checkpoint_storage()
+    cached = answer_chunk.with_options(result_storage=storage, tags=[TAG, f"{TAG}-{engine.job.name}"])
+    fresh = cached.with_options(refresh_cache=True)  # this chunk has work to do, whatever its record says
+
+    async def reuse(engine: Engine, chunk: Chunk, answers: pa.Table) -> ChunkRecord:
+        engine.progress.reuse(answers)
+        return _read(await cached(chunk.label, engine, chunk, answers, is_finished=True), chunk, answers)
+
+    async def complete(engine: Engine, chunk: Chunk, rows: pa.Table) -> ChunkRecord:
+        return ChunkRecord(**await fresh(chunk.label, engine, chunk, rows, is_finished=False))
+
+    await drive_chunks(engine, reuse, complete)
+
+
+def _read(record: dict[str, Any], chunk: Chunk, answers: pa.Table) -> ChunkRecord:
+    """A stored record, or a new one where it is of another version: the answers are what counts."""
+    try:
+        return ChunkRecord(**record)
+    except TypeError:
+        return reuse_chunk(chunk, answers)

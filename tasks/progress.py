@@ -1,0 +1,75 @@
+"""A run while it runs: a progress artifact in the Prefect UI, and a line in the log or a display in the terminal."""
+
+import asyncio
+import logging
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from uuid import UUID
+
+from prefect.artifacts import acreate_progress_artifact, aupdate_progress_artifact
+from prefect.exceptions import PrefectException
+
+from promptmill.engine import Engine
+from promptmill.progress import Snapshot
+from promptmill.runner import Run, answering
+from promptmill.terminal import Display, describe_progress
+
+ARTIFACT_SECONDS = 5.0
+LOG_SECONDS = 10.0
+FRAME_SECONDS = 0.5
+log = logging.getLogger("promptmill")
+
+
+@asynccontextmanager
+async def answering_visibly(run: Run) -> AsyncIterator[Engine]:
+    """The engine of a run, its progress shown until it ends."""
+    async with answering(run) as engine:
+        watcher = asyncio.create_task(_watch(engine))
+        try:
+            yield engine
+        finally:
+            watcher.cancel()
+            with suppress(asyncio.CancelledError):
+                await watcher
+
+
+async def _watch(engine: Engine) -> None:
+    """Show progress until cancelled, and once more then."""
+    artifact = await _create_artifact(engine)
+    shown = Display(engine) if sys.stderr.isatty() else None
+    with shown or suppress():
+        since_artifact = since_log = 0.0
+        try:
+            while True:
+                await asyncio.sleep(FRAME_SECONDS)
+                since_artifact, since_log = since_artifact + FRAME_SECONDS, since_log + FRAME_SECONDS
+                snapshot = engine.progress.snapshot()
+                if shown is not None:
+                    shown.update(snapshot)
+                elif since_log >= LOG_SECONDS:
+                    log.info(describe_progress(engine, snapshot))
+                    since_log = 0.0
+                if since_artifact >= ARTIFACT_SECONDS:
+                    await _update_artifact(artifact, engine, snapshot)
+                    since_artifact = 0.0
+        finally:
+            snapshot = engine.progress.snapshot()
+            if shown is not None:
+                shown.update(snapshot)
+            await asyncio.shield(_update_artifact(artifact, engine, snapshot))
+
+
+async def _create_artifact(engine: Engine) -> UUID | None:
+    with suppress(PrefectException, OSError):
+        return await acreate_progress_artifact(0.0, key=f"{engine.job.name}-progress", description=engine.job.name)
+    return None
+
+
+async def _update_artifact(artifact: UUID | None, engine: Engine, snapshot: Snapshot) -> None:
+    """A display that can't be updated is no reason to end a run."""
+    if artifact is not None:
+        with suppress(PrefectException, OSError):
+            await aupdate_progress_artifact(
+                artifact, 100 * snapshot.done / max(1, snapshot.total), description=describe_progress(engine, snapshot)
+            )

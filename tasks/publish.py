@@ -1,0 +1,77 @@
+"""The end of a run: the output written, the summary shown, the event told."""
+
+from dataclasses import asdict
+from decimal import Decimal
+from typing import Any
+
+from prefect import task
+from prefect.artifacts import acreate_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.events import emit_event
+from promptmill.estimate import describe_estimate
+from promptmill.manifest import MANIFEST, Manifest
+
+from promptmill.publishing import REPORT
+from promptmill.runner import Run, publish_run
+
+EVENT_OF_STATE = {"completed": "completed", "budget_exhausted": "budget_exhausted"}  # any other: failed
+
+
+@task(name="publish-output", task_run_name="publish", cache_policy=NO_CACHE, persist_result=False)
+async def publish_output(run: Run) -> None:
+    """Write parts, failures, report and manifest. Raises: StorageFailed, DatasetError: all answers are kept."""
+    await publish_run(run)
+
+
+async def announce(run: Run) -> None:
+    """Show a run's summary in the Prefect UI and tell who listens how it ended."""
+    manifest = run.manifest
+    if manifest is None:
+        return
+    url = run.prepared.output.url
+    await acreate_markdown_artifact(summarise(manifest, url), key=f"{run.prepared.job.name}-summary")
+    emit_event(
+        f"promptmill.job.{EVENT_OF_STATE.get(manifest.state, 'failed')}",
+        resource={"prefect.resource.id": f"promptmill.job.{run.prepared.job.name}"},
+        payload={
+            "manifest_url": f"{url}/{MANIFEST}",
+            "rows": manifest.rows,
+            "succeeded": manifest.succeeded,
+            "failed": manifest.failed,
+            "cost_usd": str(manifest.cost_usd),
+        },
+    )
+
+
+async def announce_estimate(run: Run) -> dict[str, Any]:
+    """Show an estimate in the Prefect UI; returns it as JSON values."""
+    assert run.preflight is not None  # noqa: S101 - planned even if finished
+    estimate = run.preflight.estimate
+    notes = "".join(f"\n- {warning}" for warning in run.preflight.warnings)
+    text = f"# {run.prepared.job.name}: estimate\n\n{estimate.rows:,} rows, {describe_estimate(estimate)}\n{notes}\n"
+    await acreate_markdown_artifact(text, key=f"{run.prepared.job.name}-estimate")
+    return {**asdict(estimate), "online_usd": str(estimate.online_usd), "batch_usd": str(estimate.batch_usd)}
+
+
+def summarise(manifest: Manifest, url: str) -> str:
+    """A run's summary in Markdown."""
+    kinds = "\n".join(f"| {kind} | {count:,} |" for kind, count in manifest.failures_by_kind.items())
+    failures = f"\n| failures | rows |\n|---|---:|\n{kinds}\n" if kinds else ""
+    estimate = manifest.estimated_cost_usd or Decimal(0)
+    return f"""# {manifest.job["name"]}: {manifest.state}
+
+| | |
+|---|---:|
+| rows | {manifest.rows:,} |
+| succeeded | {manifest.succeeded:,} |
+| failed | {manifest.failed:,} |
+| reused from earlier runs | {manifest.reused:,} |
+| requests sent | {manifest.requests_sent:,} |
+| attempts | {manifest.attempts:,} |
+| tokens in / cached / out | {manifest.input_tokens:,} / {manifest.cached_input_tokens:,} / {manifest.output_tokens:,} |
+| cost | ${manifest.cost_usd:.6f} |
+| estimated | ${estimate:.6f} |
+| seconds | {manifest.seconds:,.1f} |
+{failures}
+Output: `{url}` · report: `{url}/{REPORT}`
+"""

@@ -1,0 +1,30 @@
+"""Logs of a run as a person wants them: our own lines shown, expected errors without a traceback."""
+
+import logging
+
+from prefect.logging.handlers import APILogHandler
+
+from promptmill.errors import PromptmillError
+
+
+class _WithoutTraceback(logging.Filter):
+    """An error whose message says all there is to say needs no traceback."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, PromptmillError):
+            record.msg, record.args, record.exc_info, record.exc_text = str(error), (), None, None
+        return True
+
+
+_FILTER = _WithoutTraceback()
+
+
+def quiet_expected_errors() -> None:
+    """Drop tracebacks of our own errors from Prefect's logs, and send our lines to the run's log; once a process."""
+    for name in ("prefect.flow_runs", "prefect.task_runs"):
+        logging.getLogger(name).addFilter(_FILTER)
+    ours = logging.getLogger("promptmill")
+    if not any(isinstance(handler, APILogHandler) for handler in ours.handlers):
+        ours.addHandler(APILogHandler())
+        ours.setLevel(logging.INFO)
