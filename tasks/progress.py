@@ -14,6 +14,7 @@ from promptmill.engine import Engine
 from promptmill.progress import Snapshot
 from promptmill.runner import Run, answering
 from promptmill.terminal import Display, describe_progress
+from tasks.signals import stopping_gently
 
 ARTIFACT_SECONDS = 5.0
 LOG_SECONDS = 10.0
@@ -27,7 +28,8 @@ async def answering_visibly(run: Run) -> AsyncIterator[Engine]:
     async with answering(run) as engine:
         watcher = asyncio.create_task(_watch(engine))
         try:
-            yield engine
+            with stopping_gently(engine):
+                yield engine
         finally:
             watcher.cancel()
             with suppress(asyncio.CancelledError):
