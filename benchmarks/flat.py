@@ -13,7 +13,11 @@ from benchmarks.rig import Measured, prefect_server, provider, report, run_comma
 
 def main(small: str = "20000", large: str = "200000") -> None:
     """Measure both sizes, then the resumed run."""
-    with tempfile.TemporaryDirectory() as name, prefect_server(Path(name) / "prefect") as api_url, provider() as base_url:
+    with (
+        tempfile.TemporaryDirectory() as name,
+        prefect_server(Path(name) / "prefect") as api_url,
+        provider() as base_url,
+    ):
         runs: dict[int, Measured] = {}
         for rows in (int(small), int(large)):  # in this order: the peak is the largest of all runs so far
             folder = Path(name) / str(rows)

@@ -45,7 +45,11 @@ asyncio.run(main(sys.argv[1], sys.argv[2], json.loads(sys.argv[3]), int(sys.argv
 
 def main(rows: str = str(ROWS)) -> None:
     """Measure both, one after the other, twice, and compare the better of each."""
-    with tempfile.TemporaryDirectory() as name, prefect_server(Path(name) / "prefect") as api_url, provider() as base_url:
+    with (
+        tempfile.TemporaryDirectory() as name,
+        prefect_server(Path(name) / "prefect") as api_url,
+        provider() as base_url,
+    ):
         data = Path(name) / "rows.parquet"
         write_reviews(data, int(rows))
         bare, ours = [], []
@@ -74,7 +78,7 @@ def _bare(data: Path, base_url: str) -> float:
     from benchmarks.rig import MODEL, SCHEMA
 
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run(  # noqa: S603 - our own code
+    subprocess.run(
         [sys.executable, "-c", BARE_LOOP, str(data), MODEL, json.dumps(SCHEMA), str(CONCURRENCY)],
         env={**os.environ, "OPENAI_BASE_URL": base_url, "OPENAI_API_KEY": "benchmark"},
         check=True,

@@ -36,7 +36,12 @@ def _measure(case: str, folder: Path, api_url: str, rpm: int, tpm: int, given: b
     write_reviews(rows, REQUESTS * SECONDS // 60)
     limits = {"requests_per_minute": rpm, "tokens_per_minute": tpm} if given else {}
     job = write_job(folder, rows, limits={"max_concurrency": 100, **limits})
-    options = {"requests_per_minute": rpm, "tokens_per_minute": tpm, "latency_seconds": 0.05, "token_accounting": "actual"}
+    options = {
+        "requests_per_minute": rpm,
+        "tokens_per_minute": tpm,
+        "latency_seconds": 0.05,
+        "token_accounting": "actual",
+    }
     with provider(**options) as base_url:
         run = run_command(job, base_url, api_url)
         root = base_url.removesuffix("/v1")

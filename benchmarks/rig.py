@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-WORDS = (
-    "the battery lasts all day and charges fast but hinge feels loose after a week of use while screen is bright and "
-    "colours are true to life support answered within hours and sent a new one without asking for the receipt price "
-    "seems fair for what you get though delivery took longer than promised"
-).split()
+WORDS = ["the", "battery", "lasts", "all", "day", "and", "charges", "fast", "but", "hinge", "feels", "loose", "after", "a", "week", "of", "use", "while", "screen", "is", "bright", "and", "colours", "are", "true", "to", "life", "support", "answered", "within", "hours", "and", "sent", "a", "new", "one", "without", "asking", "for", "the", "receipt", "price", "seems", "fair", "for", "what", "you", "get", "though", "delivery", "took", "longer", "than", "promised"]
 SCHEMA: dict[str, Any] = {
     "type": "object",
     "properties": {
@@ -57,7 +53,7 @@ def free_port() -> int:
 
 def get_json(url: str) -> Any:
     """What a local server says."""
-    with urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310 - a loopback address of our own
+    with urllib.request.urlopen(url, timeout=30) as answer:
         return json.load(answer)
 
 
@@ -74,8 +70,8 @@ def _wait_for(url: str, seconds: float = 120) -> None:
 
 
 @contextlib.contextmanager
-def _process(*command: str, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen(  # noqa: S603 - our own commands
+def _process(*command: str, **environment: str) -> Generator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(
         command, env={**os.environ, **environment}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
@@ -90,7 +86,7 @@ def _process(*command: str, **environment: str) -> Iterator[subprocess.Popen[byt
 
 
 @contextlib.contextmanager
-def provider(**options: object) -> Iterator[str]:
+def provider(**options: object) -> Generator[str]:
     """The simulator in a process of its own; yields its base URL."""
     port = free_port()
     flags = [word for name, value in options.items() for word in ("--option", f"{name}={value}")]
@@ -100,7 +96,7 @@ def provider(**options: object) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def prefect_server(home: Path) -> Iterator[str]:
+def prefect_server(home: Path) -> Generator[str]:
     """A Prefect server in a process of its own; yields its API's URL."""
     port = free_port()
     environment = {"PREFECT_HOME": str(home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
@@ -112,7 +108,7 @@ def prefect_server(home: Path) -> Iterator[str]:
 
 def write_reviews(path: Path, rows: int, characters: int = 300, seed: int = 7) -> None:
     """A Parquet file of texts of about so many characters, in row groups of 10,000."""
-    chance = random.Random(seed)  # noqa: S311 - texts, not keys
+    chance = random.Random(seed)
     path.parent.mkdir(parents=True, exist_ok=True)
     schema = pa.schema([("id", pa.int64()), ("text", pa.string())])
     with pq.ParquetWriter(path, schema) as writer:
@@ -158,7 +154,7 @@ def run_command(job: Path, base_url: str, api_url: str, *flags: str) -> Measured
     }
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     began = time.monotonic()
-    process = subprocess.Popen(  # noqa: S603 - our own command
+    process = subprocess.Popen(
         [sys.executable, "-m", "flows", "run", str(job), "--json", *flags], env=environment, stdout=subprocess.PIPE
     )
     output, _ = process.communicate()

@@ -20,7 +20,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import requests
 import tiktoken
 
 CACHE_VARIABLE = "TIKTOKEN_CACHE_DIR"
@@ -83,6 +82,8 @@ def download(file: EncodingFile, seconds: float = DOWNLOAD_SECONDS) -> bytes | N
 
 
 def _fetch(file: EncodingFile) -> bytes | None:
+    import requests  # tiktoken's own dependency, slow to import and rarely needed
+
     try:
         response = requests.get(file.url, timeout=SOCKET_SECONDS)
         response.raise_for_status()

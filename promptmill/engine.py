@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -70,7 +70,7 @@ class Engine:
 @asynccontextmanager
 async def open_engine(
     prepared: Prepared, plan: Plan, credentials: Credentials, retry_failed: bool = False
-) -> AsyncIterator[Engine]:
+) -> AsyncGenerator[Engine]:
     """The shared parts of a run, closed at its end. Raises: CredentialsError, StorageFailed."""
     job, store = prepared.job, prepared.store
     listing = await asyncio.to_thread(store.listing)

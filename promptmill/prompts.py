@@ -2,8 +2,8 @@
 
 Whatever doesn't depend on the row is rendered, counted and serialised once; a row only fills the gaps between.
 Bodies are canonical, so that equal requests have equal bytes in every process: keys are sorted, but for the
-`properties` of a JSON Schema, whose order the model follows as it writes. An embeddings request's identity covers the
-body that would be sent for its row alone, whatever other rows travel with it, and never `encoding_format` by default.
+`properties` of a JSON Schema, whose order the model follows as it writes. The identity of an embeddings request covers
+{input, model, parameters} of its row alone, whatever rows travel with it, and not the encoding we ask for by default.
 """
 
 import re

@@ -169,7 +169,8 @@ def _manifest(prepared: Prepared, facts: RunFacts, totals: _Totals, state: str =
 
 def stopped_manifest(prepared: Prepared, facts: RunFacts, progress: Progress, reason: RunStopped) -> Manifest:
     """What a run that ended early can say of itself; printed and emitted, but not written beside the parts:
-    there a manifest says that the output is complete."""
+    there a manifest says that the output is complete.
+    """
     totals = _Totals(progress.done, progress.failed, progress.usage, progress.spent_usd, progress.kinds)
     return _manifest(prepared, facts, totals, reason.state)
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from promptmill.columns import FAILURE_COLUMNS, failure_schema
+from promptmill.columns import failure_schema
 from promptmill.errors import OutputError
 from promptmill.manifest import MANIFEST, Manifest, PartInfo, read_manifest
 from promptmill.naming import did_you_mean
@@ -39,7 +39,9 @@ def _open(url: str) -> Storage:
     try:
         return Storage(url)
     except (ValueError, ImportError, *STORAGE_ERRORS) as error:
-        raise OutputError(f"{url!r} can't be opened: {error}. Give an output's folder at a URL that fsspec knows.") from error
+        raise OutputError(
+            f"{url!r} can't be opened: {error}. Give an output's folder at a URL that fsspec knows."
+        ) from error
 
 
 def _manifest_of(storage: Storage) -> Manifest:

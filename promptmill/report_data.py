@@ -94,7 +94,9 @@ class ReportData:
         succeeded = pc.is_null(answers["kind"])
         chosen = succeeded.to_numpy()
         if not chosen.all():
-            self._add_failures(rows.filter(pc.invert(succeeded)), answers.filter(pc.invert(succeeded)), numbers[~chosen])
+            self._add_failures(
+                rows.filter(pc.invert(succeeded)), answers.filter(pc.invert(succeeded)), numbers[~chosen]
+            )
             rows, answers, numbers = rows.filter(succeeded), answers.filter(succeeded), numbers[chosen]
         self.rows += len(chosen)
         self.latency.add(_floats(answers["latency_seconds"].drop_null()))

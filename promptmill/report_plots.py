@@ -184,7 +184,13 @@ def _write_beside(axes: "Axes", value: float, height: float, label: str) -> None
     is_left = (np.log10(value) - low) / (high - low) > 0.62
     offset, side = (-4, "right") if is_left else (4, "left")
     axes.annotate(
-        label, (value, height), (offset, 0), xycoords=("data", "axes fraction"), textcoords="offset points", ha=side, va="top"
+        label,
+        (value, height),
+        (offset, 0),
+        xycoords=("data", "axes fraction"),
+        textcoords="offset points",
+        ha=side,
+        va="top",
     )
 
 
@@ -220,10 +226,16 @@ def _adapt(svg: str, alt: str) -> Markup:
     prefix = re.sub(r"\W+", "-", alt.lower())[:24]
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r"<svg [^>]*?(viewBox=\"[^\"]*\")[^>]*>", rf'<svg \1 role="img" aria-label="{escape(alt)}">', svg, count=1)
+    svg = re.sub(
+        r"<svg [^>]*?(viewBox=\"[^\"]*\")[^>]*>", rf'<svg \1 role="img" aria-label="{escape(alt)}">', svg, count=1
+    )
     svg = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", svg)
     svg = re.sub(r" id=\"(?![pm][0-9a-f]{10}\")[^\"]*\"", "", svg)
-    svg = svg.replace(' id="', f' id="{prefix}-').replace("url(#", f"url(#{prefix}-").replace('xlink:href="#', f'href="#{prefix}-')
+    svg = (
+        svg.replace(' id="', f' id="{prefix}-')
+        .replace("url(#", f"url(#{prefix}-")
+        .replace('xlink:href="#', f'href="#{prefix}-')
+    )
     for colour, name in VARIABLES.items():
         svg = svg.replace(colour, f"var(--{name})")
     return Markup(svg)

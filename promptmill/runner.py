@@ -1,7 +1,7 @@
 """A run from plan to output: the parts that flows, samples and notebooks share, none of which knows Prefect."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -68,7 +68,7 @@ def plan_run(
 
 
 @asynccontextmanager
-async def answering(run: Run) -> AsyncIterator[Engine]:
+async def answering(run: Run) -> AsyncGenerator[Engine]:
     """The engine of a run; when the run ends early its manifest says how far it came.
 
     Raises: RunStopped (and its kin) when the run ended early.

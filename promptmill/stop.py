@@ -5,7 +5,7 @@ way is left to finish, since its answer is paid for.
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -31,7 +31,7 @@ class Stop:
         return self.reason
 
     @contextmanager
-    def waiting(self) -> Iterator[None]:
+    def waiting(self) -> Generator[None]:
         """Around anything that waits before sending.
 
         Raises: the reason, as soon as the run is stopped; CancelledError only when somebody else cancelled the task.

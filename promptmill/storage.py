@@ -7,7 +7,7 @@ create a missing *bucket* on `makedirs`, where a missing bucket should be an err
 
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager, suppress
 from pathlib import PurePosixPath
 from typing import IO, Any, cast
@@ -102,7 +102,7 @@ class Storage:
         return bool(self.fs.exists(self.path(name)))
 
     @contextmanager
-    def writer(self, name: str) -> Iterator[IO[bytes]]:
+    def writer(self, name: str) -> Generator[IO[bytes]]:
         """A file to stream into; published when the block ends well, discarded when it raises."""
         if self.is_local:
             with self._local_writer(name) as file:
@@ -121,7 +121,7 @@ class Storage:
             raise
 
     @contextmanager
-    def _local_writer(self, name: str) -> Iterator[IO[bytes]]:
+    def _local_writer(self, name: str) -> Generator[IO[bytes]]:
         target = self.path(name)
         folder = os.path.dirname(target)
         os.makedirs(folder, exist_ok=True)

@@ -1,8 +1,8 @@
 """Sandboxed Jinja2 templates over the columns of a row: compiled once, checked before anything is sent.
 
 The sandbox keeps a template from Python's internals, and what isn't deterministic (`random`, `lipsum`), reaches around
-the sandbox's checks (`attr`) or serves only to hog memory is taken out: a job may come from somebody who may start runs
-but not code. It does not bound time: a template can still loop for long over what it is given.
+the sandbox's checks (`attr`) or is a short way to fill the memory is taken out or limited: a job may come from somebody
+who may start runs but not write code. Time is not limited: a template can still loop for long, as its author may wish.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +20,8 @@ from promptmill.template_values import PLAIN, is_none, shield, to_base64, to_jso
 MAX_RANGE = 10_000
 MAX_PRODUCT = 1_000_000  # characters or elements that `*` may make, bits of a number
 ROW = "row"  # the whole row as a mapping, for columns whose names are no identifiers
-REMOVED_FILTERS = ("random", "attr", "pprint", "xmlattr", "urlize")
+REMOVED_FILTERS = ("random", "attr", "center", "pprint", "xmlattr", "urlize")
+PADDING = frozenset({"ljust", "rjust", "center", "zfill", "expandtabs"})  # methods of strings that make long ones
 LISTED_COLUMNS = 20  # in a message
 REASON_CHARACTERS = 300  # of what Python or Jinja2 says, which may quote a value
 
@@ -42,7 +43,13 @@ class RowUnrenderable(Exception):
 
 
 class _Sandbox(ImmutableSandboxedEnvironment):
+    globals: dict[str, Any]
+    filters: dict[str, Any]
+    tests: dict[str, Any]
     intercepted_binops = frozenset({"*", "**"})
+
+    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
+        return attr not in PADDING and super().is_safe_attribute(obj, attr, value)
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         if _size_of(operator, left, right) > MAX_PRODUCT:
@@ -72,7 +79,7 @@ def _make_environment() -> _Sandbox:
         undefined=StrictUndefined, autoescape=False, keep_trailing_newline=True, finalize=to_text, cache_size=0
     )
     made.globals.clear()
-    made.globals["range"] = _limited_range  # pyright: ignore[reportArgumentType] - the stub names Jinja2's own only
+    made.globals["range"] = _limited_range
     for name in REMOVED_FILTERS:
         del made.filters[name]
     made.filters.update(tojson=to_json, b64=to_base64)

@@ -44,19 +44,9 @@ class TokenCounter:
         return self.count(orjson.dumps(schema).decode())
 
 
-@dataclass(frozen=True, slots=True)
-class _Family:
-    pattern: re.Pattern[str]
-    encoding: str
-    is_known: bool  # published, not assumed
-
-
-_FAMILIES = (
-    _Family(
-        re.compile(r"(chatgpt-4o|gpt-4o|gpt-4\.1|gpt-4\.5|gpt-5(\.\d+)?|gpt-oss|o1|o3|o4)(-|:|$)"), "o200k_base", True
-    ),
-    _Family(re.compile(r"(gpt-4|gpt-3\.5|gpt-35|text-embedding-3|text-embedding-ada)(-|$)"), "cl100k_base", True),
-)
+_O200K = re.compile(r"(chatgpt-4o|gpt-4o|gpt-4\.1|gpt-4\.5|gpt-5(\.\d+)?|gpt-oss|o1|o3|o4)(-|:|$)")
+_CL100K = re.compile(r"(gpt-4|gpt-3\.5|gpt-35|text-embedding-3|text-embedding-ada)(-|$)")
+_PUBLISHED = ((_O200K, "o200k_base"), (_CL100K, "cl100k_base"))  # gpt-oss has o200k's ranks; tiktoken 0.14.0
 _ASSUMED = "o200k_base"  # for gpt-6 and whatever else isn't in the table: the newest that is published
 
 
@@ -65,9 +55,9 @@ def encoding_of(model: str) -> tuple[str, bool]:
     name = model.lower().removeprefix("openai/")
     if name.startswith("ft:"):
         name = name.split(":")[1]
-    for family in _FAMILIES:
-        if family.pattern.match(name):
-            return family.encoding, family.is_known
+    for pattern, encoding in _PUBLISHED:
+        if pattern.match(name):
+            return encoding, True
     return _ASSUMED, False
 
 
@@ -78,7 +68,7 @@ def make_counter(model: str, encodings: Encodings, *, allow_download: bool = Tru
     if encoding is None:
         log.warning(
             "tokens of %s are estimated at %d bytes each: tiktoken's file for %s is neither cached nor downloadable. "
-            "Install bpe-openai, or fill TIKTOKEN_CACHE_DIR, for exact counts without a network.",
+            "Install bpe-openai (promptmill[tokens]), or fill TIKTOKEN_CACHE_DIR, for exact counts without a network.",
             model,
             BYTES_PER_TOKEN,
             name,

@@ -108,7 +108,8 @@ class Transport:
 
 def _proxy_of(url: str) -> str | None:
     """The proxy that HTTPS_PROXY and its kin name for a URL; asked once, since aiohttp's own way asks in a thread for
-    each request."""
+    each request.
+    """
     parts = urlsplit(url)
     if parts.hostname is None or proxy_bypass(parts.hostname):
         return None

@@ -1,6 +1,6 @@
 """How a run ends, well or early: somebody is told either way."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from promptmill.errors import RunStopped
@@ -9,7 +9,7 @@ from tasks.publish import announce
 
 
 @asynccontextmanager
-async def ending(run: Run) -> AsyncIterator[None]:
+async def ending(run: Run) -> AsyncGenerator[None]:
     """Announce a run's end; one that ended early goes on raising."""
     try:
         yield

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from uuid import UUID
 
@@ -23,7 +23,7 @@ log = logging.getLogger("promptmill")
 
 
 @asynccontextmanager
-async def answering_visibly(run: Run) -> AsyncIterator[Engine]:
+async def answering_visibly(run: Run) -> AsyncGenerator[Engine]:
     """The engine of a run, its progress shown until it ends."""
     async with answering(run) as engine:
         watcher = asyncio.create_task(_watch(engine))

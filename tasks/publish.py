@@ -8,9 +8,9 @@ from prefect import task
 from prefect.artifacts import acreate_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
+
 from promptmill.estimate import describe_estimate
 from promptmill.manifest import MANIFEST, Manifest
-
 from promptmill.publishing import REPORT
 from promptmill.runner import Run, publish_run
 

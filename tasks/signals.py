@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -13,7 +13,7 @@ from promptmill.errors import Interrupted
 
 
 @contextmanager
-def stopping_gently(engine: Engine) -> Iterator[None]:
+def stopping_gently(engine: Engine) -> Generator[None]:
     """While this lasts, SIGTERM stops the run instead of tearing down its event loop.
 
     Under a worker Prefect's own handler stays: it tells the worker that the cancellation was heard (prefect 3.8.8), and

@@ -26,7 +26,11 @@ def sliding_most(times: list[tuple[float, float]], seconds: float = 60.0) -> flo
 
 
 async def take_for(
-    limiter: RateLimiter, seconds: float, workers: int, tokens: Callable[[int], tuple[float, float]], latency: float = 0.05
+    limiter: RateLimiter,
+    seconds: float,
+    workers: int,
+    tokens: Callable[[int], tuple[float, float]],
+    latency: float = 0.05,
 ) -> list[tuple[float, float]]:
     """When which tokens were really used by workers that ask as fast as they may."""
     loop = asyncio.get_running_loop()
@@ -188,7 +192,9 @@ def test_a_provider_that_counts_more_than_we_do_slows_us_down_before_it_refuses(
     st.floats(0.001, 20),
 )
 @settings(max_examples=10, deadline=None)
-def test_whatever_is_asked_the_tokens_used_stay_within_the_limit(asked: list[tuple[float, float]], latency: float) -> None:
+def test_whatever_is_asked_the_tokens_used_stay_within_the_limit(
+    asked: list[tuple[float, float]], latency: float
+) -> None:
     limiter = RateLimiter(10_000, 3_000)
 
     def tokens(number: int) -> tuple[float, float]:
@@ -201,5 +207,3 @@ def test_whatever_is_asked_the_tokens_used_stay_within_the_limit(asked: list[tup
     for at, used in taken:
         total += used
         assert total <= 3_000 / 60 * at + 15 + 900  # the burst, and one request that overhangs
-
-

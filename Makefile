@@ -1,0 +1,56 @@
+# Needs nothing but python3 (3.11 or newer) to start: `make` makes its own .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PYTEST_ARGS ?= -n 2 --dist loadgroup
+UV := $(shell command -v uv 2>/dev/null)
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check lint bench serve lock clean
+
+help: ## Show what there is to do.
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(STAMP) ## Make .venv with the promptmill command in it.
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "$$($(PYTHON) --version) is too old; Promptmill needs Python 3.11 or newer. Install one and run: make install PYTHON=python3.12"; exit 1; }
+ifeq ($(UV),)
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+else
+	@test -x $(BIN)/python || uv venv --quiet --seed --python $(PYTHON) $(VENV)
+	uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+endif
+	@touch $@
+
+demo: install ## Run a real job with a real model on this machine.
+	$(BIN)/python -m examples.demo
+
+test: install ## Run all tests.
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: install
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+
+check: lint test ## Format, lint, types and tests.
+
+bench: install ## Measure what the README promises (about 40 minutes).
+	$(BIN)/python -m benchmarks
+
+serve: install ## Start a local Prefect server with everything deployed.
+	$(BIN)/python -m deployments.serve
+
+lock: ## Compile requirements.lock anew.
+	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
+		--extra dev --extra demo --extra tokens --custom-compile-command "make lock" --quiet --upgrade -o requirements.lock
+
+clean: ## Remove .venv, caches and the demo's output.
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis demo-output .demo
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
