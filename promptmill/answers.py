@@ -38,9 +38,7 @@ ANSWERS = pa.schema(
         pa.field("latency_seconds", pa.float64()),
         pa.field("attempts", pa.int32(), nullable=False),
         pa.field("response_id", pa.string()),
-        pa.field(
-            "answered_at", pa.float64(), nullable=False
-        ),  # seconds since the epoch
+        pa.field("answered_at", pa.float64(), nullable=False),  # seconds since the epoch
     ],
     metadata={VERSION_KEY: str(SCHEMA_VERSION).encode()},
 )
@@ -52,26 +50,18 @@ def answers_table(results: Sequence[Result]) -> pa.Table:
         "custom_id": [r.custom_id for r in results],
         "kind": [r.kind if isinstance(r, Failure) else None for r in results],
         "message": [r.message if isinstance(r, Failure) else None for r in results],
-        "http_status": [
-            r.http_status if isinstance(r, Failure) else 200 for r in results
-        ],
+        "http_status": [r.http_status if isinstance(r, Failure) else 200 for r in results],
         "response": [r.response for r in results],
-        "embedding": [
-            r.embedding if isinstance(r, Completion) else None for r in results
-        ],
+        "embedding": [r.embedding if isinstance(r, Completion) else None for r in results],
         "model": [r.model for r in results],
-        "finish_reason": [
-            r.finish_reason if isinstance(r, Completion) else None for r in results
-        ],
+        "finish_reason": [r.finish_reason if isinstance(r, Completion) else None for r in results],
         "input_tokens": [r.usage.input_tokens for r in results],
         "cached_input_tokens": [r.usage.cached_input_tokens for r in results],
         "output_tokens": [r.usage.output_tokens for r in results],
         "cost_usd": [r.cost_usd for r in results],
         "latency_seconds": [r.latency_seconds for r in results],
         "attempts": [r.attempts for r in results],
-        "response_id": [
-            r.response_id if isinstance(r, Completion) else None for r in results
-        ],
+        "response_id": [r.response_id if isinstance(r, Completion) else None for r in results],
         "answered_at": [r.answered_at for r in results],
     }
     return pa.table(columns, schema=ANSWERS)
@@ -87,31 +77,17 @@ def merge_answers(tables: Iterable[pa.Table]) -> pa.Table:
     )
     ranked = numbered.sort_by([("kind", "ascending"), ("answered_at", "descending")])
     best: dict[str, int] = {}
-    rows = zip(
-        ranked["custom_id"].to_pylist(),
-        ranked["kind"].to_pylist(),
-        ranked["position"].to_pylist(),
-        strict=True,
-    )
+    rows = zip(ranked["custom_id"].to_pylist(), ranked["kind"].to_pylist(), ranked["position"].to_pylist(), strict=True)
     for one, kind, position in sorted(rows, key=lambda row: row[1] is not None):
         best.setdefault(one, position)
-    return (
-        merged
-        if len(best) == merged.num_rows
-        else merged.take(pa.array(sorted(best.values())))
-    )
+    return merged if len(best) == merged.num_rows else merged.take(pa.array(sorted(best.values())))
 
 
 def encode_answers(table: pa.Table) -> bytes:
     """The bytes of an answer file."""
     sink = io.BytesIO()
     pq.write_table(
-        table,
-        sink,
-        compression="zstd",
-        write_page_checksum=True,
-        use_dictionary=False,
-        write_statistics=False,
+        table, sink, compression="zstd", write_page_checksum=True, use_dictionary=False, write_statistics=False
     )
     return sink.getvalue()
 
@@ -123,18 +99,12 @@ def decode_answers(data: bytes, columns: Sequence[str] | None = None) -> pa.Tabl
     """
     try:
         file = pq.ParquetFile(io.BytesIO(data), page_checksum_verification=True)
-        if (file.schema_arrow.metadata or {}).get(VERSION_KEY) != str(
-            SCHEMA_VERSION
-        ).encode():
+        if (file.schema_arrow.metadata or {}).get(VERSION_KEY) != str(SCHEMA_VERSION).encode():
             raise CheckpointUnreadable("an answer file is of another version")
         table = file.read(columns=list(columns) if columns else None)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise CheckpointUnreadable(f"an answer file can't be read: {error}") from error
-    wanted = (
-        ANSWERS
-        if columns is None
-        else pa.schema([ANSWERS.field(name) for name in columns])
-    )
+    wanted = ANSWERS if columns is None else pa.schema([ANSWERS.field(name) for name in columns])
     if table.schema.names != wanted.names:
         raise CheckpointUnreadable("an answer file has other columns")
     return table

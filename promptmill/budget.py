@@ -22,12 +22,7 @@ ZERO = Decimal(0)
 class Budget:
     """What one output may cost; one for all that sends in this process."""
 
-    def __init__(
-        self,
-        cap_usd: Decimal | None,
-        spent_usd: Decimal = ZERO,
-        record_grant: RecordGrant | None = None,
-    ):
+    def __init__(self, cap_usd: Decimal | None, spent_usd: Decimal = ZERO, record_grant: RecordGrant | None = None):
         self.cap_usd = cap_usd
         self.spent_usd = spent_usd  # known, over all runs
         self.reserved_usd = ZERO
@@ -62,9 +57,7 @@ class Budget:
             raise
         return amount_usd
 
-    def settle(
-        self, reserved_usd: Decimal, spent_usd: Decimal, uncertain_usd: Decimal = ZERO
-    ) -> None:
+    def settle(self, reserved_usd: Decimal, spent_usd: Decimal, uncertain_usd: Decimal = ZERO) -> None:
         """Turn a reservation into what was really spent, or may have been."""
         self.reserved_usd -= reserved_usd
         self.spent_usd += spent_usd

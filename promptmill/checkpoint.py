@@ -13,9 +13,7 @@ import orjson
 
 from promptmill.job import Job
 
-SCHEMA_VERSION = (
-    1  # of stored answers; a new number means that no older checkpoint is read
-)
+SCHEMA_VERSION = 1  # of stored answers; a new number means that no older checkpoint is read
 REQUEST_DIGEST_BYTES = 16
 ROW_DIGEST_BYTES = 4
 JOB_DIGEST_BYTES = 4
@@ -24,9 +22,7 @@ DIGEST_HEX = 2 * REQUEST_DIGEST_BYTES
 
 def request_digest(endpoint: str, body: bytes) -> str:
     """The identity of a request, 32 hex: equal bodies to one endpoint are the same request."""
-    return blake2b(
-        body, digest_size=REQUEST_DIGEST_BYTES, person=endpoint.encode()[:16]
-    ).hexdigest()
+    return blake2b(body, digest_size=REQUEST_DIGEST_BYTES, person=endpoint.encode()[:16]).hexdigest()
 
 
 def unrendered_digest(endpoint: str, templates: bytes) -> str:
@@ -39,12 +35,7 @@ def row_digest(row_id: object, repetition: int = 0) -> str:
 
     A row's number is its own digest, so that numbered rows never share one (up to 2**32 rows).
     """
-    if (
-        isinstance(row_id, int)
-        and not isinstance(row_id, bool)
-        and 0 <= row_id < 2**32
-        and repetition == 0
-    ):
+    if isinstance(row_id, int) and not isinstance(row_id, bool) and 0 <= row_id < 2**32 and repetition == 0:
         return f"{row_id:08x}"
     text = f"{type(row_id).__name__}:{row_id}#{repetition}"
     return blake2b(text.encode(), digest_size=ROW_DIGEST_BYTES).hexdigest()
@@ -57,9 +48,7 @@ def custom_id(request: str, row: str) -> str:
 
 def chunk_key(custom_ids: Iterable[str]) -> str:
     """The key of a chunk's checkpoint, 32 hex: its rows' identities and the schema version."""
-    digest = blake2b(
-        f"promptmill-{SCHEMA_VERSION}".encode(), digest_size=REQUEST_DIGEST_BYTES
-    )
+    digest = blake2b(f"promptmill-{SCHEMA_VERSION}".encode(), digest_size=REQUEST_DIGEST_BYTES)
     for one in custom_ids:
         digest.update(one.encode())
     return digest.hexdigest()
@@ -72,7 +61,4 @@ def job_digest(job: Job) -> str:
         "request": job.request.model_dump(mode="json"),
         "input_url": job.input.url,
     }
-    return blake2b(
-        orjson.dumps(identity, option=orjson.OPT_SORT_KEYS),
-        digest_size=JOB_DIGEST_BYTES,
-    ).hexdigest()
+    return blake2b(orjson.dumps(identity, option=orjson.OPT_SORT_KEYS), digest_size=JOB_DIGEST_BYTES).hexdigest()

@@ -18,29 +18,16 @@ import pyarrow.compute as pc
 
 from promptmill.answers import ANSWERS, ZERO_USD, merge_answers
 from promptmill.checkpoint import SCHEMA_VERSION, chunk_key
-from promptmill.completion import (
-    complete_pack,
-    complete_request,
-    pack_inputs,
-    unrendered_failure,
-)
+from promptmill.completion import complete_pack, complete_request, pack_inputs, unrendered_failure
 from promptmill.dataset import rows_of
 from promptmill.engine import Engine
-from promptmill.errors import (
-    CheckpointUnreadable,
-    DatasetError,
-    Interrupted,
-    RunStopped,
-    StorageFailed,
-)
+from promptmill.errors import CheckpointUnreadable, DatasetError, Interrupted, RunStopped, StorageFailed
 from promptmill.plan import Chunk, Unrendered, render_row, row_ids
 from promptmill.records import Request, Result, Usage
 from promptmill.saver import Saver
 from promptmill.stop import Slot
 
-DRAIN_SECONDS = (
-    10.0  # that requests in flight are given to finish when somebody stops the run
-)
+DRAIN_SECONDS = 10.0  # that requests in flight are given to finish when somebody stops the run
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +51,7 @@ class _Work:
     requests: list[Request]
     results: list[Result]  # failures that need no sending
     known: pa.Table
-    retried: dict[
-        str, tuple[Usage, Decimal]
-    ]  # what failed rows that are tried again have taken already
+    retried: dict[str, tuple[Usage, Decimal]]  # what failed rows that are tried again have taken already
 
 
 def reusable_answers(engine: Engine, chunk: Chunk) -> pa.Table | None:
@@ -77,9 +62,7 @@ def reusable_answers(engine: Engine, chunk: Chunk) -> pa.Table | None:
         answers = engine.store.load_chunk(chunk.key)
     except CheckpointUnreadable:
         return None
-    if answers.num_rows != chunk.rows or (
-        engine.retry_failed and answers["kind"].null_count < chunk.rows
-    ):
+    if answers.num_rows != chunk.rows or (engine.retry_failed and answers["kind"].null_count < chunk.rows):
         return None
     return answers
 
@@ -108,9 +91,7 @@ async def complete_chunk(engine: Engine, chunk: Chunk, table: pa.Table) -> Chunk
         await _send_all(engine, work, saver)
         answers = _in_order(merge_answers([work.known, *saver.tables]), work.order)
         replaced = engine.replaced_by(chunk, saver.names)
-        size = await asyncio.to_thread(
-            engine.store.save_chunk, chunk.key, answers, replaced
-        )
+        size = await asyncio.to_thread(engine.store.save_chunk, chunk.key, answers, replaced)
     except StorageFailed:
         engine.unsaved[chunk.key] = [work.known, *saver.tables]
         raise
@@ -123,9 +104,7 @@ def _prepare(engine: Engine, chunk: Chunk, table: pa.Table) -> _Work:
     """Render the rows, prove that they are the planned ones, and look up what is answered."""
     ids = row_ids(table, engine.job.input.id_column, chunk.start)
     rows = rows_of(table)
-    rendered = [
-        render_row(engine.builder, row, one) for row, one in zip(rows, ids, strict=True)
-    ]
+    rendered = [render_row(engine.builder, row, one) for row, one in zip(rows, ids, strict=True)]
     if chunk_key(one.custom_id for one in rendered) != chunk.key:
         raise DatasetError(
             f"rows {chunk.label} of {engine.job.input.url} aren't those that were planned: the input was changed while "
@@ -142,11 +121,7 @@ def _prepare(engine: Engine, chunk: Chunk, table: pa.Table) -> _Work:
     return _Work(
         order,
         [one for one in missing if isinstance(one, Request)],
-        [
-            unrendered_failure(one.custom_id, one.message)
-            for one in missing
-            if isinstance(one, Unrendered)
-        ],
+        [unrendered_failure(one.custom_id, one.message) for one in missing if isinstance(one, Unrendered)],
         known,
         retried,
     )
@@ -185,9 +160,7 @@ async def _send_all(engine: Engine, work: _Work, saver: Saver) -> None:
             slot = Slot(engine.slots)
             with engine.stop.waiting():
                 await slot.acquire()
-            task = asyncio.create_task(
-                _send_pack(engine, pack, slot, saver, work.retried)
-            )
+            task = asyncio.create_task(_send_pack(engine, pack, slot, saver, work.retried))
             tasks.add(task)
             task.add_done_callback(tasks.discard)
             if saver.error is not None:
@@ -195,9 +168,7 @@ async def _send_all(engine: Engine, work: _Work, saver: Saver) -> None:
         while tasks:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     except asyncio.CancelledError:
-        engine.stop.because(
-            Interrupted("The run was interrupted. Run the same command again to go on.")
-        )
+        engine.stop.because(Interrupted("The run was interrupted. Run the same command again to go on."))
         await _drain(tasks)
         raise
     except RunStopped:
@@ -211,11 +182,7 @@ async def _send_all(engine: Engine, work: _Work, saver: Saver) -> None:
 
 
 def _packs(engine: Engine, requests: Sequence[Request]) -> list[list[Request]]:
-    return (
-        pack_inputs(requests)
-        if engine.job.request.endpoint == "embeddings"
-        else [[one] for one in requests]
-    )
+    return pack_inputs(requests) if engine.job.request.endpoint == "embeddings" else [[one] for one in requests]
 
 
 async def _send_pack(
@@ -230,9 +197,7 @@ async def _send_pack(
         for result in await _results(engine, pack, slot):
             usage, paid = retried.get(result.custom_id, (None, ZERO_USD))
             if usage is not None:
-                result = replace(
-                    result, usage=result.usage + usage, cost_usd=result.cost_usd + paid
-                )  # noqa: PLW2901
+                result = replace(result, usage=result.usage + usage, cost_usd=result.cost_usd + paid)  # noqa: PLW2901
             engine.progress.answered(result, paid)
             await saver.add(result)
     except RunStopped:
@@ -258,29 +223,15 @@ async def _drain(tasks: set[asyncio.Task[None]]) -> None:
 
 def _in_order(answers: pa.Table, order: Sequence[str]) -> pa.Table:
     """The answers in row order. Raises: CheckpointUnreadable when one is missing, which would be a fault of ours."""
-    positions = {
-        one: i
-        for i, one in enumerate(cast(list[str], answers["custom_id"].to_pylist()))
-    }
+    positions = {one: i for i, one in enumerate(cast(list[str], answers["custom_id"].to_pylist()))}
     try:
-        return answers.take(
-            pa.array([positions[one] for one in order], pa.int64())
-        ).cast(ANSWERS)
+        return answers.take(pa.array([positions[one] for one in order], pa.int64())).cast(ANSWERS)
     except KeyError as error:
-        raise CheckpointUnreadable(
-            f"row {error} of a finished chunk has no answer"
-        ) from error
+        raise CheckpointUnreadable(f"row {error} of a finished chunk has no answer") from error
 
 
 def record_chunk(chunk: Chunk, answers: pa.Table, sent: int) -> ChunkRecord:
     """What the checkpoint says of a chunk with these answers."""
     succeeded = answers["kind"].null_count
     cost = pc.sum(answers["cost_usd"]).as_py() or ZERO_USD
-    return ChunkRecord(
-        chunk.key,
-        answers.num_rows,
-        succeeded,
-        answers.num_rows - succeeded,
-        sent,
-        str(cost),
-    )
+    return ChunkRecord(chunk.key, answers.num_rows, succeeded, answers.num_rows - succeeded, sent, str(cost))

@@ -124,30 +124,22 @@ class Client:
         while True:
             verdict = await self._attempt(call, state, judge)
             if isinstance(verdict, StopRun):
-                raise self.stop.because(
-                    ProviderRefused(f"The run was stopped: {verdict.message}")
-                )
+                raise self.stop.because(ProviderRefused(f"The run was stopped: {verdict.message}"))
             if not isinstance(verdict, TryAgain):
                 return state.outcome(verdict)
             wait = self._wait_before_next(verdict, state)
             if wait is None:
-                return state.outcome(
-                    GiveUp(verdict.kind, verdict.message, verdict.status)
-                )
+                return state.outcome(GiveUp(verdict.kind, verdict.message, verdict.status))
             await self._pause(wait, slot)
 
-    async def _attempt(
-        self, call: Call, state: "_Tries", judge: Judge
-    ) -> Answer | Verdict:
+    async def _attempt(self, call: Call, state: "_Tries", judge: Judge) -> Answer | Verdict:
         """One attempt: reserve, send, settle, judge."""
         output_tokens = self.guess.at_most(call.max_output_tokens)
         reserved_usd = self._prices.request_usd(call.input_tokens, output_tokens)
         with self.stop.waiting():
             await self._reserve_money(reserved_usd)
             try:
-                reservation = await self.limiter.reserve(
-                    call.input_tokens + self._expected_output(call)
-                )
+                reservation = await self.limiter.reserve(call.input_tokens + self._expected_output(call))
             except RequestTooLarge as error:
                 self.budget.settle(reserved_usd, ZERO)
                 return GiveUp("rate_limited", str(error))
@@ -161,11 +153,7 @@ class Client:
             bill.may_be_billed = True
             raise
         finally:
-            self.budget.settle(
-                reserved_usd,
-                bill.cost_usd,
-                reserved_usd if bill.may_be_billed else ZERO,
-            )
+            self.budget.settle(reserved_usd, bill.cost_usd, reserved_usd if bill.may_be_billed else ZERO)
             self.limiter.settle(reservation, bill.used_tokens)
 
     async def _reserve_money(self, amount_usd: Decimal) -> None:
@@ -204,23 +192,17 @@ class Client:
         self.limiter.observe(reservation, *server_limits(raw.headers))
         if raw.status != 200:
             bill.used_tokens = 0.0 if raw.status == 429 else bill.used_tokens
-            return classify_status(
-                raw.status, raw.headers, read_error(raw.content), time.time()
-            )
+            return classify_status(raw.status, raw.headers, read_error(raw.content), time.time())
         return self._take_answer(raw, state, bill, judge)
 
-    def _take_answer(
-        self, raw: RawAnswer, state: "_Tries", bill: "_Bill", judge: Judge
-    ) -> Answer | TryAgain:
+    def _take_answer(self, raw: RawAnswer, state: "_Tries", bill: "_Bill", judge: Judge) -> Answer | TryAgain:
         """Price an answer and say whether it will do."""
         try:
             answer = read_answer(self.endpoint, raw.content)
         except Unreadable as error:
             bill.may_be_billed = True
             return TryAgain("invalid_response", str(error), 200, may_be_billed=True)
-        bill.cost_usd = self._prices.price(
-            answer.usage, answer.service_tier, answer.cache_write_tokens
-        )
+        bill.cost_usd = self._prices.price(answer.usage, answer.service_tier, answer.cache_write_tokens)
         bill.used_tokens = float(answer.usage.input_tokens + answer.usage.output_tokens)
         self.guess.saw(answer.usage.output_tokens)
         self.counters.usage += answer.usage
@@ -246,15 +228,11 @@ class Client:
             wait = max(backoff_seconds(state.failures, self._chance()), wait or 0.0)
         return wait if elapsed + wait <= self._retry.max_elapsed_seconds else None
 
-    def _share_penalty(
-        self, verdict: TryAgain, state: "_Tries", elapsed: float
-    ) -> float | None:
+    def _share_penalty(self, verdict: TryAgain, state: "_Tries", elapsed: float) -> float | None:
         self.counters.rate_limited += 1
         state.limited += 1
         default = (
-            SLOW_DOWN_SECONDS
-            if verdict.is_slow_down
-            else DEFAULT_PENALTY_SECONDS * 2 ** min(state.limited - 1, 5)
+            SLOW_DOWN_SECONDS if verdict.is_slow_down else DEFAULT_PENALTY_SECONDS * 2 ** min(state.limited - 1, 5)
         )
         wait = verdict.wait_seconds if verdict.wait_seconds is not None else default
         if wait > self._retry.max_elapsed_seconds:
@@ -265,9 +243,7 @@ class Client:
                     "Run the same command again once the limit is back."
                 )
             )
-        self.limiter.penalise(
-            wait, slower=verdict.is_slow_down, by_tokens=verdict.is_token_limit
-        )
+        self.limiter.penalise(wait, slower=verdict.is_slow_down, by_tokens=verdict.is_token_limit)
         return 0.0 if elapsed + wait <= self._retry.max_elapsed_seconds else None
 
     async def _pause(self, seconds: float, slot: Slot) -> None:
@@ -298,13 +274,7 @@ class _Tries:
     def outcome(self, verdict: Answer | GiveUp) -> Outcome:
         failure = verdict if isinstance(verdict, GiveUp) else None
         return Outcome(
-            self.answer,
-            self.complaint,
-            failure,
-            self.attempts,
-            self.usage,
-            self.cost_usd,
-            self.latency_seconds,
+            self.answer, self.complaint, failure, self.attempts, self.usage, self.cost_usd, self.latency_seconds
         )
 
 

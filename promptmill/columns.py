@@ -18,38 +18,14 @@ from promptmill.job import Job
 
 JsonSchema = Mapping[str, Any]
 JSON_TEXT = {b"promptmill.json": b"1"}  # metadata of a string field that holds JSON
-ROW_INDEX = pa.field(
-    "row_index", pa.int64()
-)  # 0 = first row of the input; where the job has no id column
+ROW_INDEX = pa.field("row_index", pa.int64())  # 0 = first row of the input; where the job has no id column
 INT64_END = 2**63
-SCALARS = {
-    "string": pa.string(),
-    "integer": pa.int64(),
-    "number": pa.float64(),
-    "boolean": pa.bool_(),
-}
-KINDS: dict[type, str] = {
-    str: "string",
-    bool: "boolean",
-    int: "integer",
-    float: "number",
-    type(None): "null",
-}
+SCALARS = {"string": pa.string(), "integer": pa.int64(), "number": pa.float64(), "boolean": pa.bool_()}
+KINDS: dict[type, str] = {str: "string", bool: "boolean", int: "integer", float: "number", type(None): "null"}
 
 # output column → column of the answers, in the output's order
-ANSWERED = (
-    "custom_id",
-    "model",
-    "finish_reason",
-    "input_tokens",
-    "cached_input_tokens",
-    "output_tokens",
-    "cost_usd",
-)
-SUCCESS_COLUMNS = {
-    f"llm_{name}": name
-    for name in (*ANSWERED, "latency_seconds", "attempts", "response_id")
-}
+ANSWERED = ("custom_id", "model", "finish_reason", "input_tokens", "cached_input_tokens", "output_tokens", "cost_usd")
+SUCCESS_COLUMNS = {f"llm_{name}": name for name in (*ANSWERED, "latency_seconds", "attempts", "response_id")}
 FAILURE_COLUMNS = {
     "llm_custom_id": "custom_id",
     "llm_error_kind": "kind",
@@ -70,73 +46,44 @@ class Rows(Protocol):
 
 
 def output_schema(
-    job: Job,
-    dataset: Rows,
-    properties: Mapping[str, Any],
-    definitions: Mapping[str, Any],
+    job: Job, dataset: Rows, properties: Mapping[str, Any], definitions: Mapping[str, Any]
 ) -> tuple[pa.Schema, pa.Schema]:
     """The schemas of parts and of failure parts: `row_index` without an id column, carried input columns, then ours.
 
     The input's schema metadata (pandas, Hugging Face) is left behind: it describes columns that are no longer all.
     """
-    carried = [
-        *_row_index(job),
-        *(dataset.schema.field(name) for name in dataset.carried),
-    ]
+    carried = [*_row_index(job), *(dataset.schema.field(name) for name in dataset.carried)]
     answer = _answer_column(job)
     typed = schema_types(properties, definitions)
-    success = pa.schema(
-        [
-            *carried,
-            *_answer_fields({answer: answer}),
-            *typed,
-            *_answer_fields(SUCCESS_COLUMNS),
-        ]
-    )
+    success = pa.schema([*carried, *_answer_fields({answer: answer}), *typed, *_answer_fields(SUCCESS_COLUMNS)])
     return success, failure_schema(success)
 
 
 def failure_schema(success: pa.Schema) -> pa.Schema:
     """The schema of failure parts beside parts of this one: the same input columns, then those of a failure."""
-    first_of_ours = next(
-        at for at, name in enumerate(success.names) if name in ("response", "embedding")
-    )
+    first_of_ours = next(at for at, name in enumerate(success.names) if name in ("response", "embedding"))
     return pa.schema([*list(success)[:first_of_ours], *_answer_fields(FAILURE_COLUMNS)])
 
 
-def clashing_columns(
-    job: Job, carried: Sequence[str], properties: Iterable[str]
-) -> list[str]:
+def clashing_columns(job: Job, carried: Sequence[str], properties: Iterable[str]) -> list[str]:
     """Names that the output would hold twice: carried input columns against ours, and properties against both."""
     inputs = [*(field.name for field in _row_index(job)), *carried]
     answers = [*inputs, _answer_column(job), *properties, *SUCCESS_COLUMNS]
     counted = [Counter(answers), Counter([*inputs, *FAILURE_COLUMNS])]
-    return list(
-        dict.fromkeys(
-            name for names in counted for name, times in names.items() if times > 1
-        )
-    )
+    return list(dict.fromkeys(name for names in counted for name, times in names.items() if times > 1))
 
 
 def success_columns(answers: pa.Table, fields: Sequence[pa.Field]) -> pa.Table:
     """Our columns of succeeded rows: those fields of the output's schema that the input doesn't bring."""
     sources = {"response": "response", "embedding": "embedding", **SUCCESS_COLUMNS}
-    parsed = parse_responses(
-        answers["response"],
-        pa.schema([one for one in fields if one.name not in sources]),
-    )
-    columns = [
-        answers[sources[one.name]] if one.name in sources else parsed[one.name]
-        for one in fields
-    ]
+    parsed = parse_responses(answers["response"], pa.schema([one for one in fields if one.name not in sources]))
+    columns = [answers[sources[one.name]] if one.name in sources else parsed[one.name] for one in fields]
     return pa.table(columns, schema=pa.schema(fields))
 
 
 def failure_columns(answers: pa.Table) -> pa.Table:
     """Our columns of failed rows."""
-    return answers.select(list(FAILURE_COLUMNS.values())).rename_columns(
-        list(FAILURE_COLUMNS)
-    )
+    return answers.select(list(FAILURE_COLUMNS.values())).rename_columns(list(FAILURE_COLUMNS))
 
 
 def _answer_column(job: Job) -> str:
@@ -144,85 +91,53 @@ def _answer_column(job: Job) -> str:
 
 
 def _answer_fields(sources: Mapping[str, str]) -> list[pa.Field]:
-    return [
-        pa.field(name, ANSWERS.field(source).type) for name, source in sources.items()
-    ]
+    return [pa.field(name, ANSWERS.field(source).type) for name, source in sources.items()]
 
 
 def _row_index(job: Job) -> list[pa.Field]:
     return [ROW_INDEX] if job.input.id_column is None else []
 
 
-def schema_types(
-    properties: Mapping[str, Any], definitions: Mapping[str, Any]
-) -> pa.Schema:
+def schema_types(properties: Mapping[str, Any], definitions: Mapping[str, Any]) -> pa.Schema:
     """A nullable field for each top-level property of a response schema; `$ref` is looked up in `definitions`.
 
     Dates stay strings: what a model calls a date-time often isn't one. An object that says it is open
     (`additionalProperties` true or a schema) is JSON, since a struct would lose what it doesn't name.
     """
-    return pa.schema(
-        [_field(name, schema, definitions) for name, schema in properties.items()]
-    )
+    return pa.schema([_field(name, schema, definitions) for name, schema in properties.items()])
 
 
 def _field(name: str, schema: object, definitions: Mapping[str, Any]) -> pa.Field:
     found = _arrow_type(_mapping(schema), definitions)
-    return (
-        pa.field(name, pa.string(), metadata=JSON_TEXT)
-        if found is None
-        else pa.field(name, found)
-    )
+    return pa.field(name, pa.string(), metadata=JSON_TEXT) if found is None else pa.field(name, found)
 
 
-def _arrow_type(
-    schema: JsonSchema, definitions: Mapping[str, Any]
-) -> pa.DataType | None:
+def _arrow_type(schema: JsonSchema, definitions: Mapping[str, Any]) -> pa.DataType | None:
     """The type of a schema's values, None where only JSON will do."""
     if "$ref" in schema:
         target = _resolve(schema["$ref"], definitions)
-        return (
-            None
-            if _is_recursive(schema["$ref"], definitions)
-            else _arrow_type(target, definitions)
-        )
+        return None if _is_recursive(schema["$ref"], definitions) else _arrow_type(target, definitions)
     if len(schema.get("allOf", [])) == 1:
         return _arrow_type(schema["allOf"][0], definitions)
     for keyword in ("anyOf", "oneOf"):
         if keyword in schema:
             branches = [_mapping(one) for one in schema[keyword]]
-            return _common_type(
-                [
-                    _arrow_type(one, definitions)
-                    for one in branches
-                    if _kinds(one) != {"null"}
-                ]
-            )
+            return _common_type([_arrow_type(one, definitions) for one in branches if _kinds(one) != {"null"}])
     kinds = _kinds(schema)
     if not kinds or "allOf" in schema:
         return None
     if kinds - {"null"} == {"object"}:
         return _struct_type(schema, definitions)
     if kinds - {"null"} == {"array"}:
-        return (
-            None
-            if "prefixItems" in schema
-            else pa.list_(_field("element", schema.get("items"), definitions))
-        )
+        return None if "prefixItems" in schema else pa.list_(_field("element", schema.get("items"), definitions))
     return _common_type([SCALARS.get(kind) for kind in kinds - {"null"}])
 
 
 def _kinds(schema: JsonSchema) -> set[str]:
     """The JSON types that a schema allows; empty when it doesn't say."""
     if "type" in schema:
-        return (
-            {schema["type"]} if isinstance(schema["type"], str) else set(schema["type"])
-        )
-    for keyword, kind in (
-        ("properties", "object"),
-        ("items", "array"),
-        ("prefixItems", "array"),
-    ):
+        return {schema["type"]} if isinstance(schema["type"], str) else set(schema["type"])
+    for keyword, kind in (("properties", "object"), ("items", "array"), ("prefixItems", "array")):
         if keyword in schema:
             return {kind}
     values = [schema["const"]] if "const" in schema else schema.get("enum", [])
@@ -236,31 +151,19 @@ def _common_type(types: Sequence[pa.DataType | None]) -> pa.DataType | None:
         return None
     if all(first.equals(other, check_metadata=True) for other in types):
         return first
-    return (
-        pa.float64()
-        if all(other in (pa.int64(), pa.float64()) for other in types)
-        else None
-    )
+    return pa.float64() if all(other in (pa.int64(), pa.float64()) for other in types) else None
 
 
-def _struct_type(
-    schema: JsonSchema, definitions: Mapping[str, Any]
-) -> pa.DataType | None:
+def _struct_type(schema: JsonSchema, definitions: Mapping[str, Any]) -> pa.DataType | None:
     properties = schema.get("properties")
     if not properties or schema.get("additionalProperties"):
         return None
-    return pa.struct(
-        [_field(name, inner, definitions) for name, inner in properties.items()]
-    )
+    return pa.struct([_field(name, inner, definitions) for name, inner in properties.items()])
 
 
 def _resolve(reference: str, definitions: Mapping[str, Any]) -> JsonSchema:
     """What `#/$defs/name` stands for; a schema that says nothing when there is no such name."""
-    return _mapping(
-        definitions.get(
-            reference.rsplit("/", 1)[-1].replace("~1", "/").replace("~0", "~")
-        )
-    )
+    return _mapping(definitions.get(reference.rsplit("/", 1)[-1].replace("~1", "/").replace("~0", "~")))
 
 
 def _mapping(schema: object) -> JsonSchema:
@@ -288,27 +191,17 @@ def _references(schema: object) -> Iterator[str]:
         yield from _references(inner)
 
 
-def parse_responses(
-    responses: pa.ChunkedArray | Sequence[str | None], types: pa.Schema
-) -> pa.Table:
+def parse_responses(responses: pa.ChunkedArray | Sequence[str | None], types: pa.Schema) -> pa.Table:
     """Typed columns of raw answers, a row each; a value that is missing, unreadable or doesn't fit is null.
 
     3.0 is an integer and 3 a number; a string is never taken for a number, nor a boolean for one.
     """
-    texts = (
-        cast(list[str | None], responses.to_pylist())
-        if isinstance(responses, pa.ChunkedArray)
-        else responses
-    )
+    texts = cast(list[str | None], responses.to_pylist()) if isinstance(responses, pa.ChunkedArray) else responses
     answers = [_parse_object(text) for text in texts] if len(types) else []
     columns: list[pa.Array] = []
     for field in types:
         convert = _converter(field)
-        columns.append(
-            pa.array(
-                [convert(answer.get(field.name)) for answer in answers], field.type
-            )
-        )
+        columns.append(pa.array([convert(answer.get(field.name)) for answer in answers], field.type))
     return pa.table(columns, schema=types)
 
 
@@ -326,19 +219,11 @@ def _converter(field: pa.Field) -> Callable[[Any], Any]:
         return _to_json
     if pa.types.is_struct(field.type):
         inner = {child.name: _converter(child) for child in field.type}
-        return lambda v: (
-            {name: fit(v.get(name)) for name, fit in inner.items()}
-            if isinstance(v, dict)
-            else None
-        )
+        return lambda v: {name: fit(v.get(name)) for name, fit in inner.items()} if isinstance(v, dict) else None
     if pa.types.is_list(field.type):
         fit_one = _converter(field.type.value_field)
         return lambda v: [fit_one(one) for one in v] if isinstance(v, list) else None
-    return {
-        pa.int64(): _to_integer,
-        pa.float64(): _to_number,
-        pa.bool_(): _to_boolean,
-    }.get(field.type, _to_string)
+    return {pa.int64(): _to_integer, pa.float64(): _to_number, pa.bool_(): _to_boolean}.get(field.type, _to_string)
 
 
 def _to_string(value: object) -> str | None:
@@ -351,11 +236,7 @@ def _to_integer(value: object) -> int | None:
 
 
 def _to_number(value: object) -> float | None:
-    return (
-        float(value)
-        if isinstance(value, int | float) and not isinstance(value, bool)
-        else None
-    )
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 def _to_boolean(value: object) -> bool | None:
@@ -365,7 +246,5 @@ def _to_boolean(value: object) -> bool | None:
 def _to_json(value: object) -> str | None:
     try:
         return None if value is None else orjson.dumps(value).decode()
-    except (
-        orjson.JSONEncodeError
-    ):  # nested deeper than the 254 levels that orjson writes
+    except orjson.JSONEncodeError:  # nested deeper than the 254 levels that orjson writes
         return None

@@ -23,32 +23,16 @@ def judge_text(answer: Answer, validate: Validate | None) -> Complaint | None:
     if answer.refusal is not None:
         return Complaint("refusal", answer.refusal, is_worth_another=False)
     if answer.finish_reason == "length":
-        return Complaint(
-            "truncated",
-            "the answer was cut at the output limit",
-            is_worth_another=False,
-        )
+        return Complaint("truncated", "the answer was cut at the output limit", is_worth_another=False)
     if answer.finish_reason == "content_filter":
-        return Complaint(
-            "content_filter",
-            "the provider's filter cut the answer",
-            is_worth_another=False,
-        )
+        return Complaint("content_filter", "the provider's filter cut the answer", is_worth_another=False)
     if answer.text is None:
-        return Complaint(
-            "invalid_response", "the answer has no text", is_worth_another=True
-        )
+        return Complaint("invalid_response", "the answer has no text", is_worth_another=True)
     wrong = validate(answer.text) if validate is not None else None
-    return (
-        None
-        if wrong is None
-        else Complaint("invalid_response", wrong, is_worth_another=True)
-    )
+    return None if wrong is None else Complaint("invalid_response", wrong, is_worth_another=True)
 
 
-async def complete_request(
-    client: Client, request: Request, slot: Slot, validate: Validate | None
-) -> Result:
+async def complete_request(client: Client, request: Request, slot: Slot, validate: Validate | None) -> Result:
     """One row's result. Raises: RunStopped, CancelledError (see Client.send)."""
     call = Call(request.body, request.input_tokens, request.max_output_tokens)
     outcome = await client.send(call, slot, lambda answer: judge_text(answer, validate))
@@ -75,11 +59,7 @@ def pack_inputs(requests: Sequence[Request]) -> list[list[Request]]:
     packs: list[list[Request]] = []
     tokens = 0
     for request in requests:
-        if (
-            not packs
-            or len(packs[-1]) >= MAX_INPUTS
-            or tokens + request.input_tokens > MAX_INPUT_TOKENS
-        ):
+        if not packs or len(packs[-1]) >= MAX_INPUTS or tokens + request.input_tokens > MAX_INPUT_TOKENS:
             packs.append([])
             tokens = 0
         packs[-1].append(request)
@@ -87,53 +67,27 @@ def pack_inputs(requests: Sequence[Request]) -> list[list[Request]]:
     return packs
 
 
-async def complete_pack(
-    client: Client, builder: RequestBuilder, pack: Sequence[Request], slot: Slot
-) -> list[Result]:
+async def complete_pack(client: Client, builder: RequestBuilder, pack: Sequence[Request], slot: Slot) -> list[Result]:
     """The embeddings of many rows, in order; a pack that the API refuses is halved until the row to blame is alone."""
     body = builder.embeddings_body([request.body for request in pack])
     call = Call(body, sum(request.input_tokens for request in pack), 0)
-    outcome = await client.send(
-        call, slot, lambda answer: _judge_vectors(answer, len(pack))
-    )
-    if (
-        outcome.answer is not None
-        and outcome.complaint is None
-        and outcome.failure is None
-    ):
+    outcome = await client.send(call, slot, lambda answer: _judge_vectors(answer, len(pack)))
+    if outcome.answer is not None and outcome.complaint is None and outcome.failure is None:
         return _share_vectors(pack, outcome, outcome.answer)
-    if len(pack) == 1 or (
-        outcome.failure is not None and outcome.failure.kind not in _ROW_TO_BLAME
-    ):
-        shares = share_usage(
-            outcome.usage, outcome.cost_usd, [request.input_tokens for request in pack]
-        )
-        return [
-            _failure(request.custom_id, outcome, *share)
-            for request, share in zip(pack, shares, strict=True)
-        ]
+    if len(pack) == 1 or (outcome.failure is not None and outcome.failure.kind not in _ROW_TO_BLAME):
+        shares = share_usage(outcome.usage, outcome.cost_usd, [request.input_tokens for request in pack])
+        return [_failure(request.custom_id, outcome, *share) for request, share in zip(pack, shares, strict=True)]
     middle = len(pack) // 2
-    halves = [
-        await complete_pack(client, builder, half, slot)
-        for half in (pack[:middle], pack[middle:])
-    ]
+    halves = [await complete_pack(client, builder, half, slot) for half in (pack[:middle], pack[middle:])]
     return [result for half in halves for result in half]
 
 
 _ROW_TO_BLAME: frozenset[FailureKind] = frozenset(
-    {
-        "invalid_request",
-        "context_length_exceeded",
-        "content_filter",
-        "rate_limited",
-        "invalid_response",
-    }
+    {"invalid_request", "context_length_exceeded", "content_filter", "rate_limited", "invalid_response"}
 )
 
 
-def share_usage(
-    usage: Usage, cost_usd: Decimal, weights: Sequence[int]
-) -> list[tuple[Usage, Decimal]]:
+def share_usage(usage: Usage, cost_usd: Decimal, weights: Sequence[int]) -> list[tuple[Usage, Decimal]]:
     """A request's tokens and money shared among its rows by weight, so that the shares add up to the whole."""
     total = sum(weights) or 1
     shares: list[tuple[Usage, Decimal]] = []
@@ -154,12 +108,8 @@ def _judge_vectors(answer: Answer, expected: int) -> Complaint | None:
     return Complaint("invalid_response", message, is_worth_another=True)
 
 
-def _share_vectors(
-    pack: Sequence[Request], outcome: Outcome, answer: Answer
-) -> list[Result]:
-    shares = share_usage(
-        outcome.usage, outcome.cost_usd, [request.input_tokens for request in pack]
-    )
+def _share_vectors(pack: Sequence[Request], outcome: Outcome, answer: Answer) -> list[Result]:
+    shares = share_usage(outcome.usage, outcome.cost_usd, [request.input_tokens for request in pack])
     now = time.time()
     return [
         Completion(
@@ -175,15 +125,11 @@ def _share_vectors(
             answer.response_id,
             now,
         )
-        for request, vector, (usage, cost_usd) in zip(
-            pack, answer.embeddings, shares, strict=True
-        )
+        for request, vector, (usage, cost_usd) in zip(pack, answer.embeddings, shares, strict=True)
     ]
 
 
-def _failure(
-    custom_id: str, outcome: Outcome, usage: Usage, cost_usd: Decimal
-) -> Failure:
+def _failure(custom_id: str, outcome: Outcome, usage: Usage, cost_usd: Decimal) -> Failure:
     answer, complaint, refused = outcome.answer, outcome.complaint, outcome.failure
     if refused is not None:
         kind, message, status = refused.kind, refused.message, refused.status
@@ -207,15 +153,4 @@ def _failure(
 
 def unrendered_failure(custom_id: str, message: str) -> Failure:
     """The failure of a row whose template couldn't be rendered; nothing was sent for it."""
-    return Failure(
-        custom_id,
-        "template_error",
-        message,
-        None,
-        0,
-        None,
-        Usage(),
-        Decimal(0),
-        None,
-        time.time(),
-    )
+    return Failure(custom_id, "template_error", message, None, 0, None, Usage(), Decimal(0), None, time.time())

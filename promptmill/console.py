@@ -62,9 +62,7 @@ def show_manifest(manifest: Mapping[str, Any], output_url: str, as_json: bool) -
     """The summary of a finished run."""
     console = stderr() if as_json else stdout()
     if not manifest["requests_sent"] and manifest["reused"] == manifest["rows"]:
-        console.print(
-            f"Nothing to do: all {manifest['rows']:,} rows are answered and the output is up to date."
-        )
+        console.print(f"Nothing to do: all {manifest['rows']:,} rows are answered and the output is up to date.")
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="dim", justify="right")
     grid.add_column()
@@ -84,44 +82,23 @@ def print_json(value: object) -> None:
 
 
 def _summary(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
-    kinds = ", ".join(
-        f"{count:,} {kind}" for kind, count in manifest["failures_by_kind"].items()
-    )
+    kinds = ", ".join(f"{count:,} {kind}" for kind, count in manifest["failures_by_kind"].items())
     failed = f"{manifest['failed']:,}" + (f" ({kinds})" if kinds else "")
     rows = [
         ("state", str(manifest["state"])),
-        (
-            "rows",
-            f"{manifest['rows']:,}: {manifest['succeeded']:,} succeeded, {failed} failed",
-        ),
-        (
-            "sent",
-            f"{manifest['requests_sent']:,} requests, {manifest['attempts']:,} attempts",
-        ),
+        ("rows", f"{manifest['rows']:,}: {manifest['succeeded']:,} succeeded, {failed} failed"),
+        ("sent", f"{manifest['requests_sent']:,} requests, {manifest['attempts']:,} attempts"),
         ("reused", f"{manifest['reused']:,} rows of earlier runs"),
-        (
-            "tokens",
-            f"{manifest['input_tokens']:,} in, {manifest['output_tokens']:,} out",
-        ),
-        (
-            "cost",
-            f"${manifest['cost_usd']} (estimated ${manifest['estimated_cost_usd']})",
-        ),
+        ("tokens", f"{manifest['input_tokens']:,} in, {manifest['output_tokens']:,} out"),
+        ("cost", f"${manifest['cost_usd']} (estimated ${manifest['estimated_cost_usd']})"),
         ("time", format_seconds(manifest["seconds"])),
     ]
     if manifest.get("accuracy"):
-        shares = ", ".join(
-            f"{name} {100 * value:.1f} %"
-            for name, value in accuracy_shares(manifest["accuracy"])
-        )
+        shares = ", ".join(f"{name} {100 * value:.1f} %" for name, value in accuracy_shares(manifest["accuracy"]))
         rows.append(("accuracy", shares))
     return rows
 
 
 def accuracy_shares(accuracy: Mapping[str, Any]) -> list[tuple[str, float]]:
     """Column → share of the compared rows that agree."""
-    return [
-        (name, one["agree"] / one["compared"])
-        for name, one in accuracy.items()
-        if one["compared"]
-    ]
+    return [(name, one["agree"] / one["compared"]) for name, one in accuracy.items() if one["compared"]]

@@ -49,9 +49,7 @@ class Dataset:
         self.is_frame = is_frame
         self._source = source
         self._limit = spec.limit
-        self.carried: tuple[str, ...] = tuple(
-            spec.columns if spec.columns is not None else self.schema.names
-        )
+        self.carried: tuple[str, ...] = tuple(spec.columns if spec.columns is not None else self.schema.names)
         for name in (*self.carried, *([spec.id_column] if spec.id_column else [])):
             if name not in self.schema.names:
                 raise DatasetError(
@@ -70,9 +68,7 @@ class Dataset:
 
         The columns asked for, in the schema's order; where none is asked for, the first. Raises: DatasetError.
         """
-        names = [
-            name for name in self.schema.names if columns is None or name in columns
-        ] or self.schema.names[:1]
+        names = [name for name in self.schema.names if columns is None or name in columns] or self.schema.names[:1]
         ends = [end for end in (stop, self._limit) if end is not None]
         left = min(ends) - start if ends else None
         held: list[pa.Table] = []
@@ -96,13 +92,9 @@ def open_dataset(spec: Input) -> Dataset:
     """The dataset at `input.url`. Raises: DatasetError for whatever can be known to be wrong with it."""
     files = Files(spec)
     with translated(spec.url):
-        source = (
-            _ParquetSource(files) if files.format == "parquet" else _TextSource(files)
-        )
+        source = _ParquetSource(files) if files.format == "parquet" else _TextSource(files)
         if next(source.blocks(source.schema.names[:1], 0), None) is None:
-            raise DatasetError(
-                f"{spec.url} has 0 rows; at least 1 is needed (input.url). Give a dataset with rows."
-            )
+            raise DatasetError(f"{spec.url} has 0 rows; at least 1 is needed (input.url). Give a dataset with rows.")
     identity = [
         spec.limit,
         files.format,
@@ -120,17 +112,11 @@ def open_dataset(spec: Input) -> Dataset:
 def from_frame(frame: pd.DataFrame, spec: Input) -> Dataset:
     """A dataset over a frame in memory; its index isn't carried. Raises: DatasetError."""
     try:
-        table = pa.Table.from_pandas(
-            frame, preserve_index=False
-        ).replace_schema_metadata(None)
+        table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
     except (pa.ArrowException, TypeError) as error:
-        raise DatasetError(
-            f"the frame has values of no common type: {error}. Give each column one type."
-        ) from error
+        raise DatasetError(f"the frame has values of no common type: {error}. Give each column one type.") from error
     if not table.num_rows:
-        raise DatasetError(
-            "the frame has 0 rows; at least 1 is needed. Give a frame with rows."
-        )
+        raise DatasetError("the frame has 0 rows; at least 1 is needed. Give a frame with rows.")
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
@@ -182,11 +168,7 @@ class _ParquetSource:
             with self._open(file) as parquet:
                 schema = parquet.schema_arrow.remove_metadata()
             try:
-                whole = (
-                    schema
-                    if whole is None
-                    else pa.unify_schemas([whole, schema], promote_options="permissive")
-                )
+                whole = schema if whole is None else pa.unify_schemas([whole, schema], promote_options="permissive")
             except pa.ArrowException as error:
                 raise DatasetError(
                     f"{file.path} doesn't fit {self._files.files[0].path}: {error}. The files of a dataset have columns "
@@ -229,9 +211,7 @@ class _ParquetSource:
         schema = pa.schema([self.schema.field(name) for name in columns])
         present = [name for name in columns if name in parquet.schema_arrow.names]
         try:
-            for batch in parquet.iter_batches(
-                BATCH_ROWS, row_groups=groups, columns=present, use_threads=False
-            ):
+            for batch in parquet.iter_batches(BATCH_ROWS, row_groups=groups, columns=present, use_threads=False):
                 table = pa.Table.from_batches([batch])
                 arrays = [
                     table[name].cast(schema.field(name).type)

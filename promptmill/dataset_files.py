@@ -52,24 +52,21 @@ class Files:
             self.fs, root = open_filesystem(spec.url)
             found = _find(self.fs, root, spec)
         self.format: Format = _one_format(spec, found)
-        kept = [
-            path
-            for path in found
-            if spec.format != "auto" or format_of(path) == self.format
-        ]
+        kept = [path for path in found if spec.format != "auto" or format_of(path) == self.format]
         with translated(spec.url):
             self.files = tuple(_describe(self.fs, path) for path in kept)
 
     @contextmanager
     def open(self, file: InputFile) -> Generator[IO[bytes]]:
         """A file's bytes, decompressed where its suffix says so."""
-        compression = (
-            None
-            if self.format == "parquet"
-            else COMPRESSIONS.get(PurePosixPath(file.path).suffix)
-        )
-        with self.fs.open(file.path, "rb", compression=compression) as opened:
-            yield cast(IO[bytes], opened)
+        suffix = PurePosixPath(file.path).suffix
+        with self.fs.open(file.path, "rb", compression="gzip" if suffix == ".gz" else None) as opened:
+            if suffix != ".zst":
+                yield cast(IO[bytes], opened)
+                return
+            reader = zstandard.ZstdDecompressor().stream_reader(cast(Any, opened), read_across_frames=True)
+            with io.BufferedReader(cast(Any, reader)) as unpacked:
+                yield cast(IO[bytes], unpacked)
 
 
 def _find(fs: fsspec.AbstractFileSystem, root: str, spec: Input) -> Sequence[str]:
@@ -77,11 +74,7 @@ def _find(fs: fsspec.AbstractFileSystem, root: str, spec: Input) -> Sequence[str
         found = cast(list[str], sorted(fs.glob(root)))
         found = [path for path in found if not fs.isdir(path)]
     elif fs.isdir(root):
-        found = [
-            path
-            for path in cast(list[str], sorted(fs.find(root)))
-            if _is_shown(path, root)
-        ]
+        found = [path for path in cast(list[str], sorted(fs.find(root))) if _is_shown(path, root)]
         if spec.format == "auto":
             found = [path for path in found if format_of(path) is not None]
     else:
@@ -96,10 +89,7 @@ def _find(fs: fsspec.AbstractFileSystem, root: str, spec: Input) -> Sequence[str
 
 def _is_shown(path: str, root: str) -> bool:
     """Whether no part of a path below the root begins with _ or a dot, which is how writers hide what isn't data."""
-    return not any(
-        part.startswith(("_", "."))
-        for part in PurePosixPath(path[len(root) :].strip("/")).parts
-    )
+    return not any(part.startswith(("_", ".")) for part in PurePosixPath(path[len(root) :].strip("/")).parts)
 
 
 def _one_format(spec: Input, paths: Sequence[str]) -> Format:
@@ -122,13 +112,7 @@ def _one_format(spec: Input, paths: Sequence[str]) -> Format:
 
 def _describe(fs: fsspec.AbstractFileSystem, path: str) -> InputFile:
     info = cast(dict[str, Any], fs.info(path))
-    tag = (
-        info.get("ETag")
-        or info.get("mtime")
-        or info.get("created")
-        or info.get("LastModified")
-        or ""
-    )
+    tag = info.get("ETag") or info.get("mtime") or info.get("created") or info.get("LastModified") or ""
     return InputFile(path, int(info.get("size") or 0), str(tag))
 
 

@@ -20,9 +20,7 @@ from promptmill.errors import DatasetError
 
 BLOCK_BYTES = 1 << 20
 BLOCK_ROWS = 2_000
-_PATTERNS: tuple[
-    tuple[pa.DataType, str], ...
-] = (  # the first that all values match is the column's type
+_PATTERNS: tuple[tuple[pa.DataType, str], ...] = (  # the first that all values match is the column's type
     (pa.bool_(), r"^(true|false|True|False)$"),
     (pa.int64(), r"^(0|-?[1-9][0-9]{0,17})$"),
     (pa.float64(), r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?$"),
@@ -54,19 +52,12 @@ class CsvReader:
                     f"{file.path} has the columns {names}; the first file has {list(possible)} (input.url). Give files "
                     "with the same header."
                 )
-            possible = possible or {
-                name: [kind for kind, _ in _PATTERNS] for name in names
-            }
+            possible = possible or {name: [kind for kind, _ in _PATTERNS] for name in names}
             text = pa.schema([(name, pa.string()) for name in names])
             for block in self._read(file, text):
                 for name in names:
                     possible[name] = _still_possible(block[name], possible[name])
-        return pa.schema(
-            [
-                (name, kinds[0] if kinds else pa.string())
-                for name, kinds in possible.items()
-            ]
-        )
+        return pa.schema([(name, kinds[0] if kinds else pa.string()) for name, kinds in possible.items()])
 
     def _header(self, file: InputFile) -> list[str]:
         with self._files.open(file) as opened:
@@ -105,9 +96,7 @@ class CsvReader:
             except pa.ArrowInvalid as error:
                 raise self._explain(file, error, wrong) from error
 
-    def _explain(
-        self, file: InputFile, error: Exception, wrong: list[Any]
-    ) -> DatasetError:
+    def _explain(self, file: InputFile, error: Exception, wrong: list[Any]) -> DatasetError:
         if wrong:
             row = wrong[0]
             return DatasetError(
@@ -121,27 +110,19 @@ class CsvReader:
                         line.decode()
                     except UnicodeDecodeError:
                         return _not_utf8(file, number)
-        return DatasetError(
-            f"{file.path} isn't CSV that can be read: {error} (input.url). Mend it."
-        )
+        return DatasetError(f"{file.path} isn't CSV that can be read: {error} (input.url). Mend it.")
 
 
 def _still_possible(values: pa.Array, kinds: list[pa.DataType]) -> list[pa.DataType]:
     present = pc.drop_null(values)
     patterns = {str(kind): pattern for kind, pattern in _PATTERNS}
     return [
-        kind
-        for kind in kinds
-        if pc.all(
-            pc.match_substring_regex(present, patterns[str(kind)]), min_count=0
-        ).as_py()
+        kind for kind in kinds if pc.all(pc.match_substring_regex(present, patterns[str(kind)]), min_count=0).as_py()
     ]
 
 
 def _not_utf8(file: InputFile, line: int) -> DatasetError:
-    return DatasetError(
-        f"{file.path} isn't UTF-8 in line {line}; text is read as UTF-8 (input.url). Convert the file."
-    )
+    return DatasetError(f"{file.path} isn't UTF-8 in line {line}; text is read as UTF-8 (input.url). Convert the file.")
 
 
 class JsonlReader:
@@ -154,10 +135,7 @@ class JsonlReader:
     def blocks(self, file: InputFile) -> Iterator[pa.RecordBatch]:
         """A file's rows with the types of the whole input."""
         for rows in self._rows(file):
-            columns = [
-                _column([row.get(field.name) for row in rows], field.type)
-                for field in self.schema
-            ]
+            columns = [_column([row.get(field.name) for row in rows], field.type) for field in self.schema]
             yield pa.RecordBatch.from_arrays(columns, schema=self.schema)
 
     def _infer(self) -> pa.Schema:
@@ -166,15 +144,8 @@ class JsonlReader:
             for rows in self._rows(file):
                 for name in dict.fromkeys(name for row in rows for name in row):
                     seen = types.get(name, pa.null()) if name in types else pa.null()
-                    types[name] = (
-                        None
-                        if seen is None
-                        else _common(seen, [row.get(name) for row in rows])
-                    )
-        kinds = {
-            name: pa.string() if kind is None or pa.types.is_null(kind) else kind
-            for name, kind in types.items()
-        }
+                    types[name] = None if seen is None else _common(seen, [row.get(name) for row in rows])
+        kinds = {name: pa.string() if kind is None or pa.types.is_null(kind) else kind for name, kind in types.items()}
         return pa.schema(list(kinds.items()))
 
     def _rows(self, file: InputFile) -> Iterator[list[dict[str, Any]]]:
@@ -218,11 +189,7 @@ def _common(seen: pa.DataType, values: list[Any]) -> pa.DataType | None:
     except (pa.ArrowException, OverflowError, TypeError):
         return None
     texts = (pa.types.is_string(seen), pa.types.is_string(found))
-    return (
-        None
-        if pa.types.is_string(joined) and not all(texts) and not _has_null(seen, found)
-        else joined
-    )
+    return None if pa.types.is_string(joined) and not all(texts) and not _has_null(seen, found) else joined
 
 
 def _has_null(*types: pa.DataType) -> bool:
@@ -231,9 +198,6 @@ def _has_null(*types: pa.DataType) -> bool:
 
 def _column(values: list[Any], kind: pa.DataType) -> pa.Array:
     if pa.types.is_string(kind):
-        texts = [
-            one if one is None or isinstance(one, str) else orjson.dumps(one).decode()
-            for one in values
-        ]
+        texts = [one if one is None or isinstance(one, str) else orjson.dumps(one).decode() for one in values]
         return pa.array(texts, pa.string())
     return pa.array(values, kind)

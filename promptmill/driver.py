@@ -19,9 +19,7 @@ CompleteChunk = Callable[[Engine, Chunk, pa.Table], Awaitable[ChunkRecord]]
 REUSED_AT_ONCE = 8
 
 
-async def drive_chunks(
-    engine: Engine, reuse: CompleteChunk, complete: CompleteChunk
-) -> None:
+async def drive_chunks(engine: Engine, reuse: CompleteChunk, complete: CompleteChunk) -> None:
     """Answer every row of the plan; `reuse` takes a finished chunk's answers, `complete` another chunk's rows.
 
     Raises: RunStopped (and its kin) when the run ended early; what was answered is saved.
@@ -30,16 +28,12 @@ async def drive_chunks(
     await _run_bounded(_finished(engine, reuse, pending), REUSED_AT_ONCE, engine)
     pending.sort(key=lambda chunk: chunk.index)
     if pending and engine.stop.reason is None:
-        await _run_bounded(
-            _started(engine, complete, pending), engine.job.chunks_in_flight, engine
-        )
+        await _run_bounded(_started(engine, complete, pending), engine.job.chunks_in_flight, engine)
     if engine.stop.reason is not None:
         raise engine.stop.reason
 
 
-async def _finished(
-    engine: Engine, reuse: CompleteChunk, pending: list[Chunk]
-) -> AsyncIterator[Awaitable[Any]]:
+async def _finished(engine: Engine, reuse: CompleteChunk, pending: list[Chunk]) -> AsyncIterator[Awaitable[Any]]:
     """One piece of work for each chunk that looks finished; the others, and those that aren't sound, are `pending`."""
 
     async def take_over(chunk: Chunk) -> None:
@@ -56,25 +50,19 @@ async def _finished(
             pending.append(chunk)
 
 
-async def _started(
-    engine: Engine, complete: CompleteChunk, pending: list[Chunk]
-) -> AsyncIterator[Awaitable[Any]]:
+async def _started(engine: Engine, complete: CompleteChunk, pending: list[Chunk]) -> AsyncIterator[Awaitable[Any]]:
     """One piece of work for each pending chunk, its rows read just before."""
     first, last = pending[0], pending[-1]
     wanted = {chunk.index for chunk in pending}
     columns = needed_columns(engine.builder, engine.job)
-    tables = engine.dataset.read(
-        engine.job.chunk_rows, columns, start=first.start, stop=last.start + last.rows
-    )
+    tables = engine.dataset.read(engine.job.chunk_rows, columns, start=first.start, stop=last.start + last.rows)
     for chunk in engine.plan.chunks[first.index : last.index + 1]:
         table = await asyncio.to_thread(next, tables, None)
         if chunk.index in wanted and table is not None:
             yield complete(engine, chunk, table)
 
 
-async def _run_bounded(
-    work: AsyncIterator[Awaitable[Any]], bound: int, engine: Engine
-) -> None:
+async def _run_bounded(work: AsyncIterator[Awaitable[Any]], bound: int, engine: Engine) -> None:
     """Run pieces of work, so many at once; after a stop start none, and let those under way end."""
     running: set[asyncio.Future[Any]] = set()
     try:
@@ -88,11 +76,7 @@ async def _run_bounded(
             running = await _wait_for_one(running, engine)
     except BaseException as error:
         if isinstance(error, asyncio.CancelledError):
-            engine.stop.because(
-                Interrupted(
-                    "The run was interrupted. Run the same command again to go on."
-                )
-            )
+            engine.stop.because(Interrupted("The run was interrupted. Run the same command again to go on."))
         for task in running:
             task.cancel()
         if running:
@@ -100,9 +84,7 @@ async def _run_bounded(
         raise
 
 
-async def _wait_for_one(
-    running: set[asyncio.Future[Any]], engine: Engine
-) -> set[asyncio.Future[Any]]:
+async def _wait_for_one(running: set[asyncio.Future[Any]], engine: Engine) -> set[asyncio.Future[Any]]:
     done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
     for task in done:
         try:

@@ -37,9 +37,7 @@ class EncodingFile:
     @property
     def url(self) -> str:
         """Where tiktoken gets it."""
-        return (
-            f"https://openaipublic.blob.core.windows.net/encodings/{self.name}.tiktoken"
-        )
+        return f"https://openaipublic.blob.core.windows.net/encodings/{self.name}.tiktoken"
 
     @property
     def cache_name(self) -> str:
@@ -54,14 +52,8 @@ class EncodingFile:
 FILES = {
     file.name: file
     for file in (
-        EncodingFile(
-            "o200k_base",
-            "446a9538cb6c348e3516120d7c08b09f57c36495e2acfffe59a5bf8b0cfb1a2d",
-        ),
-        EncodingFile(
-            "cl100k_base",
-            "223921b76ee99bde995b7ff738513eef100fb51d18c93597a113bcffe865b2a7",
-        ),
+        EncodingFile("o200k_base", "446a9538cb6c348e3516120d7c08b09f57c36495e2acfffe59a5bf8b0cfb1a2d"),
+        EncodingFile("cl100k_base", "223921b76ee99bde995b7ff738513eef100fb51d18c93597a113bcffe865b2a7"),
     )
 }
 
@@ -71,9 +63,7 @@ def bundled_data(file: EncodingFile) -> bytes | None:
     spec = importlib.util.find_spec("bpe_openai")
     for folder in (spec.submodule_search_locations or []) if spec is not None else []:
         with suppress(OSError, EOFError, zlib.error):
-            data = gzip.decompress(
-                Path(folder, "data", f"{file.name}.tiktoken.gz").read_bytes()
-            )
+            data = gzip.decompress(Path(folder, "data", f"{file.name}.tiktoken.gz").read_bytes())
             return data if file.is_intact(data) else None
     return None
 
@@ -84,11 +74,7 @@ def download(file: EncodingFile, seconds: float = DOWNLOAD_SECONDS) -> bytes | N
     In a thread of its own, since looking up a host's name knows no timeout.
     """
     answers: queue.Queue[bytes | None] = queue.Queue()
-    threading.Thread(
-        target=lambda: answers.put(_fetch(file)),
-        name=f"download-{file.name}",
-        daemon=True,
-    ).start()
+    threading.Thread(target=lambda: answers.put(_fetch(file)), name=f"download-{file.name}", daemon=True).start()
     try:
         return answers.get(timeout=seconds)
     except queue.Empty:
@@ -121,9 +107,7 @@ class Encodings:
         self._loaded: dict[str, tiktoken.Encoding] = {}
         self._tried: set[str] = set()  # downloads that were tried
 
-    def get(
-        self, name: str, *, allow_download: bool = True
-    ) -> tiktoken.Encoding | None:
+    def get(self, name: str, *, allow_download: bool = True) -> tiktoken.Encoding | None:
         """The encoding of that name, None when its file is nowhere to be had."""
         with self._lock:
             if name not in self._loaded:
@@ -133,9 +117,7 @@ class Encodings:
                 self._loaded[name] = encoding
             return self._loaded[name]
 
-    def _find(
-        self, file: EncodingFile, allow_download: bool
-    ) -> tiktoken.Encoding | None:
+    def _find(self, file: EncodingFile, allow_download: bool) -> tiktoken.Encoding | None:
         for folder in cache_folders(self._environ):
             if _is_cached(file, folder):
                 return _load(file, folder)
@@ -161,13 +143,7 @@ class Encodings:
 def cache_folders(environ: Mapping[str, str]) -> list[Path]:
     """Where a file may lie already: tiktoken's folder as tiktoken would choose it, then our own."""
     chosen = environ.get(CACHE_VARIABLE, environ.get("DATA_GYM_CACHE_DIR"))
-    theirs = (
-        Path(tempfile.gettempdir(), "data-gym-cache")
-        if chosen is None
-        else Path(chosen)
-        if chosen
-        else None
-    )
+    theirs = Path(tempfile.gettempdir(), "data-gym-cache") if chosen is None else Path(chosen) if chosen else None
     return [folder for folder in (theirs, own_folder(environ)) if folder is not None]
 
 
@@ -178,9 +154,7 @@ def own_folder(environ: Mapping[str, str]) -> Path | None:
         return Path(chosen) if chosen else None
     base = environ.get("XDG_CACHE_HOME") or environ.get("LOCALAPPDATA")
     with suppress(RuntimeError):  # no home directory
-        return (
-            (Path(base) if base else Path.home() / ".cache") / "promptmill" / "tiktoken"
-        )
+        return (Path(base) if base else Path.home() / ".cache") / "promptmill" / "tiktoken"
     return None
 
 

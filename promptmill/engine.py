@@ -43,18 +43,14 @@ class Engine:
     index: AnswerIndex
     progress: Progress
     retry_failed: bool
-    unsaved: dict[str, list[pa.Table]] = field(
-        default_factory=dict[str, list[pa.Table]]
-    )
+    unsaved: dict[str, list[pa.Table]] = field(default_factory=dict[str, list[pa.Table]])
     # chunk key → answers that its last task run could not save; the next one sends none of them again
 
     def replaced_by(self, chunk: Chunk, saved: Sequence[str]) -> list[str]:
         """The files that a finished chunk's answers replace."""
         return [*saved, *self.listing.unfinished.get(chunk.key, [])]
 
-    def log_chunk(
-        self, chunk: Chunk, answers: pa.Table, sent: int, size: int, seconds: float
-    ) -> None:
+    def log_chunk(self, chunk: Chunk, answers: pa.Table, sent: int, size: int, seconds: float) -> None:
         """One line for a finished chunk."""
         failed = answers.num_rows - pc.sum(pc.is_null(answers["kind"])).as_py()
         log.info(
@@ -83,18 +79,8 @@ async def open_engine(
     stop = Stop()
     limiter = RateLimiter(job.limits.requests_per_minute, job.limits.tokens_per_minute)
     timeout = job.retry.request_timeout_seconds
-    async with Transport(
-        credentials, job.request.endpoint, job.limits.max_concurrency, timeout
-    ) as transport:
-        client = Client(
-            transport,
-            job.request.endpoint,
-            limiter,
-            budget,
-            prepared.prices,
-            job.retry,
-            stop,
-        )
+    async with Transport(credentials, job.request.endpoint, job.limits.max_concurrency, timeout) as transport:
+        client = Client(transport, job.request.endpoint, limiter, budget, prepared.prices, job.retry, stop)
         validate = prepared.schema.validate if prepared.schema is not None else None
         slots = asyncio.Semaphore(job.limits.max_concurrency)
         progress = Progress(plan.rows, job.max_failure_ratio, stop)

@@ -29,9 +29,7 @@ class Estimate:
         return self.batch_usd if mode == "batch" else self.online_usd
 
 
-def estimate_run(
-    prepared: Prepared, plan: Plan, measured_output_tokens: float | None = None
-) -> Estimate:
+def estimate_run(prepared: Prepared, plan: Plan, measured_output_tokens: float | None = None) -> Estimate:
     """The estimate of a plan; `measured_output_tokens` a row, where a sample measured them."""
     rows = plan.rows - plan.unrendered
     per_row, source = _assume_output(prepared, measured_output_tokens)
@@ -58,20 +56,12 @@ def cheaper_road(estimate: Estimate, within_hours: float) -> str | None:
     """The cheaper road that is done in time: batch, online, or None when neither is."""
     if within_hours >= BATCH_HOURS and estimate.batch_usd <= estimate.online_usd:
         return "batch"
-    return (
-        "online"
-        if estimate.minutes is None or estimate.minutes <= within_hours * 60
-        else None
-    )
+    return "online" if estimate.minutes is None or estimate.minutes <= within_hours * 60 else None
 
 
 def describe_estimate(estimate: Estimate) -> str:
     """An estimate in one line."""
-    minutes = (
-        ""
-        if estimate.minutes is None
-        else f", {estimate.minutes:,.1f} minutes at the limits"
-    )
+    minutes = "" if estimate.minutes is None else f", {estimate.minutes:,.1f} minutes at the limits"
     return (
         f"{estimate.input_tokens:,} tokens in ({estimate.counting}), {estimate.output_tokens:,} out ({estimate.output_tokens_source}): "
         f"${estimate.online_usd:,.4f} online, ${estimate.batch_usd:,.4f} by batch{minutes}"
@@ -83,10 +73,7 @@ def minutes_at_limits(job: Job, requests: int, tokens: int) -> float | None:
     limits = job.limits
     times = [
         amount / limit
-        for amount, limit in (
-            (requests, limits.requests_per_minute),
-            (tokens, limits.tokens_per_minute),
-        )
+        for amount, limit in ((requests, limits.requests_per_minute), (tokens, limits.tokens_per_minute))
         if limit is not None
     ]
     return max(times) if times else None
@@ -99,6 +86,4 @@ def _assume_output(prepared: Prepared, measured: float | None) -> tuple[float, s
         return measured, "measured by the last sample"
     if (limit := prepared.builder.max_output_tokens) is not None:
         return float(limit), "the job's own limit for each answer, so at most"
-    return float(
-        UNKNOWN_OUTPUT_TOKENS
-    ), "assumed: the job sets no limit; `promptmill sample` measures it"
+    return float(UNKNOWN_OUTPUT_TOKENS), "assumed: the job sets no limit; `promptmill sample` measures it"

@@ -10,12 +10,8 @@ from email.utils import parsedate_to_datetime
 
 from promptmill.rate_limit import ServerLimit
 
-LONGEST_WINDOW_SECONDS = (
-    150.0  # a minute's limit; resets are rounded, and long windows are hours
-)
-_DURATION = re.compile(
-    r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:([\d.]+)s)?(?:([\d.]+)ms)?"
-)
+LONGEST_WINDOW_SECONDS = 150.0  # a minute's limit; resets are rounded, and long windows are hours
+_DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:([\d.]+)s)?(?:([\d.]+)ms)?")
 _TRY_AGAIN = re.compile(r"try again in ((?:[\d.]+(?:ms|[dhms]))+)", re.IGNORECASE)
 _UNIT_SECONDS = (86400.0, 3600.0, 60.0, 1.0, 0.001)
 UNKNOWN = ServerLimit(None, None)
@@ -31,22 +27,14 @@ def parse_duration(text: str) -> float | None:
     if match is None or not any(match.groups()):
         return None
     try:
-        return sum(
-            float(part) * unit
-            for part, unit in zip(match.groups(), _UNIT_SECONDS, strict=True)
-            if part
-        )
+        return sum(float(part) * unit for part, unit in zip(match.groups(), _UNIT_SECONDS, strict=True) if part)
     except ValueError:
         return None
 
 
-def retry_after_seconds(
-    headers: Mapping[str, str], message: str, now: float
-) -> float | None:
+def retry_after_seconds(headers: Mapping[str, str], message: str, now: float) -> float | None:
     """How long the provider asks to wait, from its headers or, failing these, its message; `now` since the epoch."""
-    if (milliseconds := headers.get("retry-after-ms")) and (
-        parsed := parse_duration(milliseconds)
-    ) is not None:
+    if (milliseconds := headers.get("retry-after-ms")) and (parsed := parse_duration(milliseconds)) is not None:
         return parsed / 1000
     if after := headers.get("retry-after"):
         if (parsed := parse_duration(after)) is not None:
@@ -71,12 +59,7 @@ def _server_limit(headers: Mapping[str, str], what: str) -> ServerLimit:
     remaining = _number(headers.get(f"x-ratelimit-remaining-{what}"))
     reset = parse_duration(headers.get(f"x-ratelimit-reset-{what}", ""))
     used = limit - remaining if remaining is not None else 0.0
-    if (
-        reset
-        and used > 0
-        and reset * limit / used > LONGEST_WINDOW_SECONDS
-        and reset > 1
-    ):
+    if reset and used > 0 and reset * limit / used > LONGEST_WINDOW_SECONDS and reset > 1:
         return UNKNOWN
     return ServerLimit(limit, remaining)
 

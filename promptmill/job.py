@@ -10,14 +10,7 @@ Limits of a batch file (50,000 requests, 200 MB): OpenAI's Batch guide, read 202
 from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    JsonValue,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
 
 from promptmill.naming import did_you_mean
 
@@ -25,9 +18,7 @@ Endpoint = Literal["chat.completions", "responses", "embeddings"]
 Money = Annotated[Decimal, Field(ge=0)]
 MAX_BATCH_REQUESTS = 50_000
 MAX_BATCH_BYTES = 200_000_000
-RESERVED_PARAMETERS = frozenset(
-    {"model", "messages", "input", "stream", "n", "response_format", "text"}
-)
+RESERVED_PARAMETERS = frozenset({"model", "messages", "input", "stream", "n", "response_format", "text"})
 
 
 class Section(BaseModel):
@@ -41,39 +32,28 @@ class Section(BaseModel):
         if isinstance(value, dict):
             for key in value:  # pyright: ignore[reportUnknownVariableType]
                 if key not in cls.model_fields:
-                    raise ValueError(
-                        f"unknown key {key!r}. {did_you_mean(str(key), cls.model_fields)}"
-                    )  # pyright: ignore[reportUnknownArgumentType]
+                    raise ValueError(f"unknown key {key!r}. {did_you_mean(str(key), cls.model_fields)}")  # pyright: ignore[reportUnknownArgumentType]
         return value  # pyright: ignore[reportUnknownVariableType]
 
 
 class Input(Section):
     """Where the rows come from."""
 
-    url: str = Field(
-        min_length=1,
-        description="File, directory or glob; any fsspec URL (s3://…, file, memory://).",
-    )
+    url: str = Field(min_length=1, description="File, directory or glob; any fsspec URL (s3://…, file, memory://).")
     format: Literal["auto", "parquet", "csv", "jsonl"] = Field(
-        "auto",
-        description="auto takes it from the suffix; .gz and .zst are understood for CSV and JSONL.",
+        "auto", description="auto takes it from the suffix; .gz and .zst are understood for CSV and JSONL."
     )
     id_column: str | None = Field(
-        None,
-        description="A column that is unique for each row. Default: the row's number, added as row_index.",
+        None, description="A column that is unique for each row. Default: the row's number, added as row_index."
     )
-    columns: list[str] | None = Field(
-        None, description="Columns carried to the output. Default: all."
-    )
+    columns: list[str] | None = Field(None, description="Columns carried to the output. Default: all.")
     limit: int | None = Field(None, ge=1, description="Only the first so many rows.")
 
 
 class Message(Section):
     """One message of a conversation; its strings are templates."""
 
-    role: Literal["system", "developer", "user", "assistant"] = Field(
-        description="Who speaks."
-    )
+    role: Literal["system", "developer", "user", "assistant"] = Field(description="Who speaks.")
     content: str | list[dict[str, JsonValue]] = Field(
         description="A template, or a list of content parts (text, image_url, …) whose strings are templates."
     )
@@ -82,13 +62,8 @@ class Message(Section):
 class RequestSpec(Section):
     """What is asked of the model for each row."""
 
-    endpoint: Endpoint = Field(
-        "chat.completions", description="The provider's endpoint."
-    )
-    model: str = Field(
-        min_length=1,
-        description="The model's name. There is no default: models come and go.",
-    )
+    endpoint: Endpoint = Field("chat.completions", description="The provider's endpoint.")
+    model: str = Field(min_length=1, description="The model's name. There is no default: models come and go.")
     system: str | None = Field(
         None,
         description="System prompt: a Jinja2 template, columns by name.",
@@ -99,9 +74,7 @@ class RequestSpec(Section):
         description="User prompt: a Jinja2 template, columns by name.",
         json_schema_extra={"format": "textarea"},
     )
-    messages: list[Message] | None = Field(
-        None, description="The whole list of messages, instead of system and user."
-    )
+    messages: list[Message] | None = Field(None, description="The whole list of messages, instead of system and user.")
     input: str | None = Field(
         None,
         description="For embeddings: the template of the text.",
@@ -113,8 +86,7 @@ class RequestSpec(Section):
         "it and its top-level properties become columns.",
     )
     parameters: dict[str, JsonValue] = Field(
-        default_factory=dict,
-        description="Passed to the provider as they are: temperature, max_completion_tokens, …",
+        default_factory=dict, description="Passed to the provider as they are: temperature, max_completion_tokens, …"
     )
 
     @field_validator("parameters")
@@ -122,85 +94,51 @@ class RequestSpec(Section):
     def _refuse_reserved(cls, value: dict[str, JsonValue]) -> dict[str, JsonValue]:
         taken = sorted(RESERVED_PARAMETERS & set(value))
         if taken:
-            raise ValueError(
-                f"{', '.join(taken)} can't be set here: the job has its own keys for what it allows"
-            )
+            raise ValueError(f"{', '.join(taken)} can't be set here: the job has its own keys for what it allows")
         return value
 
     @model_validator(mode="after")
     def _require_prompt(self) -> "RequestSpec":
-        asked = [
-            name
-            for name in ("user", "messages", "input")
-            if getattr(self, name) is not None
-        ]
+        asked = [name for name in ("user", "messages", "input") if getattr(self, name) is not None]
         if self.endpoint == "embeddings":
             if asked != ["input"] or self.system is not None:
-                raise ValueError(
-                    "embeddings take `input`, and neither system, user nor messages"
-                )
+                raise ValueError("embeddings take `input`, and neither system, user nor messages")
             if self.response_schema is not None:
                 raise ValueError("embeddings have no response_schema")
         elif asked not in (["user"], ["messages"]):
-            raise ValueError(
-                f"{self.endpoint} takes `user` (with or without `system`), or `messages`; got {asked}"
-            )
+            raise ValueError(f"{self.endpoint} takes `user` (with or without `system`), or `messages`; got {asked}")
         elif self.messages is not None and self.system is not None:
-            raise ValueError(
-                "give `system` as the first of `messages`, or use `system` with `user`"
-            )
+            raise ValueError("give `system` as the first of `messages`, or use `system` with `user`")
         return self
 
 
 class Limits(Section):
     """What the provider allows. Null: learned from the provider's x-ratelimit headers."""
 
-    requests_per_minute: int | None = Field(
-        None, ge=1, description="Requests a minute. Null: learned."
-    )
-    tokens_per_minute: int | None = Field(
-        None, ge=1, description="Tokens a minute, in and out. Null: learned."
-    )
-    max_concurrency: int = Field(
-        64, ge=1, le=10_000, description="Requests in flight, over all chunks."
-    )
-    shared: str | None = Field(
-        None, description="Name of a limit that several processes share."
-    )
+    requests_per_minute: int | None = Field(None, ge=1, description="Requests a minute. Null: learned.")
+    tokens_per_minute: int | None = Field(None, ge=1, description="Tokens a minute, in and out. Null: learned.")
+    max_concurrency: int = Field(64, ge=1, le=10_000, description="Requests in flight, over all chunks.")
+    shared: str | None = Field(None, description="Name of a limit that several processes share.")
 
 
 class Retry(Section):
     """How long a row is tried."""
 
     max_attempts: int = Field(
-        6,
-        ge=1,
-        le=100,
-        description="Attempts for one row; waits for a rate limit aren't counted.",
+        6, ge=1, le=100, description="Attempts for one row; waits for a rate limit aren't counted."
     )
-    max_elapsed_seconds: float = Field(
-        600, gt=0, description="Seconds from a row's first attempt to its last."
-    )
-    request_timeout_seconds: float = Field(
-        120, gt=0, description="Seconds that one attempt may take."
-    )
+    max_elapsed_seconds: float = Field(600, gt=0, description="Seconds from a row's first attempt to its last.")
+    request_timeout_seconds: float = Field(120, gt=0, description="Seconds that one attempt may take.")
 
 
 class Pricing(Section):
     """US dollars per million tokens, for models that no price table knows."""
 
     input_per_mtok: Money = Field(description="USD per million input tokens.")
-    cached_input_per_mtok: Money | None = Field(
-        None, description="USD per million cached ones. Default: the input's."
-    )
-    output_per_mtok: Money = Field(
-        Decimal(0), description="USD per million output tokens."
-    )
+    cached_input_per_mtok: Money | None = Field(None, description="USD per million cached ones. Default: the input's.")
+    output_per_mtok: Money = Field(Decimal(0), description="USD per million output tokens.")
     batch_discount: Decimal = Field(
-        Decimal("0.5"),
-        ge=0,
-        le=1,
-        description="What the Batch API takes off: 0.5 is half the price.",
+        Decimal("0.5"), ge=0, le=1, description="What the Batch API takes off: 0.5 is half the price."
     )
 
 
@@ -211,9 +149,7 @@ class Output(Section):
         min_length=1,
         description="A folder, any fsspec URL; a template of {{ job }}, {{ input_name }} and {{ date }}.",
     )
-    part_bytes: int = Field(
-        134_217_728, ge=1_000, description="About so many bytes a Parquet part."
-    )
+    part_bytes: int = Field(134_217_728, ge=1_000, description="About so many bytes a Parquet part.")
     compare: dict[str, str] | None = Field(
         None,
         description="For rows whose right answer is known: {answer column: input column}; the report shows how often "
@@ -224,92 +160,38 @@ class Output(Section):
 class Batch(Section):
     """How the OpenAI Batch API is used."""
 
-    max_requests: int = Field(
-        MAX_BATCH_REQUESTS, ge=1, le=MAX_BATCH_REQUESTS, description="Requests a batch."
-    )
-    max_bytes: int = Field(
-        MAX_BATCH_BYTES,
-        ge=1_000,
-        le=MAX_BATCH_BYTES,
-        description="Bytes of a batch's file.",
-    )
-    enqueued_tokens: int | None = Field(
-        None, ge=1, description="Tokens that may be queued. Null: learned."
-    )
-    completion_window: str = Field(
-        "24h", description="The provider's window; OpenAI knows 24h."
-    )
-    poll_seconds: float = Field(
-        60, gt=0, description="Seconds between two looks at a batch."
-    )
+    max_requests: int = Field(MAX_BATCH_REQUESTS, ge=1, le=MAX_BATCH_REQUESTS, description="Requests a batch.")
+    max_bytes: int = Field(MAX_BATCH_BYTES, ge=1_000, le=MAX_BATCH_BYTES, description="Bytes of a batch's file.")
+    enqueued_tokens: int | None = Field(None, ge=1, description="Tokens that may be queued. Null: learned.")
+    completion_window: str = Field("24h", description="The provider's window; OpenAI knows 24h.")
+    poll_seconds: float = Field(60, gt=0, description="Seconds between two looks at a batch.")
     leftovers: Literal["resubmit", "online", "fail"] = Field(
-        "resubmit",
-        description="Rows that expired or failed at the server: next batch, online, or failures.",
+        "resubmit", description="Rows that expired or failed at the server: next batch, online, or failures."
     )
-    keep_files: bool = Field(
-        False,
-        description="Keep the input files at the provider once the job is published.",
-    )
+    keep_files: bool = Field(False, description="Keep the input files at the provider once the job is published.")
 
 
 class Job(Section):
     """A model run over every row of a dataset."""
 
-    name: str = Field(
-        pattern=r"^[a-z0-9][a-z0-9-]*$",
-        max_length=100,
-        description="Lower case, digits and dashes.",
-    )
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=100, description="Lower case, digits and dashes.")
     input: Input = Field(description="Where the rows come from.")
     request: RequestSpec = Field(description="What is asked of the model for each row.")
     output: Output = Field(description="Where the answers go.")
     provider: str | None = Field(
-        None,
-        description="A credentials block's name. Null: OPENAI_API_KEY and OPENAI_BASE_URL.",
+        None, description="A credentials block's name. Null: OPENAI_API_KEY and OPENAI_BASE_URL."
     )
-    limits: Limits = Field(
-        default_factory=Limits, description="What the provider allows."
-    )
+    limits: Limits = Field(default_factory=Limits, description="What the provider allows.")
     retry: Retry = Field(default_factory=Retry, description="How long a row is tried.")
-    pricing: Pricing | None = Field(
-        None, description="Prices, for models that no price table knows."
-    )
-    budget_usd: Money | None = Field(
-        None, description="Hard cap in US dollars for this output, over all its runs."
-    )
-    approve_above_usd: Money | None = Field(
-        None, description="Ask a person before a run that is estimated above this."
-    )
+    pricing: Pricing | None = Field(None, description="Prices, for models that no price table knows.")
+    budget_usd: Money | None = Field(None, description="Hard cap in US dollars for this output, over all its runs.")
+    approve_above_usd: Money | None = Field(None, description="Ask a person before a run that is estimated above this.")
     max_failure_ratio: float = Field(
-        0.05,
-        ge=0,
-        le=1,
-        description="More failures than this of the rows seen (at least 100) stop the run.",
+        0.05, ge=0, le=1, description="More failures than this of the rows seen (at least 100) stop the run."
     )
-    chunk_rows: int = Field(
-        500,
-        ge=1,
-        le=100_000,
-        description="Rows a chunk: one Prefect task, one checkpoint.",
-    )
-    chunks_in_flight: int = Field(
-        4, ge=1, le=1_000, description="Chunk tasks running at once."
-    )
-    checkpoint_rows: int = Field(
-        50,
-        ge=1,
-        description="At most so many answered rows a chunk can be lost by a kill.",
-    )
-    batch: Batch = Field(
-        default_factory=Batch, description="How the OpenAI Batch API is used."
-    )
+    chunk_rows: int = Field(500, ge=1, le=100_000, description="Rows a chunk: one Prefect task, one checkpoint.")
+    chunks_in_flight: int = Field(4, ge=1, le=1_000, description="Chunk tasks running at once.")
+    checkpoint_rows: int = Field(50, ge=1, description="At most so many answered rows a chunk can be lost by a kill.")
+    batch: Batch = Field(default_factory=Batch, description="How the OpenAI Batch API is used.")
 
-    SECTIONS: ClassVar[tuple[str, ...]] = (
-        "input",
-        "request",
-        "output",
-        "limits",
-        "retry",
-        "pricing",
-        "batch",
-    )
+    SECTIONS: ClassVar[tuple[str, ...]] = ("input", "request", "output", "limits", "retry", "pricing", "batch")

@@ -20,9 +20,7 @@ def load_job(url: str, overrides: Mapping[str, object] | None = None) -> Job:
     return parse_job(_read(url), overrides, source=url)
 
 
-def parse_job(
-    content: object, overrides: Mapping[str, object] | None = None, source: str = "job"
-) -> Job:
+def parse_job(content: object, overrides: Mapping[str, object] | None = None, source: str = "job") -> Job:
     """A job out of plain values. Raises: JobError."""
     if not isinstance(content, dict):
         raise JobError(
@@ -36,9 +34,7 @@ def parse_job(
         return Job.model_validate(values)
     except ValidationError as error:
         lines = "\n".join(f"  {line}" for line in describe_errors(error))
-        raise JobError(
-            f"{source} isn't a job that can be run:\n{lines}\nMend it and try again."
-        ) from error
+        raise JobError(f"{source} isn't a job that can be run:\n{lines}\nMend it and try again.") from error
 
 
 def describe_errors(error: ValidationError) -> list[str]:
@@ -47,11 +43,7 @@ def describe_errors(error: ValidationError) -> list[str]:
     for one in error.errors(include_url=False):
         place = ".".join(str(part) for part in one["loc"]) or "the job"
         given = one.get("input")
-        shown = (
-            f" (got {given!r})"
-            if isinstance(given, str | int | float | bool) and one["type"] != "missing"
-            else ""
-        )
+        shown = f" (got {given!r})" if isinstance(given, str | int | float | bool) and one["type"] != "missing" else ""
         lines.append(f"{place}: {one['msg'].removeprefix('Value error, ')}{shown}")
     return lines
 
@@ -60,15 +52,11 @@ def parse_override(text: str) -> tuple[str, object]:
     """`a.b=value`, the value read as YAML. Raises: JobError."""
     path, equals, value = text.partition("=")
     if not equals or not path.strip():
-        raise JobError(
-            f"--set {text!r} isn't of the form a.b=value, such as --set limits.max_concurrency=8. Mend it."
-        )
+        raise JobError(f"--set {text!r} isn't of the form a.b=value, such as --set limits.max_concurrency=8. Mend it.")
     try:
         return path.strip(), yaml.safe_load(value)
     except yaml.YAMLError as error:
-        raise JobError(
-            f"--set {text!r} has a value that isn't YAML: {error}. Put it in quotes."
-        ) from error
+        raise JobError(f"--set {text!r} has a value that isn't YAML: {error}. Put it in quotes.") from error
 
 
 def _read(url: str) -> object:
@@ -76,20 +64,14 @@ def _read(url: str) -> object:
         filesystem, path = open_filesystem(url)
         text = cast(bytes, filesystem.cat_file(path)).decode()
     except (*STORAGE_ERRORS, ValueError, ImportError) as error:
-        raise JobError(
-            f"the job file {url} can't be read: {error}. Give the path or URL of a YAML file."
-        ) from error
+        raise JobError(f"the job file {url} can't be read: {error}. Give the path or URL of a YAML file.") from error
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise JobError(
-            f"the job file {url} isn't YAML: {error}. Mend it and try again."
-        ) from error
+        raise JobError(f"the job file {url} isn't YAML: {error}. Mend it and try again.") from error
 
 
-def _replaced(
-    values: dict[str, Any], path: list[str], value: object, whole: str
-) -> dict[str, Any]:
+def _replaced(values: dict[str, Any], path: list[str], value: object, whole: str) -> dict[str, Any]:
     """A copy with the value at a dotted path replaced."""
     head, *rest = path
     if not rest:
@@ -99,7 +81,4 @@ def _replaced(
         raise JobError(
             f"{whole!r} can't be set: {head!r} is a value, not a section. {did_you_mean(head, Job.SECTIONS)}"
         )
-    return {
-        **values,
-        head: _replaced(cast(dict[str, Any], below or {}), rest, value, whole),
-    }
+    return {**values, head: _replaced(cast(dict[str, Any], below or {}), rest, value, whole)}

@@ -13,14 +13,7 @@ from decimal import Decimal
 from typing import Annotated, Any, cast
 
 import orjson
-from pydantic import (
-    AfterValidator,
-    AwareDatetime,
-    Field,
-    PlainSerializer,
-    TypeAdapter,
-    ValidationError,
-)
+from pydantic import AfterValidator, AwareDatetime, Field, PlainSerializer, TypeAdapter, ValidationError
 
 from promptmill.errors import OutputError
 from promptmill.job import Job
@@ -40,9 +33,7 @@ def decimal_string(amount: Decimal) -> str:
 
 def time_string(time: datetime) -> str:
     """ISO 8601 in UTC, to the millisecond."""
-    return (
-        time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    )
+    return time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _inside_output(path: str) -> str:
@@ -54,11 +45,7 @@ def _inside_output(path: str) -> str:
 
 Count = Annotated[int, Field(ge=0)]
 Usd = Annotated[Decimal, PlainSerializer(decimal_string)]
-Time = Annotated[
-    AwareDatetime,
-    AfterValidator(lambda time: time.astimezone(UTC)),
-    PlainSerializer(time_string),
-]
+Time = Annotated[AwareDatetime, AfterValidator(lambda time: time.astimezone(UTC)), PlainSerializer(time_string)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +64,7 @@ class Manifest:
     job: dict[str, Any]  # the whole job, as JSON values
     job_digest: str  # 8 hex
     mode: Annotated[str, Field(pattern="^(online|batch)$")]
-    state: Annotated[
-        str, Field(pattern="^(completed|budget_exhausted|failed|cancelled)$")
-    ]
+    state: Annotated[str, Field(pattern="^(completed|budget_exhausted|failed|cancelled)$")]
     rows: Count  # succeeded + failed in every finished run
     succeeded: Count
     failed: Count
@@ -101,9 +86,7 @@ class Manifest:
     flow_run_ids: tuple[str, ...]
     failures_by_kind: dict[str, int] = field(default_factory=dict[str, int])
     input_fingerprint: str = ""
-    accuracy: dict[str, Any] | None = (
-        None  # answer column → what report_accuracy.py says of it
-    )
+    accuracy: dict[str, Any] | None = None  # answer column → what report_accuracy.py says of it
     promptmill_version: str = ""
 
 
@@ -117,10 +100,7 @@ def manifest_values(manifest: Manifest) -> dict[str, Any]:
 
 def encode(manifest: Manifest) -> bytes:
     """The bytes of a manifest file."""
-    return orjson.dumps(
-        manifest_values(manifest),
-        option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE,
-    )
+    return orjson.dumps(manifest_values(manifest), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
 
 def decode(data: bytes, source: str = MANIFEST) -> Manifest:
@@ -164,15 +144,8 @@ def describe_difference(standing: Manifest, job: Job) -> list[str]:
     old = _identity(standing.job)
     new = _identity(job.model_dump(mode="json"))
     keys = [key for key in dict.fromkeys([*old, *new]) if old.get(key) != new.get(key)]
-    lines = [
-        f"{key}: {_differing(old.get(key), new.get(key))}"
-        for key in keys[:SHOWN_DIFFERENCES]
-    ]
-    return (
-        lines
-        if len(keys) <= SHOWN_DIFFERENCES
-        else [*lines, f"and {len(keys) - SHOWN_DIFFERENCES} more"]
-    )
+    lines = [f"{key}: {_differing(old.get(key), new.get(key))}" for key in keys[:SHOWN_DIFFERENCES]]
+    return lines if len(keys) <= SHOWN_DIFFERENCES else [*lines, f"and {len(keys) - SHOWN_DIFFERENCES} more"]
 
 
 def _identity(job: Mapping[str, Any]) -> dict[str, object]:
@@ -185,21 +158,12 @@ def _identity(job: Mapping[str, Any]) -> dict[str, object]:
 def _flatten(prefix: str, value: object) -> list[tuple[str, object]]:
     """Every leaf with its dotted key; empty lists and objects have none, so that they equal what is absent."""
     if isinstance(value, dict):
-        inner = [
-            (str(key), one) for key, one in cast(dict[object, object], value).items()
-        ]
+        inner = [(str(key), one) for key, one in cast(dict[object, object], value).items()]
     elif isinstance(value, list):
-        inner = [
-            (str(position), one)
-            for position, one in enumerate(cast(list[object], value))
-        ]
+        inner = [(str(position), one) for position, one in enumerate(cast(list[object], value))]
     else:
         return [(prefix, value)]
-    return [
-        leaf
-        for key, one in inner
-        for leaf in _flatten(f"{prefix}.{key}" if prefix else key, one)
-    ]
+    return [leaf for key, one in inner for leaf in _flatten(f"{prefix}.{key}" if prefix else key, one)]
 
 
 def _differing(old: object, new: object) -> str:
@@ -207,9 +171,7 @@ def _differing(old: object, new: object) -> str:
     start = 0
     if isinstance(old, str) and isinstance(new, str):
         pairs = zip(old, new, strict=False)
-        start = next(
-            (at for at, (a, b) in enumerate(pairs) if a != b), min(len(old), len(new))
-        )
+        start = next((at for at, (a, b) in enumerate(pairs) if a != b), min(len(old), len(new)))
     start = max(0, start - SHOWN_BEFORE)
     return f"{_shorten(old, start)} -> {_shorten(new, start)}"
 
@@ -221,6 +183,4 @@ def _shorten(value: object, start: int) -> str:
     if len(value) <= SHOWN_CHARACTERS:
         return repr(value)
     cut = value[start : start + SHOWN_CHARACTERS]
-    return repr(
-        f"{'…' if start else ''}{cut}{'…' if start + len(cut) < len(value) else ''}"
-    )
+    return repr(f"{'…' if start else ''}{cut}{'…' if start + len(cut) < len(value) else ''}")

@@ -16,8 +16,4 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A sentence for an error message: the nearest name, or all that are known."""
     names = sorted(known)
     guess = nearest(name, names)
-    return (
-        f"Did you mean {guess!r}?"
-        if guess
-        else f"Known names: {', '.join(names) or 'none'}."
-    )
+    return f"Did you mean {guess!r}?" if guess else f"Known names: {', '.join(names) or 'none'}."

@@ -23,18 +23,11 @@ class Answers(NamedTuple):
     """What a model said of a frame's rows."""
 
     answers: pd.DataFrame  # the frame's columns and the answers', one row for each row that succeeded, in its order
-    failures: (
-        pd.DataFrame
-    )  # the frame's columns and why, one row for each row that failed
+    failures: pd.DataFrame  # the frame's columns and why, one row for each row that failed
     manifest: Manifest
 
 
-def run(
-    frame: pd.DataFrame,
-    job: Job | Mapping[str, Any] | str,
-    *,
-    retry_failed: bool = False,
-) -> Answers:
+def run(frame: pd.DataFrame, job: Job | Mapping[str, Any] | str, *, retry_failed: bool = False) -> Answers:
     """Run a job over a frame instead of its `input.url`; call again, and only what is missing is sent.
 
     `job` is a Job, its values, or the path of a job file; `input` may be left out of the values. The frame's index is
@@ -43,9 +36,7 @@ def run(
     Raises: SetupError when the job or its environment is wrong; RunStopped (and its kin) when the run ends early.
     """
     with ThreadPoolExecutor(1) as own_thread:
-        return own_thread.submit(
-            lambda: asyncio.run(_run(frame, _job(job), retry_failed))
-        ).result()
+        return own_thread.submit(lambda: asyncio.run(_run(frame, _job(job), retry_failed))).result()
 
 
 async def _run(frame: pd.DataFrame, job: Job, retry_failed: bool) -> Answers:

@@ -51,12 +51,8 @@ class OutputWriter:
     ) -> None:
         name = f"part-{job_digest}-"
         self._carried: list[str] = failure_schema.names[: -len(FAILURE_COLUMNS)]
-        self._successes = _Parts(
-            storage, name, success_schema, part_bytes, first_number
-        )
-        self._failures = _Parts(
-            storage, f"{FAILURES}/{name}", failure_schema, part_bytes, first_number
-        )
+        self._successes = _Parts(storage, name, success_schema, part_bytes, first_number)
+        self._failures = _Parts(storage, f"{FAILURES}/{name}", failure_schema, part_bytes, first_number)
 
     def add(self, rows: pa.Table, answers: pa.Table) -> None:
         """Append rows with their answers: tables of equal length and order, every row answered.
@@ -65,16 +61,12 @@ class OutputWriter:
         Raises: any of STORAGE_ERRORS; ValueError when the tables don't fit each other or the schema.
         """
         if rows.num_rows != answers.num_rows:
-            raise ValueError(
-                f"{answers.num_rows} answers came for {rows.num_rows} rows"
-            )
+            raise ValueError(f"{answers.num_rows} answers came for {rows.num_rows} rows")
         carried = rows.select(self._carried)
         succeeded = pc.is_null(answers["kind"])
         if not pc.all(succeeded, min_count=0).as_py():
             failed = pc.invert(succeeded)
-            self._failures.append(
-                carried.filter(failed), failure_columns(answers.filter(failed))
-            )
+            self._failures.append(carried.filter(failed), failure_columns(answers.filter(failed)))
             carried, answers = carried.filter(succeeded), answers.filter(succeeded)
         fields = list(self._successes.schema)[len(self._carried) :]
         self._successes.append(carried, success_columns(answers, fields))
@@ -91,10 +83,7 @@ class OutputWriter:
         return self
 
     def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if error is None:
             self.close()
@@ -117,14 +106,7 @@ class _Part:
 class _Parts:
     """Parts of one schema, numbered on as they fill."""
 
-    def __init__(
-        self,
-        storage: Storage,
-        prefix: str,
-        schema: pa.Schema,
-        part_bytes: int,
-        first_number: int,
-    ) -> None:
+    def __init__(self, storage: Storage, prefix: str, schema: pa.Schema, part_bytes: int, first_number: int) -> None:
         self.schema = schema
         self._storage, self._prefix, self._part_bytes = storage, prefix, part_bytes
         self._group_bytes = min(ROW_GROUP_BYTES, part_bytes)
@@ -138,17 +120,12 @@ class _Parts:
 
     def append(self, carried: pa.Table, ours: pa.Table) -> None:
         expected = pa.schema(list(self.schema)[: carried.num_columns])
-        table = pa.table(
-            [*carried.cast(expected).columns, *ours.columns], schema=self.schema
-        )
+        table = pa.table([*carried.cast(expected).columns, *ours.columns], schema=self.schema)
         for piece in _pieces(table, self._group_bytes):
             self._pending.append(piece)
             self._pending_rows += piece.num_rows
             self._pending_bytes += piece.nbytes
-            if (
-                self._pending_rows >= ROW_GROUP_ROWS
-                or self._pending_bytes >= self._group_bytes
-            ):
+            if self._pending_rows >= ROW_GROUP_ROWS or self._pending_bytes >= self._group_bytes:
                 self._write_group()
 
     def close(self, at_least: int) -> tuple[PartInfo, ...]:
@@ -177,9 +154,7 @@ class _Parts:
         name = f"{self._prefix}{self._number:05d}.parquet"
         self._number += 1
         self._begun.append(name)
-        self._part = self._open.enter_context(
-            _writing(self._storage, name, self.schema)
-        )
+        self._part = self._open.enter_context(_writing(self._storage, name, self.schema))
         return self._part
 
     def _publish(self) -> None:
@@ -219,23 +194,15 @@ def next_part_number(standing: Manifest | None, job_digest: str) -> int:
     Raises nothing: names of another digest, or none, can't be overwritten.
     """
     parts = (*standing.parts, *standing.failure_parts) if standing is not None else ()
-    found = [
-        PART_NAME.fullmatch(part.path.removeprefix(f"{FAILURES}/")) for part in parts
-    ]
-    numbers = [
-        int(match[2]) for match in found if match is not None and match[1] == job_digest
-    ]
+    found = [PART_NAME.fullmatch(part.path.removeprefix(f"{FAILURES}/")) for part in parts]
+    numbers = [int(match[2]) for match in found if match is not None and match[1] == job_digest]
     return max(numbers) + 1 if numbers and min(numbers) < LAST_FIRST_NUMBER else 0
 
 
 def remove_stale(storage: Storage, manifest: Manifest) -> None:
     """Remove parts and failure parts that the manifest doesn't list, and nothing else. Raises: any of STORAGE_ERRORS."""
     listed = {part.path for part in (*manifest.parts, *manifest.failure_parts)}
-    storage.delete(
-        name
-        for name in [*_part_names(storage, ""), *_part_names(storage, FAILURES)]
-        if name not in listed
-    )
+    storage.delete(name for name in [*_part_names(storage, ""), *_part_names(storage, FAILURES)] if name not in listed)
 
 
 def _part_names(storage: Storage, folder: str) -> list[str]:
@@ -245,11 +212,7 @@ def _part_names(storage: Storage, folder: str) -> list[str]:
     except FileNotFoundError:
         return []
     names = [path.rsplit("/", 1)[-1] for path in paths]
-    return [
-        f"{folder}/{name}" if folder else name
-        for name in names
-        if PART_NAME.fullmatch(name)
-    ]
+    return [f"{folder}/{name}" if folder else name for name in names if PART_NAME.fullmatch(name)]
 
 
 def unwritable_columns(schema: pa.Schema, carried: Sequence[str]) -> list[str]:

@@ -55,10 +55,7 @@ class Plan:
     input_tokens: int = 0
     unrendered: int = 0
     first_unrendered: tuple[int, str] | None = None  # row number, message
-    largest: tuple[int, int] = (
-        0,
-        0,
-    )  # tokens of the largest request (output limit included), its row number
+    largest: tuple[int, int] = (0, 0)  # tokens of the largest request (output limit included), its row number
     repetitions: dict[int, int] = field(
         default_factory=dict[int, int]
     )  # row number → which of those with one custom_id
@@ -73,11 +70,7 @@ class Plan:
 
 def row_ids(table: pa.Table, id_column: str | None, start: int) -> Sequence[object]:
     """The ids of a chunk's rows: the id column's values, else the rows' numbers."""
-    return (
-        range(start, start + table.num_rows)
-        if id_column is None
-        else table[id_column].to_pylist()
-    )
+    return range(start, start + table.num_rows) if id_column is None else table[id_column].to_pylist()
 
 
 def render_rows(
@@ -112,11 +105,7 @@ def plan_chunks(dataset: Dataset, builder: RequestBuilder, job: Job) -> Plan:
             _refuse_null_ids(named, job.input.id_column, start)
             ids.add(named)
         rendered = render_rows(builder, rows_of(table), named)
-        requests.add(
-            [one.custom_id for one in rendered]
-            if job.input.id_column is not None
-            else []
-        )
+        requests.add([one.custom_id for one in rendered] if job.input.id_column is not None else [])
         _add_chunk(plan, rendered, start)
     if job.input.id_column is not None:
         _refuse_repeated_ids(dataset, job.input.id_column, ids)
@@ -124,22 +113,16 @@ def plan_chunks(dataset: Dataset, builder: RequestBuilder, job: Job) -> Plan:
     return plan
 
 
-def _chunks_of(
-    dataset: Dataset, builder: RequestBuilder, job: Job
-) -> Iterator[tuple[int, pa.Table]]:
+def _chunks_of(dataset: Dataset, builder: RequestBuilder, job: Job) -> Iterator[tuple[int, pa.Table]]:
     start = 0
     for table in dataset.read(job.chunk_rows, needed_columns(builder, job)):
         yield start, table
         start += table.num_rows
     if start == 0:
-        raise DatasetError(
-            f"{job.input.url} has 0 rows; at least 1 is needed (input.url). Give a dataset with rows."
-        )
+        raise DatasetError(f"{job.input.url} has 0 rows; at least 1 is needed (input.url). Give a dataset with rows.")
 
 
-def _add_chunk(
-    plan: Plan, rendered: Sequence[Request | Unrendered], start: int
-) -> None:
+def _add_chunk(plan: Plan, rendered: Sequence[Request | Unrendered], start: int) -> None:
     tokens = unrendered = 0
     for number, one in enumerate(rendered, start):
         if isinstance(one, Unrendered):
@@ -148,15 +131,9 @@ def _add_chunk(
             continue
         tokens += one.input_tokens
         plan.first_request = plan.first_request or one
-        plan.largest = max(
-            plan.largest,
-            (one.input_tokens + (one.max_output_tokens or 0), number),
-            key=lambda x: x[0],
-        )
+        plan.largest = max(plan.largest, (one.input_tokens + (one.max_output_tokens or 0), number), key=lambda x: x[0])
     key = chunk_key(one.custom_id for one in rendered)
-    plan.chunks.append(
-        Chunk(len(plan.chunks), start, len(rendered), key, tokens, unrendered)
-    )
+    plan.chunks.append(Chunk(len(plan.chunks), start, len(rendered), key, tokens, unrendered))
     plan.rows += len(rendered)
     plan.input_tokens += tokens
     plan.unrendered += unrendered
@@ -169,13 +146,7 @@ class _Hashes:
         self._parts: list[NDArray[np.int64]] = []
 
     def add(self, values: Sequence[object]) -> None:
-        self._parts.append(
-            np.fromiter(
-                (hash((type(one).__name__, one)) for one in values),
-                np.int64,
-                len(values),
-            )
-        )
+        self._parts.append(np.fromiter((hash((type(one).__name__, one)) for one in values), np.int64, len(values)))
 
     def repeated(self) -> list[tuple[int, int]]:
         """Pairs (row number, row number of an earlier row with the same hash)."""
@@ -215,9 +186,7 @@ def _refuse_repeated_ids(dataset: Dataset, column: str, ids: _Hashes) -> None:
             )
 
 
-def _values_at(
-    dataset: Dataset, column: str, numbers: Sequence[int]
-) -> dict[int, object]:
+def _values_at(dataset: Dataset, column: str, numbers: Sequence[int]) -> dict[int, object]:
     wanted = set(numbers)
     found: dict[int, object] = {}
     start = 0

@@ -24,19 +24,13 @@ class Preflight:
     warnings: tuple[str, ...]
 
 
-def preflight(
-    prepared: Prepared, credentials: Credentials, overwrite: bool
-) -> Preflight:
+def preflight(prepared: Prepared, credentials: Credentials, overwrite: bool) -> Preflight:
     """Plan and price a job. Raises: SetupError (and its kin) for whatever would make the run fail."""
     check_places(prepared, credentials, overwrite)
     plan = plan_chunks(prepared.dataset, prepared.builder, prepared.job)
     _refuse_oversized(prepared, plan)
     sample = last_sample(prepared)
-    measured = (
-        sample.output_tokens / sample.succeeded
-        if sample is not None and sample.succeeded
-        else None
-    )
+    measured = sample.output_tokens / sample.succeeded if sample is not None and sample.succeeded else None
     estimate = estimate_run(prepared, plan, measured)
     return Preflight(plan, estimate, tuple(_warnings(prepared, plan, estimate, sample)))
 
@@ -44,11 +38,7 @@ def preflight(
 def check_places(prepared: Prepared, credentials: Credentials, overwrite: bool) -> None:
     """Whether there are credentials, and an output that is ours to write. Raises: CredentialsError, OutputError."""
     make_sdk(credentials)
-    refuse_foreign_output(
-        prepared,
-        lambda standing: describe_difference(standing, prepared.job),
-        overwrite,
-    )
+    refuse_foreign_output(prepared, lambda standing: describe_difference(standing, prepared.job), overwrite)
     probe_output(prepared.output)
 
 
@@ -77,9 +67,7 @@ def last_sample(prepared: Prepared) -> Manifest | None:
         sample = read_manifest(prepared.output.folder(SAMPLES))
     except OutputError:
         return None
-    return (
-        sample if sample is not None and sample.job_digest == prepared.digest else None
-    )
+    return sample if sample is not None and sample.job_digest == prepared.digest else None
 
 
 def _refuse_oversized(prepared: Prepared, plan: Plan) -> None:
@@ -93,9 +81,7 @@ def _refuse_oversized(prepared: Prepared, plan: Plan) -> None:
         )
 
 
-def _warnings(
-    prepared: Prepared, plan: Plan, estimate: Estimate, sample: Manifest | None
-) -> list[str]:
+def _warnings(prepared: Prepared, plan: Plan, estimate: Estimate, sample: Manifest | None) -> list[str]:
     job, warnings = prepared.job, list[str]()
     if plan.first_unrendered is not None:
         row, message = plan.first_unrendered
@@ -108,9 +94,7 @@ def _warnings(
             "no sample of this job was ever run; `promptmill sample` tries a few rows and measures the cost"
         )
     if job.budget_usd is not None and estimate.online_usd > job.budget_usd:
-        warnings.append(
-            f"the estimate, ${estimate.online_usd:.4f}, is above budget_usd, ${job.budget_usd}"
-        )
+        warnings.append(f"the estimate, ${estimate.online_usd:.4f}, is above budget_usd, ${job.budget_usd}")
     if (
         job.budget_usd is not None
         and prepared.builder.max_output_tokens is None
@@ -121,8 +105,5 @@ def _warnings(
             "(max_completion_tokens or max_output_tokens)"
         )
     if prepared.schema is not None and prepared.schema.additions:
-        warnings.append(
-            "the response schema was made strict: "
-            + "; ".join(prepared.schema.additions[:5])
-        )
+        warnings.append("the response schema was made strict: " + "; ".join(prepared.schema.additions[:5]))
     return warnings

@@ -50,9 +50,7 @@ class Prepared:
             "schema": self.schema.strict_schema if self.schema else None,
             "compare": self.job.output.compare,
         }
-        return request_digest(
-            "identity", orjson.dumps(parts, option=orjson.OPT_SORT_KEYS)
-        )
+        return request_digest("identity", orjson.dumps(parts, option=orjson.OPT_SORT_KEYS))
 
 
 def prepare(job: Job, today: date, dataset: Dataset | None = None) -> Prepared:
@@ -61,11 +59,7 @@ def prepare(job: Job, today: date, dataset: Dataset | None = None) -> Prepared:
     Raises: JobError, DatasetError, OutputError: whatever of the job can't be right.
     """
     job = resolve_output(job, today)
-    schema = (
-        load_schema(job.request.response_schema)
-        if job.request.response_schema is not None
-        else None
-    )
+    schema = load_schema(job.request.response_schema) if job.request.response_schema is not None else None
     prices = prices_for(job.request.model, job.pricing)
     counter = counter_for(job.request.model)
     dataset = dataset or open_dataset(job.input)
@@ -73,19 +67,13 @@ def prepare(job: Job, today: date, dataset: Dataset | None = None) -> Prepared:
     _refuse_clashes(job, dataset, schema)
     output = open_output(job.output.url)
     store = Store(output.folder(CHECKPOINTS))
-    return Prepared(
-        job, job_digest(job), dataset, schema, builder, counter, prices, output, store
-    )
+    return Prepared(job, job_digest(job), dataset, schema, builder, counter, prices, output, store)
 
 
 def resolve_output(job: Job, today: date) -> Job:
     """The job with its output's place worked out. Raises: JobError when the template is wrong."""
     stem = PurePosixPath(urlsplit(job.input.url).path).name.split(".")[0]
-    values: Mapping[str, str] = {
-        "job": job.name,
-        "input_name": stem,
-        "date": today.isoformat(),
-    }
+    values: Mapping[str, str] = {"job": job.name, "input_name": stem, "date": today.isoformat()}
     environment = ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined)
     try:
         url = environment.from_string(job.output.url).render(values)
@@ -108,18 +96,14 @@ def open_output(url: str) -> Storage:
 
 
 def _refuse_clashes(job: Job, dataset: Dataset, schema: ResponseSchema | None) -> None:
-    clashes = clashing_columns(
-        job, dataset.carried, schema.properties if schema else {}
-    )
+    clashes = clashing_columns(job, dataset.carried, schema.properties if schema else {})
     if clashes:
         raise JobError(
             f"the input's columns {', '.join(map(repr, clashes))} have the names of output columns; every name is "
             "needed once (input.columns, request.response_schema). Carry other columns or rename a schema property."
         )
     for answer, known in (job.output.compare or {}).items():
-        if known not in dataset.carried or (
-            schema is not None and answer not in schema.properties
-        ):
+        if known not in dataset.carried or (schema is not None and answer not in schema.properties):
             raise JobError(
                 f"output.compare sets {answer!r} against {known!r}; the first must be a property of response_schema and "
                 "the second a carried input column. Mend output.compare."

@@ -24,9 +24,7 @@ from promptmill.records import Usage
 
 Tier = Literal["standard", "batch", "flex", "priority"]
 TIERS: tuple[Tier, ...] = get_args(Tier)
-PROBE_TOKENS = (
-    1_000  # below every threshold; a power of ten, so that the division is exact
-)
+PROBE_TOKENS = 1_000  # below every threshold; a power of ten, so that the division is exact
 
 CONTEXTS: Mapping[Tier, Mapping[str, str]] = {
     "standard": {},
@@ -34,14 +32,9 @@ CONTEXTS: Mapping[Tier, Mapping[str, str]] = {
     "flex": {"service_tier": "flex"},
     "priority": {"service_tier": "priority"},
 }
-MISSING_TIERS: Mapping[
-    Tier, tuple[Decimal, str]
-] = {  # of the standard price, where the table has none for a tier
+MISSING_TIERS: Mapping[Tier, tuple[Decimal, str]] = {  # of the standard price, where the table has none for a tier
     "batch": (Decimal("0.5"), "half the standard price is assumed"),
-    "flex": (
-        Decimal(1),
-        "the standard price is assumed",
-    ),  # half where there is one; the dearer guess is the safe one
+    "flex": (Decimal(1), "the standard price is assumed"),  # half where there is one; the dearer guess is the safe one
     "priority": (Decimal(2), "twice the standard price is assumed"),
 }
 ECHOED_TIERS: Mapping[str, Tier] = {  # `service_tier` of an answer
@@ -84,11 +77,7 @@ class TierPrice:
 
     def at(self, input_tokens: int) -> Rates:
         """The rates of a request with so many input tokens."""
-        if (
-            self.threshold is None
-            or input_tokens <= self.threshold
-            or self.long_rates is None
-        ):
+        if self.threshold is None or input_tokens <= self.threshold or self.long_rates is None:
             return self.rates
         return self.long_rates
 
@@ -97,26 +86,15 @@ class PriceList:
     """The prices of one model, by tier. A tier is one of ours, or the `service_tier` of an answer; None is standard."""
 
     def __init__(
-        self,
-        label: str,
-        tiers: Mapping[Tier, TierPrice],
-        assumptions: Mapping[Tier, str] | None = None,
+        self, label: str, tiers: Mapping[Tier, TierPrice], assumptions: Mapping[Tier, str] | None = None
     ) -> None:
         self.label = label  # where the prices are from, and of when
-        self.assumptions = (
-            assumptions or {}
-        )  # tiers that the table has no price for: a sentence about what is taken
-        self._by_echo: dict[str | None, TierPrice] = {
-            name: tiers[tier] for name, tier in ECHOED_TIERS.items()
-        }
+        self.assumptions = assumptions or {}  # tiers that the table has no price for: a sentence about what is taken
+        self._by_echo: dict[str | None, TierPrice] = {name: tiers[tier] for name, tier in ECHOED_TIERS.items()}
         self._by_echo[None] = tiers["standard"]
-        self._dearest = max(
-            tiers.values(), key=lambda tier: (tier.rates.input, tier.rates.output)
-        )
+        self._dearest = max(tiers.values(), key=lambda tier: (tier.rates.input, tier.rates.output))
 
-    def price(
-        self, usage: Usage, tier: str | None = "standard", cache_write_tokens: int = 0
-    ) -> Decimal:
+    def price(self, usage: Usage, tier: str | None = "standard", cache_write_tokens: int = 0) -> Decimal:
         """US dollars of one answered request; a tier that nobody knows costs as much as the dearest.
 
         `cache_write_tokens` are those of the input that the provider says it stored, where it charges for that.
@@ -129,16 +107,12 @@ class PriceList:
         plain = usage.input_tokens - cached - cache_write_tokens
         return cost + plain * rates.input + cache_write_tokens * rates.cache_write
 
-    def tokens_usd(
-        self, input_tokens: int, output_tokens: int, tier: str | None = "standard"
-    ) -> Decimal:
+    def tokens_usd(self, input_tokens: int, output_tokens: int, tier: str | None = "standard") -> Decimal:
         """US dollars of so many tokens over many requests, none cached, each below the long-context threshold."""
         rates = self._price_of(tier).rates
         return input_tokens * rates.input + output_tokens * rates.output
 
-    def request_usd(
-        self, input_tokens: int, output_tokens: int, tier: str | None = "standard"
-    ) -> Decimal:
+    def request_usd(self, input_tokens: int, output_tokens: int, tier: str | None = "standard") -> Decimal:
         """US dollars of one request that may have so many tokens, none cached; what to reserve for it."""
         rates = self._price_of(tier).at(input_tokens)
         return input_tokens * rates.input + output_tokens * rates.output
@@ -147,16 +121,11 @@ class PriceList:
         try:
             return self._by_echo[tier]
         except KeyError:
-            log.warning(
-                "the provider names a service tier %r that has no known price; the dearest is taken",
-                tier,
-            )
+            log.warning("the provider names a service tier %r that has no known price; the dearest is taken", tier)
             return self._by_echo.setdefault(tier, self._dearest)
 
 
-def prices_for(
-    model: str, pricing: Pricing | None, at: datetime | None = None
-) -> PriceList:
+def prices_for(model: str, pricing: Pricing | None, at: datetime | None = None) -> PriceList:
     """The price list of a model: the job's own `pricing`, else the table's prices at a time (default: now).
 
     Raises: JobError when neither knows the model; an unknown price is never zero.
@@ -171,30 +140,14 @@ def prices_for(
             "models by name, not fine-tuned ones, deployments or those of other providers. "
             "Add `pricing: {input_per_mtok: …, output_per_mtok: …}` to the job (0 for a model that costs nothing)."
         )
-    tiers: dict[Tier, TierPrice] = {
-        tier: _tier_price(found, tier, at) for tier in TIERS
-    }
-    assumed: dict[Tier, str] = {
-        tier: _assumption(model, tier)
-        for tier in TIERS
-        if not _has_variant(found, tier, at)
-    }
-    return PriceList(
-        f"genai-prices {genai_prices.__version__}, {found.id}, as of {at:%Y-%m-%d}",
-        tiers,
-        assumed,
-    )
+    tiers: dict[Tier, TierPrice] = {tier: _tier_price(found, tier, at) for tier in TIERS}
+    assumed: dict[Tier, str] = {tier: _assumption(model, tier) for tier in TIERS if not _has_variant(found, tier, at)}
+    return PriceList(f"genai-prices {genai_prices.__version__}, {found.id}, as of {at:%Y-%m-%d}", tiers, assumed)
 
 
 def _own_prices(pricing: Pricing) -> PriceList:
-    cached = (
-        pricing.input_per_mtok
-        if pricing.cached_input_per_mtok is None
-        else pricing.cached_input_per_mtok
-    )
-    per_mtok = Rates(
-        pricing.input_per_mtok, cached, pricing.input_per_mtok, pricing.output_per_mtok
-    )
+    cached = pricing.input_per_mtok if pricing.cached_input_per_mtok is None else pricing.cached_input_per_mtok
+    per_mtok = Rates(pricing.input_per_mtok, cached, pricing.input_per_mtok, pricing.output_per_mtok)
     standard = per_mtok.times(Decimal("1e-6"))
     tiers: dict[Tier, TierPrice] = {tier: TierPrice(standard) for tier in TIERS}
     tiers["batch"] = TierPrice(standard.times(1 - pricing.batch_discount))
@@ -206,9 +159,7 @@ def _find(model: str, at: datetime) -> ModelInfo | None:
     if model.lower().startswith("ft:"):
         return None
     try:
-        found = genai_prices.calc_price(
-            genai_prices.Usage(input_tokens=1), model, provider_id="openai"
-        )
+        found = genai_prices.calc_price(genai_prices.Usage(input_tokens=1), model, provider_id="openai")
     except LookupError:
         return None
     return found.model if found.model.get_prices(at).input_mtok is not None else None
@@ -239,28 +190,12 @@ def _tier_price(model: ModelInfo, tier: Tier, at: datetime) -> TierPrice:
             f"the price of {model.id!r} changes at {len(starts)} lengths of the input; at most 1 is understood. "
             "Add `pricing` to the job."
         )
-    return TierPrice(
-        _rates_of(prices, 0).times(factor),
-        starts[0],
-        _rates_of(prices, starts[0]).times(factor),
-    )
+    return TierPrice(_rates_of(prices, 0).times(factor), starts[0], _rates_of(prices, starts[0]).times(factor))
 
 
 def _thresholds(prices: ModelPrice) -> list[int]:
-    fields = (
-        prices.input_mtok,
-        prices.cache_read_mtok,
-        prices.cache_write_mtok,
-        prices.output_mtok,
-    )
-    return sorted(
-        {
-            tier.start
-            for field in fields
-            if isinstance(field, TieredPrices)
-            for tier in field.tiers
-        }
-    )
+    fields = (prices.input_mtok, prices.cache_read_mtok, prices.cache_write_mtok, prices.output_mtok)
+    return sorted({tier.start for field in fields if isinstance(field, TieredPrices) for tier in field.tiers})
 
 
 def _rates_of(prices: ModelPrice, above: int) -> Rates:
@@ -269,12 +204,9 @@ def _rates_of(prices: ModelPrice, above: int) -> Rates:
     more = above + 1 + PROBE_TOKENS
     return Rates(
         (_cost(prices, input_tokens=more) - base) / PROBE_TOKENS,
-        (_cost(prices, input_tokens=more, cache_read_tokens=PROBE_TOKENS) - base)
-        / PROBE_TOKENS,
-        (_cost(prices, input_tokens=more, cache_write_tokens=PROBE_TOKENS) - base)
-        / PROBE_TOKENS,
-        (_cost(prices, input_tokens=above + 1, output_tokens=PROBE_TOKENS) - base)
-        / PROBE_TOKENS,
+        (_cost(prices, input_tokens=more, cache_read_tokens=PROBE_TOKENS) - base) / PROBE_TOKENS,
+        (_cost(prices, input_tokens=more, cache_write_tokens=PROBE_TOKENS) - base) / PROBE_TOKENS,
+        (_cost(prices, input_tokens=above + 1, output_tokens=PROBE_TOKENS) - base) / PROBE_TOKENS,
     )
 
 

@@ -50,9 +50,7 @@ class Progress:
     usage: Usage = field(default_factory=Usage)
     kinds: Counter[str] = field(default_factory=Counter[str])
     started: float = 0.0
-    _window: deque[tuple[float, int, int]] = field(
-        default_factory=deque[tuple[float, int, int]]
-    )
+    _window: deque[tuple[float, int, int]] = field(default_factory=deque[tuple[float, int, int]])
 
     def __post_init__(self) -> None:
         self.started = self.clock()
@@ -85,17 +83,11 @@ class Progress:
     def _failed(self, kind: str, count: int, message: str) -> None:
         self.failed += count
         self.kinds[kind] += count
-        if (
-            self.done >= JUDGED_ROWS
-            and self.failed > self.max_failure_ratio * self.done
-            and self.stop.reason is None
-        ):
+        if self.done >= JUDGED_ROWS and self.failed > self.max_failure_ratio * self.done and self.stop.reason is None:
             self.stop.because(TooManyFailures(self._describe(message)))
 
     def _describe(self, message: str) -> str:
-        kinds = ", ".join(
-            f"{count:,} {kind}" for kind, count in self.kinds.most_common()
-        )
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in self.kinds.most_common())
         return (
             f"{self.failed:,} of {self.done:,} rows failed ({kinds}); the limit is {self.max_failure_ratio:.1%} "
             f"(max_failure_ratio). The last said: {message[:200]} Mend the cause and run with --retry-failed, "
@@ -105,9 +97,7 @@ class Progress:
     def _mark(self, tokens: int) -> None:
         now = self.clock()
         self._window.append((now, 1, tokens))
-        if (
-            len(self._window) > 4096
-        ):  # keep the window short at any pace: merge its older half, second by second
+        if len(self._window) > 4096:  # keep the window short at any pace: merge its older half, second by second
             self._merge()
 
     def _merge(self) -> None:
@@ -116,9 +106,7 @@ class Progress:
             entry = merged.setdefault(int(at), [0, 0])
             entry[0] += rows
             entry[1] += tokens
-        self._window = deque(
-            (float(at), rows, tokens) for at, (rows, tokens) in merged.items()
-        )
+        self._window = deque((float(at), rows, tokens) for at, (rows, tokens) in merged.items())
 
     def snapshot(self) -> Snapshot:
         """The run now."""
@@ -129,9 +117,7 @@ class Progress:
         pace = sum(entry[1] for entry in self._window) / span
         tokens = sum(entry[2] for entry in self._window) / span * 60
         left = self.total - self.done
-        projected = (
-            self.spent_usd + self.sent_usd / self.sent * left if self.sent else None
-        )
+        projected = self.spent_usd + self.sent_usd / self.sent * left if self.sent else None
         return Snapshot(
             self.total,
             self.done,

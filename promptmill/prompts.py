@@ -13,12 +13,7 @@ from typing import Any, cast
 
 import orjson
 
-from promptmill.checkpoint import (
-    custom_id,
-    request_digest,
-    row_digest,
-    unrendered_digest,
-)
+from promptmill.checkpoint import custom_id, request_digest, row_digest, unrendered_digest
 from promptmill.errors import JobError
 from promptmill.job import RequestSpec
 from promptmill.records import Request
@@ -29,9 +24,7 @@ from promptmill.tokens import MEDIA_TOKENS, REPLY_TOKENS, TokenCounter
 __all__ = ["RequestBuilder", "RowUnrenderable"]
 
 OUTPUT_LIMITS = ("max_completion_tokens", "max_output_tokens", "max_tokens")
-_GAP = re.compile(
-    rb"\x00(\d+)\x00"
-)  # a raw NUL byte can't occur in JSON, so a gap can't be mistaken
+_GAP = re.compile(rb"\x00(\d+)\x00")  # a raw NUL byte can't occur in JSON, so a gap can't be mistaken
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,22 +53,16 @@ class RequestBuilder:
         self._slots: list[_Slot] = []
         self._static_tokens = 0
         self._is_embedding = spec.endpoint == "embeddings"
-        self.max_output_tokens = (
-            0 if self._is_embedding else _output_limit(spec.parameters)
-        )
+        self.max_output_tokens = 0 if self._is_embedding else _output_limit(spec.parameters)
         self._pieces = _cut(self._body())
         self._gaps = [self._slots[int(number)] for number in self._pieces[1::2]]
         templates = [slot.template for slot in self._slots]
-        self.columns: frozenset[str] = frozenset().union(
-            *(template.columns for template in templates)
-        )
+        self.columns: frozenset[str] = frozenset().union(*(template.columns for template in templates))
         self._needs_row = any(template.needs_row for template in templates)
         self._columns = [name for name in self._available if name in self.columns]
         self._sources = orjson.dumps(_sources_of(spec), option=orjson.OPT_SORT_KEYS)
 
-    def build(
-        self, row: Mapping[str, object], row_id: object, repetition: int = 0
-    ) -> Request:
+    def build(self, row: Mapping[str, object], row_id: object, repetition: int = 0) -> Request:
         """A row's request. Raises: RowUnrenderable."""
         values = row_values(row, self._columns, self._needs_row)
         pieces = self._pieces.copy()
@@ -86,64 +73,37 @@ class RequestBuilder:
             if slot.is_counted:
                 tokens += self._counter.count(text)
         if self._is_embedding and pieces[1] == b'""':
-            raise RowUnrenderable(
-                "request.input: the input is empty; the API refuses empty strings"
-            )
+            raise RowUnrenderable("request.input: the input is empty; the API refuses empty strings")
         body = b"".join(pieces)
-        identity = custom_id(
-            request_digest(self._spec.endpoint, body), row_digest(row_id, repetition)
-        )
-        return Request(
-            identity,
-            pieces[1] if self._is_embedding else body,
-            tokens,
-            self.max_output_tokens,
-        )
+        identity = custom_id(request_digest(self._spec.endpoint, body), row_digest(row_id, repetition))
+        return Request(identity, pieces[1] if self._is_embedding else body, tokens, self.max_output_tokens)
 
     def unrendered_custom_id(self, row_id: object, repetition: int = 0) -> str:
         """The id of a row whose template fails: the same until the templates change."""
-        return custom_id(
-            unrendered_digest(self._spec.endpoint, self._sources),
-            row_digest(row_id, repetition),
-        )
+        return custom_id(unrendered_digest(self._spec.endpoint, self._sources), row_digest(row_id, repetition))
 
     def preview(self, request: Request) -> dict[str, Any]:
         """The body of the HTTP request as it would be sent for one row."""
-        body = (
-            self.embeddings_body([request.body]) if self._is_embedding else request.body
-        )
+        body = self.embeddings_body([request.body]) if self._is_embedding else request.body
         return cast(dict[str, Any], orjson.loads(body))
 
     def embeddings_body(self, inputs: Iterable[bytes]) -> bytes:
         """One HTTP body for the inputs of many rows, each a `Request.body`; the answers come in their order."""
-        parameters = {
-            "encoding_format": "base64",
-            **self._spec.parameters,
-        }  # a quarter of the bytes of decimals
+        parameters = {"encoding_format": "base64", **self._spec.parameters}  # a quarter of the bytes of decimals
         texts = orjson.Fragment(b"[" + b",".join(inputs) + b"]")
-        return orjson.dumps(
-            _canonical({**parameters, "model": self._spec.model, "input": texts})
-        )
+        return orjson.dumps(_canonical({**parameters, "model": self._spec.model, "input": texts}))
 
     def _body(self) -> dict[str, Any]:
         """The whole body, with a gap for every text that depends on the row."""
         spec, schema = self._spec, self._schema
         body: dict[str, Any] = {**spec.parameters, "model": spec.model}
         if spec.endpoint == "embeddings":
-            return {
-                **body,
-                "input": self._gap(
-                    RowTemplate("request.input", spec.input or "", self._available),
-                    True,
-                ),
-            }
+            return {**body, "input": self._gap(RowTemplate("request.input", spec.input or "", self._available), True)}
         if schema is not None:
             self._static_tokens += self._counter.schema_tokens(schema.strict_schema)
         self._static_tokens += REPLY_TOKENS
         if spec.endpoint == "chat.completions":
-            answer = (
-                {} if schema is None else {"response_format": schema.response_format()}
-            )
+            answer = {} if schema is None else {"response_format": schema.response_format()}
             return {**body, **answer, "messages": self._messages()}
         answer = {} if schema is None else {"text": {"format": schema.text_format()}}
         return {**body, **answer, "input": self._messages()}
@@ -151,58 +111,30 @@ class RequestBuilder:
     def _messages(self) -> list[dict[str, Any]]:
         spec = self._spec
         if spec.messages is None:
-            asked = [
-                ("system", "request.system", spec.system),
-                ("user", "request.user", spec.user),
-            ]
+            asked = [("system", "request.system", spec.system), ("user", "request.user", spec.user)]
         else:
-            asked = [
-                (one.role, f"request.messages[{i}].content", one.content)
-                for i, one in enumerate(spec.messages)
-            ]
-        return [
-            self._message(role, content, label)
-            for role, label, content in asked
-            if content is not None
-        ]
+            asked = [(one.role, f"request.messages[{i}].content", one.content) for i, one in enumerate(spec.messages)]
+        return [self._message(role, content, label) for role, label, content in asked if content is not None]
 
-    def _message(
-        self, role: str, content: str | Sequence[Mapping[str, Any]], label: str
-    ) -> dict[str, Any]:
+    def _message(self, role: str, content: str | Sequence[Mapping[str, Any]], label: str) -> dict[str, Any]:
         self._static_tokens += self._counter.message_tokens(role)
         if isinstance(content, str):
-            return {
-                "role": role,
-                "content": self._text(content, label, is_counted=True),
-            }
-        return {
-            "role": role,
-            "content": [
-                self._part(part, f"{label}[{i}]") for i, part in enumerate(content)
-            ],
-        }
+            return {"role": role, "content": self._text(content, label, is_counted=True)}
+        return {"role": role, "content": [self._part(part, f"{label}[{i}]") for i, part in enumerate(content)]}
 
     def _part(self, part: Mapping[str, Any], label: str) -> dict[str, Any]:
         """A content part; what has no text (an image, a file, sound) counts as one image."""
         self._static_tokens += 0 if "text" in part else MEDIA_TOKENS
-        return {
-            key: self._tree(value, f"{label}.{key}", key == "text")
-            for key, value in part.items()
-        }
+        return {key: self._tree(value, f"{label}.{key}", key == "text") for key, value in part.items()}
 
     def _tree(self, value: Any, label: str, is_counted: bool) -> Any:
         if isinstance(value, str):
             return self._text(value, label, is_counted)
         if isinstance(value, list):
-            return [
-                self._tree(one, f"{label}[{i}]", is_counted)
-                for i, one in enumerate(cast(list[Any], value))
-            ]
+            return [self._tree(one, f"{label}[{i}]", is_counted) for i, one in enumerate(cast(list[Any], value))]
         if isinstance(value, dict):
             items = cast(dict[str, Any], value).items()
-            return {
-                key: self._tree(one, f"{label}.{key}", is_counted) for key, one in items
-            }
+            return {key: self._tree(one, f"{label}.{key}", is_counted) for key, one in items}
         return value
 
     def _text(self, source: str, label: str, is_counted: bool) -> str | orjson.Fragment:
@@ -214,9 +146,7 @@ class RequestBuilder:
             text = template.render(row_values({}, (), False))
             _encode(text, label)
         except RowUnrenderable as error:
-            raise JobError(
-                f"{error}; this is so for every row. Mend the template."
-            ) from error
+            raise JobError(f"{error}; this is so for every row. Mend the template.") from error
         self._static_tokens += self._counter.count(text) if is_counted else 0
         return text
 
@@ -241,14 +171,8 @@ def _canonical(value: Any, *, is_ordered: bool = False) -> Any:
     if isinstance(value, dict):
         known = cast(dict[str, Any], value)
         keys = list(known) if is_ordered else sorted(known)
-        return {
-            key: _canonical(known[key], is_ordered=key == "properties") for key in keys
-        }
-    return (
-        [_canonical(one) for one in cast(list[Any], value)]
-        if isinstance(value, list)
-        else value
-    )
+        return {key: _canonical(known[key], is_ordered=key == "properties") for key in keys}
+    return [_canonical(one) for one in cast(list[Any], value)] if isinstance(value, list) else value
 
 
 def _encode(text: str, label: str) -> bytes:

@@ -40,10 +40,7 @@ class RunFacts:
     reused: int = 0
     flow_run_ids: Sequence[str] = ()
     batches: Sequence[dict[str, object]] = ()
-    limits: tuple[float | None, float | None] = (
-        None,
-        None,
-    )  # requests, tokens a minute that held
+    limits: tuple[float | None, float | None] = (None, None)  # requests, tokens a minute that held
 
 
 @dataclass(slots=True)
@@ -61,15 +58,12 @@ class _Totals:
         self.kinds.update(kinds)
         self.cost_usd += pc.sum(answers["cost_usd"]).as_py() or ZERO_USD
         counted = [
-            pc.sum(answers[name]).as_py() or 0
-            for name in ("input_tokens", "cached_input_tokens", "output_tokens")
+            pc.sum(answers[name]).as_py() or 0 for name in ("input_tokens", "cached_input_tokens", "output_tokens")
         ]
         self.usage += Usage(*counted)
 
 
-def publish(
-    prepared: Prepared, plan: Plan, facts: RunFacts, target: Storage | None = None
-) -> Manifest:
+def publish(prepared: Prepared, plan: Plan, facts: RunFacts, target: Storage | None = None) -> Manifest:
     """Write the output of a run that has answered every row; returns its manifest.
 
     Raises: StorageFailed when it can't be written, DatasetError when the input changed meanwhile: the answers are kept.
@@ -84,9 +78,7 @@ def publish(
         ) from error
 
 
-def _publish(
-    prepared: Prepared, plan: Plan, facts: RunFacts, storage: Storage
-) -> Manifest:
+def _publish(prepared: Prepared, plan: Plan, facts: RunFacts, storage: Storage) -> Manifest:
     job = prepared.job
     standing = standing_manifest(storage)
     properties = prepared.schema.properties if prepared.schema else {}
@@ -94,9 +86,7 @@ def _publish(
     schemas = output_schema(job, prepared.dataset, properties, definitions)
     totals, report = _Totals(), ReportData(job)
     first = next_part_number(standing, prepared.digest)
-    writer = OutputWriter(
-        storage, prepared.digest, *schemas, job.output.part_bytes, first
-    )
+    writer = OutputWriter(storage, prepared.digest, *schemas, job.output.part_bytes, first)
     with writer:
         for rows, answers in _rows_and_answers(prepared, plan):
             writer.add(rows, answers)
@@ -104,18 +94,14 @@ def _publish(
             totals.add(answers)
         parts, failure_parts = writer.close()
     manifest = _manifest(prepared, facts, totals)
-    manifest = replace(
-        manifest, parts=parts, failure_parts=failure_parts, accuracy=report.accuracy
-    )
+    manifest = replace(manifest, parts=parts, failure_parts=failure_parts, accuracy=report.accuracy)
     storage.write(REPORT, render_report(job, manifest, report, facts.limits).encode())
     write_manifest(storage, manifest)
     remove_stale(storage, manifest)
     return manifest
 
 
-def _rows_and_answers(
-    prepared: Prepared, plan: Plan
-) -> Iterator[tuple[pa.Table, pa.Table]]:
+def _rows_and_answers(prepared: Prepared, plan: Plan) -> Iterator[tuple[pa.Table, pa.Table]]:
     """The carried columns of each chunk's rows with their answers, in input order."""
     dataset = _same_dataset(prepared, plan)
     tables = dataset.read(prepared.job.chunk_rows, dataset.carried)
@@ -130,11 +116,7 @@ def _rows_and_answers(
 
 
 def _same_dataset(prepared: Prepared, plan: Plan) -> Dataset:
-    dataset = (
-        prepared.dataset
-        if prepared.dataset.is_frame
-        else open_dataset(prepared.job.input)
-    )
+    dataset = prepared.dataset if prepared.dataset.is_frame else open_dataset(prepared.job.input)
     if dataset.fingerprint != plan.fingerprint:
         raise DatasetError(_changed(prepared))
     return dataset
@@ -152,9 +134,7 @@ def standing_manifest(storage: Storage) -> Manifest | None:
     return read_manifest(storage)
 
 
-def _manifest(
-    prepared: Prepared, facts: RunFacts, totals: _Totals, state: str = "completed"
-) -> Manifest:
+def _manifest(prepared: Prepared, facts: RunFacts, totals: _Totals, state: str = "completed") -> Manifest:
     finished = datetime.now(UTC)
     return Manifest(
         job=prepared.job.model_dump(mode="json"),
@@ -187,47 +167,29 @@ def _manifest(
     )
 
 
-def stopped_manifest(
-    prepared: Prepared, facts: RunFacts, progress: Progress, reason: RunStopped
-) -> Manifest:
+def stopped_manifest(prepared: Prepared, facts: RunFacts, progress: Progress, reason: RunStopped) -> Manifest:
     """What a run that ended early can say of itself; printed and emitted, but not written beside the parts:
     there a manifest says that the output is complete.
     """
-    totals = _Totals(
-        progress.done,
-        progress.failed,
-        progress.usage,
-        progress.spent_usd,
-        progress.kinds,
-    )
+    totals = _Totals(progress.done, progress.failed, progress.usage, progress.spent_usd, progress.kinds)
     return _manifest(prepared, facts, totals, reason.state)
 
 
 def finished_manifest(prepared: Prepared, retry_failed: bool) -> Manifest | None:
     """The manifest of an output that is what this job would make now, with this run's own figures; None otherwise."""
     standing = standing_manifest(prepared.output)
-    if (
-        standing is None
-        or standing.input_fingerprint != prepared.identity
-        or standing.job_digest != prepared.digest
-    ):
+    if standing is None or standing.input_fingerprint != prepared.identity or standing.job_digest != prepared.digest:
         return None
     if standing.state != "completed" or (retry_failed and standing.failed):
         return None
-    listed = {
-        part.path: part.bytes for part in (*standing.parts, *standing.failure_parts)
-    }
-    found = {
-        name: size for name, size in prepared.output.sizes().items() if name in listed
-    }
+    listed = {part.path: part.bytes for part in (*standing.parts, *standing.failure_parts)}
+    found = {name: size for name, size in prepared.output.sizes().items() if name in listed}
     if found != listed:
         return None
     return replace(standing, reused=standing.rows, requests_sent=0, attempts=0)
 
 
-def refuse_foreign_output(
-    prepared: Prepared, describe: Callable[[Manifest], Sequence[str]], overwrite: bool
-) -> None:
+def refuse_foreign_output(prepared: Prepared, describe: Callable[[Manifest], Sequence[str]], overwrite: bool) -> None:
     """Raises: OutputError where another job's output stands and may not be replaced."""
     standing = standing_manifest(prepared.output)
     if overwrite or standing is None or standing.job_digest == prepared.digest:

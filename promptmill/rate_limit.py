@@ -17,15 +17,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 HEADROOM = 0.995  # of a limit is used: clocks drift and arrivals jitter
-BURST_RATIO = (
-    0.005  # of a minute may be sent at once: 0.3 s that a busy event loop can catch up
-)
-PROBES = (
-    8  # requests sent before the provider has told its limits, where the job gives none
-)
-INSTANT_SECONDS = (
-    1e-6  # a shorter wait is none: a timer for it would fire before its time and again
-)
+BURST_RATIO = 0.005  # of a minute may be sent at once: 0.3 s that a busy event loop can catch up
+PROBES = 8  # requests sent before the provider has told its limits, where the job gives none
+INSTANT_SECONDS = 1e-6  # a shorter wait is none: a timer for it would fire before its time and again
 SLOWEST_FACTOR = 0.1
 HEAVIEST = 4.0
 RECOVERY_SECONDS = 900.0  # after "slow down", the pace may rise by half in 15 minutes (OpenAI, error codes guide)
@@ -57,17 +51,7 @@ class Reservation:
 class _Budget:
     """One limit: our own even pace, and what the provider says is left."""
 
-    __slots__ = (
-        "burst",
-        "given",
-        "learned",
-        "left",
-        "level",
-        "per_second",
-        "reserved",
-        "updated_at",
-        "weight",
-    )
+    __slots__ = ("burst", "given", "learned", "left", "level", "per_second", "reserved", "updated_at", "weight")
 
     def __init__(self, given: float | None) -> None:
         self.given = given
@@ -104,11 +88,7 @@ class _Budget:
         if limit is None:
             return 0.0
         own = (min(cost, self.burst) - self.level) / (self.per_second * factor)
-        theirs = (
-            0.0
-            if self.left is None
-            else (min(cost * self.weight, limit) - self.left) * 60 / limit
-        )
+        theirs = 0.0 if self.left is None else (min(cost * self.weight, limit) - self.left) * 60 / limit
         return max(own, theirs, 0.0)
 
     def take(self, cost: float) -> None:
@@ -131,9 +111,7 @@ class _Budget:
             self._set_pace()
         if told.remaining is not None and (limit := self.limit) is not None:
             refilled = (now - sent_at) * limit / 60
-            self.left = min(
-                limit, told.remaining + refilled - (self.reserved - mark) * self.weight
-            )
+            self.left = min(limit, told.remaining + refilled - (self.reserved - mark) * self.weight)
 
 
 class RateLimiter:
@@ -152,12 +130,8 @@ class RateLimiter:
         self._timer: asyncio.TimerHandle | None = None
         self._paused_until = 0.0
         self._factor, self._factor_since = 1.0, 0.0
-        self.counts_requested = (
-            False  # the provider counts what is asked for and gives nothing back
-        )
-        self._probes_left = (
-            PROBES if requests_per_minute is None or tokens_per_minute is None else None
-        )
+        self.counts_requested = False  # the provider counts what is asked for and gives nothing back
+        self._probes_left = PROBES if requests_per_minute is None or tokens_per_minute is None else None
 
     @property
     def requests_per_minute(self) -> float | None:
@@ -203,27 +177,19 @@ class RateLimiter:
         unused = reservation.tokens - used_tokens
         self._tokens.give_back(min(0.0, unused) if self.counts_requested else unused)
         if self._probes_left is not None:
-            self._probes_left += (
-                1  # it ended without an answer that could have told the limits
-            )
+            self._probes_left += 1  # it ended without an answer that could have told the limits
         self._wake()
 
-    def observe(
-        self, reservation: Reservation, requests: ServerLimit, tokens: ServerLimit
-    ) -> None:
+    def observe(self, reservation: Reservation, requests: ServerLimit, tokens: ServerLimit) -> None:
         """Take over what an answer's headers say of the limits and of what is left of them."""
         now = self._now()
         self._refill(now)
-        self._requests.learn(
-            requests, now, reservation.sent_at, reservation.requests_mark
-        )
+        self._requests.learn(requests, now, reservation.sent_at, reservation.requests_mark)
         self._tokens.learn(tokens, now, reservation.sent_at, reservation.tokens_mark)
         self._probes_left = None
         self._wake()
 
-    def penalise(
-        self, seconds: float, slower: bool = False, by_tokens: bool = False
-    ) -> None:
+    def penalise(self, seconds: float, slower: bool = False, by_tokens: bool = False) -> None:
         """Let nobody send for so many seconds; with `slower`, go on at half the pace.
 
         Refused for its tokens all the same, a run takes it that the provider charges more than was reserved: what was
@@ -239,27 +205,16 @@ class RateLimiter:
         for budget in (self._requests, self._tokens):
             budget.pause(self._paused_until)
         if slower:
-            self._factor, self._factor_since = (
-                max(SLOWEST_FACTOR, self._current_factor(now) / 2),
-                now,
-            )
+            self._factor, self._factor_since = max(SLOWEST_FACTOR, self._current_factor(now) / 2), now
         self._wake()
 
     def _now(self) -> float:
-        return (
-            self._clock()
-            if self._clock is not None
-            else asyncio.get_running_loop().time()
-        )
+        return self._clock() if self._clock is not None else asyncio.get_running_loop().time()
 
     def _current_factor(self, now: float) -> float:
         if self._factor >= 1.0:
             return 1.0
-        return min(
-            1.0,
-            self._factor
-            * RECOVERY_GROWTH ** ((now - self._factor_since) / RECOVERY_SECONDS),
-        )
+        return min(1.0, self._factor * RECOVERY_GROWTH ** ((now - self._factor_since) / RECOVERY_SECONDS))
 
     def _refill(self, now: float) -> None:
         factor = self._current_factor(now)
@@ -283,9 +238,7 @@ class RateLimiter:
         self._tokens.take(tokens)
         if self._probes_left is not None:
             self._probes_left -= 1
-        return Reservation(
-            tokens, self._now(), self._requests.reserved, self._tokens.reserved
-        )
+        return Reservation(tokens, self._now(), self._requests.reserved, self._tokens.reserved)
 
     def _wake(self) -> None:
         """Serve from the head of the queue; set one timer for the first who must still wait."""
@@ -300,9 +253,7 @@ class RateLimiter:
             wait = self._wait_seconds(tokens)
             if wait > INSTANT_SECONDS:
                 if wait != float("inf"):
-                    self._timer = asyncio.get_running_loop().call_later(
-                        wait, self._wake
-                    )
+                    self._timer = asyncio.get_running_loop().call_later(wait, self._wake)
                 return
             self._waiting.popleft()
             future.set_result(self._take(tokens))

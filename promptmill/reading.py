@@ -23,9 +23,7 @@ def read(url: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
     Raises: OutputError when the output isn't complete, can't be read, or lacks one of the columns.
     """
     storage = _open(url)
-    return _read_current(
-        storage, _manifest_of(storage), columns, failures=False
-    ).to_pandas()
+    return _read_current(storage, _manifest_of(storage), columns, failures=False).to_pandas()
 
 
 def read_failures(url: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
@@ -34,9 +32,7 @@ def read_failures(url: str, columns: Sequence[str] | None = None) -> pd.DataFram
     Raises: OutputError when the output isn't complete, can't be read, or lacks one of the columns.
     """
     storage = _open(url)
-    return _read_current(
-        storage, _manifest_of(storage), columns, failures=True
-    ).to_pandas()
+    return _read_current(storage, _manifest_of(storage), columns, failures=True).to_pandas()
 
 
 def _open(url: str) -> Storage:
@@ -58,13 +54,7 @@ def _manifest_of(storage: Storage) -> Manifest:
     return manifest
 
 
-def _read_current(
-    storage: Storage,
-    manifest: Manifest,
-    columns: Sequence[str] | None,
-    *,
-    failures: bool,
-) -> pa.Table:
+def _read_current(storage: Storage, manifest: Manifest, columns: Sequence[str] | None, *, failures: bool) -> pa.Table:
     """Rows of the listed parts; when one is gone and another list has come meanwhile, of that one's."""
     try:
         return _read_listed(storage, manifest, columns, failures=failures)
@@ -83,26 +73,12 @@ def _read_current(
         ) from error
 
 
-def _read_listed(
-    storage: Storage,
-    manifest: Manifest,
-    columns: Sequence[str] | None,
-    *,
-    failures: bool,
-) -> pa.Table:
+def _read_listed(storage: Storage, manifest: Manifest, columns: Sequence[str] | None, *, failures: bool) -> pa.Table:
     parts = manifest.failure_parts if failures else manifest.parts
     if not parts:  # no row failed: what the columns are is read off the other parts
         empty = failure_schema(_schema(storage, manifest.parts[0])).empty_table()
-        return (
-            empty
-            if columns is None
-            else empty.select(_known(columns, empty.column_names, storage))
-        )
-    names = (
-        None
-        if columns is None
-        else _known(columns, _schema(storage, parts[0]).names, storage)
-    )
+        return empty if columns is None else empty.select(_known(columns, empty.column_names, storage))
+    names = None if columns is None else _known(columns, _schema(storage, parts[0]).names, storage)
     paths = [storage.path(part.path) for part in parts]
     # a folder named like day=2026-11-24 would be taken for a column
     return pq.read_table(paths, columns=names, filesystem=storage.fs, partitioning=None)

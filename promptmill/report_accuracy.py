@@ -14,9 +14,7 @@ import orjson
 import pyarrow as pa
 
 MOST_LABELS = 12  # shown in a matrix
-MOST_PAIRS = (
-    1_000  # kept; beyond it the values are no labels, and only agreement is counted
-)
+MOST_PAIRS = 1_000  # kept; beyond it the values are no labels, and only agreement is counted
 LABEL_CHARACTERS = 40
 NOTHING = "(nothing)"
 OTHERS = "(others)"
@@ -48,18 +46,14 @@ class Agreement:
         self.known_column = known_column
         self.compared = 0
         self.correct = 0
-        self._pairs: Counter[tuple[str, str]] = (
-            Counter()
-        )  # (known, answered), case folded
+        self._pairs: Counter[tuple[str, str]] = Counter()  # (known, answered), case folded
         self._spelling: dict[str, str] = {}  # of a label as first seen
 
     def add(self, known: Sequence[object], responses: Sequence[str | None]) -> None:
         """Count succeeded rows, a value and a raw response each."""
         for right, response in zip(known, responses, strict=True):
             if right is not None:
-                self._count(
-                    _as_text(right), _as_text(_answer(response, self.answer_column))
-                )
+                self._count(_as_text(right), _as_text(_answer(response, self.answer_column)))
 
     def _count(self, known: str, answered: str) -> None:
         pair = (known.casefold(), answered.casefold())
@@ -83,11 +77,7 @@ class Agreement:
         if not n:
             return 0.0, 1.0
         middle = (self.ratio + z * z / (2 * n)) / (1 + z * z / n)
-        half = (
-            z
-            / (1 + z * z / n)
-            * sqrt(self.ratio * (1 - self.ratio) / n + z * z / (4 * n * n))
-        )
+        half = z / (1 + z * z / n) * sqrt(self.ratio * (1 - self.ratio) / n + z * z / (4 * n * n))
         return max(0.0, middle - half), min(1.0, middle + half)
 
     @property
@@ -104,43 +94,24 @@ class Agreement:
         foreign = [label for label, _ in answered.most_common() if label not in labels]
         columns = [*labels, *foreign[: MOST_LABELS - len(labels)]]
         rest = [OTHERS] if any(label not in columns for label in answered) else []
-        rows = tuple(
-            self._row(label, known[label], columns, bool(rest)) for label in labels
-        )
-        return Matrix(
-            (*(self._spelling[label] or NOTHING for label in columns), *rest), rows
-        )
+        rows = tuple(self._row(label, known[label], columns, bool(rest)) for label in labels)
+        return Matrix((*(self._spelling[label] or NOTHING for label in columns), *rest), rows)
 
-    def _row(
-        self, label: str, rows: int, columns: Sequence[str], has_rest: bool
-    ) -> MatrixRow:
+    def _row(self, label: str, rows: int, columns: Sequence[str], has_rest: bool) -> MatrixRow:
         counts = [self._pairs[label, answer] for answer in columns]
         rest = [rows - sum(counts)] if has_rest else []
-        return MatrixRow(
-            self._spelling[label] or NOTHING,
-            rows,
-            self._pairs[label, label],
-            (*counts, *rest),
-        )
+        return MatrixRow(self._spelling[label] or NOTHING, rows, self._pairs[label, label], (*counts, *rest))
 
     @property
     def summary(self) -> dict[str, Any]:
         """For the manifest."""
-        counts = {
-            "compared": self.compared,
-            "correct": self.correct,
-            "accuracy": round(self.ratio, 6),
-        }
+        counts = {"compared": self.compared, "correct": self.correct, "accuracy": round(self.ratio, 6)}
         return {"input_column": self.known_column, **counts}
 
 
-def add_agreements(
-    agreements: Sequence[Agreement], rows: pa.Table, answers: pa.Table
-) -> None:
+def add_agreements(agreements: Sequence[Agreement], rows: pa.Table, answers: pa.Table) -> None:
     """Count succeeded rows in each agreement whose input column is there."""
-    responses = (
-        cast(list[str | None], answers["response"].to_pylist()) if agreements else []
-    )
+    responses = cast(list[str | None], answers["response"].to_pylist()) if agreements else []
     for agreement in agreements:
         if agreement.known_column in rows.column_names:
             agreement.add(rows[agreement.known_column].to_pylist(), responses)
@@ -153,11 +124,7 @@ def _answer(response: str | None, column: str) -> object:
         values: object = orjson.loads(response)
     except orjson.JSONDecodeError:
         return None
-    return (
-        cast(dict[str, object], values).get(column)
-        if isinstance(values, dict)
-        else None
-    )
+    return cast(dict[str, object], values).get(column) if isinstance(values, dict) else None
 
 
 def _as_text(value: object) -> str:

@@ -35,11 +35,7 @@ class LogHistogram:
         if not len(values):
             return
         decades = np.log10(np.maximum(values, self._low / 10) / self._low)
-        places = np.clip(
-            np.floor(decades * BINS_PER_DECADE).astype(np.int64) + 1,
-            0,
-            len(self._counts) - 1,
-        )
+        places = np.clip(np.floor(decades * BINS_PER_DECADE).astype(np.int64) + 1, 0, len(self._counts) - 1)
         self._counts += np.bincount(places, minlength=len(self._counts))
         self.count += len(values)
         self.total += float(values.sum())
@@ -67,9 +63,7 @@ class LogHistogram:
         first, last = int(filled[0]), int(filled[-1]) + 1
         step = ceil((last - first) / most)
         starts = np.arange(first, last, step)
-        edges = self._low * 10 ** (
-            (np.append(starts, starts[-1] + step) - 1) / BINS_PER_DECADE
-        )
+        edges = self._low * 10 ** ((np.append(starts, starts[-1] + step) - 1) / BINS_PER_DECADE)
         return edges, np.add.reduceat(self._counts[:last], starts)
 
 
@@ -93,22 +87,14 @@ class Timeline:
         self._buckets: dict[int, Floats] = defaultdict(lambda: np.zeros(4))
         self._last_at = 0.0
 
-    def add(
-        self, answered_at: Floats, attempts: Floats, tokens: Floats, cost_usd: Floats
-    ) -> None:
+    def add(self, answered_at: Floats, attempts: Floats, tokens: Floats, cost_usd: Floats) -> None:
         """Count rows, a value each."""
         if not len(answered_at):
             return
         self._last_at = max(self._last_at, float(answered_at.max()))
-        places, inverse = np.unique(
-            np.floor(answered_at / self.width).astype(np.int64), return_inverse=True
-        )
-        for column, values in enumerate(
-            (np.ones(len(answered_at)), attempts, tokens, cost_usd)
-        ):
-            for place, amount in zip(
-                places.tolist(), np.bincount(inverse, values).tolist(), strict=True
-            ):
+        places, inverse = np.unique(np.floor(answered_at / self.width).astype(np.int64), return_inverse=True)
+        for column, values in enumerate((np.ones(len(answered_at)), attempts, tokens, cost_usd)):
+            for place, amount in zip(places.tolist(), np.bincount(inverse, values).tolist(), strict=True):
                 self._buckets[place][column] += amount
         while max(self._buckets) - min(self._buckets) >= MAX_BUCKETS:
             self._double()
@@ -131,11 +117,7 @@ class Timeline:
             table[(place - first) // step] += amounts
         width = step * self.width
         seconds = width * np.arange(1, len(table) + 1)
-        lasted = max(
-            self._last_at - first * self.width - width * (len(table) - 1), width / 4
-        )
+        lasted = max(self._last_at - first * self.width - width * (len(table) - 1), width / 4)
         minutes = np.full(len(table), width) / 60
         minutes[-1], seconds[-1] = lasted / 60, seconds[-1] - width + lasted
-        return Series(
-            seconds, minutes, table[:, 0], table[:, 1], table[:, 2], table[:, 3]
-        )
+        return Series(seconds, minutes, table[:, 0], table[:, 1], table[:, 2], table[:, 3])

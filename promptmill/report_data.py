@@ -61,16 +61,10 @@ class ReportData:
     def __init__(self, job: Job, started_at: datetime | None = None) -> None:
         """`started_at` tells this run's answers from earlier ones, which the timeline leaves out."""
         self._id_column = job.input.id_column or ROW_INDEX.name
-        self._prompt = "\n".join(
-            _texts(
-                job.request.model_dump(include={"system", "user", "messages", "input"})
-            )
-        )
+        self._prompt = "\n".join(_texts(job.request.model_dump(include={"system", "user", "messages", "input"})))
         self._started_at = started_at.timestamp() if started_at is not None else 0.0
         self._random = np.random.default_rng(SEED)
-        self._drawn: list[
-            tuple[float, SampleRow]
-        ] = []  # with what was drawn for it; the least are kept
+        self._drawn: list[tuple[float, SampleRow]] = []  # with what was drawn for it; the least are kept
         self.rows = 0
         self.kinds: Counter[str] = Counter()
         self.cost_usd = ZERO_USD
@@ -80,13 +74,8 @@ class ReportData:
         self.input_tokens = LogHistogram(1, 1e8)  # a row, of rows that succeeded
         self.output_tokens = LogHistogram(1, 1e8)
         self.timeline = Timeline()  # of this run
-        self.failures: dict[
-            str, list[FailedRow]
-        ] = {}  # by kind, those with the most attempts first
-        self.agreements = [
-            Agreement(answer, known)
-            for answer, known in (job.output.compare or {}).items()
-        ]
+        self.failures: dict[str, list[FailedRow]] = {}  # by kind, those with the most attempts first
+        self.agreements = [Agreement(answer, known) for answer, known in (job.output.compare or {}).items()]
 
     @property
     def samples(self) -> list[SampleRow]:
@@ -106,15 +95,9 @@ class ReportData:
         chosen = succeeded.to_numpy()
         if not chosen.all():
             self._add_failures(
-                rows.filter(pc.invert(succeeded)),
-                answers.filter(pc.invert(succeeded)),
-                numbers[~chosen],
+                rows.filter(pc.invert(succeeded)), answers.filter(pc.invert(succeeded)), numbers[~chosen]
             )
-            rows, answers, numbers = (
-                rows.filter(succeeded),
-                answers.filter(succeeded),
-                numbers[chosen],
-            )
+            rows, answers, numbers = rows.filter(succeeded), answers.filter(succeeded), numbers[chosen]
         self.rows += len(chosen)
         self.latency.add(_floats(answers["latency_seconds"].drop_null()))
         self.input_tokens.add(_floats(answers["input_tokens"]))
@@ -125,41 +108,26 @@ class ReportData:
     def _add_timeline(self, answers: pa.Table) -> None:
         total = cast(Decimal | None, pc.sum(answers["cost_usd"]).as_py()) or ZERO_USD
         self.cost_usd += total
-        answered_at, cost = (
-            _floats(answers["answered_at"]),
-            _floats(answers["cost_usd"].cast(pa.float64())),
-        )
+        answered_at, cost = _floats(answers["answered_at"]), _floats(answers["cost_usd"].cast(pa.float64()))
         tokens = _floats(answers["input_tokens"]) + _floats(answers["output_tokens"])
         now = answered_at >= self._started_at
         self.earlier_cost_usd += Decimal(str(round(float(cost[~now].sum()), 12)))
-        self.timeline.add(
-            answered_at[now], _floats(answers["attempts"])[now], tokens[now], cost[now]
-        )
+        self.timeline.add(answered_at[now], _floats(answers["attempts"])[now], tokens[now], cost[now])
 
-    def _add_failures(
-        self, rows: pa.Table, answers: pa.Table, numbers: NDArray[np.int64]
-    ) -> None:
+    def _add_failures(self, rows: pa.Table, answers: pa.Table, numbers: NDArray[np.int64]) -> None:
         kinds = cast(list[str], answers["kind"].to_pylist())
         self.kinds.update(kinds)
-        self.failed_cost_usd += (
-            cast(Decimal | None, pc.sum(answers["cost_usd"]).as_py()) or ZERO_USD
-        )
+        self.failed_cost_usd += cast(Decimal | None, pc.sum(answers["cost_usd"]).as_py()) or ZERO_USD
         attempts = _floats(answers["attempts"])
         for kind in dict.fromkeys(kinds):
             known = self.failures.get(kind, [])
             bound = known[-1].attempts if len(known) == WORST_FAILURES else -1
             places = np.flatnonzero((np.array(kinds) == kind) & (attempts > bound))
-            worst = places[np.argsort(-attempts[places], kind="stable")][
-                :WORST_FAILURES
-            ].tolist()
+            worst = places[np.argsort(-attempts[places], kind="stable")][:WORST_FAILURES].tolist()
             found = [self._failed_row(rows, answers, numbers, place) for place in worst]
-            self.failures[kind] = sorted(
-                [*known, *found], key=lambda one: -one.attempts
-            )[:WORST_FAILURES]
+            self.failures[kind] = sorted([*known, *found], key=lambda one: -one.attempts)[:WORST_FAILURES]
 
-    def _failed_row(
-        self, rows: pa.Table, answers: pa.Table, numbers: NDArray[np.int64], place: int
-    ) -> FailedRow:
+    def _failed_row(self, rows: pa.Table, answers: pa.Table, numbers: NDArray[np.int64], place: int) -> FailedRow:
         values = cast(dict[str, Any], answers.slice(place, 1).to_pylist()[0])
         response = values["response"]
         return FailedRow(
@@ -170,51 +138,31 @@ class ReportData:
             response=None if response is None else clip(response, REFUSED_CHARACTERS),
         )
 
-    def _draw(
-        self, rows: pa.Table, answers: pa.Table, numbers: NDArray[np.int64]
-    ) -> None:
+    def _draw(self, rows: pa.Table, answers: pa.Table, numbers: NDArray[np.int64]) -> None:
         """Draw a number for each row and keep the rows with the ten least of all."""
         drawn = self._random.random(rows.num_rows)
         bound = self._drawn[-1][0] if len(self._drawn) == SAMPLES else 1.0
         least = np.argsort(drawn)[:SAMPLES].tolist()
-        found = [
-            (float(drawn[at]), self._sample(rows, answers, numbers, at))
-            for at in least
-            if drawn[at] < bound
-        ]
+        found = [(float(drawn[at]), self._sample(rows, answers, numbers, at)) for at in least if drawn[at] < bound]
         self._drawn = sorted([*self._drawn, *found], key=lambda pair: pair[0])[:SAMPLES]
 
-    def _sample(
-        self, rows: pa.Table, answers: pa.Table, numbers: NDArray[np.int64], place: int
-    ) -> SampleRow:
+    def _sample(self, rows: pa.Table, answers: pa.Table, numbers: NDArray[np.int64], place: int) -> SampleRow:
         shown = self._shown_columns(rows.column_names)
         values = {name: rows[name][place].as_py() for name in shown}
         embedding = cast(list[float] | None, answers["embedding"][place].as_py())
         response = cast(str | None, answers["response"][place].as_py()) or ""
         return SampleRow(
             row=self._name(rows, numbers, place),
-            inputs=tuple(
-                (name, cell(value, CELL_CHARACTERS)) for name, value in values.items()
-            ),
-            answer=clip(response, ANSWER_CHARACTERS)
-            if embedding is None
-            else vector(embedding),
+            inputs=tuple((name, cell(value, CELL_CHARACTERS)) for name, value in values.items()),
+            answer=clip(response, ANSWER_CHARACTERS) if embedding is None else vector(embedding),
         )
 
     def _shown_columns(self, names: Sequence[str]) -> list[str]:
         """What the prompt and the comparison are made of comes first; the id stands in the title."""
         compared = {one.known_column for one in self.agreements}
-        asked = [
-            name
-            for name in names
-            if name in compared or re.search(rf"\b{re.escape(name)}\b", self._prompt)
-        ]
+        asked = [name for name in names if name in compared or re.search(rf"\b{re.escape(name)}\b", self._prompt)]
         others = [name for name in names if name not in asked]
-        return [
-            name
-            for name in [*asked, *others]
-            if name != self._id_column or name in asked
-        ][:SHOWN_COLUMNS]
+        return [name for name in [*asked, *others] if name != self._id_column or name in asked][:SHOWN_COLUMNS]
 
     def _name(self, rows: pa.Table, numbers: NDArray[np.int64], place: int) -> str:
         if self._id_column in rows.column_names:

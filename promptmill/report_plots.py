@@ -23,14 +23,7 @@ if TYPE_CHECKING:
 SIZE_INCHES = (4.6, 2.5)
 FONT_POINTS = 10.5  # of a plot 331 points wide: on a phone a point is about a pixel
 INK, MUTED, GRID, ACCENT, SECOND, BAD = (f"#0000{number:02x}" for number in range(1, 7))
-VARIABLES = {
-    INK: "ink",
-    MUTED: "muted",
-    GRID: "line",
-    ACCENT: "accent",
-    SECOND: "second",
-    BAD: "bad",
-}
+VARIABLES = {INK: "ink", MUTED: "muted", GRID: "line", ACCENT: "accent", SECOND: "second", BAD: "bad"}
 POINTS = 60
 BARS = 36
 SHOWN_LIMIT_RATIO = 2.5  # a limit higher above the peak than this would flatten the curve, and is only told
@@ -68,15 +61,9 @@ class Plot:
     svg: Markup
 
 
-def plot_pace(
-    title: str, unit: str, amounts: Floats, series: Series | None, limit: float | None
-) -> Plot | None:
+def plot_pace(title: str, unit: str, amounts: Floats, series: Series | None, limit: float | None) -> Plot | None:
     """Amounts a minute over time, against the limit; None for a run too short to have a course."""
-    if (
-        series is None
-        or series.seconds[-1] < SHORTEST_SECONDS
-        or len(series.seconds) < 3
-    ):
+    if series is None or series.seconds[-1] < SHORTEST_SECONDS or len(series.seconds) < 3:
         return None
     rates = amounts / series.minutes
     peak, mean = float(rates.max()), float(amounts.sum() / series.minutes.sum())
@@ -89,14 +76,8 @@ def plot_pace(
         _mark_level(axes, limit, peak, f"limit {compact(limit or 0)}", float(times[-1]))
         axes.set_xlabel(label)
 
-    told = (
-        f"; the limit is {count(limit)}, {percent(min(1.0, mean / limit))} of it was used"
-        if limit
-        else ""
-    )
-    caption = (
-        f"{count(mean)} {unit} a minute on average, {count(peak)} at the peak{told}."
-    )
+    told = f"; the limit is {count(limit)}, {percent(min(1.0, mean / limit))} of it was used" if limit else ""
+    caption = f"{count(mean)} {unit} a minute on average, {count(peak)} at the peak{told}."
     return Plot(title, caption, _draw(title, caption, draw))
 
 
@@ -104,17 +85,12 @@ def plot_latency(latency: LogHistogram) -> Plot | None:
     """Rows by latency with the quantiles that matter; None without a latency."""
     if not latency.count or latency.largest <= 0:
         return None
-    marks = [
-        (f"p{share:.0%}".replace("%", ""), latency.quantile(share))
-        for share in (0.5, 0.95, 0.99)
-    ]
+    marks = [(f"p{share:.0%}".replace("%", ""), latency.quantile(share)) for share in (0.5, 0.95, 0.99)]
 
     def draw(axes: "Axes") -> None:
         _draw_bars(axes, latency, ACCENT)
         for height, (name, value) in zip((1.0, 0.87, 0.74), marks, strict=True):
-            axes.axvline(
-                value, color=INK, linewidth=1, linestyle=(0, (2, 2)), ymax=height
-            )
+            axes.axvline(value, color=INK, linewidth=1, linestyle=(0, (2, 2)), ymax=height)
             _write_beside(axes, value, height, f"{name} {seconds(value)}")
         axes.xaxis.set_major_formatter(lambda value, _: seconds(value))
 
@@ -135,32 +111,16 @@ def plot_tokens(tokens: Mapping[str, LogHistogram]) -> Plot | None:
             axes.plot([], [], color=colour, linewidth=6, alpha=0.6, label=name)
         axes.xaxis.set_major_formatter(lambda value, _: compact(value))
         if len(shown) > 1:
-            axes.legend(
-                frameon=False,
-                loc="lower right",
-                bbox_to_anchor=(1, 1),
-                ncols=2,
-                borderpad=0,
-                handlelength=1,
-            )
+            axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderpad=0, handlelength=1)
 
-    told = [
-        f"{name} {count(one.mean)} a row on average, {count(one.largest)} at most"
-        for name, one in shown.items()
-    ]
+    told = [f"{name} {count(one.mean)} a row on average, {count(one.largest)} at most" for name, one in shown.items()]
     caption = f"Tokens {'; tokens '.join(told)}. Logarithmic scale."
     return Plot("Tokens a row", caption, _draw("Rows by tokens", caption, draw))
 
 
-def plot_cost(
-    series: Series | None, earlier_usd: float, levels: Mapping[str, float]
-) -> Plot | None:
+def plot_cost(series: Series | None, earlier_usd: float, levels: Mapping[str, float]) -> Plot | None:
     """Money spent over time, earlier runs' included from the start, against the budget and the estimate."""
-    if (
-        series is None
-        or series.seconds[-1] < SHORTEST_SECONDS
-        or not series.cost_usd.sum()
-    ):
+    if series is None or series.seconds[-1] < SHORTEST_SECONDS or not series.cost_usd.sum():
         return None
     spent = np.concatenate([[0.0], np.cumsum(series.cost_usd)]) + earlier_usd
 
@@ -170,9 +130,7 @@ def plot_cost(
         axes.fill_between(starts, spent, color=ACCENT, alpha=0.18, linewidth=0)
         axes.plot(starts, spent, color=ACCENT)
         for name, level in levels.items():
-            _mark_level(
-                axes, level, float(spent[-1]), f"{name} {usd(level)}", float(times[-1])
-            )
+            _mark_level(axes, level, float(spent[-1]), f"{name} {usd(level)}", float(times[-1]))
         axes.set_xlabel(label)
         axes.yaxis.set_major_formatter(lambda value, _: usd(round(value, 12)))
 
@@ -198,19 +156,11 @@ def plot_failures(kinds: Sequence[tuple[str, int]]) -> Plot | None:
         axes.set_xticks([])
         axes.set_xlim(0, max(counts) * 1.15)
         for place, number in zip(places, counts, strict=True):
-            axes.annotate(
-                count(number),
-                (number, place),
-                (4, 0),
-                textcoords="offset points",
-                va="center",
-            )
+            axes.annotate(count(number), (number, place), (4, 0), textcoords="offset points", va="center")
 
     caption = ", ".join(f"{name}: {count(number)}" for name, number in kinds) + "."
     height = 0.35 + 0.27 * len(names)
-    return Plot(
-        "Failures by kind", caption, _draw("Failures by kind", caption, draw, height)
-    )
+    return Plot("Failures by kind", caption, _draw("Failures by kind", caption, draw, height))
 
 
 def _draw_bars(axes: "Axes", histogram: LogHistogram, colour: str) -> None:
@@ -220,21 +170,12 @@ def _draw_bars(axes: "Axes", histogram: LogHistogram, colour: str) -> None:
     axes.set_ylabel("rows")
 
 
-def _mark_level(
-    axes: "Axes", level: float | None, peak: float, label: str, right: float
-) -> None:
+def _mark_level(axes: "Axes", level: float | None, peak: float, label: str, right: float) -> None:
     """A dashed line at a level, where it isn't far above everything else."""
     if level is None or level > peak * SHOWN_LIMIT_RATIO:
         return
     axes.axhline(level, color=INK, linewidth=1, linestyle=(0, (4, 3)))
-    axes.annotate(
-        label,
-        (right, level),
-        (0, 3),
-        textcoords="offset points",
-        ha="right",
-        va="bottom",
-    )
+    axes.annotate(label, (right, level), (0, 3), textcoords="offset points", ha="right", va="bottom")
 
 
 def _write_beside(axes: "Axes", value: float, height: float, label: str) -> None:
@@ -261,12 +202,7 @@ def _times(ends: Floats) -> tuple[Floats, str]:
     return ends, "seconds"
 
 
-def _draw(
-    label: str,
-    caption: str,
-    draw: "Callable[[Axes], None]",
-    height: float = SIZE_INCHES[1],
-) -> Markup:
+def _draw(label: str, caption: str, draw: "Callable[[Axes], None]", height: float = SIZE_INCHES[1]) -> Markup:
     """The SVG of what a function draws, to be put into the page."""
     from matplotlib import rc_context
     from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -281,9 +217,7 @@ def _draw(
         axes.yaxis.set_major_formatter(lambda value, _: compact(value))
         draw(axes)
         sink = io.StringIO()
-        FigureCanvasSVG(figure).print_svg(
-            sink, metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
-        )
+        FigureCanvasSVG(figure).print_svg(sink, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     return _adapt(sink.getvalue(), f"{label}. {caption}")
 
 
@@ -293,10 +227,7 @@ def _adapt(svg: str, alt: str) -> Markup:
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(
-        r"<svg [^>]*?(viewBox=\"[^\"]*\")[^>]*>",
-        rf'<svg \1 role="img" aria-label="{escape(alt)}">',
-        svg,
-        count=1,
+        r"<svg [^>]*?(viewBox=\"[^\"]*\")[^>]*>", rf'<svg \1 role="img" aria-label="{escape(alt)}">', svg, count=1
     )
     svg = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", svg)
     svg = re.sub(r" id=\"(?![pm][0-9a-f]{10}\")[^\"]*\"", "", svg)

@@ -69,11 +69,7 @@ def usd(amount: Decimal | float) -> str:
         return "$0"
     if abs(value) >= 1:
         return f"${value:,.2f}"
-    digits = next(
-        places
-        for places in range(4, 13)
-        if abs(value) >= 10.0 ** (3 - places) or places == 12
-    )
+    digits = next(places for places in range(4, 13) if abs(value) >= 10.0 ** (3 - places) or places == 12)
     return f"${value:.{digits}f}"
 
 
@@ -130,17 +126,12 @@ def answer_fields(response: str) -> list[tuple[str, str]]:
     except orjson.JSONDecodeError:
         return []
     fields = cast(dict[str, object], values) if isinstance(values, dict) else {}
-    return [
-        (name, value if isinstance(value, str) else _json(value))
-        for name, value in fields.items()
-    ]
+    return [(name, value if isinstance(value, str) else _json(value)) for name, value in fields.items()]
 
 
 def job_yaml(job: Job) -> str:
     """The job as a job file, without what it leaves at its default."""
-    return clip(
-        _dump_yaml(job.model_dump(mode="json", exclude_defaults=True)), YAML_CHARACTERS
-    )
+    return clip(_dump_yaml(job.model_dump(mode="json", exclude_defaults=True)), YAML_CHARACTERS)
 
 
 class _Dumper(yaml.SafeDumper):
@@ -148,18 +139,14 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _represent_text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
-    return dumper.represent_scalar(
-        "tag:yaml.org,2002:str", text, style="|" if "\n" in text else None
-    )
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
 
 
 _Dumper.add_representer(str, _represent_text)
 
 
 def _dump_yaml(values: Mapping[str, Any]) -> str:
-    return yaml.dump(
-        values, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100
-    )
+    return yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
 
 
 def _json(value: object) -> str:

@@ -29,12 +29,8 @@ NO_MONEY = frozenset(
         "billing_not_active",
     }
 )
-FILTERED = frozenset(
-    {"content_filter", "content_policy_violation", "ResponsibleAIPolicyViolation"}
-)
-TOO_LONG = frozenset(
-    {"context_length_exceeded", "string_above_max_length", "request_too_large"}
-)
+FILTERED = frozenset({"content_filter", "content_policy_violation", "ResponsibleAIPolicyViolation"})
+TOO_LONG = frozenset({"context_length_exceeded", "string_above_max_length", "request_too_large"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +77,7 @@ Verdict = TryAgain | GiveUp | StopRun
 
 def backoff_seconds(attempt: int, chance: float) -> float:
     """Seconds before the attempt after the `attempt`-th (1 = first): doubling, half of it jitter by `chance` in [0, 1)."""
-    longest = min(
-        BACKOFF_LONGEST_SECONDS, BACKOFF_FIRST_SECONDS * 2 ** min(attempt, 30)
-    )
+    longest = min(BACKOFF_LONGEST_SECONDS, BACKOFF_FIRST_SECONDS * 2 ** min(attempt, 30))
     return longest * (0.5 + chance / 2)
 
 
@@ -93,25 +87,15 @@ def read_error(content: bytes) -> ErrorBody:
         payload = orjson.loads(content)
     except orjson.JSONDecodeError:
         return ErrorBody(_clip(content.decode("utf-8", "replace")) or "no message")
-    error = (
-        cast(object, payload.get("error", payload))
-        if isinstance(payload, dict)
-        else payload
-    )  # pyright: ignore[reportUnknownMemberType]
+    error = cast(object, payload.get("error", payload)) if isinstance(payload, dict) else payload  # pyright: ignore[reportUnknownMemberType]
     if not isinstance(error, dict):
         return ErrorBody(_clip(str(error)))
     fields = cast(dict[str, object], error)
     message = fields.get("message") or fields.get("detail") or "no message"
-    return ErrorBody(
-        _clip(str(message)),
-        str(fields.get("code") or ""),
-        str(fields.get("type") or ""),
-    )
+    return ErrorBody(_clip(str(message)), str(fields.get("code") or ""), str(fields.get("type") or ""))
 
 
-def classify_status(
-    status: int, headers: Mapping[str, str], error: ErrorBody, now: float
-) -> Verdict:
+def classify_status(status: int, headers: Mapping[str, str], error: ErrorBody, now: float) -> Verdict:
     """What an answer that isn't a 200 means; `now` in seconds since the epoch."""
     wait = retry_after_seconds(headers, error.message, now)
     if status == 429:
@@ -159,8 +143,4 @@ def _refusal(status: int, error: ErrorBody) -> str:
 
 def _clip(text: str) -> str:
     text = " ".join(text.split())
-    return (
-        text
-        if len(text) <= MESSAGE_CHARACTERS
-        else text[: MESSAGE_CHARACTERS - 1] + "…"
-    )
+    return text if len(text) <= MESSAGE_CHARACTERS else text[: MESSAGE_CHARACTERS - 1] + "…"

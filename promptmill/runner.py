@@ -30,9 +30,7 @@ class Run:
 
     prepared: Prepared
     credentials: Credentials
-    preflight: (
-        Preflight | None
-    )  # None: the output is what the job would make, nothing is to be done
+    preflight: Preflight | None  # None: the output is what the job would make, nothing is to be done
     retry_failed: bool
     started_at: datetime
     flow_run_ids: tuple[str, ...] = ()
@@ -65,12 +63,8 @@ def plan_run(
     started = datetime.now(UTC)
     prepared = prepare(job, today, dataset)
     finished = None if even_if_finished else finished_manifest(prepared, retry_failed)
-    found = (
-        None if finished is not None else preflight(prepared, credentials, overwrite)
-    )
-    return Run(
-        prepared, credentials, found, retry_failed, started, flow_run_ids, finished
-    )
+    found = None if finished is not None else preflight(prepared, credentials, overwrite)
+    return Run(prepared, credentials, found, retry_failed, started, flow_run_ids, finished)
 
 
 @asynccontextmanager
@@ -80,18 +74,14 @@ async def answering(run: Run) -> AsyncGenerator[Engine]:
     Raises: RunStopped (and its kin) when the run ended early.
     """
     assert run.preflight is not None  # noqa: S101 - callers ask run.manifest first
-    async with open_engine(
-        run.prepared, run.preflight.plan, run.credentials, run.retry_failed
-    ) as engine:
+    async with open_engine(run.prepared, run.preflight.plan, run.credentials, run.retry_failed) as engine:
         try:
             yield engine
         except (RunStopped, asyncio.CancelledError) as error:
             reason = error if isinstance(error, RunStopped) else engine.stop.reason
             if reason is not None:
                 facts = _facts(run, engine)
-                run.manifest = stopped_manifest(
-                    run.prepared, facts, engine.progress, reason
-                )
+                run.manifest = stopped_manifest(run.prepared, facts, engine.progress, reason)
             raise
         run.facts = _facts(run, engine)
 
@@ -113,9 +103,7 @@ def _facts(run: Run, engine: Engine) -> RunFacts:
 async def publish_run(run: Run, target: Storage | None = None) -> Manifest:
     """Write the output of a run that has answered every row. Raises: StorageFailed, DatasetError."""
     assert run.preflight is not None and run.facts is not None  # noqa: S101 - `answering` ended well
-    run.manifest = await asyncio.to_thread(
-        publish, run.prepared, run.preflight.plan, run.facts, target
-    )
+    run.manifest = await asyncio.to_thread(publish, run.prepared, run.preflight.plan, run.facts, target)
     return run.manifest
 
 

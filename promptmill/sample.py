@@ -24,9 +24,7 @@ class Extrapolation:
 def sample_job_of(job: Job, rows: int) -> Job:
     """The same job over its first rows only; its answers are kept for the whole run."""
     limit = min(rows, job.input.limit or rows)
-    return job.model_copy(
-        update={"input": job.input.model_copy(update={"limit": limit})}
-    )
+    return job.model_copy(update={"input": job.input.model_copy(update={"limit": limit})})
 
 
 def extrapolate(whole: Run, sample: Manifest) -> Extrapolation:
@@ -34,10 +32,7 @@ def extrapolate(whole: Run, sample: Manifest) -> Extrapolation:
     assert whole.preflight is not None  # noqa: S101 - planned
     plan, prices = whole.preflight.plan, whole.prepared.prices
     share = Decimal(plan.rows) / max(1, sample.rows)
-    input_tokens, output_tokens = (
-        round(sample.input_tokens * share),
-        round(sample.output_tokens * share),
-    )
+    input_tokens, output_tokens = round(sample.input_tokens * share), round(sample.output_tokens * share)
     return Extrapolation(
         plan.rows,
         sample.cost_usd * share,
@@ -52,19 +47,10 @@ def _minutes(whole: Run, sample: Manifest) -> float | None:
     """Minutes for the whole: as long as the limits take, or the sample's latency with all slots busy."""
     assert whole.preflight is not None  # noqa: S101 - planned
     plan, job = whole.preflight.plan, whole.prepared.job
-    tokens = round(
-        (sample.input_tokens + sample.output_tokens) * plan.rows / max(1, sample.rows)
-    )
+    tokens = round((sample.input_tokens + sample.output_tokens) * plan.rows / max(1, sample.rows))
     limited = minutes_at_limits(job, plan.rows, tokens)
     if not sample.requests_sent:
         return limited
     at_once = min(job.limits.max_concurrency, max(1, sample.requests_sent))
-    free = (
-        sample.seconds
-        * plan.rows
-        / sample.requests_sent
-        * at_once
-        / job.limits.max_concurrency
-        / 60
-    )
+    free = sample.seconds * plan.rows / sample.requests_sent * at_once / job.limits.max_concurrency / 60
     return max(free, limited or 0.0)

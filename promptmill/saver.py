@@ -10,9 +10,7 @@ from promptmill.errors import StorageFailed
 from promptmill.records import Result
 from promptmill.store import Store
 
-SAVE_SECONDS = (
-    5.0  # the longest that an answer stays unsaved, however slowly others come
-)
+SAVE_SECONDS = 5.0  # the longest that an answer stays unsaved, however slowly others come
 TRIES = 3
 RETRY_SECONDS = 2.0
 
@@ -44,9 +42,7 @@ class Saver:
         if len(self._unsaved) >= self._full:
             self._save()
         elif self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(
-                SAVE_SECONDS, self._save
-            )
+            self._timer = asyncio.get_running_loop().call_later(SAVE_SECONDS, self._save)
 
     async def close(self) -> None:
         """Save what is unsaved, even while being cancelled; what couldn't be saved is in `error`."""
@@ -89,9 +85,7 @@ class Saver:
         """A full disk or an absent store may come back: the answers are paid for, so they are worth a wait."""
         for attempt in range(1, TRIES):
             try:
-                return await asyncio.to_thread(
-                    self._store.save_rows, self._key, results
-                )
+                return await asyncio.to_thread(self._store.save_rows, self._key, results)
             except StorageFailed:
                 await asyncio.sleep(RETRY_SECONDS * attempt)
         return await asyncio.to_thread(self._store.save_rows, self._key, results)

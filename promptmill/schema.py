@@ -25,16 +25,11 @@ from promptmill.storage import STORAGE_ERRORS, open_filesystem
 from promptmill.strict_schema import JsonSchema, definition_name, to_strict
 
 MODEL_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
-NAME_CHARACTERS = (
-    64  # of json_schema.name, [a-zA-Z0-9_-]; OpenAI API reference, read 2026-11-24
-)
+NAME_CHARACTERS = 64  # of json_schema.name, [a-zA-Z0-9_-]; OpenAI API reference, read 2026-11-24
 MESSAGE_CHARACTERS = 160  # of a reason that quotes an answer
 
 
-best_match = cast(
-    Callable[[Iterable[invalid.ValidationError]], invalid.ValidationError],
-    invalid.best_match,
-)  # pyright: ignore[reportUnknownMemberType]
+best_match = cast(Callable[[Iterable[invalid.ValidationError]], invalid.ValidationError], invalid.best_match)  # pyright: ignore[reportUnknownMemberType]
 
 
 class ResponseSchema:
@@ -44,18 +39,13 @@ class ResponseSchema:
         """Raises: JobError when it isn't a JSON Schema, isn't an object at the top, or has no strict form."""
         _check(schema)
         self.strict_schema, changes = to_strict(schema)
-        self.additions: tuple[str, ...] = tuple(
-            changes
-        )  # what strict mode made different; sentences
+        self.additions: tuple[str, ...] = tuple(changes)  # what strict mode made different; sentences
         self.name = _clean_name(name or str(schema.get("title") or "response"))
         self.definitions: dict[str, JsonSchema] = self.strict_schema.get("$defs", {})
         self.properties: dict[str, JsonSchema] = {
-            key: self._resolve(one)
-            for key, one in self.strict_schema["properties"].items()
+            key: self._resolve(one) for key, one in self.strict_schema["properties"].items()
         }  # top-level ones, in the order in which the model writes them; `$ref` may stand further inside
-        self._validator: Any = Draft202012Validator(
-            self.strict_schema, registry=Registry()
-        )
+        self._validator: Any = Draft202012Validator(self.strict_schema, registry=Registry())
 
     def response_format(self) -> JsonSchema:
         """What chat.completions takes as `response_format`."""
@@ -64,12 +54,7 @@ class ResponseSchema:
 
     def text_format(self) -> JsonSchema:
         """What responses take as `text.format`."""
-        return {
-            "type": "json_schema",
-            "name": self.name,
-            "schema": self.strict_schema,
-            "strict": True,
-        }
+        return {"type": "json_schema", "name": self.name, "schema": self.strict_schema, "strict": True}
 
     def validate(self, text: str) -> str | None:
         """Why an answer isn't what was asked for, in one short sentence; None when it is."""
@@ -116,9 +101,7 @@ def _import_model(path: str) -> type[BaseModel]:
     try:
         module = importlib.import_module(module_name)
         found: object = reduce(getattr, attributes.split("."), module)
-    except (
-        Exception
-    ) as error:  # whatever a module of the user's raises when it is imported
+    except Exception as error:  # whatever a module of the user's raises when it is imported
         raise JobError(
             f"request.response_schema names {path!r}, which can't be imported ({type(error).__name__}: {error}); it "
             f"must be found on Python's path: {', '.join(sys.path[:3])}, … Install it, or run where the module is."
@@ -140,9 +123,7 @@ def _read_file(url: str) -> JsonSchema:
     try:
         filesystem, path = open_filesystem(url)
         data = cast(bytes, filesystem.cat_file(path))  # pyright: ignore[reportUnknownMemberType]
-        loaded: object = (
-            orjson.loads(data) if url.endswith(".json") else yaml.safe_load(data)
-        )
+        loaded: object = orjson.loads(data) if url.endswith(".json") else yaml.safe_load(data)
     except (*STORAGE_ERRORS, ImportError, ValueError, yaml.YAMLError) as error:
         raise JobError(
             f"request.response_schema: {url!r} can't be read ({type(error).__name__}: {error}); it must hold one JSON "

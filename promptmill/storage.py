@@ -17,9 +17,7 @@ from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.spec import AbstractBufferedFile
 
-UPLOAD_BLOCK_BYTES = (
-    8 * 2**20
-)  # multipart size; s3fs would hold 50 MiB for each open file
+UPLOAD_BLOCK_BYTES = 8 * 2**20  # multipart size; s3fs would hold 50 MiB for each open file
 TEMPORARY_PREFIX = "_writing-"  # readers of datasets skip names with an underscore
 
 
@@ -29,9 +27,7 @@ def _file_mode() -> int:
     return 0o666 & ~mask
 
 
-FILE_MODE = (
-    _file_mode()
-)  # of new local files; read once, since asking for the umask sets it for all threads
+FILE_MODE = _file_mode()  # of new local files; read once, since asking for the umask sets it for all threads
 
 
 def _storage_errors() -> tuple[type[Exception], ...]:
@@ -52,10 +48,7 @@ def open_filesystem(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
     """
     options: dict[str, Any] = {}
     if url.startswith(("s3://", "s3a://")):
-        options = {
-            "use_listings_cache": False,
-            "default_block_size": UPLOAD_BLOCK_BYTES,
-        }
+        options = {"use_listings_cache": False, "default_block_size": UPLOAD_BLOCK_BYTES}
     filesystem, path = url_to_fs(url, **options)
     return cast(fsspec.AbstractFileSystem, filesystem), str(path)
 
@@ -98,17 +91,11 @@ class Storage:
     def sizes(self, under: str = "") -> dict[str, int]:
         """Name → bytes of every object below a folder, at any depth; empty when there is none."""
         try:
-            found = cast(
-                dict[str, dict[str, Any]], self.fs.find(self.path(under), detail=True)
-            )
+            found = cast(dict[str, dict[str, Any]], self.fs.find(self.path(under), detail=True))
         except FileNotFoundError:
             return {}
         skip = len(self.root) + 1
-        return {
-            path[skip:]: int(info["size"])
-            for path, info in found.items()
-            if not _is_temporary(path)
-        }
+        return {path[skip:]: int(info["size"]) for path, info in found.items() if not _is_temporary(path)}
 
     def exists(self, name: str) -> bool:
         """Whether there is such an object."""

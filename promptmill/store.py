@@ -22,14 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from promptmill.answers import (
-    ANSWERS,
-    ZERO_USD,
-    answers_table,
-    decode_answers,
-    encode_answers,
-    merge_answers,
-)
+from promptmill.answers import ANSWERS, ZERO_USD, answers_table, decode_answers, encode_answers, merge_answers
 from promptmill.errors import CheckpointUnreadable, StorageFailed
 from promptmill.records import Result
 from promptmill.storage import STORAGE_ERRORS, Storage
@@ -62,11 +55,7 @@ class Listing:
     def loose(self, keys: Iterable[str]) -> list[str]:
         """Answer files that are no finished chunk of these keys."""
         planned = {f"{key}.parquet" for key in keys}
-        return sorted(
-            name
-            for name in self.sizes
-            if name.endswith(".parquet") and name not in planned
-        )
+        return sorted(name for name in self.sizes if name.endswith(".parquet") and name not in planned)
 
 
 class Store:
@@ -97,9 +86,7 @@ class Store:
         try:
             data = self.storage.read(name)
         except FileNotFoundError as error:
-            raise CheckpointUnreadable(
-                f"{self.storage.url}/{name} is missing"
-            ) from error
+            raise CheckpointUnreadable(f"{self.storage.url}/{name} is missing") from error
         except STORAGE_ERRORS as error:
             raise StorageFailed(
                 f"{self.storage.url}/{name} can't be read: {error}. Run the same command again."
@@ -110,9 +97,7 @@ class Store:
         """All answers of a finished chunk, in row order. Raises: CheckpointUnreadable."""
         return self.load(f"{key}.parquet")
 
-    def load_all(
-        self, names: Sequence[str], columns: Sequence[str]
-    ) -> list[tuple[str, pa.Table]]:
+    def load_all(self, names: Sequence[str], columns: Sequence[str]) -> list[tuple[str, pa.Table]]:
         """These columns of many files, without those that can't be read."""
 
         def read(name: str) -> tuple[str, pa.Table] | None:
@@ -127,16 +112,8 @@ class Store:
     def read_spend(self) -> Decimal:
         """What earlier runs may have spent by their own record; 0 where there is none."""
         try:
-            return Decimal(
-                str(orjson.loads(self.storage.read(SPEND))["spent_at_most_usd"])
-            )
-        except (
-            FileNotFoundError,
-            orjson.JSONDecodeError,
-            KeyError,
-            TypeError,
-            InvalidOperation,
-        ):
+            return Decimal(str(orjson.loads(self.storage.read(SPEND))["spent_at_most_usd"]))
+        except (FileNotFoundError, orjson.JSONDecodeError, KeyError, TypeError, InvalidOperation):
             return ZERO_USD
 
     def write_spend(self, amount_usd: Decimal) -> None:
@@ -146,10 +123,7 @@ class Store:
     def known_spend(self, listing: Listing) -> Decimal:
         """The cost of all answers that are kept."""
         names = [name for name in listing.sizes if name.endswith(".parquet")]
-        sums = [
-            pc.sum(table["cost_usd"]).as_py()
-            for _, table in self.load_all(names, ["cost_usd"])
-        ]
+        sums = [pc.sum(table["cost_usd"]).as_py() for _, table in self.load_all(names, ["cost_usd"])]
         return sum((Decimal(one) for one in sums if one is not None), ZERO_USD)
 
     def _write(self, name: str, data: bytes) -> None:
@@ -171,11 +145,7 @@ class AnswerIndex:
         hashes: list[NDArray[np.uint64]] = []
         files: list[NDArray[np.uint32]] = []
         for name, table in store.load_all(names, ["custom_id"]):
-            found = np.fromiter(
-                (_hash(one) for one in table["custom_id"].to_pylist()),
-                np.uint64,
-                table.num_rows,
-            )
+            found = np.fromiter((_hash(one) for one in table["custom_id"].to_pylist()), np.uint64, table.num_rows)
             hashes.append(found)
             files.append(np.full(len(found), len(self._names), np.uint32))
             self._names.append(name)
@@ -191,16 +161,10 @@ class AnswerIndex:
         """The answers that loose files hold for these rows, each once."""
         if not len(self._hashes):
             return ANSWERS.empty_table()
-        wanted = np.fromiter(
-            (_hash(one) for one in custom_ids), np.uint64, len(custom_ids)
-        )
+        wanted = np.fromiter((_hash(one) for one in custom_ids), np.uint64, len(custom_ids))
         low = np.searchsorted(self._hashes, wanted, "left")
         high = np.searchsorted(self._hashes, wanted, "right")
-        numbers = {
-            int(self._files[i])
-            for start, stop in zip(low, high, strict=True)
-            for i in range(start, stop)
-        }
+        numbers = {int(self._files[i]) for start, stop in zip(low, high, strict=True) for i in range(start, stop)}
         ids = pa.array(custom_ids, pa.string())
         tables: list[pa.Table] = []
         for number in sorted(numbers):

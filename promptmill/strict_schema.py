@@ -28,15 +28,7 @@ REFUSED_KEYWORDS = (
     "$dynamicRef",
     "$recursiveRef",
 )
-MEANINGLESS_KEYWORDS = (
-    "$schema",
-    "$id",
-    "$comment",
-    "$anchor",
-    "$dynamicAnchor",
-    "discriminator",
-    "examples",
-)
+MEANINGLESS_KEYWORDS = ("$schema", "$id", "$comment", "$anchor", "$dynamicAnchor", "discriminator", "examples")
 DEFINITIONS = "#/$defs/"
 
 
@@ -58,10 +50,7 @@ def to_strict(schema: Mapping[str, Any]) -> tuple[JsonSchema, list[str]]:
             "object, and give the schema itself, not the response_format around it."
         )
     if definitions:
-        strict["$defs"] = {
-            name: maker.make(one, f"{DEFINITIONS}{name}")
-            for name, one in definitions.items()
-        }
+        strict["$defs"] = {name: maker.make(one, f"{DEFINITIONS}{name}") for name, one in definitions.items()}
     return strict, maker.changes
 
 
@@ -71,36 +60,24 @@ class _StrictForm:
     def __init__(self, definitions: Mapping[str, JsonSchema]) -> None:
         self.changes: list[str] = []
         self._definitions = definitions
-        self._open: set[str] = (
-            set()
-        )  # definitions that are being written out; inside itself one stays a $ref
+        self._open: set[str] = set()  # definitions that are being written out; inside itself one stays a $ref
 
     def make(self, schema: object, place: str) -> JsonSchema:
         """The strict form of the schema at a place."""
         if not isinstance(schema, dict):
-            raise _not_strict(
-                place,
-                f"is {schema!r}, which allows anything or nothing",
-                "Say what it may be",
-            )
+            raise _not_strict(place, f"is {schema!r}, which allows anything or nothing", "Say what it may be")
         copied: set[str] = {place} if place.startswith(DEFINITIONS) else set()
         node = self._merge(dict(cast(JsonSchema, schema)), place, copied)
         for keyword in MEANINGLESS_KEYWORDS:
             node.pop(keyword, None)
         for keyword in REFUSED_KEYWORDS:
             if keyword in node:
-                raise _not_strict(
-                    place,
-                    f"uses {keyword!r}",
-                    f"Say it without {keyword!r}, or in the prompt",
-                )
+                raise _not_strict(place, f"uses {keyword!r}", f"Say it without {keyword!r}, or in the prompt")
         if "oneOf" in node:
             node["anyOf"] = node.pop("oneOf")
             self.changes.append(f"{place}: oneOf was made anyOf")
         if "default" in node and node.pop("default") is not None:
-            self.changes.append(
-                f"{place}: its default was dropped, since the model gives every value"
-            )
+            self.changes.append(f"{place}: its default was dropped, since the model gives every value")
         self._close(node, place)
         outer, self._open = self._open, self._open | copied
         self._descend(node, place)
@@ -110,11 +87,7 @@ class _StrictForm:
     def _merge(self, node: JsonSchema, place: str, copied: set[str]) -> JsonSchema:
         """Without `allOf`, and without keywords beside a `$ref`: what they refer to is copied in."""
         while len(node.get("allOf", [])) == 1 or self._is_to_be_copied(node, place):
-            inner = (
-                node.pop("allOf")[0]
-                if "allOf" in node
-                else self._definition(node.pop("$ref"), place, copied)
-            )
+            inner = node.pop("allOf")[0] if "allOf" in node else self._definition(node.pop("$ref"), place, copied)
             node = {**inner, **node}
         if "allOf" in node:
             raise _not_strict(place, "uses 'allOf'", "Write its parts as one schema")
@@ -122,11 +95,7 @@ class _StrictForm:
 
     def _is_to_be_copied(self, node: JsonSchema, place: str) -> bool:
         reference = _in_defs(str(node.get("$ref", "#")))
-        return (
-            reference != "#"
-            and reference not in self._open
-            and (len(node) > 1 or place == "#")
-        )
+        return reference != "#" and reference not in self._open and (len(node) > 1 or place == "#")
 
     def _keep_reference(self, node: JsonSchema, place: str) -> JsonSchema:
         """The `$ref` alone, once it is clear that it leads somewhere."""
@@ -139,11 +108,7 @@ class _StrictForm:
         """What a `$ref` stands for. Raises: JobError when that isn't in the schema itself, or is only a circle."""
         text = _in_defs(str(reference))
         name = definition_name(text)
-        if (
-            not text.startswith(DEFINITIONS)
-            or name not in self._definitions
-            or text in seen
-        ):
+        if not text.startswith(DEFINITIONS) or name not in self._definitions or text in seen:
             fault = "in a circle" if text in seen else "nowhere"
             known = ", ".join(self._definitions) or "there are none"
             raise JobError(
@@ -156,11 +121,7 @@ class _StrictForm:
     def _close(self, node: JsonSchema, place: str) -> None:
         """An object with no other properties than its own, all of them required."""
         kinds: object = node.get("type")
-        if (
-            kinds != "object"
-            and not (isinstance(kinds, list) and "object" in kinds)
-            and "properties" not in node
-        ):
+        if kinds != "object" and not (isinstance(kinds, list) and "object" in kinds) and "properties" not in node:
             return
         node.setdefault("type", "object")
         if node.setdefault("additionalProperties", False) is not False:
@@ -176,25 +137,19 @@ class _StrictForm:
                 f"{place}: {', '.join(missing)} became required; allow null where a value may be missing"
             )
         if not properties:
-            self.changes.append(
-                f"{place}: an object without properties, so the answer can only be {{}}"
-            )
+            self.changes.append(f"{place}: an object without properties, so the answer can only be {{}}")
         node["required"] = list(properties)
 
     def _descend(self, node: JsonSchema, place: str) -> None:
         if "properties" in node:
             node["properties"] = {
-                name: self.make(one, f"{place}/properties/{name}")
-                for name, one in node["properties"].items()
+                name: self.make(one, f"{place}/properties/{name}") for name, one in node["properties"].items()
             }
         if "items" in node:
             node["items"] = self.make(node["items"], f"{place}/items")
         for keyword in ("anyOf", "prefixItems"):
             if keyword in node:
-                node[keyword] = [
-                    self.make(one, f"{place}/{keyword}/{i}")
-                    for i, one in enumerate(node[keyword])
-                ]
+                node[keyword] = [self.make(one, f"{place}/{keyword}/{i}") for i, one in enumerate(node[keyword])]
 
 
 def definition_name(reference: str) -> str:

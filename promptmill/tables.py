@@ -23,38 +23,21 @@ def show_check(run: Run) -> None:
     """What is known of a job, and its first request."""
     assert run.preflight is not None  # noqa: S101 - planned even if finished
     out, plan, prepared = console.stdout(), run.preflight.plan, run.prepared
-    files, columns = (
-        len(prepared.dataset.files),
-        ", ".join(prepared.dataset.schema.names),
-    )
-    out.print(
-        f"[bold green]ok[/] {plan.rows:,} rows in {files:,} file(s); columns: {escape(columns)}"
-    )
-    out.print(
-        f"   output {prepared.output.url} can be written, read and cleared; credentials are there"
-    )
+    files, columns = len(prepared.dataset.files), ", ".join(prepared.dataset.schema.names)
+    out.print(f"[bold green]ok[/] {plan.rows:,} rows in {files:,} file(s); columns: {escape(columns)}")
+    out.print(f"   output {prepared.output.url} can be written, read and cleared; credentials are there")
     if plan.first_request is not None:
         request = plan.first_request
-        body = orjson.dumps(
-            prepared.builder.preview(request), option=orjson.OPT_INDENT_2
-        ).decode()
+        body = orjson.dumps(prepared.builder.preview(request), option=orjson.OPT_INDENT_2).decode()
         limit = request.max_output_tokens
         price = prepared.prices.tokens_usd(request.input_tokens, limit or 0)
         out.print(Panel(escape(body), title="the first request", title_align="left"))
-        most = (
-            f"and at most {limit:,} out, so at most ${price:.8f}"
-            if limit
-            else f"in: ${price:.8f}, and its answer"
-        )
-        out.print(
-            f"   {request.input_tokens:,} tokens in ({prepared.counter.label}) {most} ({prepared.prices.label})"
-        )
+        most = f"and at most {limit:,} out, so at most ${price:.8f}" if limit else f"in: ${price:.8f}, and its answer"
+        out.print(f"   {request.input_tokens:,} tokens in ({prepared.counter.label}) {most} ({prepared.prices.label})")
     show_estimate(run.preflight.estimate, run.preflight.warnings, None, as_json=False)
 
 
-def show_estimate(
-    estimate: Estimate, warnings: Sequence[str], road: str | None, as_json: bool
-) -> None:
+def show_estimate(estimate: Estimate, warnings: Sequence[str], road: str | None, as_json: bool) -> None:
     """What a run would take."""
     out = console.stderr() if as_json else console.stdout()
     grid = Table.grid(padding=(0, 2))
@@ -62,15 +45,11 @@ def show_estimate(
     grid.add_column()
     grid.add_row("rows", f"{estimate.rows:,}")
     grid.add_row("tokens in", f"{estimate.input_tokens:,} ({estimate.counting})")
-    grid.add_row(
-        "tokens out", f"{estimate.output_tokens:,} ({estimate.output_tokens_source})"
-    )
+    grid.add_row("tokens out", f"{estimate.output_tokens:,} ({estimate.output_tokens_source})")
     grid.add_row("online", f"${estimate.online_usd:,.6f}")
     grid.add_row("by batch", f"${estimate.batch_usd:,.6f}, within 24 hours")
     if estimate.minutes is not None:
-        grid.add_row(
-            "time", f"{format_seconds(estimate.minutes * 60)} at the job's limits"
-        )
+        grid.add_row("time", f"{format_seconds(estimate.minutes * 60)} at the job's limits")
     grid.add_row("prices", estimate.prices)
     if road is not None:
         grid.add_row("cheapest in time", road)
@@ -79,9 +58,7 @@ def show_estimate(
         out.print(f"[yellow]note:[/] {escape(warning)}", soft_wrap=True)
 
 
-def show_sample(
-    part: Run, manifest: Manifest, whole: Extrapolation, as_json: bool
-) -> None:
+def show_sample(part: Run, manifest: Manifest, whole: Extrapolation, as_json: bool) -> None:
     """The rows of a sample with their answers, and what they say of the whole."""
     out = console.stderr() if as_json else console.stdout()
     out.print(_answers_table(part, manifest))
@@ -89,9 +66,7 @@ def show_sample(
         f"{manifest.succeeded:,} of {manifest.rows:,} rows answered, ${manifest.cost_usd}, "
         f"{manifest.requests_sent:,} requests sent, {manifest.reused:,} rows reused"
     )
-    minutes = (
-        "" if whole.minutes is None else f", about {format_seconds(whole.minutes * 60)}"
-    )
+    minutes = "" if whole.minutes is None else f", about {format_seconds(whole.minutes * 60)}"
     out.print(
         f"[bold]all {whole.rows:,} rows:[/] about ${whole.usd:,.4f} online (${whole.batch_usd:,.4f} by batch), "
         f"{whole.output_tokens:,} tokens out, {whole.failed:,} failures{minutes}"
@@ -102,18 +77,12 @@ def _answers_table(part: Run, manifest: Manifest) -> Table:
     url = f"{part.prepared.output.url}/{SAMPLES}"
     table = Table(show_lines=True)
     for name in ("prompt", "answer", "tokens in", "out", "USD"):
-        table.add_column(
-            name,
-            overflow="fold",
-            justify="left" if name in ("prompt", "answer") else "right",
-        )
+        table.add_column(name, overflow="fold", justify="left" if name in ("prompt", "answer") else "right")
     columns = sorted(part.prepared.builder.columns & set(part.prepared.dataset.carried))
     if manifest.succeeded:
         for row in read(url).to_dict("records"):
             prompt = "\n".join(f"{name}: {row[name]}" for name in columns)
-            answer = (
-                row.get("response") or f"{len(row.get('embedding', ()))} dimensions"
-            )
+            answer = row.get("response") or f"{len(row.get('embedding', ()))} dimensions"
             table.add_row(
                 _clip(prompt),
                 _clip(str(answer)),
@@ -124,10 +93,7 @@ def _answers_table(part: Run, manifest: Manifest) -> Table:
     if manifest.failed:
         for row in read_failures(url).to_dict("records"):
             prompt = "\n".join(f"{name}: {row[name]}" for name in columns)
-            table.add_row(
-                _clip(prompt),
-                f"[red]{row['llm_error_kind']}[/] {_clip(str(row['llm_error_message']))}",
-            )
+            table.add_row(_clip(prompt), f"[red]{row['llm_error_kind']}[/] {_clip(str(row['llm_error_message']))}")
     return table
 
 

@@ -17,13 +17,9 @@ import numpy as np
 import orjson
 from jinja2 import StrictUndefined, Undefined, UndefinedError
 
-JSON_OPTIONS = (
-    orjson.OPT_SORT_KEYS | orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
-)
+JSON_OPTIONS = orjson.OPT_SORT_KEYS | orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
 NUMPY_TIMES = (np.datetime64, np.timedelta64)
-PLAIN = frozenset(
-    {str, int, float, bool, datetime, date, Decimal}
-)  # what a template may be given as it is
+PLAIN = frozenset({str, int, float, bool, datetime, date, Decimal})  # what a template may be given as it is
 
 
 class Null(StrictUndefined):
@@ -58,15 +54,11 @@ def shield(name: str, value: object) -> object:
     """A column's value as a template may have it: nulls that fail when printed, also within lists and structs."""
     if value is None:
         word = name if name.isidentifier() else f"row[{name!r}]"
-        return Null(
-            f'column {name!r} is null; a null has no text. Write {{{{ {word} or "" }}}} or {{% if {word} %}}'
-        )
+        return Null(f'column {name!r} is null; a null has no text. Write {{{{ {word} or "" }}}} or {{% if {word} %}}')
     if isinstance(value, bytes | bytearray):
         return Blob(value)
     if isinstance(value, list | tuple | dict):
-        inside = Null(
-            f"column {name!r} holds a null inside; a null has no text. Filter it out in the template"
-        )
+        inside = Null(f"column {name!r} holds a null inside; a null has no text. Filter it out in the template")
         return _shield_inside(cast(object, value), inside)
     return value
 
@@ -75,10 +67,7 @@ def _shield_inside(value: object, null: Null) -> object:
     if value is None:
         return null
     if isinstance(value, dict):
-        return {
-            key: _shield_inside(one, null)
-            for key, one in cast(dict[object, object], value).items()
-        }
+        return {key: _shield_inside(one, null) for key, one in cast(dict[object, object], value).items()}
     if isinstance(value, list | tuple):
         return [_shield_inside(one, null) for one in cast(list[object], value)]
     return Blob(value) if isinstance(value, bytes | bytearray) else value
@@ -101,12 +90,8 @@ def to_text(value: object) -> str:
     if isinstance(value, list | tuple | dict | np.ndarray):
         return to_json(cast(object, value))
     if value is None:
-        raise UndefinedError(
-            "a null is printed; a null has no text. Test it with {% if … %}"
-        )
-    raise TypeError(
-        f"a value of type {type(value).__name__!r} has no text; use it with a filter such as list or join"
-    )
+        raise UndefinedError("a null is printed; a null has no text. Test it with {% if … %}")
+    raise TypeError(f"a value of type {type(value).__name__!r} has no text; use it with a filter such as list or join")
 
 
 def to_json(value: object, indent: int | None = None) -> str:
@@ -138,9 +123,7 @@ def _json_value(value: object) -> Any:
         return str(value)  # pyright: ignore[reportUnknownArgumentType]
     if isinstance(value, np.generic):
         return cast(object, value.item())
-    raise TypeError(
-        f"a value of type {type(value).__name__!r} is nothing that JSON can hold"
-    )
+    raise TypeError(f"a value of type {type(value).__name__!r} is nothing that JSON can hold")
 
 
 def to_base64(value: object) -> str:
@@ -151,9 +134,7 @@ def to_base64(value: object) -> str:
         return base64.b64encode(value.encode()).decode()
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
-    raise TypeError(
-        f"b64 is given a value of type {type(value).__name__!r}; it takes bytes or a text"
-    )
+    raise TypeError(f"b64 is given a value of type {type(value).__name__!r}; it takes bytes or a text")
 
 
 def is_none(value: object) -> bool:

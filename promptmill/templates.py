@@ -8,36 +8,20 @@ who may start runs but not write code. Time is not limited: a template can still
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from jinja2 import (
-    StrictUndefined,
-    Template,
-    TemplateError,
-    TemplateSyntaxError,
-    meta,
-    nodes,
-)
+from jinja2 import StrictUndefined, Template, TemplateError, TemplateSyntaxError, meta, nodes
 from jinja2.exceptions import SecurityError
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from promptmill.errors import JobError
 from promptmill.naming import did_you_mean, nearest
-from promptmill.template_values import (
-    PLAIN,
-    is_none,
-    shield,
-    to_base64,
-    to_json,
-    to_text,
-)
+from promptmill.template_values import PLAIN, is_none, shield, to_base64, to_json, to_text
 
 MAX_RANGE = 10_000
 MAX_PRODUCT = 1_000_000  # characters or elements that `*` may make, bits of a number
 ROW = "row"  # the whole row as a mapping, for columns whose names are no identifiers
 REMOVED_FILTERS = ("random", "attr", "center", "pprint", "xmlattr", "urlize")
-PADDING = frozenset(
-    {"ljust", "rjust", "center", "zfill", "expandtabs"}
-)  # methods of strings that make long ones
+PADDING = frozenset({"ljust", "rjust", "center", "zfill", "expandtabs"})  # methods of strings that make long ones
 LISTED_COLUMNS = 20  # in a message
 REASON_CHARACTERS = 300  # of what Python or Jinja2 says, which may quote a value
 
@@ -69,19 +53,14 @@ class _Sandbox(ImmutableSandboxedEnvironment):
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         if _size_of(operator, left, right) > MAX_PRODUCT:
-            raise SecurityError(
-                f"{operator} would make more than {MAX_PRODUCT:,} characters, elements or bits"
-            )
+            raise SecurityError(f"{operator} would make more than {MAX_PRODUCT:,} characters, elements or bits")
         return super().call_binop(context, operator, left, right)
 
 
 def _size_of(operator: str, left: Any, right: Any) -> int:
     """How large a product or power would be, in characters, elements or bits."""
     if isinstance(left, int) and isinstance(right, int):
-        return (
-            abs(left).bit_length() * (abs(right) if operator == "**" else 1)
-            + abs(right).bit_length()
-        )
+        return abs(left).bit_length() * (abs(right) if operator == "**" else 1) + abs(right).bit_length()
     for sequence, times in ((left, right), (right, left)):
         if isinstance(sequence, str | bytes | list | tuple) and isinstance(times, int):
             return len(sequence) * max(times, 1)  # pyright: ignore[reportUnknownArgumentType]
@@ -91,19 +70,13 @@ def _size_of(operator: str, left: Any, right: Any) -> int:
 def _limited_range(*limits: int) -> range:
     made = range(*limits)
     if len(made) > MAX_RANGE:
-        raise SecurityError(
-            f"range has {len(made):,} elements; the limit is {MAX_RANGE:,}"
-        )
+        raise SecurityError(f"range has {len(made):,} elements; the limit is {MAX_RANGE:,}")
     return made
 
 
 def _make_environment() -> _Sandbox:
     made = _Sandbox(
-        undefined=StrictUndefined,
-        autoescape=False,
-        keep_trailing_newline=True,
-        finalize=to_text,
-        cache_size=0,
+        undefined=StrictUndefined, autoescape=False, keep_trailing_newline=True, finalize=to_text, cache_size=0
     )
     made.globals.clear()
     made.globals["range"] = _limited_range
@@ -126,11 +99,7 @@ class RowTemplate:
         tree, self._template = _compile(label, source)
         _refuse_escapes(label, tree, available)
         wanted = meta.find_undeclared_variables(tree)
-        wanted |= (
-            {node.name for node in tree.find_all(nodes.Name)}
-            & set(ENVIRONMENT.globals)
-            & set(available)
-        )
+        wanted |= {node.name for node in tree.find_all(nodes.Name)} & set(ENVIRONMENT.globals) & set(available)
         self.needs_row = ROW in wanted and ROW not in available
         if self.needs_row:
             wanted = (wanted - {ROW}) | _row_keys(tree, available)
@@ -144,16 +113,12 @@ class RowTemplate:
         template = self._template
         try:
             # the public, low-level way: Template.render copies its values twice, which takes four times as long
-            return "".join(
-                template.root_render_func(template.new_context(values, shared=True))
-            )
+            return "".join(template.root_render_func(template.new_context(values, shared=True)))
         except RENDER_ERRORS as error:
             raise RowUnrenderable(f"{self.label}: {_reason(error)}") from error
 
 
-def row_values(
-    row: Mapping[str, object], columns: Sequence[str], needs_row: bool
-) -> dict[str, object]:
+def row_values(row: Mapping[str, object], columns: Sequence[str], needs_row: bool) -> dict[str, object]:
     """What templates see of a row: its columns by name and, if they need it, all of them as `row`."""
     values: dict[str, object] = dict(ENVIRONMENT.globals)
     for name in columns:
@@ -166,11 +131,7 @@ def row_values(
 
 def _reason(error: Exception) -> str:
     text = str(error)[:REASON_CHARACTERS] or type(error).__name__
-    return (
-        text
-        if isinstance(error, TemplateError | TypeError | ValueError)
-        else f"{type(error).__name__}: {text}"
-    )
+    return text if isinstance(error, TemplateError | TypeError | ValueError) else f"{type(error).__name__}: {text}"
 
 
 def _compile(label: str, source: str) -> tuple[nodes.Template, Template]:
@@ -182,14 +143,7 @@ def _compile(label: str, source: str) -> tuple[nodes.Template, Template]:
             f"{label} has a mistake in line {error.lineno}: {str(error.message).rstrip('.')}; templates are Jinja2, "
             f"columns by name. {_hint(error.message or '')}"
         ) from error
-    except (
-        TemplateError,
-        SyntaxError,
-        ValueError,
-        RecursionError,
-        MemoryError,
-        OverflowError,
-    ) as error:
+    except (TemplateError, SyntaxError, ValueError, RecursionError, MemoryError, OverflowError) as error:
         raise JobError(
             f"{label} can't be compiled ({type(error).__name__}: {error}); templates are Jinja2. Simplify it."
         ) from error
@@ -205,9 +159,7 @@ def _hint(message: str) -> str:
 
 def _refuse_escapes(label: str, tree: nodes.Template, available: Sequence[str]) -> None:
     """What would fail for every row, found beforehand: Python's internals, and files, of which there are none."""
-    for node in tree.find_all(
-        (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)
-    ):
+    for node in tree.find_all((nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)):
         raise JobError(
             f"{label} takes in another template (line {node.lineno}); a template stands alone. Write it all in one."
         )
@@ -244,9 +196,7 @@ def _constant(node: nodes.Expr) -> object:
 
 
 def _missing(label: str, name: str, available: Sequence[str]) -> JobError:
-    listed = ", ".join(available[:LISTED_COLUMNS]) + (
-        ", …" if len(available) > LISTED_COLUMNS else ""
-    )
+    listed = ", ".join(available[:LISTED_COLUMNS]) + (", …" if len(available) > LISTED_COLUMNS else "")
     guess = nearest(name, available)
     return JobError(
         f"{label} names the column {name!r}, which the dataset does not have; it has {listed or 'no columns'}. "

@@ -20,19 +20,9 @@ def describe_progress(engine: "Engine", snapshot: "Snapshot") -> str:
 
 def _figures(engine: "Engine", snapshot: "Snapshot") -> list[tuple[str, str]]:
     limiter, budget = engine.client.limiter, engine.client.budget
-    tokens_limit = (
-        f" of {limiter.tokens_per_minute:,.0f}" if limiter.tokens_per_minute else ""
-    )
-    requests_limit = (
-        f" (limit {limiter.requests_per_minute / 60:,.1f})"
-        if limiter.requests_per_minute
-        else ""
-    )
-    projected = (
-        f", {snapshot.projected_usd:,.4f} projected"
-        if snapshot.projected_usd is not None
-        else ""
-    )
+    tokens_limit = f" of {limiter.tokens_per_minute:,.0f}" if limiter.tokens_per_minute else ""
+    requests_limit = f" (limit {limiter.requests_per_minute / 60:,.1f})" if limiter.requests_per_minute else ""
+    projected = f", {snapshot.projected_usd:,.4f} projected" if snapshot.projected_usd is not None else ""
     cap = f", cap {budget.cap_usd}" if budget.cap_usd is not None else ""
     return [
         ("rows", f"{snapshot.done:,} of {snapshot.total:,}"),
@@ -62,9 +52,7 @@ class Display:
 
     def __init__(self, engine: "Engine") -> None:
         self._engine = engine
-        self._live = Live(
-            console=Console(stderr=True), refresh_per_second=4, transient=False
-        )
+        self._live = Live(console=Console(stderr=True), refresh_per_second=4, transient=False)
 
     def update(self, snapshot: "Snapshot") -> None:
         """Draw the run as it is now."""
@@ -72,10 +60,7 @@ class Display:
         grid.add_column(style="dim", justify="right")
         grid.add_column()
         grid.add_row(
-            self._engine.job.name,
-            ProgressBar(
-                total=max(1, snapshot.total), completed=snapshot.done, width=48
-            ),
+            self._engine.job.name, ProgressBar(total=max(1, snapshot.total), completed=snapshot.done, width=48)
         )
         for name, value in _figures(self._engine, snapshot):
             grid.add_row(name, value)
@@ -86,9 +71,6 @@ class Display:
         return self
 
     def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._live.__exit__(kind, error, trace)

@@ -44,16 +44,9 @@ class TokenCounter:
         return self.count(orjson.dumps(schema).decode())
 
 
-_O200K = re.compile(
-    r"(chatgpt-4o|gpt-4o|gpt-4\.1|gpt-4\.5|gpt-5(\.\d+)?|gpt-oss|o1|o3|o4)(-|:|$)"
-)
-_CL100K = re.compile(
-    r"(gpt-4|gpt-3\.5|gpt-35|text-embedding-3|text-embedding-ada)(-|$)"
-)
-_PUBLISHED = (
-    (_O200K, "o200k_base"),
-    (_CL100K, "cl100k_base"),
-)  # gpt-oss has o200k's ranks; tiktoken 0.14.0
+_O200K = re.compile(r"(chatgpt-4o|gpt-4o|gpt-4\.1|gpt-4\.5|gpt-5(\.\d+)?|gpt-oss|o1|o3|o4)(-|:|$)")
+_CL100K = re.compile(r"(gpt-4|gpt-3\.5|gpt-35|text-embedding-3|text-embedding-ada)(-|$)")
+_PUBLISHED = ((_O200K, "o200k_base"), (_CL100K, "cl100k_base"))  # gpt-oss has o200k's ranks; tiktoken 0.14.0
 _ASSUMED = "o200k_base"  # for gpt-6 and whatever else isn't in the table: the newest that is published
 
 
@@ -68,9 +61,7 @@ def encoding_of(model: str) -> tuple[str, bool]:
     return _ASSUMED, False
 
 
-def make_counter(
-    model: str, encodings: Encodings, *, allow_download: bool = True
-) -> TokenCounter:
+def make_counter(model: str, encodings: Encodings, *, allow_download: bool = True) -> TokenCounter:
     """The counter of a model, from these encodings; an estimate when none of them is to be had."""
     name, is_known = encoding_of(model)
     encoding = encodings.get(name, allow_download=allow_download)
@@ -82,11 +73,7 @@ def make_counter(
             BYTES_PER_TOKEN,
             name,
         )
-        return TokenCounter(
-            estimate_tokens,
-            f"estimate: about {BYTES_PER_TOKEN} characters a token",
-            False,
-        )
+        return TokenCounter(estimate_tokens, f"estimate: about {BYTES_PER_TOKEN} characters a token", False)
     label = f"tiktoken {name}" if is_known else f"tiktoken {name}, assumed for {model}"
     return TokenCounter(_counting(encoding), label, is_known)
 
@@ -112,9 +99,6 @@ def _counting(encoding: tiktoken.Encoding) -> Callable[[str], int]:
     def count(text: str) -> int:
         if len(text) <= PIECE_CHARACTERS:
             return len(encode(text))
-        return sum(
-            len(encode(text[i : i + PIECE_CHARACTERS]))
-            for i in range(0, len(text), PIECE_CHARACTERS)
-        )
+        return sum(len(encode(text[i : i + PIECE_CHARACTERS])) for i in range(0, len(text), PIECE_CHARACTERS))
 
     return count

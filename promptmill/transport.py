@@ -49,9 +49,7 @@ class RawAnswer:
 class TransportError(Exception):
     """The attempt brought no answer; `kind` says how it ended."""
 
-    def __init__(
-        self, kind: Literal["timeout", "connection"], message: str, was_sent: bool
-    ) -> None:
+    def __init__(self, kind: Literal["timeout", "connection"], message: str, was_sent: bool) -> None:
         super().__init__(message)
         self.kind: Literal["timeout", "connection"] = kind
         self.was_sent = was_sent  # the provider may have done the work
@@ -78,25 +76,15 @@ def make_sdk(credentials: Credentials) -> AsyncOpenAI:
 class Transport:
     """A pool of connections to one endpoint; make it and close it on the event loop that uses it."""
 
-    def __init__(
-        self,
-        credentials: Credentials,
-        endpoint: Endpoint,
-        max_connections: int,
-        timeout_seconds: float,
-    ):
+    def __init__(self, credentials: Credentials, endpoint: Endpoint, max_connections: int, timeout_seconds: float):
         sdk = make_sdk(credentials)
         self._url = f"{str(sdk.base_url).rstrip('/')}/{PATHS[endpoint]}"
         named = {**sdk.default_headers, **sdk.auth_headers}
-        headers = {
-            name: value for name, value in named.items() if isinstance(value, str)
-        }
+        headers = {name: value for name, value in named.items() if isinstance(value, str)}
         self._timeout_seconds = timeout_seconds
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=max_connections, ttl_dns_cache=60),
-            timeout=aiohttp.ClientTimeout(
-                total=timeout_seconds, connect=min(CONNECT_SECONDS, timeout_seconds)
-            ),
+            timeout=aiohttp.ClientTimeout(total=timeout_seconds, connect=min(CONNECT_SECONDS, timeout_seconds)),
             headers=headers,
             proxy=_proxy_of(self._url),
         )
@@ -104,12 +92,8 @@ class Transport:
     async def post(self, body: bytes) -> RawAnswer:
         """Send one request, whatever its status the answer. Raises: TransportError when none came in time."""
         try:
-            async with self._session.post(
-                self._url, data=body, allow_redirects=False
-            ) as response:
-                return RawAnswer(
-                    response.status, response.headers, await response.read()
-                )
+            async with self._session.post(self._url, data=body, allow_redirects=False) as response:
+                return RawAnswer(response.status, response.headers, await response.read())
         except (TimeoutError, aiohttp.ClientError) as error:
             raise _translate(error, self._timeout_seconds) from error
 
@@ -117,10 +101,7 @@ class Transport:
         return self
 
     async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._session.close()
 
@@ -138,19 +119,8 @@ def _proxy_of(url: str) -> str | None:
 def _translate(error: Exception, timeout_seconds: float) -> TransportError:
     """How an attempt without an answer ended."""
     detail = f"{type(error).__name__}: {error}".rstrip(": ")
-    if isinstance(
-        error,
-        aiohttp.ClientConnectorError
-        | aiohttp.ConnectionTimeoutError
-        | aiohttp.InvalidURL,
-    ):
-        return TransportError(
-            "connection", f"the provider can't be reached ({detail})", was_sent=False
-        )
+    if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError | aiohttp.InvalidURL):
+        return TransportError("connection", f"the provider can't be reached ({detail})", was_sent=False)
     if isinstance(error, TimeoutError):
-        return TransportError(
-            "timeout", f"no answer within {timeout_seconds:g} s", was_sent=True
-        )
-    return TransportError(
-        "connection", f"the connection broke ({detail})", was_sent=True
-    )
+        return TransportError("timeout", f"no answer within {timeout_seconds:g} s", was_sent=True)
+    return TransportError("connection", f"the connection broke ({detail})", was_sent=True)

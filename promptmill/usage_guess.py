@@ -2,7 +2,9 @@
 
 from collections import deque
 
-UNKNOWN_OUTPUT_TOKENS = 1_000  # for the first answers of a job that sets no limit; cautious, since money is reserved by it
+UNKNOWN_OUTPUT_TOKENS = (
+    1_000  # for the first answers of a job that sets no limit; cautious, since money is reserved by it
+)
 SEEN_AT_LEAST = 20
 REMEMBERED = 1_000
 REFRESH_EVERY = 50
@@ -21,14 +23,8 @@ class OutputGuess:
         """Learn from an answer."""
         self._seen.append(output_tokens)
         self._count += 1
-        self._largest = (
-            max(self._largest, output_tokens)
-            if self._count > SEEN_AT_LEAST
-            else self._largest
-        )
-        if self._count == SEEN_AT_LEAST or (
-            self._count > SEEN_AT_LEAST and self._count % REFRESH_EVERY == 0
-        ):
+        self._largest = max(self._largest, output_tokens) if self._count > SEEN_AT_LEAST else self._largest
+        if self._count == SEEN_AT_LEAST or (self._count > SEEN_AT_LEAST and self._count % REFRESH_EVERY == 0):
             ordered = sorted(self._seen)
             self._usual = ordered[int(0.95 * (len(ordered) - 1))]
             self._largest = ordered[-1]

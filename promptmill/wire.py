@@ -39,9 +39,7 @@ class Answer:
     model: str
     response_id: str
     service_tier: str | None
-    cache_write_tokens: int = (
-        0  # input tokens that the provider stored, and charges more for
-    )
+    cache_write_tokens: int = 0  # input tokens that the provider stored, and charges more for
     embeddings: tuple[NDArray[np.float32], ...] = ()  # in the order of the inputs
 
 
@@ -51,36 +49,24 @@ def read_answer(endpoint: Endpoint, content: bytes) -> Answer:
         payload: Any = orjson.loads(content)
         return read_payload(endpoint, payload)
     except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
-        raise Unreadable(
-            f"the answer can't be read ({type(error).__name__}: {error})"
-        ) from error
+        raise Unreadable(f"the answer can't be read ({type(error).__name__}: {error})") from error
 
 
 def read_payload(endpoint: Endpoint, payload: Any) -> Answer:
     """The answer in a parsed body. Raises: KeyError, IndexError, TypeError, AttributeError or ValueError."""
     if endpoint == "chat.completions":
         return _read_chat(payload)
-    return (
-        _read_response(payload)
-        if endpoint == "responses"
-        else _read_embeddings(payload)
-    )
+    return _read_response(payload) if endpoint == "responses" else _read_embeddings(payload)
 
 
 def _read_chat(payload: Any) -> Answer:
     choice = payload["choices"][0]
     message = choice["message"]
     content = message.get("content")
-    if (
-        content is None
-        and message.get("refusal") is None
-        and choice.get("finish_reason") is None
-    ):
+    if content is None and message.get("refusal") is None and choice.get("finish_reason") is None:
         raise ValueError("neither content nor finish_reason")
     return Answer(
-        content
-        if content is None or isinstance(content, str)
-        else orjson.dumps(content).decode(),
+        content if content is None or isinstance(content, str) else orjson.dumps(content).decode(),
         message.get("refusal"),
         choice.get("finish_reason") or "stop",
         _read_usage(payload.get("usage"), "prompt_tokens", "completion_tokens"),
@@ -93,21 +79,12 @@ def _read_chat(payload: Any) -> Answer:
 
 def _read_response(payload: Any) -> Answer:
     if payload.get("status") == "failed":
-        raise ValueError(
-            f"status failed: {(payload.get('error') or {}).get('message')}"
-        )
-    parts = [
-        part
-        for item in payload["output"]
-        if item["type"] == "message"
-        for part in item["content"]
-    ]
+        raise ValueError(f"status failed: {(payload.get('error') or {}).get('message')}")
+    parts = [part for item in payload["output"] if item["type"] == "message" for part in item["content"]]
     texts = [part["text"] for part in parts if part["type"] == "output_text"]
     refusals = [part["refusal"] for part in parts if part["type"] == "refusal"]
     reason = (payload.get("incomplete_details") or {}).get("reason")
-    finish = {"max_output_tokens": "length", "content_filter": "content_filter"}.get(
-        reason or "", reason or "stop"
-    )
+    finish = {"max_output_tokens": "length", "content_filter": "content_filter"}.get(reason or "", reason or "stop")
     return Answer(
         "".join(texts) if texts else None,
         refusals[0] if refusals else None,
@@ -144,9 +121,7 @@ def _read_vector(value: str | list[float]) -> NDArray[np.float32]:
     return np.asarray(value, dtype=np.float32)
 
 
-def _read_usage(
-    usage: Mapping[str, Any] | None, input_key: str, output_key: str
-) -> Usage:
+def _read_usage(usage: Mapping[str, Any] | None, input_key: str, output_key: str) -> Usage:
     if usage is None:
         return Usage()
     details = usage.get(f"{input_key}_details") or {}

@@ -21,10 +21,7 @@ os.environ.setdefault("DO_NOT_TRACK", "1")
 
 SCHEMA = {
     "type": "object",
-    "properties": {
-        "label": {"type": "string", "enum": ["good", "bad"]},
-        "score": {"type": "number"},
-    },
+    "properties": {"label": {"type": "string", "enum": ["good", "bad"]}, "score": {"type": "number"}},
     "required": ["label", "score"],
     "additionalProperties": False,
 }
@@ -35,11 +32,7 @@ MakeJob = Callable[..., Job]
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No key, proxy or address of whoever runs the tests reaches them."""
     for name in list(os.environ):
-        if name.startswith(("OPENAI_", "AWS_")) or name.lower() in {
-            "http_proxy",
-            "https_proxy",
-            "all_proxy",
-        }:
+        if name.startswith(("OPENAI_", "AWS_")) or name.lower() in {"http_proxy", "https_proxy", "all_proxy"}:
             monkeypatch.delenv(name)
 
 
@@ -69,11 +62,7 @@ def make_job(tmp_path: Path) -> MakeJob:
     """Makes jobs over a file of texts; values by dotted name replace the defaults."""
 
     def make(texts: list[str | None] | int = 40, **changes: Any) -> Job:
-        rows = (
-            [f"text number {number}" for number in range(texts)]
-            if isinstance(texts, int)
-            else texts
-        )
+        rows = [f"text number {number}" for number in range(texts)] if isinstance(texts, int) else texts
         values: dict[str, Any] = {
             "name": "test",
             "input": {"url": str(write_rows(tmp_path / "rows.parquet", list(rows)))},

@@ -9,9 +9,7 @@ from promptmill.tokens import TokenCounter
 LETTERS = TokenCounter(len, "letters", True)
 
 
-def builder_of(
-    template: str, columns: list[str], counter: TokenCounter = LETTERS
-) -> RequestBuilder:
+def builder_of(template: str, columns: list[str], counter: TokenCounter = LETTERS) -> RequestBuilder:
     """A builder of one user message."""
     return RequestBuilder(RequestSpec(model="m", user=template), columns, None, counter)
 

@@ -14,16 +14,9 @@ from tests.clock import run_on_clock
 CENT = Decimal("0.01")
 
 
-@given(
-    st.lists(
-        st.tuples(st.integers(1, 50), st.floats(0, 1), st.booleans()), max_size=60
-    ),
-    st.integers(1, 300),
-)
+@given(st.lists(st.tuples(st.integers(1, 50), st.floats(0, 1), st.booleans()), max_size=60), st.integers(1, 300))
 @settings(max_examples=60, deadline=None)
-def test_no_order_of_reserving_and_settling_passes_the_cap(
-    work: list[tuple[int, float, bool]], cap: int
-) -> None:
+def test_no_order_of_reserving_and_settling_passes_the_cap(work: list[tuple[int, float, bool]], cap: int) -> None:
     async def scenario() -> None:
         budget = Budget(cap * CENT)
 
@@ -32,15 +25,9 @@ def test_no_order_of_reserving_and_settling_passes_the_cap(
             assert budget.committed_usd <= budget.cap_usd  # pyright: ignore[reportOperatorIssue]
             await asyncio.sleep(share)
             paid = (reserved * Decimal(str(round(share, 3)))).quantize(Decimal("1e-6"))
-            budget.settle(
-                reserved,
-                Decimal(0) if is_lost else paid,
-                reserved if is_lost else Decimal(0),
-            )
+            budget.settle(reserved, Decimal(0) if is_lost else paid, reserved if is_lost else Decimal(0))
 
-        results = await asyncio.gather(
-            *(spend(*one) for one in work), return_exceptions=True
-        )
+        results = await asyncio.gather(*(spend(*one) for one in work), return_exceptions=True)
 
         assert all(one is None or isinstance(one, BudgetExhausted) for one in results)
         assert budget.reserved_usd == 0

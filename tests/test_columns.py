@@ -7,34 +7,15 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from promptmill.columns import (
-    JSON_TEXT,
-    clashing_columns,
-    failure_schema,
-    output_schema,
-    parse_responses,
-    schema_types,
-)
+from promptmill.columns import JSON_TEXT, clashing_columns, failure_schema, output_schema, parse_responses, schema_types
 from promptmill.job import Job
 
 DEFINITIONS: dict[str, Any] = {
     "Mood": {"enum": ["good", "bad"], "type": "string"},
-    "Place": {
-        "type": "object",
-        "properties": {"city": {"type": "string"}, "zip": {"type": "integer"}},
-    },
-    "Node": {
-        "type": "object",
-        "properties": {"next": {"$ref": "#/$defs/Node"}, "value": {"type": "integer"}},
-    },
-    "Even": {
-        "type": "object",
-        "properties": {"odd": {"anyOf": [{"$ref": "#/$defs/Odd"}, {"type": "null"}]}},
-    },
-    "Odd": {
-        "type": "object",
-        "properties": {"even": {"type": "array", "items": {"$ref": "#/$defs/Even"}}},
-    },
+    "Place": {"type": "object", "properties": {"city": {"type": "string"}, "zip": {"type": "integer"}}},
+    "Node": {"type": "object", "properties": {"next": {"$ref": "#/$defs/Node"}, "value": {"type": "integer"}}},
+    "Even": {"type": "object", "properties": {"odd": {"anyOf": [{"$ref": "#/$defs/Odd"}, {"type": "null"}]}}},
+    "Odd": {"type": "object", "properties": {"even": {"type": "array", "items": {"$ref": "#/$defs/Even"}}}},
 }
 JSON = "json"
 PLACE = pa.struct([("city", pa.string()), ("zip", pa.int64())])
@@ -49,9 +30,7 @@ class Columns:
 
 
 def job(endpoint: str = "chat.completions", id_column: str | None = None) -> Job:
-    prompt = (
-        {"input": "{{ text }}"} if endpoint == "embeddings" else {"user": "{{ text }}"}
-    )
+    prompt = {"input": "{{ text }}"} if endpoint == "embeddings" else {"user": "{{ text }}"}
     return Job.model_validate(
         {
             "name": "reviews",
@@ -75,30 +54,14 @@ def job(endpoint: str = "chat.completions", id_column: str | None = None) -> Job
         pytest.param({"enum": [1, 2]}, pa.int64(), id="enum-of-integers"),
         pytest.param({"enum": [1, "a"]}, JSON, id="mixed-enum"),
         pytest.param({"const": True}, pa.bool_(), id="const"),
-        pytest.param(
-            {"type": "string", "format": "date-time"}, pa.string(), id="date-time"
-        ),
+        pytest.param({"type": "string", "format": "date-time"}, pa.string(), id="date-time"),
         pytest.param({"type": ["integer", "null"]}, pa.int64(), id="type-or-null"),
-        pytest.param(
-            {"type": ["integer", "number"]}, pa.float64(), id="integer-or-number"
-        ),
+        pytest.param({"type": ["integer", "number"]}, pa.float64(), id="integer-or-number"),
         pytest.param({"type": ["integer", "string"]}, JSON, id="two-types"),
-        pytest.param(
-            {"anyOf": [{"type": "number"}, {"type": "null"}]},
-            pa.float64(),
-            id="anyof-null",
-        ),
-        pytest.param(
-            {"oneOf": [{"type": "number"}, {"type": "string"}]}, JSON, id="union"
-        ),
-        pytest.param(
-            {"anyOf": [{"$ref": "#/$defs/Mood"}, {"type": "null"}]},
-            pa.string(),
-            id="optional-ref",
-        ),
-        pytest.param(
-            {"anyOf": [True, {"type": "null"}]}, JSON, id="anything-in-a-union"
-        ),
+        pytest.param({"anyOf": [{"type": "number"}, {"type": "null"}]}, pa.float64(), id="anyof-null"),
+        pytest.param({"oneOf": [{"type": "number"}, {"type": "string"}]}, JSON, id="union"),
+        pytest.param({"anyOf": [{"$ref": "#/$defs/Mood"}, {"type": "null"}]}, pa.string(), id="optional-ref"),
+        pytest.param({"anyOf": [True, {"type": "null"}]}, JSON, id="anything-in-a-union"),
         pytest.param({"allOf": [{"$ref": "#/$defs/Place"}]}, PLACE, id="allof-one"),
         pytest.param({"$ref": "#/$defs/Place"}, PLACE, id="object"),
         pytest.param({"$ref": "#/definitions/Mood"}, pa.string(), id="old-style-ref"),
@@ -109,32 +72,18 @@ def job(endpoint: str = "chat.completions", id_column: str | None = None) -> Job
         pytest.param({"type": "object"}, JSON, id="free-object"),
         pytest.param({"type": "object", "properties": {}}, JSON, id="empty-object"),
         pytest.param(
-            {
-                "type": "object",
-                "properties": {"a": {"type": "string"}},
-                "additionalProperties": True,
-            },
+            {"type": "object", "properties": {"a": {"type": "string"}}, "additionalProperties": True},
             JSON,
             id="open-object",
         ),
-        pytest.param(
-            {"type": "array", "items": {"type": "integer"}},
-            pa.list_(pa.int64()),
-            id="array",
-        ),
-        pytest.param(
-            {"items": {"$ref": "#/$defs/Place"}}, pa.list_(PLACE), id="array-of-objects"
-        ),
-        pytest.param(
-            {"type": "array", "prefixItems": [{"type": "string"}]}, JSON, id="tuple"
-        ),
+        pytest.param({"type": "array", "items": {"type": "integer"}}, pa.list_(pa.int64()), id="array"),
+        pytest.param({"items": {"$ref": "#/$defs/Place"}}, pa.list_(PLACE), id="array-of-objects"),
+        pytest.param({"type": "array", "prefixItems": [{"type": "string"}]}, JSON, id="tuple"),
         pytest.param({}, JSON, id="anything"),
         pytest.param(True, JSON, id="true"),
     ],
 )
-def test_a_property_has_the_arrow_type_that_holds_its_values(
-    schema: object, expected: pa.DataType | str
-) -> None:
+def test_a_property_has_the_arrow_type_that_holds_its_values(schema: object, expected: pa.DataType | str) -> None:
     field = schema_types({"it": schema}, DEFINITIONS).field("it")
 
     assert (pa.string() if expected == JSON else expected) == field.type
@@ -142,19 +91,12 @@ def test_a_property_has_the_arrow_type_that_holds_its_values(
 
 
 def test_what_has_no_type_is_json_at_the_deepest_place() -> None:
-    schema = {
-        "type": "object",
-        "properties": {"sure": {"type": "boolean"}, "more": {"type": "array"}},
-    }
+    schema = {"type": "object", "properties": {"sure": {"type": "boolean"}, "more": {"type": "array"}}}
 
     types = schema_types({"it": schema}, {})
-    table = parse_responses(
-        ['{"it": {"sure": true, "more": [{"a": 1}, "b", 2, null]}}'], types
-    )
+    table = parse_responses(['{"it": {"sure": true, "more": [{"a": 1}, "b", 2, null]}}'], types)
 
-    assert [{"sure": True, "more": ['{"a":1}', '"b"', "2", None]}] == table[
-        "it"
-    ].to_pylist()
+    assert [{"sure": True, "more": ['{"a":1}', '"b"', "2", None]}] == table["it"].to_pylist()
 
 
 @pytest.mark.parametrize(
@@ -164,9 +106,7 @@ def test_what_has_no_type_is_json_at_the_deepest_place() -> None:
         pytest.param("integer", "3.5", None, id="fraction-as-integer"),
         pytest.param("integer", "9223372036854775807", 2**63 - 1, id="largest-integer"),
         pytest.param("integer", "9223372036854775808", None, id="beyond-64-bits"),
-        pytest.param(
-            "integer", "123456789012345678901234567890", None, id="far-beyond-64-bits"
-        ),
+        pytest.param("integer", "123456789012345678901234567890", None, id="far-beyond-64-bits"),
         pytest.param("integer", "1e400", None, id="infinite"),
         pytest.param("integer", "true", None, id="boolean-as-integer"),
         pytest.param("integer", '"3"', None, id="string-as-integer"),
@@ -179,38 +119,23 @@ def test_what_has_no_type_is_json_at_the_deepest_place() -> None:
         pytest.param("object", "[" * 500 + "]" * 500, None, id="nested-too-deep"),
     ],
 )
-def test_a_value_that_fits_is_taken_and_any_other_is_null(
-    type_: str, value: str, expected: object
-) -> None:
+def test_a_value_that_fits_is_taken_and_any_other_is_null(type_: str, value: str, expected: object) -> None:
     types = schema_types({"it": {"type": type_}}, {})
 
-    assert [expected] == parse_responses([f'{{"it": {value}}}'], types)[
-        "it"
-    ].to_pylist()
+    assert [expected] == parse_responses([f'{{"it": {value}}}'], types)["it"].to_pylist()
 
 
-@pytest.mark.parametrize(
-    "response", [None, "", "no JSON", "[1]", '"text"', "{}", '{"it": "\\ud800"}']
-)
+@pytest.mark.parametrize("response", [None, "", "no JSON", "[1]", '"text"', "{}", '{"it": "\\ud800"}'])
 def test_a_response_that_is_no_such_object_gives_nulls(response: str | None) -> None:
     types = schema_types({"it": {"type": "string"}}, {})
 
-    assert [None] == parse_responses(
-        pa.chunked_array([[response]], pa.string()), types
-    )["it"].to_pylist()
+    assert [None] == parse_responses(pa.chunked_array([[response]], pa.string()), types)["it"].to_pylist()
 
 
 def test_the_outputs_columns_are_those_of_the_contract_in_its_order() -> None:
-    rows = Columns(
-        pa.schema(
-            [("text", pa.string()), ("left", pa.int8())], metadata={"pandas": "{}"}
-        ),
-        ["text"],
-    )
+    rows = Columns(pa.schema([("text", pa.string()), ("left", pa.int8())], metadata={"pandas": "{}"}), ["text"])
 
-    success, failure = output_schema(
-        job(), rows, {"mood": {"$ref": "#/$defs/Mood"}}, DEFINITIONS
-    )
+    success, failure = output_schema(job(), rows, {"mood": {"$ref": "#/$defs/Mood"}}, DEFINITIONS)
 
     ours = "custom_id model finish_reason input_tokens cached_input_tokens output_tokens cost_usd latency_seconds"
     names = [f"llm_{name}" for name in f"{ours} attempts response_id".split()]
@@ -235,43 +160,13 @@ def test_embeddings_have_no_response_and_an_id_column_no_row_index() -> None:
     ("endpoint", "carried", "properties", "expected"),
     [
         pytest.param("chat.completions", ["text"], ["mood"], [], id="none"),
-        pytest.param(
-            "chat.completions",
-            ["text", "mood"],
-            ["mood"],
-            ["mood"],
-            id="input-and-property",
-        ),
-        pytest.param(
-            "chat.completions", ["response"], [], ["response"], id="input-and-ours"
-        ),
-        pytest.param(
-            "chat.completions",
-            ["text"],
-            ["response"],
-            ["response"],
-            id="property-and-ours",
-        ),
-        pytest.param(
-            "chat.completions", ["row_index"], [], ["row_index"], id="row-index"
-        ),
-        pytest.param(
-            "chat.completions",
-            ["llm_error_kind"],
-            [],
-            ["llm_error_kind"],
-            id="only-in-failures",
-        ),
-        pytest.param(
-            "embeddings",
-            ["response"],
-            [],
-            ["response"],
-            id="response-of-failed-embeddings",
-        ),
-        pytest.param(
-            "chat.completions", ["embedding"], [], [], id="embedding-without-embeddings"
-        ),
+        pytest.param("chat.completions", ["text", "mood"], ["mood"], ["mood"], id="input-and-property"),
+        pytest.param("chat.completions", ["response"], [], ["response"], id="input-and-ours"),
+        pytest.param("chat.completions", ["text"], ["response"], ["response"], id="property-and-ours"),
+        pytest.param("chat.completions", ["row_index"], [], ["row_index"], id="row-index"),
+        pytest.param("chat.completions", ["llm_error_kind"], [], ["llm_error_kind"], id="only-in-failures"),
+        pytest.param("embeddings", ["response"], [], ["response"], id="response-of-failed-embeddings"),
+        pytest.param("chat.completions", ["embedding"], [], [], id="embedding-without-embeddings"),
         pytest.param("embeddings", ["embedding"], [], ["embedding"], id="embedding"),
         pytest.param("chat.completions", ["a", "a"], [], ["a"], id="input-twice"),
     ],

@@ -28,9 +28,7 @@ def everything(found: Dataset, chunk_rows: int = 3) -> list[dict[str, object]]:
 
 
 def test_csv_types_are_taken_from_the_whole_file(tmp_path: Path) -> None:
-    rows = ["1,1.5,true,2026-11-24,007,x,"] * 40_000 + [
-        "2,2,false,2026-11-25,008,9,late"
-    ]
+    rows = ["1,1.5,true,2026-11-24,007,x,"] * 40_000 + ["2,2,false,2026-11-25,008,9,late"]
     (tmp_path / "a.csv").write_text("i,f,b,d,zip,mixed,note\n" + "\n".join(rows) + "\n")
 
     found = dataset(tmp_path / "a.csv")
@@ -50,9 +48,7 @@ def test_csv_types_are_taken_from_the_whole_file(tmp_path: Path) -> None:
 
 
 def test_csv_with_quotes_newlines_bom_and_empty_fields(tmp_path: Path) -> None:
-    (tmp_path / "a.csv").write_bytes(
-        b'\xef\xbb\xbfid,text\n1,"two\nlines, one field"\n2,\n3,""\n'
-    )
+    (tmp_path / "a.csv").write_bytes(b'\xef\xbb\xbfid,text\n1,"two\nlines, one field"\n2,\n3,""\n')
 
     assert everything(dataset(tmp_path / "a.csv")) == [
         {"id": 1, "text": "two\nlines, one field"},
@@ -107,9 +103,7 @@ def test_a_directory_is_read_in_order_with_chunks_across_files_and_hidden_files_
 
     assert [chunk.num_rows for chunk in found.read(4)] == [4, 4, 4, 3]
     assert [row["a"] for row in everything(found)] == list(range(15))
-    assert [row["a"] for row in everything(dataset(tmp_path, limit=7))] == list(
-        range(7)
-    )
+    assert [row["a"] for row in everything(dataset(tmp_path, limit=7))] == list(range(7))
 
 
 def test_growing_a_dataset_leaves_its_first_rows_and_changes_its_fingerprint(
@@ -198,9 +192,7 @@ def test_a_parquet_file_that_is_torn_in_the_middle_is_named(tmp_path: Path) -> N
     values=st.lists(
         st.tuples(
             st.integers(-(2**60), 2**60),
-            st.text(
-                st.characters(codec="utf-8", exclude_characters="\0\r"), min_size=1
-            ),
+            st.text(st.characters(codec="utf-8", exclude_characters="\0\r"), min_size=1),
         )
     ),
     chunk_rows=st.integers(1, 7),

@@ -59,12 +59,8 @@ print(counter.label, counter.count("Hello world!"), counter is counter_for("gpt-
         "HTTPS_PROXY": "http://127.0.0.1:9",
     }
     command = [sys.executable, "-c", program]
-    run = subprocess.run(
-        command, env=environ, capture_output=True, text=True, timeout=60, check=False
-    )
-    kept = [
-        path.name for path in (tmp_path / "cache" / "promptmill" / "tiktoken").iterdir()
-    ]
+    run = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
+    kept = [path.name for path in (tmp_path / "cache" / "promptmill" / "tiktoken").iterdir()]
 
     assert ("tiktoken o200k_base 3 True True\n", "") == (run.stdout, run.stderr)
     assert [FILES["o200k_base"].cache_name] == kept
@@ -74,9 +70,7 @@ def test_a_cached_file_is_taken_first(tmp_path: Path) -> None:
     file = FILES["cl100k_base"]
     write_whole(tmp_path, file.cache_name, bundled_data(file) or b"")
     asked: list[str] = []
-    found = Encodings(
-        {"DATA_GYM_CACHE_DIR": str(tmp_path)}, _recording(asked), _recording(asked)
-    ).get(file.name)
+    found = Encodings({"DATA_GYM_CACHE_DIR": str(tmp_path)}, _recording(asked), _recording(asked)).get(file.name)
 
     assert found is not None
     assert [] == asked
@@ -86,20 +80,13 @@ def test_a_damaged_file_is_replaced(tmp_path: Path) -> None:
     file = FILES["cl100k_base"]
     (tmp_path / file.cache_name).write_bytes(b"torn")
 
-    assert (
-        Encodings({"TIKTOKEN_CACHE_DIR": str(tmp_path)}, downloaded=nothing).get(
-            file.name
-        )
-        is not None
-    )
+    assert Encodings({"TIKTOKEN_CACHE_DIR": str(tmp_path)}, downloaded=nothing).get(file.name) is not None
     assert file.is_intact((tmp_path / file.cache_name).read_bytes())
 
 
 def test_a_folder_that_cannot_be_written_does_not_matter(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
-    found = Encodings(
-        {"TIKTOKEN_CACHE_DIR": str(tmp_path / "file" / "cache")}, downloaded=nothing
-    )
+    found = Encodings({"TIKTOKEN_CACHE_DIR": str(tmp_path / "file" / "cache")}, downloaded=nothing)
 
     assert found.get("cl100k_base") is not None
 
@@ -149,10 +136,7 @@ def test_a_download_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> N
     [
         ({"TIKTOKEN_CACHE_DIR": "/t", "XDG_CACHE_HOME": "/x"}, Path("/t")),
         ({"TIKTOKEN_CACHE_DIR": ""}, None),
-        (
-            {"DATA_GYM_CACHE_DIR": "/g", "XDG_CACHE_HOME": "/x"},
-            Path("/x/promptmill/tiktoken"),
-        ),
+        ({"DATA_GYM_CACHE_DIR": "/g", "XDG_CACHE_HOME": "/x"}, Path("/x/promptmill/tiktoken")),
         ({"XDG_CACHE_HOME": "/x"}, Path("/x/promptmill/tiktoken")),
         ({}, Path.home() / ".cache/promptmill/tiktoken"),
     ],

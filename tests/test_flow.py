@@ -14,12 +14,7 @@ from typing import Any
 import pytest
 import yaml
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import (
-    ArtifactFilter,
-    ArtifactFilterKey,
-    FlowRunFilter,
-    FlowRunFilterId,
-)
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey, FlowRunFilter, FlowRunFilterId
 from prefect.testing.utilities import prefect_test_harness
 
 import promptmill
@@ -54,14 +49,8 @@ async def task_runs(flow_run_id: str) -> list[tuple[str, str]]:
             found = await client.read_task_runs(
                 flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id]))  # pyright: ignore[reportArgumentType]
             )
-            chunks = [
-                (one.name, one.state_name or "")
-                for one in found
-                if one.name.startswith("rows ")
-            ]
-            if chunks and all(
-                state in {"Completed", "Cached", "Failed"} for _, state in chunks
-            ):
+            chunks = [(one.name, one.state_name or "") for one in found if one.name.startswith("rows ")]
+            if chunks and all(state in {"Completed", "Cached", "Failed"} for _, state in chunks):
                 return sorted(chunks)
             time.sleep(0.2)
     raise AssertionError(f"the chunks never ended: {found}")
@@ -79,24 +68,14 @@ async def test_chunks_are_task_runs_with_names_and_a_second_run_finds_them_cache
     Path(job.output.url, "_manifest.json").unlink()
     second = await online_inference(job=job)
 
-    assert names == [
-        ("rows 1 to 10", "Completed"),
-        ("rows 11 to 20", "Completed"),
-        ("rows 21 to 25", "Completed"),
-    ]
-    assert [state for _, state in await task_runs(second["flow_run_ids"][0])] == [
-        "Cached"
-    ] * 3
+    assert names == [("rows 1 to 10", "Completed"), ("rows 11 to 20", "Completed"), ("rows 21 to 25", "Completed")]
+    assert [state for _, state in await task_runs(second["flow_run_ids"][0])] == ["Cached"] * 3
     assert simulator.ledger()["totals"]["requests"] == 25
     async with get_client() as client:
         keys = ["named-progress", "named-summary"]
-        artifacts = await client.read_artifacts(
-            artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=keys))
-        )
+        artifacts = await client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=keys)))
     assert {one.key for one in artifacts} == set(keys)
-    assert "25" in str(
-        next(one.data for one in artifacts if one.key == "named-summary")
-    )
+    assert "25" in str(next(one.data for one in artifacts if one.key == "named-summary"))
 
 
 @pytest.mark.usefixtures("environment")
@@ -119,10 +98,7 @@ async def test_a_run_that_is_stopped_fails_and_the_next_one_finishes_it(
 
 @pytest.mark.usefixtures("environment")
 async def test_a_chunk_whose_checkpoint_cannot_be_written_fails_its_task_and_is_retried(
-    prefect: str,
-    make_job: MakeJob,
-    simulator: Simulator,
-    monkeypatch: pytest.MonkeyPatch,
+    prefect: str, make_job: MakeJob, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from promptmill.errors import StorageFailed
     from promptmill.store import Store
@@ -153,15 +129,9 @@ def write_job(job: Job, folder: Path) -> Path:
     return path
 
 
-def command(
-    *words: str | Path, api_url: str, base_url: str | None
-) -> subprocess.Popen[str]:
+def command(*words: str | Path, api_url: str, base_url: str | None) -> subprocess.Popen[str]:
     """`promptmill …` in a process of its own."""
-    environment = {
-        **os.environ,
-        "PREFECT_API_URL": api_url,
-        "OPENAI_API_KEY": "key-that-must-not-show",
-    }
+    environment = {**os.environ, "PREFECT_API_URL": api_url, "OPENAI_API_KEY": "key-that-must-not-show"}
     if base_url is not None:
         environment["OPENAI_BASE_URL"] = base_url
     return subprocess.Popen(
@@ -179,24 +149,12 @@ def test_the_command_runs_a_job_and_its_last_line_is_the_manifest(
 ) -> None:
     path = write_job(make_job(20), tmp_path)
 
-    process = command(
-        "run",
-        path,
-        "--json",
-        "--set",
-        "chunk_rows=20",
-        api_url=prefect,
-        base_url=simulator.base_url,
-    )
+    process = command("run", path, "--json", "--set", "chunk_rows=20", api_url=prefect, base_url=simulator.base_url)
     output, errors = process.communicate(timeout=120)
 
     assert process.returncode == 0, errors
     manifest = json.loads(output.splitlines()[-1])
-    assert (
-        manifest["state"],
-        manifest["succeeded"],
-        manifest["job"]["chunk_rows"],
-    ) == ("completed", 20, 20)
+    assert (manifest["state"], manifest["succeeded"], manifest["job"]["chunk_rows"]) == ("completed", 20, 20)
     for path in (tmp_path / "out").rglob("*"):
         assert not path.is_file() or b"must-not-show" not in path.read_bytes()
     assert "must-not-show" not in output + errors
@@ -206,9 +164,7 @@ def test_the_command_runs_a_job_and_its_last_line_is_the_manifest(
     ("changes", "options", "code", "words"),
     [
         pytest.param({"request__user": "{{ txt }}"}, {}, 2, "txt", id="missing-column"),
-        pytest.param(
-            {"request__model": "no-such-model"}, {}, 2, "pricing", id="unknown-price"
-        ),
+        pytest.param({"request__model": "no-such-model"}, {}, 2, "pricing", id="unknown-price"),
         pytest.param({"budget_usd": "0.000001"}, {}, 3, "budget_usd", id="budget"),
         pytest.param({}, {"quota_after": 3}, 1, "no quota left", id="quota"),
     ],
@@ -228,11 +184,7 @@ def test_a_command_that_cannot_finish_says_why_in_words_and_by_its_exit_code(
     values = [f"{name.replace('__', '.')}={value!r}" for name, value in changes.items()]
 
     process = command(
-        "run",
-        path,
-        *(word for one in values for word in ("--set", one)),
-        api_url=prefect,
-        base_url=simulator.base_url,
+        "run", path, *(word for one in values for word in ("--set", one)), api_url=prefect, base_url=simulator.base_url
     )
     output, errors = process.communicate(timeout=120)
 
@@ -243,16 +195,10 @@ def test_a_command_that_cannot_finish_says_why_in_words_and_by_its_exit_code(
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_command_keeps_its_answers_and_exits_with_130(
-    prefect: str,
-    make_job: MakeJob,
-    simulator: Simulator,
-    tmp_path: Path,
-    sent: signal.Signals,
+    prefect: str, make_job: MakeJob, simulator: Simulator, tmp_path: Path, sent: signal.Signals
 ) -> None:
     simulator.configure(latency_seconds=0.3)
-    path = write_job(
-        make_job(400, limits={"max_concurrency": 10}, chunk_rows=50), tmp_path
-    )
+    path = write_job(make_job(400, limits={"max_concurrency": 10}, chunk_rows=50), tmp_path)
     process = command("run", path, api_url=prefect, base_url=simulator.base_url)
     while simulator.ledger()["totals"].get("requests", 0) < 30:
         time.sleep(0.05)
@@ -288,10 +234,7 @@ def test_kills_at_random_moments_lose_no_row_and_pay_for_few_again(
     for number in range(kills):
         process = command("run", path, api_url=prefect, base_url=simulator.base_url)
         goal = rows * (number + 1) // (kills + 2)
-        while (
-            process.poll() is None
-            and simulator.ledger()["totals"].get("requests", 0) < goal
-        ):
+        while process.poll() is None and simulator.ledger()["totals"].get("requests", 0) < goal:
             time.sleep(0.01)
         time.sleep(chance.uniform(0, 0.15))
         process.kill()
@@ -303,11 +246,6 @@ def test_kills_at_random_moments_lose_no_row_and_pay_for_few_again(
     manifest = json.loads(output.splitlines()[-1])
     frame = promptmill.read(job.output.url)
     assert list(frame["row_index"]) == list(range(rows))
-    assert (
-        manifest["rows"]
-        == manifest["succeeded"]
-        == len(set(frame["llm_custom_id"]))
-        == rows
-    )
+    assert manifest["rows"] == manifest["succeeded"] == len(set(frame["llm_custom_id"])) == rows
     paid_again = simulator.ledger()["totals"]["requests"] - rows
     assert paid_again <= kills * (concurrency + checkpoint_rows * in_flight)

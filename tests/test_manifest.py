@@ -12,15 +12,7 @@ import pytest
 
 from promptmill.errors import OutputError
 from promptmill.job import Job
-from promptmill.manifest import (
-    Manifest,
-    PartInfo,
-    decode,
-    describe_difference,
-    encode,
-    read_manifest,
-    write_manifest,
-)
+from promptmill.manifest import Manifest, PartInfo, decode, describe_difference, encode, read_manifest, write_manifest
 from promptmill.storage import Storage
 
 CONTRACT = (
@@ -90,28 +82,19 @@ def test_its_fields_are_those_of_the_contract_and_then_ours(manifest: Manifest) 
 def test_money_is_a_plain_decimal_string_and_time_is_utc(manifest: Manifest) -> None:
     values = orjson.loads(encode(manifest))
 
-    assert ["0.000000012", "100", None] == [
-        values[f"{name}_usd"] for name in ("cost", "estimated_cost", "budget")
-    ]
-    assert ["2026-11-24T04:00:00.000Z", "2026-11-24T04:00:01.500Z"] == [
-        values["started_at"],
-        values["finished_at"],
-    ]
+    assert ["0.000000012", "100", None] == [values[f"{name}_usd"] for name in ("cost", "estimated_cost", "budget")]
+    assert ["2026-11-24T04:00:00.000Z", "2026-11-24T04:00:01.500Z"] == [values["started_at"], values["finished_at"]]
 
 
 def test_a_place_without_a_manifest_has_none(tmp_path: Path) -> None:
     assert read_manifest(Storage(str(tmp_path / "nowhere"))) is None
 
 
-def test_fields_of_a_newer_version_are_passed_over_and_of_an_older_one_default(
-    manifest: Manifest,
-) -> None:
+def test_fields_of_a_newer_version_are_passed_over_and_of_an_older_one_default(manifest: Manifest) -> None:
     values = orjson.loads(encode(manifest))
     older = {name: values[name] for name in CONTRACT.split()}
 
-    expected = replace(
-        manifest, failures_by_kind={}, accuracy=None, promptmill_version=""
-    )
+    expected = replace(manifest, failures_by_kind={}, accuracy=None, promptmill_version="")
     assert expected == decode(orjson.dumps({**older, "tomorrow": 1}))
 
 
@@ -123,14 +106,8 @@ def test_fields_of_a_newer_version_are_passed_over_and_of_an_older_one_default(
         pytest.param({"rows": "3"}, "rows", id="string-for-number"),
         pytest.param({"state": "running"}, "state", id="unknown-state"),
         pytest.param({"cost_usd": "much"}, "cost_usd", id="no-money"),
-        pytest.param(
-            {"started_at": "2026-11-24T04:00:00"}, "started_at", id="no-time-zone"
-        ),
-        pytest.param(
-            {"parts": [{"path": "../x.parquet", "rows": 1, "bytes": 1}]},
-            "parts.0.path",
-            id="outside",
-        ),
+        pytest.param({"started_at": "2026-11-24T04:00:00"}, "started_at", id="no-time-zone"),
+        pytest.param({"parts": [{"path": "../x.parquet", "rows": 1, "bytes": 1}]}, "parts.0.path", id="outside"),
     ],
 )
 def test_a_foreign_manifest_is_refused_with_the_field_that_is_wrong(
@@ -139,8 +116,7 @@ def test_a_foreign_manifest_is_refused_with_the_field_that_is_wrong(
     data = orjson.dumps({**orjson.loads(encode(manifest)), **change})
 
     with pytest.raises(
-        OutputError,
-        match=rf"^s3://lake/_manifest.json .*{re.escape(complaint)}: .*run the job again\.$",
+        OutputError, match=rf"^s3://lake/_manifest.json .*{re.escape(complaint)}: .*run the job again\.$"
     ):
         decode(data, "s3://lake/_manifest.json")
 
@@ -153,33 +129,22 @@ def test_a_torn_manifest_is_refused(data: bytes, tmp_path: Path) -> None:
         read_manifest(Storage(str(tmp_path)))
 
 
-def test_a_manifest_that_cannot_be_read_is_an_error_and_not_none(
-    tmp_path: Path,
-) -> None:
+def test_a_manifest_that_cannot_be_read_is_an_error_and_not_none(tmp_path: Path) -> None:
     (tmp_path / "_manifest.json").mkdir()
 
     with pytest.raises(OutputError, match="can't be read: IsADirectoryError"):
         read_manifest(Storage(str(tmp_path)))
 
 
-def test_equal_jobs_do_not_differ_wherever_their_output_and_limits(
-    manifest: Manifest,
-) -> None:
-    other = job().model_copy(
-        update={"limits": job().limits.model_copy(update={"max_concurrency": 1})}
-    )
+def test_equal_jobs_do_not_differ_wherever_their_output_and_limits(manifest: Manifest) -> None:
+    other = job().model_copy(update={"limits": job().limits.model_copy(update={"max_concurrency": 1})})
 
     assert [] == describe_difference(manifest, other)
 
 
 def test_a_difference_is_told_by_its_key_with_both_values(manifest: Manifest) -> None:
     other = job(model="n", parameters={"temperature": 0})
-    other = other.model_copy(
-        update={
-            "name": "labels",
-            "input": other.input.model_copy(update={"url": "here.csv"}),
-        }
-    )
+    other = other.model_copy(update={"name": "labels", "input": other.input.model_copy(update={"url": "here.csv"})})
 
     expected = [
         "name: 'reviews' -> 'labels'",
@@ -191,9 +156,7 @@ def test_a_difference_is_told_by_its_key_with_both_values(manifest: Manifest) ->
 
 
 def test_long_prompts_are_cut_to_where_they_differ(manifest: Manifest) -> None:
-    old = replace(
-        manifest, job=job(user="a" * 5000 + "OLD" + "b" * 5000).model_dump(mode="json")
-    )
+    old = replace(manifest, job=job(user="a" * 5000 + "OLD" + "b" * 5000).model_dump(mode="json"))
 
     (line,) = describe_difference(old, job(user="a" * 5000 + "NEW" + "b" * 5000))
 
@@ -202,10 +165,7 @@ def test_long_prompts_are_cut_to_where_they_differ(manifest: Manifest) -> None:
 
 
 def test_many_differences_are_counted_and_not_all_told(manifest: Manifest) -> None:
-    schema = {
-        "type": "object",
-        "properties": {f"p{n}": {"type": "string"} for n in range(50)},
-    }
+    schema = {"type": "object", "properties": {f"p{n}": {"type": "string"} for n in range(50)}}
 
     lines = describe_difference(manifest, job(response_schema=schema))
 

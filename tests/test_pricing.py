@@ -51,9 +51,7 @@ def prices(model: str) -> PriceList:
 
 
 @pytest.mark.parametrize(("model", "tier", "fresh", "cached", "output"), TABLE)
-def test_published_prices(
-    model: str, tier: Tier, fresh: str, cached: str, output: str
-) -> None:
+def test_published_prices(model: str, tier: Tier, fresh: str, cached: str, output: str) -> None:
     listed = prices(model)
     thousand = Decimal(1000)
 
@@ -63,15 +61,9 @@ def test_published_prices(
 
 
 @given(
-    model=st.sampled_from(
-        ["gpt-4o-mini", "gpt-6-luna", "gpt-5.4", "gpt-6.1-terra", "gpt-5-mini"]
-    ),
+    model=st.sampled_from(["gpt-4o-mini", "gpt-6-luna", "gpt-5.4", "gpt-6.1-terra", "gpt-5-mini"]),
     tier=st.sampled_from(TIERS),
-    tokens=st.one_of(
-        st.integers(0, 5_000),
-        st.integers(271_990, 272_010),
-        st.integers(272_000, 2_000_000),
-    ),
+    tokens=st.one_of(st.integers(0, 5_000), st.integers(271_990, 272_010), st.integers(272_000, 2_000_000)),
     cached=st.floats(0, 1),
     stored=st.floats(0, 1),
     output=st.integers(0, 200_000),
@@ -87,19 +79,14 @@ def test_every_amount_is_what_the_table_itself_charges(
     written = int((tokens - read) * stored) if model.startswith("gpt-6") else 0
     charged = genai_prices.calc_price(
         genai_prices.Usage(
-            input_tokens=tokens,
-            cache_read_tokens=read,
-            cache_write_tokens=written,
-            output_tokens=output,
+            input_tokens=tokens, cache_read_tokens=read, cache_write_tokens=written, output_tokens=output
         ),
         model,
         provider_id="openai",
         price_context=CONTEXTS[tier],
     )
 
-    assert charged.total_price == listed.price(
-        Usage(tokens, read, output), tier, cache_write_tokens=written
-    )
+    assert charged.total_price == listed.price(Usage(tokens, read, output), tier, cache_write_tokens=written)
 
 
 @pytest.mark.parametrize(
@@ -116,14 +103,12 @@ def test_every_amount_is_what_the_table_itself_charges(
     ],
 )
 def test_the_tier_that_an_answer_names_is_charged(echo: str | None, tier: Tier) -> None:
-    assert prices("gpt-6-luna").price(Usage(1000, 0, 1000), tier) == prices(
-        "gpt-6-luna"
-    ).price(Usage(1000, 0, 1000), echo)
+    assert prices("gpt-6-luna").price(Usage(1000, 0, 1000), tier) == prices("gpt-6-luna").price(
+        Usage(1000, 0, 1000), echo
+    )
 
 
-def test_an_unknown_tier_costs_as_the_dearest_and_is_told_once(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def test_an_unknown_tier_costs_as_the_dearest_and_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
     listed = prices_for("gpt-6-luna", None)
     with caplog.at_level(logging.WARNING):
         costs = {listed.price(Usage(1000, 0, 10), "ultrafast") for _ in range(3)}
@@ -161,36 +146,19 @@ def test_an_unknown_price_is_refused(model: str) -> None:
 
 
 def test_the_jobs_own_pricing_goes_first() -> None:
-    pricing = Pricing(
-        input_per_mtok=Decimal(3),
-        output_per_mtok=Decimal(9),
-        batch_discount=Decimal("0.25"),
-    )
+    pricing = Pricing(input_per_mtok=Decimal(3), output_per_mtok=Decimal(9), batch_discount=Decimal("0.25"))
     listed = prices_for("gpt-6-luna", pricing)
 
-    assert (
-        Decimal(12)
-        == listed.price(MTOK)
-        == listed.price(MTOK, "flex")
-        == listed.price(MTOK, "ultrafast")
-    )
+    assert Decimal(12) == listed.price(MTOK) == listed.price(MTOK, "flex") == listed.price(MTOK, "ultrafast")
     assert Decimal(9) == listed.price(MTOK, "batch")
-    assert Decimal(3) == listed.price(
-        Usage(1_000_000, 1_000_000)
-    )  # cached as input, where nothing else is said
+    assert Decimal(3) == listed.price(Usage(1_000_000, 1_000_000))  # cached as input, where nothing else is said
     assert "the job's own pricing" == listed.label
 
 
 def test_cached_input_of_the_jobs_own_pricing() -> None:
-    pricing = Pricing(
-        input_per_mtok=Decimal(4),
-        cached_input_per_mtok=Decimal(0),
-        output_per_mtok=Decimal(0),
-    )
+    pricing = Pricing(input_per_mtok=Decimal(4), cached_input_per_mtok=Decimal(0), output_per_mtok=Decimal(0))
 
-    assert Decimal(1) == prices_for("local", pricing).price(
-        Usage(1_000_000, 750_000, 500)
-    )
+    assert Decimal(1) == prices_for("local", pricing).price(Usage(1_000_000, 750_000, 500))
 
 
 def test_totals_never_cost_as_long_requests_do() -> None:
@@ -213,10 +181,7 @@ def test_rates_carry_no_more_digits_than_they_need() -> None:
 def test_the_label_says_where_from_and_of_when() -> None:
     label = prices_for("gpt-4o-mini", None, datetime(2026, 11, 24, tzinfo=UTC)).label
 
-    assert (
-        f"genai-prices {genai_prices.__version__}, gpt-4o-mini, as of 2026-11-24"
-        == label
-    )
+    assert f"genai-prices {genai_prices.__version__}, gpt-4o-mini, as of 2026-11-24" == label
 
 
 def test_prices_are_those_of_the_day() -> None:

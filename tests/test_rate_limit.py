@@ -53,12 +53,8 @@ async def take_for(
     return taken
 
 
-@pytest.mark.parametrize(
-    "limit", [pytest.param(n, id=f"rpm-{n}") for n in (10, 60, 6_000)]
-)
-def test_requests_stay_within_the_limit_in_any_minute_and_use_nearly_all_of_it(
-    limit: int,
-) -> None:
+@pytest.mark.parametrize("limit", [pytest.param(n, id=f"rpm-{n}") for n in (10, 60, 6_000)])
+def test_requests_stay_within_the_limit_in_any_minute_and_use_nearly_all_of_it(limit: int) -> None:
     limiter = RateLimiter(limit, None)
     limiter._probes_left = None  # pyright: ignore[reportPrivateUsage]
 
@@ -68,12 +64,8 @@ def test_requests_stay_within_the_limit_in_any_minute_and_use_nearly_all_of_it(
     assert len(taken) >= 0.97 * 3 * limit
 
 
-@pytest.mark.parametrize(
-    "reserved", [pytest.param(n, id=f"reserves-{n}") for n in (120, 200, 1_000)]
-)
-def test_tokens_are_settled_by_use_so_that_cautious_reservations_cost_no_throughput(
-    reserved: int,
-) -> None:
+@pytest.mark.parametrize("reserved", [pytest.param(n, id=f"reserves-{n}") for n in (120, 200, 1_000)])
+def test_tokens_are_settled_by_use_so_that_cautious_reservations_cost_no_throughput(reserved: int) -> None:
     limiter = RateLimiter(100_000, 60_000)
 
     taken = run_on_clock(take_for(limiter, 240, 64, lambda _: (reserved, 100)))
@@ -159,9 +151,7 @@ def test_limits_are_learned_from_headers_and_only_a_few_probes_go_before() -> No
     assert seconds == pytest.approx(1 + 92 / 10, rel=0.1)
 
 
-def test_a_provider_that_counts_more_than_we_do_slows_us_down_before_it_refuses() -> (
-    None
-):
+def test_a_provider_that_counts_more_than_we_do_slows_us_down_before_it_refuses() -> None:
     """The server charges double; its remaining tokens say so, and after a few refusals there are none."""
 
     async def scenario() -> tuple[float, float]:
@@ -216,6 +206,4 @@ def test_whatever_is_asked_the_tokens_used_stay_within_the_limit(
     total = 0.0
     for at, used in taken:
         total += used
-        assert (
-            total <= 3_000 / 60 * at + 15 + 900
-        )  # the burst, and one request that overhangs
+        assert total <= 3_000 / 60 * at + 15 + 900  # the burst, and one request that overhangs

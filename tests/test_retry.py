@@ -5,23 +5,14 @@ import pytest
 
 from promptmill.headers import parse_duration, retry_after_seconds, server_limits
 from promptmill.rate_limit import ServerLimit
-from promptmill.retry import (
-    GiveUp,
-    StopRun,
-    TryAgain,
-    backoff_seconds,
-    classify_status,
-    read_error,
-)
+from promptmill.retry import GiveUp, StopRun, TryAgain, backoff_seconds, classify_status, read_error
 
 NOW = 1_790_000_000.0
 
 
 def body(message: str, code: str | None = None, kind: str | None = None) -> bytes:
     """An error as OpenAI sends it."""
-    return orjson.dumps(
-        {"error": {"message": message, "type": kind, "param": None, "code": code}}
-    )
+    return orjson.dumps({"error": {"message": message, "type": kind, "param": None, "code": code}})
 
 
 TPM = (
@@ -44,9 +35,7 @@ TPM = (
             429,
             {},
             body(TPM, "rate_limit_exceeded", "tokens"),
-            TryAgain(
-                "rate_limited", TPM, 429, 7.62, is_rate_limit=True, is_token_limit=True
-            ),
+            TryAgain("rate_limited", TPM, 429, 7.62, is_rate_limit=True, is_token_limit=True),
             id="rate-limit-told-in-words",
         ),
         pytest.param(
@@ -71,11 +60,7 @@ TPM = (
             id="never-fits",
         ),
         pytest.param(
-            500,
-            {},
-            b"<html>oops</html>",
-            TryAgain("server_error", "<html>oops</html>", 500),
-            id="server-error-page",
+            500, {}, b"<html>oops</html>", TryAgain("server_error", "<html>oops</html>", 500), id="server-error-page"
         ),
         pytest.param(
             503,
@@ -91,19 +76,9 @@ TPM = (
             GiveUp("server_error", "no", 500),
             id="the-server-says-don't",
         ),
-        pytest.param(
-            408,
-            {},
-            body("late"),
-            TryAgain("timeout", "late", 408),
-            id="request-timeout",
-        ),
-        pytest.param(
-            409, {}, body("busy"), TryAgain("server_error", "busy", 409), id="conflict"
-        ),
-        pytest.param(
-            400, {}, body("bad"), GiveUp("invalid_request", "bad", 400), id="invalid"
-        ),
+        pytest.param(408, {}, body("late"), TryAgain("timeout", "late", 408), id="request-timeout"),
+        pytest.param(409, {}, body("busy"), TryAgain("server_error", "busy", 409), id="conflict"),
+        pytest.param(400, {}, body("bad"), GiveUp("invalid_request", "bad", 400), id="invalid"),
         pytest.param(
             400,
             {},
@@ -112,26 +87,10 @@ TPM = (
             id="too-long",
         ),
         pytest.param(
-            400,
-            {},
-            body("no", "content_filter"),
-            GiveUp("content_filter", "no", 400),
-            id="filtered-before-answering",
+            400, {}, body("no", "content_filter"), GiveUp("content_filter", "no", 400), id="filtered-before-answering"
         ),
-        pytest.param(
-            422,
-            {},
-            b'{"detail":"field"}',
-            GiveUp("invalid_request", "field", 422),
-            id="another-shape",
-        ),
-        pytest.param(
-            413,
-            {},
-            b'{"error":"large"}',
-            GiveUp("invalid_request", "large", 413),
-            id="error-as-text",
-        ),
+        pytest.param(422, {}, b'{"detail":"field"}', GiveUp("invalid_request", "field", 422), id="another-shape"),
+        pytest.param(413, {}, b'{"error":"large"}', GiveUp("invalid_request", "large", 413), id="error-as-text"),
     ],
 )
 def test_a_refusal_is_judged_by_status_and_code(
@@ -142,26 +101,12 @@ def test_a_refusal_is_judged_by_status_and_code(
     assert expected == verdict
 
 
-@pytest.mark.parametrize(
-    "code",
-    [
-        "insufficient_quota",
-        "billing_hard_limit_reached",
-        "project_spend_limit_exceeded",
-    ],
-)
+@pytest.mark.parametrize("code", ["insufficient_quota", "billing_hard_limit_reached", "project_spend_limit_exceeded"])
 @pytest.mark.parametrize("place", ["code", "type"])
-def test_an_empty_purse_stops_the_run_and_is_never_tried_again(
-    code: str, place: str
-) -> None:
-    content = body(
-        "You exceeded your current quota",
-        **{"code" if place == "code" else "kind": code},
-    )
+def test_an_empty_purse_stops_the_run_and_is_never_tried_again(code: str, place: str) -> None:
+    content = body("You exceeded your current quota", **{"code" if place == "code" else "kind": code})
 
-    assert isinstance(
-        classify_status(429, {"retry-after": "1"}, read_error(content), NOW), StopRun
-    )
+    assert isinstance(classify_status(429, {"retry-after": "1"}, read_error(content), NOW), StopRun)
 
 
 @pytest.mark.parametrize("status", [401, 403, 404])
@@ -186,15 +131,11 @@ def test_a_key_or_model_that_is_refused_stops_the_run(status: int) -> None:
     ],
 )
 def test_durations_in_headers_are_read(text: str, seconds: float | None) -> None:
-    assert parse_duration(text) == (
-        pytest.approx(seconds) if seconds is not None else None
-    )
+    assert parse_duration(text) == (pytest.approx(seconds) if seconds is not None else None)
 
 
 def test_a_date_in_retry_after_is_read() -> None:
-    assert retry_after_seconds(
-        {"retry-after": "Mon, 21 Sep 2026 14:14:20 GMT"}, "", NOW
-    ) == pytest.approx(60, abs=61)
+    assert retry_after_seconds({"retry-after": "Mon, 21 Sep 2026 14:14:20 GMT"}, "", NOW) == pytest.approx(60, abs=61)
 
 
 def test_limits_a_minute_are_read_and_limits_a_day_are_not_taken_for_them() -> None:
@@ -212,10 +153,7 @@ def test_limits_a_minute_are_read_and_limits_a_day_are_not_taken_for_them() -> N
         "x-ratelimit-reset-requests": "2m59.56s",
     }
 
-    assert server_limits(minute) == (
-        ServerLimit(6000, 5990),
-        ServerLimit(150000, 149984),
-    )
+    assert server_limits(minute) == (ServerLimit(6000, 5990), ServerLimit(150000, 149984))
     assert server_limits(day) == (ServerLimit(None, None), ServerLimit(None, None))
 
 

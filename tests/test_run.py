@@ -35,15 +35,10 @@ def texts(job: Job) -> list[str]:
 
 def reconcile(job: Job, manifest: Manifest) -> None:
     """Every row is in exactly one of the two outputs, in input order, and the figures add up."""
-    answers, failures = (
-        promptmill.read(job.output.url),
-        promptmill.read_failures(job.output.url),
-    )
+    answers, failures = promptmill.read(job.output.url), promptmill.read_failures(job.output.url)
     rows = pq.read_table(job.input.url)
     assert manifest.rows == rows.num_rows == len(answers) + len(failures)
-    assert sorted([*answers["row_index"], *failures["row_index"]]) == list(
-        range(rows.num_rows)
-    )
+    assert sorted([*answers["row_index"], *failures["row_index"]]) == list(range(rows.num_rows))
     assert list(answers["row_index"]) == sorted(answers["row_index"])
     ids = [*answers["llm_custom_id"], *failures["llm_custom_id"]]
     assert len(set(ids)) == len(ids)
@@ -72,21 +67,13 @@ async def test_a_finished_output_is_left_alone(
 ) -> None:
     job = make_job(20)
     first = await carry_out(job, credentials)
-    before = {
-        path: path.stat().st_mtime_ns for path in Path(job.output.url).glob("*.parquet")
-    }
+    before = {path: path.stat().st_mtime_ns for path in Path(job.output.url).glob("*.parquet")}
 
     again = await carry_out(job, credentials)
 
     assert simulator.ledger()["totals"]["requests"] == 20
-    assert (again.requests_sent, again.reused, again.cost_usd) == (
-        0,
-        20,
-        first.cost_usd,
-    )
-    assert before == {
-        path: path.stat().st_mtime_ns for path in Path(job.output.url).glob("*.parquet")
-    }
+    assert (again.requests_sent, again.reused, again.cost_usd) == (0, 20, first.cost_usd)
+    assert before == {path: path.stat().st_mtime_ns for path in Path(job.output.url).glob("*.parquet")}
 
 
 @pytest.mark.parametrize(
@@ -94,19 +81,13 @@ async def test_a_finished_output_is_left_alone(
     [
         pytest.param({"chunk_rows": 7}, id="chunk-rows"),
         pytest.param({"chunks_in_flight": 1, "checkpoint_rows": 1}, id="bounds"),
-        pytest.param(
-            {"limits": {"max_concurrency": 3, "requests_per_minute": 60_000}},
-            id="limits",
-        ),
+        pytest.param({"limits": {"max_concurrency": 3, "requests_per_minute": 60_000}}, id="limits"),
         pytest.param({"budget_usd": "5", "max_failure_ratio": 0.5}, id="budget"),
         pytest.param({"output__part_bytes": 5_000}, id="parts"),
     ],
 )
 async def test_what_does_not_change_a_request_keeps_every_answer(
-    make_job: MakeJob,
-    credentials: Credentials,
-    simulator: Simulator,
-    changes: dict[str, Any],
+    make_job: MakeJob, credentials: Credentials, simulator: Simulator, changes: dict[str, Any]
 ) -> None:
     await carry_out(make_job(30), credentials)
     job = make_job(30, **changes)
@@ -129,10 +110,7 @@ async def test_what_does_not_change_a_request_keeps_every_answer(
     ],
 )
 async def test_a_changed_request_keeps_no_answer_and_needs_leave_to_replace_the_output(
-    make_job: MakeJob,
-    credentials: Credentials,
-    simulator: Simulator,
-    request_changes: dict[str, Any],
+    make_job: MakeJob, credentials: Credentials, simulator: Simulator, request_changes: dict[str, Any]
 ) -> None:
     job = make_job(12)
     await carry_out(job, credentials)
@@ -164,16 +142,9 @@ async def test_rows_inserted_before_others_keep_the_others_answers_where_rows_ha
     make_job: MakeJob, credentials: Credentials, simulator: Simulator, tmp_path: Path
 ) -> None:
     job = make_job(20, input={"url": str(tmp_path / "rows.parquet"), "id_column": "id"})
-    write_rows(
-        tmp_path / "rows.parquet",
-        [f"text {number}" for number in range(20)],
-        first_id=3,
-    )
+    write_rows(tmp_path / "rows.parquet", [f"text {number}" for number in range(20)], first_id=3)
     await carry_out(job, credentials)
-    write_rows(
-        tmp_path / "rows.parquet",
-        ["new a", "new b", "new c", *(f"text {number}" for number in range(20))],
-    )
+    write_rows(tmp_path / "rows.parquet", ["new a", "new b", "new c", *(f"text {number}" for number in range(20))])
 
     manifest = await carry_out(job, credentials)
 
@@ -184,13 +155,7 @@ async def test_rows_inserted_before_others_keep_the_others_answers_where_rows_ha
 async def test_faults_are_ridden_out_and_no_row_is_lost(
     make_job: MakeJob, credentials: Credentials, simulator: Simulator
 ) -> None:
-    simulator.configure(
-        error_500=0.1,
-        reset=0.05,
-        garbage=0.05,
-        rate_limited=0.02,
-        retry_after_seconds=0.05,
-    )
+    simulator.configure(error_500=0.1, reset=0.05, garbage=0.05, rate_limited=0.02, retry_after_seconds=0.05)
     job = make_job(200, chunk_rows=50)
 
     manifest = await carry_out(job, credentials)
@@ -221,18 +186,10 @@ async def test_a_poisoned_row_fails_alone_with_its_reason(
     for place, word in enumerate(POISON):
         rows[3 * place] = f"{word} {place}"
     rows[29] = None
-    limit = (
-        "max_completion_tokens"
-        if endpoint == "chat.completions"
-        else "max_output_tokens"
-    )
+    limit = "max_completion_tokens" if endpoint == "chat.completions" else "max_output_tokens"
     job = make_job(
         rows,
-        request={
-            **make_job(1).request.model_dump(),
-            "endpoint": endpoint,
-            "parameters": {limit: 64},
-        },
+        request={**make_job(1).request.model_dump(), "endpoint": endpoint, "parameters": {limit: 64}},
         retry={"max_attempts": 2, "request_timeout_seconds": 0.5},
     )
     write_rows(Path(job.input.url), rows)
@@ -242,29 +199,18 @@ async def test_a_poisoned_row_fails_alone_with_its_reason(
     reconcile(job, manifest)
     failures = promptmill.read_failures(job.output.url)
     found = dict(zip(failures["row_index"], failures["llm_error_kind"], strict=True))
-    assert found == {3 * place: kind for place, kind in enumerate(POISON.values())} | {
-        29: "template_error"
-    }
+    assert found == {3 * place: kind for place, kind in enumerate(POISON.values())} | {29: "template_error"}
     assert manifest.failures_by_kind == Counter(found.values())
-    attempts = dict(
-        zip(failures["llm_error_kind"], failures["llm_attempts"], strict=True)
-    )
+    attempts = dict(zip(failures["llm_error_kind"], failures["llm_attempts"], strict=True))
     assert attempts["invalid_request"] == 1
-    assert (
-        attempts["invalid_response"]
-        == attempts["server_error"]
-        == attempts["timeout"]
-        == 2
-    )
+    assert attempts["invalid_response"] == attempts["server_error"] == attempts["timeout"] == 2
     assert attempts["template_error"] == 0
 
 
 async def test_failed_rows_stay_failed_until_they_are_asked_for_again(
     make_job: MakeJob, credentials: Credentials, simulator: Simulator
 ) -> None:
-    job = make_job(
-        ["a", "POISON-TRUNCATE", "b", "c", "POISON-500"], retry={"max_attempts": 1}
-    )
+    job = make_job(["a", "POISON-TRUNCATE", "b", "c", "POISON-500"], retry={"max_attempts": 1})
     first = await carry_out(job, credentials)
     sent = simulator.ledger()["counters"]["attempts"]
 
@@ -293,16 +239,11 @@ async def test_an_empty_purse_stops_the_run_at_once_and_the_next_run_goes_on(
     assert simulator.ledger()["totals"]["requests"] == 100
 
 
-async def test_a_refused_key_stops_the_run_and_never_shows(
-    make_job: MakeJob, simulator: Simulator
-) -> None:
+async def test_a_refused_key_stops_the_run_and_never_shows(make_job: MakeJob, simulator: Simulator) -> None:
     simulator.configure(api_key="right")
 
     with pytest.raises(ProviderRefused) as caught:
-        await carry_out(
-            make_job(50),
-            Credentials(api_key="wr0ng-secret", base_url=simulator.base_url),
-        )
+        await carry_out(make_job(50), Credentials(api_key="wr0ng-secret", base_url=simulator.base_url))
 
     assert "401" in str(caught.value)
     assert "wr0ng-secret" not in str(caught.value)
@@ -333,9 +274,7 @@ async def test_the_budget_is_a_hard_cap_over_all_runs_and_raising_it_resumes(
 async def test_too_many_failures_stop_the_run_and_nothing_is_published(
     make_job: MakeJob, credentials: Credentials
 ) -> None:
-    job = make_job(
-        [f"POISON-400 {number}" if number % 4 == 0 else "fine" for number in range(400)]
-    )
+    job = make_job([f"POISON-400 {number}" if number % 4 == 0 else "fine" for number in range(400)])
 
     with pytest.raises(TooManyFailures, match=r"max_failure_ratio"):
         await carry_out(job, credentials)
@@ -351,9 +290,7 @@ async def test_a_torn_foreign_or_missing_checkpoint_is_work_done_again(
     job = make_job(40)
     await carry_out(job, credentials)
     Path(job.output.url, "_manifest.json").unlink()
-    torn, foreign, gone, flipped = sorted(
-        Path(job.output.url, "_checkpoints").glob("*.parquet")
-    )
+    torn, foreign, gone, flipped = sorted(Path(job.output.url, "_checkpoints").glob("*.parquet"))
     torn.write_bytes(torn.read_bytes()[:-20])
     foreign.write_bytes(b"PAR1 not ours PAR1")
     gone.unlink()
@@ -388,25 +325,16 @@ async def test_embeddings_travel_packed_and_come_back_one_a_row(
     rows[4], rows[13] = "POISON-400", ""
     job = make_job(
         rows,
-        request={
-            "endpoint": "embeddings",
-            "model": "text-embedding-3-small",
-            "input": "{{ text }}",
-        },
+        request={"endpoint": "embeddings", "model": "text-embedding-3-small", "input": "{{ text }}"},
         chunk_rows=20,
     )
 
     manifest = await carry_out(job, credentials)
 
     reconcile(job, manifest)
-    frame, failures = (
-        promptmill.read(job.output.url),
-        promptmill.read_failures(job.output.url),
-    )
+    frame, failures = promptmill.read(job.output.url), promptmill.read_failures(job.output.url)
     assert {len(vector) for vector in frame["embedding"]} == {1536}
-    assert dict(
-        zip(failures["row_index"], failures["llm_error_kind"], strict=True)
-    ) == {
+    assert dict(zip(failures["row_index"], failures["llm_error_kind"], strict=True)) == {
         4: "invalid_request",
         13: "template_error",
     }
@@ -416,21 +344,12 @@ async def test_embeddings_travel_packed_and_come_back_one_a_row(
 
 
 async def test_equal_rows_are_told_apart_even_when_their_ids_share_a_digest(
-    make_job: MakeJob,
-    credentials: Credentials,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    make_job: MakeJob, credentials: Credentials, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import promptmill.checkpoint as checkpoint
 
-    monkeypatch.setattr(
-        checkpoint, "ROW_DIGEST_BYTES", 2
-    )  # the clash that 65,000 equal rows would bring
-    job = make_job(
-        ["same"] * 500,
-        input={"url": str(tmp_path / "rows.parquet"), "id_column": "id"},
-        chunk_rows=100,
-    )
+    monkeypatch.setattr(checkpoint, "ROW_DIGEST_BYTES", 2)  # the clash that 65,000 equal rows would bring
+    job = make_job(["same"] * 500, input={"url": str(tmp_path / "rows.parquet"), "id_column": "id"}, chunk_rows=100)
     assert plan(job, credentials).preflight.plan.repetitions  # pyright: ignore[reportOptionalMemberAccess]
 
     manifest = await carry_out(job, credentials)
@@ -461,10 +380,7 @@ async def test_an_interrupted_run_keeps_what_was_answered_and_what_was_on_its_wa
 
 
 async def test_answers_that_cannot_be_saved_stop_the_run_and_are_not_asked_for_again_by_a_retry(
-    make_job: MakeJob,
-    credentials: Credentials,
-    simulator: Simulator,
-    monkeypatch: pytest.MonkeyPatch,
+    make_job: MakeJob, credentials: Credentials, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import promptmill.saver as saver
     from promptmill.chunk import complete_chunk
@@ -514,9 +430,7 @@ def test_ids_that_repeat_or_are_null_are_refused_before_anything_is_sent(
         (["a", "b", "a"], "rows 0 and 2 have the same 'id': 'a'"),
         (["a", None, "b"], "row 1 has a null in 'id'"),
     ):
-        pq.write_table(
-            pa.table({"id": ids, "text": ["x", "y", "z"]}), tmp_path / "rows.parquet"
-        )
+        pq.write_table(pa.table({"id": ids, "text": ["x", "y", "z"]}), tmp_path / "rows.parquet")
         with pytest.raises(DatasetError, match=message):
             plan(job, credentials)
     assert simulator.ledger()["counters"]["attempts"] == 0
@@ -526,7 +440,4 @@ def test_a_request_larger_than_the_token_limit_is_refused_before_it_would_wait_f
     make_job: MakeJob, credentials: Credentials
 ) -> None:
     with pytest.raises(JobError, match=r"row 2 takes [\d,]+ tokens; the limit is 120"):
-        plan(
-            make_job(["a", "b", "word " * 200], limits={"tokens_per_minute": 120}),
-            credentials,
-        )
+        plan(make_job(["a", "b", "word " * 200], limits={"tokens_per_minute": 120}), credentials)

@@ -62,24 +62,14 @@ def test_the_order_of_properties_is_kept() -> None:
 
 def test_formats_of_both_endpoints() -> None:
     schema = ResponseSchema(LABEL)
-    inner = {
-        "name": "Label_of_a_review_",
-        "schema": schema.strict_schema,
-        "strict": True,
-    }
+    inner = {"name": "Label_of_a_review_", "schema": schema.strict_schema, "strict": True}
 
     assert {"type": "json_schema", "json_schema": inner} == schema.response_format()
     assert {"type": "json_schema", **inner} == schema.text_format()
 
 
 @pytest.mark.parametrize(
-    ("title", "name"),
-    [
-        ("Réponse 1", "R_ponse_1"),
-        ("x" * 100, "x" * 64),
-        ("", "response"),
-        ("日本", "_"),
-    ],
+    ("title", "name"), [("Réponse 1", "R_ponse_1"), ("x" * 100, "x" * 64), ("", "response"), ("日本", "_")]
 )
 def test_names_are_such_as_the_api_takes(title: str, name: str) -> None:
     assert name == ResponseSchema(LABEL | {"title": title}).name
@@ -89,23 +79,13 @@ def test_a_pydantic_model_becomes_strict() -> None:
     schema = load_schema(f"{__name__}:Pet")
 
     assert "Pet" == schema.name
-    assert all(
-        one["additionalProperties"] is False for one in objects_of(schema.strict_schema)
-    )
-    assert all(
-        list(one["properties"]) == one["required"]
-        for one in objects_of(schema.strict_schema)
-    )
+    assert all(one["additionalProperties"] is False for one in objects_of(schema.strict_schema))
+    assert all(list(one["properties"]) == one["required"] for one in objects_of(schema.strict_schema))
     assert "oneOf" not in json.dumps(schema.strict_schema)
     assert "default" not in json.dumps(schema.strict_schema)
     assert "object" == schema.properties["rival"]["type"]  # its $ref was resolved
     assert {"Cat", "Dog"} == set(schema.definitions)
-    assert (
-        schema.validate(
-            '{"animal":{"kind":"dog","breed":null},"rival":{"kind":"cat","lives":3},"names":[]}'
-        )
-        is None
-    )
+    assert schema.validate('{"animal":{"kind":"dog","breed":null},"rival":{"kind":"cat","lives":3},"names":[]}') is None
 
 
 def test_a_recursive_model_becomes_strict() -> None:
@@ -122,9 +102,7 @@ def test_a_schema_is_read_from_a_file(tmp_path: Path, suffix: str) -> None:
     path.write_text(json.dumps(LABEL))
 
     assert ResponseSchema(LABEL).strict_schema == load_schema(str(path)).strict_schema
-    assert (
-        ResponseSchema(LABEL).strict_schema == load_schema(path.as_uri()).strict_schema
-    )
+    assert ResponseSchema(LABEL).strict_schema == load_schema(path.as_uri()).strict_schema
 
 
 @pytest.mark.parametrize(
@@ -159,32 +137,18 @@ def test_a_file_that_holds_no_schema_is_refused(tmp_path: Path, content: str) ->
     ("answer", "message"),
     [
         pytest.param('{"reason":"it is","label":"good"}', None, id="valid"),
+        pytest.param(' {"label":"bad","reason":""}\n', None, id="valid-otherwise-written"),
         pytest.param(
-            ' {"label":"bad","reason":""}\n', None, id="valid-otherwise-written"
+            '{"reason":"it is","label":"fine"}', "at $.label: 'fine' is not one of ['good', 'bad']", id="enum"
         ),
-        pytest.param(
-            '{"reason":"it is","label":"fine"}',
-            "at $.label: 'fine' is not one of ['good', 'bad']",
-            id="enum",
-        ),
-        pytest.param(
-            '{"label":"good"}', "at $: 'reason' is a required property", id="missing"
-        ),
-        pytest.param(
-            '{"reason":"","label":"good","x":1}',
-            "at $: Additional properties",
-            id="additional",
-        ),
-        pytest.param(
-            '["good"]', "at $: ['good'] is not of type 'object'", id="no-object"
-        ),
+        pytest.param('{"label":"good"}', "at $: 'reason' is a required property", id="missing"),
+        pytest.param('{"reason":"","label":"good","x":1}', "at $: Additional properties", id="additional"),
+        pytest.param('["good"]', "at $: ['good'] is not of type 'object'", id="no-object"),
         pytest.param("The label is good.", "is no JSON", id="prose"),
         pytest.param('```json\n{"label":"good"}\n```', "is no JSON", id="fenced"),
         pytest.param('{"reason":"it', "is no JSON", id="cut"),
         pytest.param("", "is no JSON", id="empty"),
-        pytest.param(
-            '{"reason":"\\ud800","label":"good"}', "is no JSON", id="surrogate"
-        ),
+        pytest.param('{"reason":"\\ud800","label":"good"}', "is no JSON", id="surrogate"),
         pytest.param("[" * 100_000, "is no JSON", id="deep"),
         pytest.param('{"reason":NaN,"label":"good"}', "is no JSON", id="nan"),
     ],
@@ -196,9 +160,7 @@ def test_answers_are_judged(answer: str, message: str | None) -> None:
 
 
 def test_a_judgement_does_not_repeat_a_long_answer() -> None:
-    found = ResponseSchema(LABEL).validate(
-        json.dumps({"reason": "", "label": "z" * 10_000})
-    )
+    found = ResponseSchema(LABEL).validate(json.dumps({"reason": "", "label": "z" * 10_000}))
 
     assert found is not None
     assert len(found) < 250

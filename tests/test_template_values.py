@@ -39,13 +39,8 @@ NULLS = {"text": None, "tags": ["a", None], "item": {"name": None}}
         "{{ row['text'] }}",
     ],
 )
-def test_a_null_that_the_template_does_not_handle_is_the_rows_failure(
-    template: str,
-) -> None:
-    with pytest.raises(
-        RowUnrenderable,
-        match=r"request.user: column '(text|tags|item)' (is null|holds a null)",
-    ):
+def test_a_null_that_the_template_does_not_handle_is_the_rows_failure(template: str) -> None:
+    with pytest.raises(RowUnrenderable, match=r"request.user: column '(text|tags|item)' (is null|holds a null)"):
         render(template, NULLS)
 
 
@@ -87,19 +82,11 @@ def test_a_null_in_another_column_does_not_matter() -> None:
         (Decimal("1E+2"), "100", "100"),
         (Decimal("1.10"), "1.10", "1.10"),
         (date(2024, 1, 2), "2024-01-02", '"2024-01-02"'),
-        (
-            datetime(2024, 1, 2, 3, 4, 5, tzinfo=UTC),
-            "2024-01-02T03:04:05+00:00",
-            '"2024-01-02T03:04:05+00:00"',
-        ),
+        (datetime(2024, 1, 2, 3, 4, 5, tzinfo=UTC), "2024-01-02T03:04:05+00:00", '"2024-01-02T03:04:05+00:00"'),
         (time(3, 4), "03:04:00", '"03:04:00"'),
         (timedelta(hours=25), "1 day, 1:00:00", '"1 day, 1:00:00"'),
         ([1, "é", None, Decimal("0.10")], '[1,"é",null,0.10]', '[1,"é",null,0.10]'),
-        (
-            {"b": {"d": 1, "c": 2}, "a": date(2024, 1, 2)},
-            '{"a":"2024-01-02","b":{"c":2,"d":1}}',
-            None,
-        ),
+        ({"b": {"d": 1, "c": 2}, "a": date(2024, 1, 2)}, '{"a":"2024-01-02","b":{"c":2,"d":1}}', None),
         (np.float32(0.5), "0.5", "0.5"),
         (np.int64(3), "3", "3"),
         (np.bool_(True), "True", "true"),
@@ -107,9 +94,7 @@ def test_a_null_in_another_column_does_not_matter() -> None:
         (np.datetime64("2024-01-02"), "2024-01-02", '"2024-01-02T00:00:00"'),
     ],
 )
-def test_values_print_the_same_everywhere(
-    value: object, printed: str, as_json: str | None
-) -> None:
+def test_values_print_the_same_everywhere(value: object, printed: str, as_json: str | None) -> None:
     assert printed == render("{{ x }}", {"x": value})
     assert (as_json or printed) == render("{{ x | tojson }}", {"x": value})
 
@@ -139,6 +124,4 @@ def test_what_has_no_text_is_the_rows_failure(template: str, message: str) -> No
 
 
 def test_base64_of_bytes_and_text() -> None:
-    assert "AP8= w6k=" == render(
-        "{{ a | b64 }} {{ b | b64 }}", {"a": b"\x00\xff", "b": "é"}
-    )
+    assert "AP8= w6k=" == render("{{ a | b64 }} {{ b | b64 }}", {"a": b"\x00\xff", "b": "é"})

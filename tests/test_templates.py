@@ -15,10 +15,7 @@ from tests.rendering import LETTERS, builder_of, render
     [
         ("nothing", set[str]()),
         ("{{ a }}", {"a"}),
-        (
-            "{% for x in a %}{{ x }}{{ loop.index }}{% endfor %}{% if b %}{% endif %}",
-            {"a", "b"},
-        ),
+        ("{% for x in a %}{{ x }}{{ loop.index }}{% endfor %}{% if b %}{% endif %}", {"a", "b"}),
         ("{% set a = 1 %}{{ a }}", set[str]()),
         ('{{ row["my col"] }}', {"my col"}),
         ('{{ row.a }}{{ row["b"] }}', {"a", "b"}),
@@ -44,10 +41,7 @@ def test_the_whole_row_prints_in_the_order_of_its_names() -> None:
 @pytest.mark.parametrize(
     ("template", "message"),
     [
-        (
-            "{{ txt }}",
-            "request.user names the column 'txt', .* it has text, label. Did you mean 'text'",
-        ),
+        ("{{ txt }}", "request.user names the column 'txt', .* it has text, label. Did you mean 'text'"),
         ('{{ row["lable"] }}', "'lable'.*Did you mean 'label'"),
         ("{{ zzzzzz }}", "Name one of them"),
         ("{{ lipsum() }}", "'lipsum'"),
@@ -63,9 +57,7 @@ def test_the_whole_row_prints_in_the_order_of_its_names() -> None:
         ("{{ " + "(" * 1000 + "1" + ")" * 1000 + " }}", "can't be compiled"),
     ],
 )
-def test_a_template_that_is_wrong_is_the_jobs_fault(
-    template: str, message: str
-) -> None:
+def test_a_template_that_is_wrong_is_the_jobs_fault(template: str, message: str) -> None:
     with pytest.raises(JobError, match=f"(?s){message}"):
         builder_of(template, ["text", "label"])
 
@@ -74,26 +66,9 @@ def test_a_template_that_is_wrong_is_the_jobs_fault(
     ("spec", "place"),
     [
         ({"system": "{{ x }}", "user": "u"}, "request.system"),
+        ({"messages": [{"role": "system", "content": "s"}, {"role": "user", "content": "{{ x }}"}]}, "messages[1]"),
         (
-            {
-                "messages": [
-                    {"role": "system", "content": "s"},
-                    {"role": "user", "content": "{{ x }}"},
-                ]
-            },
-            "messages[1]",
-        ),
-        (
-            {
-                "messages": [
-                    {
-                        "role": "user",
-                        "content": [
-                            {"type": "image_url", "image_url": {"url": "{{ x }}"}}
-                        ],
-                    }
-                ]
-            },
+            {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "{{ x }}"}}]}]},
             "request.messages[0].content[0].image_url.url",
         ),
         ({"endpoint": "embeddings", "input": "{{ x }}"}, "request.input"),
@@ -101,9 +76,7 @@ def test_a_template_that_is_wrong_is_the_jobs_fault(
 )
 def test_messages_say_which_template_is_meant(spec: dict[str, Any], place: str) -> None:
     with pytest.raises(JobError) as refused:
-        RequestBuilder(
-            RequestSpec.model_validate({"model": "m", **spec}), ["text"], None, LETTERS
-        )
+        RequestBuilder(RequestSpec.model_validate({"model": "m", **spec}), ["text"], None, LETTERS)
 
     assert place in str(refused.value)
 
@@ -155,9 +128,7 @@ def test_leaving_the_sandbox_is_refused_beforehand(template: str) -> None:
         "{{ mapping.update({'a': 1}) }}",
     ],
 )
-def test_leaving_the_sandbox_with_a_rows_values_is_the_rows_failure(
-    template: str,
-) -> None:
+def test_leaving_the_sandbox_with_a_rows_values_is_the_rows_failure(template: str) -> None:
     row = {"text": "__class__", "items": [1], "mapping": {"a": 0}}
 
     with pytest.raises(RowUnrenderable, match=r"request\.user"):

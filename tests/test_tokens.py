@@ -32,10 +32,7 @@ def nothing(file: EncodingFile) -> None:
 @pytest.fixture(scope="module")
 def encodings(tmp_path_factory: pytest.TempPathFactory) -> Encodings:
     """Encodings as bpe-openai brings them, with no network."""
-    return Encodings(
-        {"TIKTOKEN_CACHE_DIR": str(tmp_path_factory.mktemp("tiktoken"))},
-        downloaded=nothing,
-    )
+    return Encodings({"TIKTOKEN_CACHE_DIR": str(tmp_path_factory.mktemp("tiktoken"))}, downloaded=nothing)
 
 
 @pytest.fixture(scope="module")
@@ -57,11 +54,7 @@ def counter(encodings: Encodings) -> TokenCounter:
         ("gpt-oss-20b", "o200k_base", True),
         ("gpt-oss:20b", "o200k_base", True),
         ("openai/gpt-4o", "o200k_base", True),
-        (
-            "ft:gpt-4.1-mini-2025-04-14:acme::x1",
-            "o200k_base",
-            True,
-        ),  # tiktoken 0.14.0 takes it for gpt-4
+        ("ft:gpt-4.1-mini-2025-04-14:acme::x1", "o200k_base", True),  # tiktoken 0.14.0 takes it for gpt-4
         ("gpt-4", "cl100k_base", True),
         ("gpt-4-turbo", "cl100k_base", True),
         ("gpt-3.5-turbo", "cl100k_base", True),
@@ -101,12 +94,8 @@ def test_known_counts(encodings: Encodings, model: str, text: str, tokens: int) 
 
 
 def test_a_request_is_counted_as_the_cookbook_does(counter: TokenCounter) -> None:
-    spec = RequestSpec(
-        model="gpt-4o", system="You are a helpful assistant.", user="{{ text }}"
-    )
-    request = RequestBuilder(spec, ["text"], None, counter).build(
-        {"text": "Hello world!"}, 0
-    )
+    spec = RequestSpec(model="gpt-4o", system="You are a helpful assistant.", user="{{ text }}")
+    request = RequestBuilder(spec, ["text"], None, counter).build({"text": "Hello world!"}, 0)
 
     assert 20 == request.input_tokens
 
@@ -114,46 +103,31 @@ def test_a_request_is_counted_as_the_cookbook_does(counter: TokenCounter) -> Non
 def test_a_schema_is_counted_by_its_json(counter: TokenCounter) -> None:
     schema = {"type": "object", "properties": {"label": {"enum": ["good", "bad"]}}}
 
-    assert counter.count(
-        json.dumps(schema, separators=(",", ":"))
-    ) == counter.schema_tokens(schema)
+    assert counter.count(json.dumps(schema, separators=(",", ":"))) == counter.schema_tokens(schema)
 
 
 def test_labels_say_how_tokens_are_counted(encodings: Encodings) -> None:
-    known, assumed = (
-        make_counter("gpt-4o-mini", encodings),
-        make_counter("gpt-6-luna", encodings),
-    )
+    known, assumed = make_counter("gpt-4o-mini", encodings), make_counter("gpt-6-luna", encodings)
     empty = Encodings({"TIKTOKEN_CACHE_DIR": ""}, nothing, nothing)
     estimated = make_counter("gpt-4o-mini", empty)
 
     assert ("tiktoken o200k_base", True) == (known.label, known.is_exact)
-    assert ("tiktoken o200k_base, assumed for gpt-6-luna", False) == (
-        assumed.label,
-        assumed.is_exact,
-    )
-    assert ("estimate: about 4 characters a token", False) == (
-        estimated.label,
-        estimated.is_exact,
-    )
+    assert ("tiktoken o200k_base, assumed for gpt-6-luna", False) == (assumed.label, assumed.is_exact)
+    assert ("estimate: about 4 characters a token", False) == (estimated.label, estimated.is_exact)
     assert 3 == estimated.count("Hello world!")
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        pytest.param(
-            " " * 1_000_000, id="blanks"
-        ),  # tiktoken 0.14.0 panics when they come as one text
+        pytest.param(" " * 1_000_000, id="blanks"),  # tiktoken 0.14.0 panics when they come as one text
         pytest.param("a" * 1_000_000, id="one-word"),
         pytest.param("\t " * 500_000, id="tabs"),
         pytest.param("😀" * 200_000, id="emoji"),
         pytest.param("word " * 400_000, id="english"),
     ],
 )
-def test_long_texts_are_counted_in_linear_time(
-    counter: TokenCounter, text: str
-) -> None:
+def test_long_texts_are_counted_in_linear_time(counter: TokenCounter, text: str) -> None:
     """A text of ten pieces takes about ten times as long as one."""
     seconds: list[float] = []
     for part in (text[:PIECE_CHARACTERS], text):
@@ -166,9 +140,7 @@ def test_long_texts_are_counted_in_linear_time(
 
 @settings(max_examples=25, deadline=None)
 @given(text=st.text(min_size=1, max_size=40), pieces=st.integers(1, 4))
-def test_cutting_a_long_text_hardly_miscounts(
-    counter: TokenCounter, text: str, pieces: int
-) -> None:
+def test_cutting_a_long_text_hardly_miscounts(counter: TokenCounter, text: str, pieces: int) -> None:
     """Sums of halves, which are never cut further, differ by a few tokens a cut."""
     long = (text * (PIECE_CHARACTERS // len(text) + 1))[:PIECE_CHARACTERS] * pieces
     half = PIECE_CHARACTERS // 2

@@ -26,22 +26,14 @@ def parse_option(text: str) -> tuple[str, JsonValue]:
 
 def make_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m promptmill.simulator", description=__doc__
-    )
+    parser = argparse.ArgumentParser(prog="python -m promptmill.simulator", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8080, help="0: a free one")
     parser.add_argument("--rpm", type=int, help="requests per minute of one model")
     parser.add_argument("--tpm", type=int, help="tokens per minute of one model")
     parser.add_argument("--api-key", help="the only key accepted")
     names = re.sub(r"['()]", "", str(option_names()))
-    parser.add_argument(
-        "--option",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help=f"any of: {names}",
-    )
+    parser.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help=f"any of: {names}")
     return parser
 
 
@@ -49,13 +41,8 @@ def main() -> None:
     """Serve until stopped."""
     parser = make_parser()
     arguments = parser.parse_args()
-    given = {
-        SHORT_NAMES.get(name, name): getattr(arguments, name)
-        for name in ("rpm", "tpm", "api_key")
-    }
-    changes: dict[str, JsonValue] = {
-        name: value for name, value in given.items() if value is not None
-    }
+    given = {SHORT_NAMES.get(name, name): getattr(arguments, name) for name in ("rpm", "tpm", "api_key")}
+    changes: dict[str, JsonValue] = {name: value for name, value in given.items() if value is not None}
     try:
         changes |= dict(parse_option(text) for text in arguments.option)
         options = with_changes(SimulatorOptions(), changes)

@@ -19,9 +19,7 @@ def admin_routes(world: World) -> list[Route]:
     """The four pages."""
 
     async def show_ledger(request: Request) -> Response:
-        return json_response(
-            world.ledger.as_json(detail=request.query_params.get("detail") == "1")
-        )
+        return json_response(world.ledger.as_json(detail=request.query_params.get("detail") == "1"))
 
     async def show_timeline(_: Request) -> Response:
         return json_response(world.ledger.timeline())

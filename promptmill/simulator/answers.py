@@ -11,12 +11,7 @@ from random import Random
 from typing import Literal
 
 from promptmill.simulator.calls import TextCall
-from promptmill.simulator.errors import (
-    ApiError,
-    context_too_long,
-    invalid,
-    server_failed,
-)
+from promptmill.simulator.errors import ApiError, context_too_long, invalid, server_failed
 from promptmill.simulator.options import SimulatorOptions
 from promptmill.simulator.samples import sample_document, sentence
 from promptmill.simulator.usage import Tokenizer, Usage
@@ -50,25 +45,18 @@ def find_poison(text: str) -> str | None:
 def poison_error(poison: str | None, options: SimulatorOptions) -> ApiError | None:
     """The error that a poisoned request always gets, if its poison is of that kind."""
     if poison == "400":
-        return invalid(
-            "Invalid request: the content of this request is not accepted.",
-            param="messages",
-        )
+        return invalid("Invalid request: the content of this request is not accepted.", param="messages")
     if poison == "LONG":
         limit = options.context_window or DEFAULT_CONTEXT
         return context_too_long(limit, limit + 1)
     return server_failed() if poison == "500" else None
 
 
-def reply_to(
-    call: TextCall, digest: bytes, options: SimulatorOptions, tokenizer: Tokenizer
-) -> Reply:
+def reply_to(call: TextCall, digest: bytes, options: SimulatorOptions, tokenizer: Tokenizer) -> Reply:
     """The reply to a call that nothing stands in the way of."""
     poison = find_poison(call.text)
     if poison == "REFUSAL":
-        return Reply(
-            "", "stop", REFUSAL, _usage(call, options, tokenizer.count(REFUSAL))
-        )
+        return Reply("", "stop", REFUSAL, _usage(call, options, tokenizer.count(REFUSAL)))
     if poison == "FILTER":
         return Reply("", "content_filter", None, _usage(call, options, 0))
     text = _violation(call) if poison == "SCHEMA" else _text(call, digest, options)
@@ -80,9 +68,7 @@ def reply_to(
     return Reply(text, "length", None, _usage(call, options, room))
 
 
-def _room(
-    call: TextCall, options: SimulatorOptions, tokens: int, *, truncated: bool
-) -> int | None:
+def _room(call: TextCall, options: SimulatorOptions, tokens: int, *, truncated: bool) -> int | None:
     """Tokens that the text may have; reasoning comes out of the same allowance."""
     if truncated:
         return tokens // 2
@@ -112,9 +98,7 @@ def _text(call: TextCall, digest: bytes, options: SimulatorOptions) -> str:
     if options.reply is not None:
         return _fill(options.reply, call, digest)
     said = sentence(_shift(digest, options.seed))
-    return (
-        encode({"answer": said}).decode() if call.format.kind == "json_object" else said
-    )
+    return encode({"answer": said}).decode() if call.format.kind == "json_object" else said
 
 
 def _shift(digest: bytes, seed: int) -> bytes:
@@ -122,19 +106,9 @@ def _shift(digest: bytes, seed: int) -> bytes:
 
 
 def _fill(template: str, call: TextCall, digest: bytes) -> str:
-    values = {
-        "{digest}": digest.hex(),
-        "{model}": call.model,
-        "{prompt}": call.last_text,
-    }
-    return re.sub(
-        r"\{(?:digest|model|prompt)\}", lambda match: values[match.group()], template
-    )
+    values = {"{digest}": digest.hex(), "{model}": call.model, "{prompt}": call.last_text}
+    return re.sub(r"\{(?:digest|model|prompt)\}", lambda match: values[match.group()], template)
 
 
 def _violation(call: TextCall) -> str:
-    return (
-        '{"not_in_the_schema":true}'
-        if call.format.schema is not None
-        else "This is not JSON."
-    )
+    return '{"not_in_the_schema":true}' if call.format.schema is not None else "This is not JSON."

@@ -40,9 +40,7 @@ class SimulatorApp:
             await self._rest(scope, receive, send)
             return
         scope[SERVER_SEND] = send
-        application = (
-            self._inference.get(scope["path"]) if scope["method"] == "POST" else None
-        )
+        application = self._inference.get(scope["path"]) if scope["method"] == "POST" else None
         if application is None:
             application, send = self._rest, self._with_request_id(send)
         self._world.requests.add(task)
@@ -69,21 +67,11 @@ class SimulatorApp:
 
 def make_starlette(world: World) -> Starlette:
     """Everything but inference."""
-    routes = [
-        *model_routes(world),
-        *FileRoutes(world).routes,
-        *BatchRoutes(world).routes,
-    ]
-    prefixed = [
-        Route(PREFIX + route.path, route.endpoint, methods=list(route.methods or ()))
-        for route in routes
-    ]
+    routes = [*model_routes(world), *FileRoutes(world).routes, *BatchRoutes(world).routes]
+    prefixed = [Route(PREFIX + route.path, route.endpoint, methods=list(route.methods or ())) for route in routes]
     return Starlette(
         routes=[*prefixed, *routes, *admin_routes(world)],
-        exception_handlers={
-            ApiError: _answer_api_error,
-            HTTPException: _answer_http_error,
-        },
+        exception_handlers={ApiError: _answer_api_error, HTTPException: _answer_http_error},
     )
 
 

@@ -20,9 +20,7 @@ MAX_EMBEDDING_INPUTS = 50_000  # of one batch, summed over its lines
 class FileCheck:
     """Reads lines one by one and remembers what a batch needs of them: where they begin, and what is wrong."""
 
-    def __init__(
-        self, endpoint: Endpoint, options: SimulatorOptions, tokenizer: Tokenizer
-    ) -> None:
+    def __init__(self, endpoint: Endpoint, options: SimulatorOptions, tokenizer: Tokenizer) -> None:
         self.model: str | None = None
         self.input_tokens = 0  # counted only where tokens in the queue are limited
         self.offsets = array("Q")  # of the lines' first bytes
@@ -52,12 +50,7 @@ class FileCheck:
             self.problems.append(Problem("too_many_tasks", message))
         if self._embedding_inputs > MAX_EMBEDDING_INPUTS:
             message = f"The batch contains {self._embedding_inputs} embedding inputs. The maximum is "
-            self.problems.append(
-                Problem(
-                    "too_many_tasks",
-                    f"{message}{MAX_EMBEDDING_INPUTS} inputs per batch.",
-                )
-            )
+            self.problems.append(Problem("too_many_tasks", f"{message}{MAX_EMBEDDING_INPUTS} inputs per batch."))
 
     def _check(self, number: int, raw: bytes) -> None:
         try:
@@ -68,38 +61,25 @@ class FileCheck:
             message = "This line is not parseable as valid JSON."
             self.problems.append(Problem("invalid_json_line", message, line=number))
             return
-        problem = self._check_envelope(number, line) or self._check_body(
-            number, line["body"]
-        )
+        problem = self._check_envelope(number, line) or self._check_body(number, line["body"])
         if problem is not None:
             self.problems.append(problem)
 
     def _check_envelope(self, number: int, line: JsonObject) -> Problem | None:
-        for name, kind in (
-            ("custom_id", str),
-            ("method", str),
-            ("url", str),
-            ("body", dict),
-        ):
+        for name, kind in (("custom_id", str), ("method", str), ("url", str), ("body", dict)):
             if not isinstance(line.get(name), kind):
                 message = f"Missing required parameter: '{name}'."
                 return Problem("missing_required_parameter", message, name, number)
         custom_id = str(line["custom_id"])
         if custom_id in self._seen:
             message = f"The custom_id '{custom_id}' for this request is a duplicate of another request. "
-            message += (
-                "The custom_id parameter must be unique for each request in a batch."
-            )
+            message += "The custom_id parameter must be unique for each request in a batch."
             return Problem("duplicate_custom_id", message, "custom_id", number)
         self._seen.add(custom_id)
         if line["method"] != "POST":
-            return Problem(
-                "invalid_method", "Only POST is supported.", "method", number
-            )
+            return Problem("invalid_method", "Only POST is supported.", "method", number)
         if line["url"] != self._endpoint:
-            message = (
-                "The URL provided for this request does not match the batch endpoint."
-            )
+            message = "The URL provided for this request does not match the batch endpoint."
             return Problem("url_mismatch", message, "url", number)
         return None
 
@@ -108,12 +88,7 @@ class FileCheck:
             return None
         model = body.get("model")
         if not isinstance(model, str):
-            return Problem(
-                "missing_required_parameter",
-                "Missing required parameter: 'model'.",
-                "body.model",
-                number,
-            )
+            return Problem("missing_required_parameter", "Missing required parameter: 'model'.", "body.model", number)
         if self._options.strict_models and model not in self._options.models:
             message = f"The provided model '{model}' is not supported by the Batch API."
             return Problem("model_not_found", message, "body.model", number)
@@ -132,9 +107,7 @@ class FileCheck:
         if self._options.enqueued_token_limit is None:
             return
         try:
-            self.input_tokens += read_call(
-                self._endpoint, body, self._options, self._tokenizer
-            ).input_tokens
+            self.input_tokens += read_call(self._endpoint, body, self._options, self._tokenizer).input_tokens
         except ApiError:
             return  # such a line is refused when its turn comes, and holds no tokens
 
@@ -147,11 +120,7 @@ def missing_file(file_id: str, organization: str) -> Problem:
 
 def file_too_large(size_bytes: int, most: int) -> Problem:
     """The file is larger than a batch may be."""
-    return Problem(
-        "file_too_large",
-        f"The input file has {size_bytes} bytes. The maximum is {most} bytes.",
-        "file_id",
-    )
+    return Problem("file_too_large", f"The input file has {size_bytes} bytes. The maximum is {most} bytes.", "file_id")
 
 
 def queue_full(model: str | None, organization: str, limit: int) -> Problem:

@@ -42,9 +42,7 @@ def has_fates(options: SimulatorOptions) -> bool:
     return any(getattr(options, name) for _, name in LINE_FATES)
 
 
-def choose_fate(
-    options: SimulatorOptions, digest: bytes, attempt: int, *, is_expiring: bool
-) -> Fate:
+def choose_fate(options: SimulatorOptions, digest: bytes, attempt: int, *, is_expiring: bool) -> Fate:
     """What becomes of a body's n-th line (1 = first, counted over all batches)."""
     ratio = options.expire_ratio or DEFAULT_EXPIRE_RATIO
     if is_expiring and uniform(options.seed, "expire", digest, attempt) < ratio:
@@ -58,12 +56,7 @@ def choose_fate(
 
 
 def run_line(
-    endpoint: Endpoint,
-    body: JsonObject,
-    digest: bytes,
-    fate: Fate,
-    options: SimulatorOptions,
-    tokenizer: Tokenizer,
+    endpoint: Endpoint, body: JsonObject, digest: bytes, fate: Fate, options: SimulatorOptions, tokenizer: Tokenizer
 ) -> LineResult:
     """The answer or the error of a line's request; a hanging request ends as a 500."""
     model = str(body.get("model"))
@@ -85,25 +78,17 @@ def result_line(serial: int, custom_id: str, outcome: Answer | ApiError) -> byte
     return _line(
         serial,
         custom_id,
-        {
-            "status_code": outcome.status if failed else 200,
-            "request_id": f"req_{serial:032x}",
-            "body": body,
-        },
+        {"status_code": outcome.status if failed else 200, "request_id": f"req_{serial:032x}", "body": body},
         None,
     )
 
 
 def unrun_line(serial: int, custom_id: str, code: str) -> bytes:
     """The error file's line of a request that was never run."""
-    return _line(
-        serial, custom_id, None, {"code": code, "message": UNRUN_MESSAGES[code]}
-    )
+    return _line(serial, custom_id, None, {"code": code, "message": UNRUN_MESSAGES[code]})
 
 
-def _line(
-    serial: int, custom_id: str, response: JsonObject | None, error: JsonObject | None
-) -> bytes:
+def _line(serial: int, custom_id: str, response: JsonObject | None, error: JsonObject | None) -> bytes:
     line: JsonObject = {
         "id": f"batch_req_{serial:024x}",
         "custom_id": custom_id,
@@ -116,6 +101,4 @@ def _line(
 def _line_error(digest: bytes) -> ApiError:
     if digest[1] % 2:
         return server_failed()
-    return invalid(
-        "Invalid request: the content of this request is not accepted.", "messages"
-    )
+    return invalid("Invalid request: the content of this request is not accepted.", "messages")

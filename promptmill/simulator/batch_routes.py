@@ -46,10 +46,7 @@ class BatchRoutes:
         _maybe_refuse(world)
         world.require_quota()
         job = _start(world, key, parse_body(await request.body()))
-        if (
-            uniform(world.options.seed, "lose", job.ordinal)
-            < world.options.lose_create_ratio
-        ):
+        if uniform(world.options.seed, "lose", job.ordinal) < world.options.lose_create_ratio:
             world.ledger.counters["batch_answers_lost"] += 1
             return ConnectionReset()
         return json_response(job.batch.as_json())
@@ -57,11 +54,7 @@ class BatchRoutes:
     async def list(self, request: Request) -> Response:
         """GET /batches, newest first."""
         key, query = self._world.authorize_request(request), request.query_params
-        mine = [
-            job.batch.as_json()
-            for job in reversed(self._world.batches.values())
-            if job.batch.key == key
-        ]
+        mine = [job.batch.as_json() for job in reversed(self._world.batches.values()) if job.batch.key == key]
         limit = read_limit(query.get("limit"), DEFAULT_PAGE, MAX_PAGE)
         return json_response(make_page(mine, query.get("after"), limit))
 
@@ -76,16 +69,11 @@ class BatchRoutes:
             try:
                 job.cancel()
             except ValueError as error:
-                raise ApiError(
-                    409, f"Cannot cancel a batch with status '{job.batch.status}'."
-                ) from error
+                raise ApiError(409, f"Cannot cancel a batch with status '{job.batch.status}'.") from error
         return json_response(job.batch.as_json())
 
     def _find(self, request: Request) -> BatchJob:
-        key, batch_id = (
-            self._world.authorize_request(request),
-            request.path_params["batch_id"],
-        )
+        key, batch_id = self._world.authorize_request(request), request.path_params["batch_id"]
         job = self._world.batches.get(batch_id)
         if job is None or job.batch.key != key:
             raise ApiError(404, f"No batch found with id '{batch_id}'.")
@@ -96,18 +84,10 @@ def _start(world: World, key: str, body: JsonObject) -> BatchJob:
     """A new batch with its worker. Raises: ApiError 400."""
     endpoint, file_id = body.get("endpoint"), body.get("input_file_id")
     if not isinstance(file_id, str):
-        raise invalid(
-            "Missing required parameter: 'input_file_id'.",
-            "input_file_id",
-            "missing_required_parameter",
-        )
+        raise invalid("Missing required parameter: 'input_file_id'.", "input_file_id", "missing_required_parameter")
     if not _is_endpoint(endpoint):
         supported = ", ".join(f"'{name}'" for name in ENDPOINTS)
-        raise invalid(
-            f"Invalid value: '{endpoint}'. Supported values are: {supported}.",
-            "endpoint",
-            "invalid_value",
-        )
+        raise invalid(f"Invalid value: '{endpoint}'. Supported values are: {supported}.", "endpoint", "invalid_value")
     if (window := body.get("completion_window")) != COMPLETION_WINDOW:
         message = f"Invalid value: '{window}'. Value must be '{COMPLETION_WINDOW}'."
         raise invalid(message, "completion_window", "invalid_value")
@@ -137,11 +117,7 @@ def _read_metadata(value: JsonValue) -> dict[str, str] | None:
     if value is None:
         return None
     if not isinstance(value, dict):
-        raise invalid(
-            "Invalid type for 'metadata': expected an object.",
-            "metadata",
-            "invalid_type",
-        )
+        raise invalid("Invalid type for 'metadata': expected an object.", "metadata", "invalid_type")
     if len(value) > MAX_METADATA_PAIRS:
         message = f"Invalid 'metadata': too many properties. Expected at most {MAX_METADATA_PAIRS}, got {len(value)}."
         raise invalid(message, "metadata", "object_above_max_properties")
@@ -150,14 +126,12 @@ def _read_metadata(value: JsonValue) -> dict[str, str] | None:
 
 def _read_pair(name: str, text: JsonValue) -> str:
     if not isinstance(text, str):
-        raise invalid(
-            f"Invalid type for 'metadata.{name}': expected a string.",
-            f"metadata.{name}",
-            "invalid_type",
-        )
+        raise invalid(f"Invalid type for 'metadata.{name}': expected a string.", f"metadata.{name}", "invalid_type")
     for what, most in ((name, MAX_METADATA_KEY), (text, MAX_METADATA_VALUE)):
         if len(what) > most:
-            message = f"Invalid 'metadata.{name}': string too long. Expected at most {most} characters, got {len(what)}."
+            message = (
+                f"Invalid 'metadata.{name}': string too long. Expected at most {most} characters, got {len(what)}."
+            )
             raise invalid(message, f"metadata.{name}", "string_above_max_length")
     return text
 
@@ -165,13 +139,6 @@ def _read_pair(name: str, text: JsonValue) -> str:
 def _maybe_refuse(world: World) -> None:
     options, counters = world.options, world.ledger.counters
     counters["batch_create_attempts"] += 1
-    if (
-        uniform(options.seed, "create", counters["batch_create_attempts"])
-        < options.create_429_ratio
-    ):
+    if uniform(options.seed, "create", counters["batch_create_attempts"]) < options.create_429_ratio:
         counters["batch_create_429"] += 1
-        raise rate_limited(
-            "Rate limit reached for batch creation.",
-            "requests",
-            options.retry_after_seconds,
-        )
+        raise rate_limited("Rate limit reached for batch creation.", "requests", options.retry_after_seconds)

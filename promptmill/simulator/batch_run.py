@@ -33,9 +33,7 @@ from promptmill.simulator.wire import JsonObject, body_digest, decode
 from promptmill.simulator.world import World
 
 SLICE_SECONDS = 0.005  # of the event loop's time at once; a request beside a batch waits a few of them
-SLICES = (
-    20  # at least so many in a batch, so that a small one can be cancelled half-way too
-)
+SLICES = 20  # at least so many in a batch, so that a small one can be cancelled half-way too
 BUFFER_BYTES = 1 << 20
 
 
@@ -43,12 +41,7 @@ class BatchRun:
     """One run of one batch; a context manager that closes its result files."""
 
     def __init__(
-        self,
-        world: World,
-        job: BatchJob,
-        endpoint: Endpoint,
-        content: BinaryIO,
-        offsets: "array[int]",
+        self, world: World, job: BatchJob, endpoint: Endpoint, content: BinaryIO, offsets: "array[int]"
     ) -> None:
         self._world = world
         self._job = job
@@ -59,12 +52,8 @@ class BatchRun:
         self._completed = self._failed = 0
         self._stack = ExitStack()
         self._input = content
-        self._output = self._stack.enter_context(
-            world.files.reserve().open("wb", BUFFER_BYTES)
-        )
-        self._errors = self._stack.enter_context(
-            world.files.reserve().open("wb", BUFFER_BYTES)
-        )
+        self._output = self._stack.enter_context(world.files.reserve().open("wb", BUFFER_BYTES))
+        self._errors = self._stack.enter_context(world.files.reserve().open("wb", BUFFER_BYTES))
         if world.options.shuffle_output:
             Random(f"{world.options.seed}|{job.ordinal}").shuffle(self._offsets)
 
@@ -73,10 +62,7 @@ class BatchRun:
         return self
 
     def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Close the result files."""
         self._stack.close()
@@ -90,9 +76,7 @@ class BatchRun:
             self._run(offset)
             if index % slice_lines and time.monotonic() - slice_started < SLICE_SECONDS:
                 continue
-            self._job.batch = with_progress(
-                self._job.batch, self._completed, self._failed
-            )
+            self._job.batch = with_progress(self._job.batch, self._completed, self._failed)
             if await self._job.pause_until(started + seconds * index / total):
                 self._leave_unrun(index)
                 return
@@ -103,12 +87,8 @@ class BatchRun:
         self._stack.close()
         job, options = self._job, self._world.options
         batch = job.batch
-        output_id = self._publish_file(
-            Path(self._output.name), f"{batch.id}_output.jsonl"
-        )
-        error_id = self._publish_file(
-            Path(self._errors.name), f"{batch.id}_error.jsonl"
-        )
+        output_id = self._publish_file(Path(self._output.name), f"{batch.id}_output.jsonl")
+        error_id = self._publish_file(Path(self._errors.name), f"{batch.id}_error.jsonl")
         if error_id is None and options.empty_error_file_id:
             error_id = ""
         batch = with_progress(batch, self._completed, self._failed)
@@ -133,9 +113,7 @@ class BatchRun:
         line = decode(self._input.readline())
         body = line["body"] if isinstance(line, dict) else None
         if not isinstance(line, dict) or not isinstance(body, dict):
-            raise TypeError(
-                f"the line at {offset} of batch {self._job.batch.id} has changed since it was checked."
-            )
+            raise TypeError(f"the line at {offset} of batch {self._job.batch.id} has changed since it was checked.")
         return str(line["custom_id"]), body
 
     def _run(self, offset: int) -> None:
@@ -165,18 +143,14 @@ class BatchRun:
             world.require_quota()
         except ApiError as error:
             return LineResult(str(body.get("model")), error)
-        return run_line(
-            self._endpoint, body, digest, fate, world.options, world.tokenizer
-        )
+        return run_line(self._endpoint, body, digest, fate, world.options, world.tokenizer)
 
     def _choose_fate(self, digest: bytes) -> Fate:
         world = self._world
         if not self.is_expiring and not has_fates(world.options):
             return "answered"
         world.attempts[digest] += 1
-        return choose_fate(
-            world.options, digest, world.attempts[digest], is_expiring=self.is_expiring
-        )
+        return choose_fate(world.options, digest, world.attempts[digest], is_expiring=self.is_expiring)
 
     def _write(self, line: bytes, fate: Fate) -> None:
         if fate == "missing":
@@ -192,6 +166,4 @@ class BatchRun:
             return
         for offset in self._offsets[done:]:
             custom_id, _ = self._read(offset)
-            self._errors.write(
-                unrun_line(self._world.next_serial(), custom_id, "batch_cancelled")
-            )
+            self._errors.write(unrun_line(self._world.next_serial(), custom_id, "batch_cancelled"))

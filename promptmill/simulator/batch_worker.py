@@ -8,12 +8,7 @@ from dataclasses import replace
 from io import BytesIO
 from typing import BinaryIO
 
-from promptmill.simulator.batch_checks import (
-    FileCheck,
-    file_too_large,
-    missing_file,
-    queue_full,
-)
+from promptmill.simulator.batch_checks import FileCheck, file_too_large, missing_file, queue_full
 from promptmill.simulator.batch_job import BatchJob
 from promptmill.simulator.batch_run import SLICE_SECONDS, BatchRun
 from promptmill.simulator.batches import Problem
@@ -39,9 +34,7 @@ async def run_batch(world: World, job: BatchJob, endpoint: Endpoint) -> None:
     world.ledger.counters[f"batches_{job.batch.status}"] += 1
 
 
-async def _run_or_fail(
-    world: World, job: BatchJob, endpoint: Endpoint, content: BinaryIO, check: FileCheck
-) -> None:
+async def _run_or_fail(world: World, job: BatchJob, endpoint: Endpoint, content: BinaryIO, check: FileCheck) -> None:
     """Run a batch whose file is right; otherwise `failed`, with what is wrong."""
     if check.problems:
         job.batch = replace(job.batch, problems=tuple(check.problems))
@@ -84,11 +77,7 @@ def _open_input(world: World, job: BatchJob, check: FileCheck) -> BinaryIO:
         file = world.files.find(job.batch.key, file_id)
     except ApiError:
         file = None
-    if (
-        file is None
-        or file.purpose != "batch"
-        or job.ordinal <= options.batch_fail_first
-    ):
+    if file is None or file.purpose != "batch" or job.ordinal <= options.batch_fail_first:
         check.problems.append(missing_file(file_id, options.organization))
         return BytesIO()
     if file.size_bytes > options.batch_max_bytes:
@@ -97,9 +86,7 @@ def _open_input(world: World, job: BatchJob, check: FileCheck) -> BinaryIO:
     return file.path.open("rb")
 
 
-async def _validate(
-    world: World, job: BatchJob, content: BinaryIO, check: FileCheck
-) -> None:
+async def _validate(world: World, job: BatchJob, content: BinaryIO, check: FileCheck) -> None:
     """Read all lines; from here on the batch's tokens are in the queue, if there is room for them."""
     if check.problems:
         return
@@ -123,11 +110,7 @@ def _queue_problem(world: World, check: FileCheck) -> Problem | None:
     limit = world.options.enqueued_token_limit
     if limit is None:
         return None
-    waiting = (
-        job
-        for job in world.batches.values()
-        if not job.batch.is_over and job.batch.model == check.model
-    )
+    waiting = (job for job in world.batches.values() if not job.batch.is_over and job.batch.model == check.model)
     if sum(job.queued_tokens for job in waiting) + check.input_tokens <= limit:
         return None
     return queue_full(check.model, world.options.organization, limit)

@@ -16,14 +16,7 @@ from promptmill.simulator.usage import Usage
 from promptmill.simulator.wire import JsonObject, JsonValue
 
 BatchStatus = Literal[
-    "validating",
-    "failed",
-    "in_progress",
-    "finalizing",
-    "completed",
-    "expired",
-    "cancelling",
-    "cancelled",
+    "validating", "failed", "in_progress", "finalizing", "completed", "expired", "cancelling", "cancelled"
 ]
 NEXT: dict[BatchStatus, frozenset[BatchStatus]] = {
     "validating": frozenset(("in_progress", "failed", "cancelling")),
@@ -57,12 +50,7 @@ class Problem:
 
     def as_json(self) -> JsonObject:
         """An element of `errors.data`."""
-        return {
-            "code": self.code,
-            "message": self.message,
-            "param": self.param,
-            "line": self.line,
-        }
+        return {"code": self.code, "message": self.message, "param": self.param, "line": self.line}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +66,7 @@ class Batch:
     created_at: int  # seconds since epoch, as all times here
     expires_at: int
     status: BatchStatus = "validating"
-    times: dict[BatchStatus, int] = field(
-        default_factory=dict[BatchStatus, int]
-    )  # when each status was entered
+    times: dict[BatchStatus, int] = field(default_factory=dict[BatchStatus, int])  # when each status was entered
     problems: tuple[Problem, ...] = ()
     model: str | None = None
     total: int = 0  # lines
@@ -98,9 +84,7 @@ class Batch:
     def as_json(self) -> JsonObject:
         """The `batch` object."""
         problems: list[JsonValue] = [problem.as_json() for problem in self.problems]
-        times: JsonObject = {
-            f"{status}_at": self.times.get(status) for status in SHOWN_TIMES
-        }
+        times: JsonObject = {f"{status}_at": self.times.get(status) for status in SHOWN_TIMES}
         return {
             "id": self.id,
             "object": "batch",
@@ -115,11 +99,7 @@ class Batch:
             "created_at": self.created_at,
             "expires_at": self.expires_at,
             **times,
-            "request_counts": {
-                "total": self.total,
-                "completed": self.completed,
-                "failed": self.failed,
-            },
+            "request_counts": {"total": self.total, "completed": self.completed, "failed": self.failed},
             "usage": self.usage.as_response() if self.usage else None,
             "metadata": None if self.metadata is None else {**self.metadata},
         }
@@ -128,9 +108,7 @@ class Batch:
 def move(batch: Batch, status: BatchStatus, now: int) -> Batch:
     """The batch in its next status, with the time it got there. Raises: ValueError for a step that doesn't exist."""
     if status not in NEXT[batch.status]:
-        raise ValueError(
-            f"batch {batch.id} is {batch.status}; it can't become {status}."
-        )
+        raise ValueError(f"batch {batch.id} is {batch.status}; it can't become {status}.")
     return replace(batch, status=status, times={**batch.times, status: now})
 
 
@@ -139,11 +117,7 @@ def with_progress(batch: Batch, completed: int, failed: int) -> Batch:
     return replace(batch, completed=completed, failed=failed)
 
 
-def with_results(
-    batch: Batch, output_file_id: str | None, error_file_id: str | None, billed: Account
-) -> Batch:
+def with_results(batch: Batch, output_file_id: str | None, error_file_id: str | None, billed: Account) -> Batch:
     """The batch with its result files and what it is billed."""
     usage = Usage(billed.input_tokens, billed.cached_input_tokens, billed.output_tokens)
-    return replace(
-        batch, output_file_id=output_file_id, error_file_id=error_file_id, usage=usage
-    )
+    return replace(batch, output_file_id=output_file_id, error_file_id=error_file_id, usage=usage)

@@ -8,20 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from promptmill.simulator.errors import (
-    ApiError,
-    context_too_long,
-    invalid,
-    no_such_model,
-)
+from promptmill.simulator.errors import ApiError, context_too_long, invalid, no_such_model
 from promptmill.simulator.options import SimulatorOptions
 from promptmill.simulator.strict_schema import require_strict
-from promptmill.simulator.usage import (
-    TOKENS_PER_IMAGE,
-    TOKENS_PER_MESSAGE,
-    TOKENS_PER_REPLY,
-    Tokenizer,
-)
+from promptmill.simulator.usage import TOKENS_PER_IMAGE, TOKENS_PER_MESSAGE, TOKENS_PER_REPLY, Tokenizer
 from promptmill.simulator.wire import JsonObject, JsonValue, decode
 
 TextEndpoint = Literal["/v1/chat/completions", "/v1/responses"]
@@ -64,9 +54,7 @@ def parse_body(raw: bytes) -> JsonObject:
     except ValueError:
         body = None
     if not isinstance(body, dict):
-        raise invalid(
-            f"{BAD_JSON} (HINT: This likely means you aren't using your HTTP library correctly.)"
-        )
+        raise invalid(f"{BAD_JSON} (HINT: This likely means you aren't using your HTTP library correctly.)")
     return body
 
 
@@ -80,9 +68,7 @@ def read_model(body: JsonObject, options: SimulatorOptions) -> str:
     return model
 
 
-def read_chat(
-    body: JsonObject, options: SimulatorOptions, tokenizer: Tokenizer
-) -> TextCall:
+def read_chat(body: JsonObject, options: SimulatorOptions, tokenizer: Tokenizer) -> TextCall:
     """A chat completion's body. Raises: ApiError 400 or 404."""
     maximum = _read_count(body, "max_completion_tokens")
     older = _read_count(body, "max_tokens")
@@ -105,16 +91,12 @@ def read_chat(
     )
 
 
-def read_response(
-    body: JsonObject, options: SimulatorOptions, tokenizer: Tokenizer
-) -> TextCall:
+def read_response(body: JsonObject, options: SimulatorOptions, tokenizer: Tokenizer) -> TextCall:
     """A response's body. Raises: ApiError 400 or 404."""
     given = body.get("input")
     if given is None:
         raise _missing("input")
-    said = (
-        [(given, 0)] if isinstance(given, str) else list(_read_messages(given, "input"))
-    )
+    said = [(given, 0)] if isinstance(given, str) else list(_read_messages(given, "input"))
     instructions = body.get("instructions")
     if isinstance(instructions, str):
         said.insert(0, (instructions, 0))
@@ -141,11 +123,7 @@ def _read_text(
     tokenizer: Tokenizer,
 ) -> TextCall:
     if body.get("stream"):
-        raise invalid(
-            "Streaming is not simulated. Leave out 'stream'.",
-            param="stream",
-            code="unsupported_value",
-        )
+        raise invalid("Streaming is not simulated. Leave out 'stream'.", param="stream", code="unsupported_value")
     tokens = TOKENS_PER_REPLY
     for text, images in said:
         tokens += TOKENS_PER_MESSAGE + tokenizer.count(text) + TOKENS_PER_IMAGE * images
@@ -168,11 +146,7 @@ def _read_text(
 def _read_messages(value: JsonValue, name: str) -> Iterator[tuple[str, int]]:
     """Each message's text and its number of images."""
     if not isinstance(value, list):
-        raise invalid(
-            f"Invalid type for '{name}': expected an array of objects.",
-            name,
-            "invalid_type",
-        )
+        raise invalid(f"Invalid type for '{name}': expected an array of objects.", name, "invalid_type")
     if not value:
         message = f"Invalid '{name}': empty array. Expected an array with minimum length 1, but got an empty array."
         raise invalid(f"{message[:-1]} instead.", name, "empty_array")
@@ -188,16 +162,10 @@ def _read_content(content: JsonValue, name: str) -> tuple[str, int]:
     if content is None:
         return "", 0
     if not isinstance(content, list):
-        message = (
-            f"Invalid type for '{name}': expected one of a string or array of objects."
-        )
+        message = f"Invalid type for '{name}': expected one of a string or array of objects."
         raise invalid(message, param=name, code="invalid_type")
     parts = [part for part in content if isinstance(part, dict)]
-    texts = [
-        text
-        for part in parts
-        if part.get("type") in TEXT_PARTS and isinstance(text := part.get("text"), str)
-    ]
+    texts = [text for part in parts if part.get("type") in TEXT_PARTS and isinstance(text := part.get("text"), str)]
     return "\n".join(texts), len(parts) - len(texts)
 
 
@@ -210,11 +178,7 @@ def _read_format(kind: JsonValue, holder: JsonObject, param: str) -> Format:
     if kind != "json_schema":
         return Format(str(kind))
     if not isinstance(holder.get("name"), str):
-        raise _missing(
-            f"{param}.json_schema.name"
-            if param == "response_format"
-            else f"{param}.name"
-        )
+        raise _missing(f"{param}.json_schema.name" if param == "response_format" else f"{param}.name")
     schema = _object(holder.get("schema"), f"{param}.schema")
     if holder.get("strict"):
         require_strict(schema, str(holder["name"]), param)
@@ -226,9 +190,7 @@ def _read_count(body: JsonObject, name: str) -> int | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int):
-        raise invalid(
-            f"Invalid type for '{name}': expected an integer.", name, "invalid_type"
-        )
+        raise invalid(f"Invalid type for '{name}': expected an integer.", name, "invalid_type")
     if value < 1:
         message = f"Invalid '{name}': integer below minimum value. Expected a value >= 1, but got {value} instead."
         raise invalid(message, param=name, code="integer_below_min_value")
@@ -244,13 +206,9 @@ def _object(value: JsonValue, name: str) -> JsonObject:
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise invalid(
-            f"Invalid type for '{name}': expected an object.", name, "invalid_type"
-        )
+        raise invalid(f"Invalid type for '{name}': expected an object.", name, "invalid_type")
     return value
 
 
 def _missing(name: str) -> ApiError:
-    return invalid(
-        f"Missing required parameter: '{name}'.", name, "missing_required_parameter"
-    )
+    return invalid(f"Missing required parameter: '{name}'.", name, "missing_required_parameter")

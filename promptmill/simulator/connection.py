@@ -46,26 +46,13 @@ async def read_body(receive: Receive) -> bytes:
     return body
 
 
-async def send_response(
-    send: Send,
-    status: int,
-    body: bytes,
-    headers: Headers,
-    *,
-    stall_seconds: float = 0.0,
-) -> None:
+async def send_response(send: Send, status: int, body: bytes, headers: Headers, *, stall_seconds: float = 0.0) -> None:
     """Send a JSON answer; with a stall, half of it and the rest later."""
     length = (b"content-length", b"%d" % len(body))
     start = [(b"content-type", b"application/json"), length, *headers]
     await send({"type": "http.response.start", "status": status, "headers": start})
     if stall_seconds > 0:
-        await send(
-            {
-                "type": "http.response.body",
-                "body": body[: len(body) // 2],
-                "more_body": True,
-            }
-        )
+        await send({"type": "http.response.body", "body": body[: len(body) // 2], "more_body": True})
         await asyncio.sleep(stall_seconds)
         body = body[len(body) // 2 :]
     await send({"type": "http.response.body", "body": body})

@@ -47,33 +47,23 @@ class EmbeddingCall:
         return self.input_tokens
 
 
-def read_embeddings(
-    body: JsonObject, options: SimulatorOptions, tokenizer: Tokenizer
-) -> EmbeddingCall:
+def read_embeddings(body: JsonObject, options: SimulatorOptions, tokenizer: Tokenizer) -> EmbeddingCall:
     """An embeddings body. Raises: ApiError 400 or 404."""
     model = read_model(body, options)
     inputs = _read_inputs(body.get("input"))
-    counts = [
-        tokenizer.count(item) if isinstance(item, str) else len(item) for item in inputs
-    ]
+    counts = [tokenizer.count(item) if isinstance(item, str) else len(item) for item in inputs]
     _check_sizes(counts)
     encoding = body.get("encoding_format", "float")
     if encoding not in ("float", "base64"):
-        message = (
-            f"Invalid value: {encoding!r}. Supported values are: 'float' and 'base64'."
-        )
+        message = f"Invalid value: {encoding!r}. Supported values are: 'float' and 'base64'."
         raise invalid(message, param="encoding_format", code="invalid_value")
-    return EmbeddingCall(
-        model, inputs, sum(counts), _read_dimensions(body, model), encoding == "base64"
-    )
+    return EmbeddingCall(model, inputs, sum(counts), _read_dimensions(body, model), encoding == "base64")
 
 
 def embed(call: EmbeddingCall, seed: int) -> list[JsonValue]:
     """One vector for each input, as base64 text or as an array that encodes to a list of numbers."""
     prefix = f"{seed}|{call.model}|".encode()
-    vectors = [
-        _unit_vector(prefix + _as_bytes(item), call.dimensions) for item in call.inputs
-    ]
+    vectors = [_unit_vector(prefix + _as_bytes(item), call.dimensions) for item in call.inputs]
     if call.is_base64:
         return [base64.b64encode(vector.tobytes()).decode() for vector in vectors]
     return vectors  # pyright: ignore[reportReturnType] -- orjson writes arrays as lists
@@ -86,9 +76,7 @@ def _unit_vector(content: bytes, dimensions: int) -> npt.NDArray[np.float32]:
 
 
 def _as_bytes(item: str | Sequence[int]) -> bytes:
-    return (
-        item.encode("utf-8", "surrogatepass") if isinstance(item, str) else encode(item)
-    )
+    return item.encode("utf-8", "surrogatepass") if isinstance(item, str) else encode(item)
 
 
 def _read_inputs(value: JsonValue) -> tuple[str | tuple[int, ...], ...]:
@@ -100,11 +88,7 @@ def _read_inputs(value: JsonValue) -> tuple[str | tuple[int, ...], ...]:
         value = [value]
     if len(value) > MAX_INPUTS:
         message = f"Invalid 'input': array too long. Expected an array with maximum length {MAX_INPUTS}, but got an "
-        raise invalid(
-            f"{message}array with length {len(value)} instead.",
-            "input",
-            "array_above_max_length",
-        )
+        raise invalid(f"{message}array with length {len(value)} instead.", "input", "array_above_max_length")
     return tuple(_read_input(item) for item in value)
 
 
@@ -119,15 +103,13 @@ def _read_input(item: JsonValue) -> str | tuple[int, ...]:
 def _check_sizes(counts: list[int]) -> None:
     if max(counts) > MAX_INPUT_TOKENS:
         message = f"This model's maximum context length is {MAX_INPUT_TOKENS} tokens, however you requested "
-        message += f"{max(counts)} tokens ({max(counts)} in your prompt; 0 for the completion). Please reduce your prompt."
+        message += (
+            f"{max(counts)} tokens ({max(counts)} in your prompt; 0 for the completion). Please reduce your prompt."
+        )
         raise invalid(message)
     if sum(counts) > MAX_TOTAL_TOKENS:
-        message = (
-            f"Requested {sum(counts)} tokens, max {MAX_TOTAL_TOKENS} tokens per request"
-        )
-        raise ApiError(
-            400, message, type="max_tokens_per_request", code="max_tokens_per_request"
-        )
+        message = f"Requested {sum(counts)} tokens, max {MAX_TOTAL_TOKENS} tokens per request"
+        raise ApiError(400, message, type="max_tokens_per_request", code="max_tokens_per_request")
 
 
 def _read_dimensions(body: JsonObject, model: str) -> int:
@@ -135,13 +117,7 @@ def _read_dimensions(body: JsonObject, model: str) -> int:
     wanted = body.get("dimensions")
     if wanted is None:
         return most
-    if (
-        isinstance(wanted, bool)
-        or not isinstance(wanted, int)
-        or not 1 <= wanted <= most
-    ):
-        message = (
-            f"Invalid value for 'dimensions' = {wanted}. Must be between 1 and {most}."
-        )
+    if isinstance(wanted, bool) or not isinstance(wanted, int) or not 1 <= wanted <= most:
+        message = f"Invalid value for 'dimensions' = {wanted}. Must be between 1 and {most}."
         raise invalid(message, param="dimensions")
     return wanted

@@ -7,20 +7,12 @@ from promptmill.simulator.answers import find_poison, poison_error, reply_to
 from promptmill.simulator.calls import TextCall, read_chat, read_response
 from promptmill.simulator.embeddings import EmbeddingCall, embed, read_embeddings
 from promptmill.simulator.options import SimulatorOptions
-from promptmill.simulator.payloads import (
-    chat_payload,
-    embeddings_payload,
-    response_payload,
-)
+from promptmill.simulator.payloads import chat_payload, embeddings_payload, response_payload
 from promptmill.simulator.usage import Tokenizer, Usage
 from promptmill.simulator.wire import JsonObject
 
 Endpoint = Literal["/v1/chat/completions", "/v1/responses", "/v1/embeddings"]
-ENDPOINTS: tuple[Endpoint, ...] = (
-    "/v1/chat/completions",
-    "/v1/responses",
-    "/v1/embeddings",
-)
+ENDPOINTS: tuple[Endpoint, ...] = ("/v1/chat/completions", "/v1/responses", "/v1/embeddings")
 Call: TypeAlias = TextCall | EmbeddingCall
 
 
@@ -33,12 +25,7 @@ class Answer:
     tier: str  # that the answer names
 
 
-def read_call(
-    endpoint: Endpoint,
-    body: JsonObject,
-    options: SimulatorOptions,
-    tokenizer: Tokenizer,
-) -> Call:
+def read_call(endpoint: Endpoint, body: JsonObject, options: SimulatorOptions, tokenizer: Tokenizer) -> Call:
     """What the body asks for. Raises: ApiError 400 or 404."""
     if endpoint == "/v1/embeddings":
         return read_embeddings(body, options, tokenizer)
@@ -52,9 +39,7 @@ def is_hanging(call: Call) -> bool:
     return find_poison(call.text) == "HANG"
 
 
-def answer(
-    call: Call, digest: bytes, options: SimulatorOptions, tokenizer: Tokenizer
-) -> Answer:
+def answer(call: Call, digest: bytes, options: SimulatorOptions, tokenizer: Tokenizer) -> Answer:
     """The answer to a call. Raises: ApiError for a poisoned one."""
     error = poison_error(find_poison(call.text), options)
     if error is not None:
@@ -62,14 +47,8 @@ def answer(
     if isinstance(call, EmbeddingCall):
         usage = Usage(call.input_tokens)
         return Answer(
-            embeddings_payload(
-                call.model, embed(call, options.seed), usage.as_embeddings()
-            ),
-            usage,
-            "default",
+            embeddings_payload(call.model, embed(call, options.seed), usage.as_embeddings()), usage, "default"
         )
     reply = reply_to(call, digest, options, tokenizer)
-    shape = (
-        chat_payload if call.endpoint == "/v1/chat/completions" else response_payload
-    )
+    shape = chat_payload if call.endpoint == "/v1/chat/completions" else response_payload
     return Answer(shape(call, reply, digest), reply.usage, call.service_tier)

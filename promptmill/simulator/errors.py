@@ -36,12 +36,7 @@ class ApiError(Exception):
     ) -> None:
         super().__init__(message)
         self.status = status
-        self.error: JsonObject = {
-            "message": message,
-            "type": type,
-            "param": param,
-            "code": code,
-        }
+        self.error: JsonObject = {"message": message, "type": type, "param": param, "code": code}
         self.retry_after_seconds = retry_after_seconds  # None: no Retry-After header
 
     def body(self) -> bytes:
@@ -58,9 +53,7 @@ class ApiError(Exception):
         ]
 
 
-def invalid(
-    message: str, param: str | None = None, code: str | None = None
-) -> ApiError:
+def invalid(message: str, param: str | None = None, code: str | None = None) -> ApiError:
     """400 invalid_request_error."""
     return ApiError(400, message, param=param, code=code)
 
@@ -76,9 +69,7 @@ def wrong_key(key: str) -> ApiError:
         return ApiError(401, NO_KEY_MESSAGE)
     shown = f"{key[:4]}***{key[-3:]}" if len(key) > 8 else "***"
     page = "https://platform.openai.com/account/api-keys"
-    message = (
-        f"Incorrect API key provided: {shown}. You can find your API key at {page}."
-    )
+    message = f"Incorrect API key provided: {shown}. You can find your API key at {page}."
     return ApiError(401, message, code="invalid_api_key")
 
 
@@ -99,22 +90,12 @@ def context_too_long(limit: int, tokens: int) -> ApiError:
 
 def quota_exceeded() -> ApiError:
     """429 insufficient_quota: no money, not a rate limit."""
-    return ApiError(
-        429, QUOTA_MESSAGE, type="insufficient_quota", code="insufficient_quota"
-    )
+    return ApiError(429, QUOTA_MESSAGE, type="insufficient_quota", code="insufficient_quota")
 
 
-def rate_limited(
-    message: str, kind: str, retry_after_seconds: float | None
-) -> ApiError:
+def rate_limited(message: str, kind: str, retry_after_seconds: float | None) -> ApiError:
     """429 rate_limit_exceeded; the kind is `requests` or `tokens`."""
-    return ApiError(
-        429,
-        message,
-        type=kind,
-        code="rate_limit_exceeded",
-        retry_after_seconds=retry_after_seconds,
-    )
+    return ApiError(429, message, type=kind, code="rate_limit_exceeded", retry_after_seconds=retry_after_seconds)
 
 
 def server_failed() -> ApiError:
@@ -125,8 +106,4 @@ def server_failed() -> ApiError:
 
 def overloaded() -> ApiError:
     """503: too many others."""
-    return ApiError(
-        503,
-        "The engine is currently overloaded, please try again later.",
-        type="server_error",
-    )
+    return ApiError(503, "The engine is currently overloaded, please try again later.", type="server_error")

@@ -8,23 +8,14 @@ import math
 from statistics import NormalDist
 from typing import Literal, get_args
 
-from promptmill.simulator.errors import (
-    ApiError,
-    overloaded,
-    rate_limited,
-    server_failed,
-)
+from promptmill.simulator.errors import ApiError, overloaded, rate_limited, server_failed
 from promptmill.simulator.options import FAULT_RATIOS, SimulatorOptions
 from promptmill.simulator.wire import uniform
 
-Fault = Literal[
-    "error_500", "error_503", "reset", "garbage", "hang", "slow_body", "rate_limited"
-]
+Fault = Literal["error_500", "error_503", "reset", "garbage", "hang", "slow_body", "rate_limited"]
 FAULTS: tuple[Fault, ...] = get_args(Fault)
 UNANSWERED = frozenset(("reset", "hang"))
-LOST = frozenset(
-    ("reset", "hang", "garbage")
-)  # the answer was made, and the client doesn't get it
+LOST = frozenset(("reset", "hang", "garbage"))  # the answer was made, and the client doesn't get it
 NOT_JSON = b"<html><head><title>502 Bad Gateway</title></head><body>upstream sent garbage</body></html>"
 _NORMAL = NormalDist()
 
@@ -34,9 +25,7 @@ def has_faults(options: SimulatorOptions) -> bool:
     return any(getattr(options, name) for name in FAULT_RATIOS)
 
 
-def choose_fault(
-    options: SimulatorOptions, digest: bytes, attempt: int
-) -> Fault | None:
+def choose_fault(options: SimulatorOptions, digest: bytes, attempt: int) -> Fault | None:
     """The fault of a body's n-th attempt (1 = first), or None."""
     if options.fault_attempts is not None and attempt > options.fault_attempts:
         return None
@@ -48,9 +37,7 @@ def choose_fault(
     return None
 
 
-def fault_error(
-    fault: Fault | None, model: str, options: SimulatorOptions
-) -> ApiError | None:
+def fault_error(fault: Fault | None, model: str, options: SimulatorOptions) -> ApiError | None:
     """The error answered for a fault, if it is one that is answered with an error."""
     match fault:
         case "error_500":
@@ -59,11 +46,7 @@ def fault_error(
             return overloaded()
         case "rate_limited":
             whom = f"{model} in organization {options.organization}"
-            return rate_limited(
-                f"Rate limit reached for {whom}.",
-                "requests",
-                options.retry_after_seconds,
-            )
+            return rate_limited(f"Rate limit reached for {whom}.", "requests", options.retry_after_seconds)
         case _:
             return None
 

@@ -11,12 +11,7 @@ from starlette.routing import Route
 
 from promptmill.simulator.admin import json_response
 from promptmill.simulator.errors import ApiError, invalid, rate_limited
-from promptmill.simulator.file_store import (
-    INPUT_LIFETIME_SECONDS,
-    FileRecord,
-    make_page,
-    read_limit,
-)
+from promptmill.simulator.file_store import INPUT_LIFETIME_SECONDS, FileRecord, make_page, read_limit
 from promptmill.simulator.multipart import MultipartReader, find_boundary
 from promptmill.simulator.wire import uniform
 from promptmill.simulator.world import World
@@ -39,18 +34,14 @@ class Upload:
     async def read(self, request: Request) -> None:
         """Read the whole form. Raises: ApiError 400 or 413."""
         try:
-            reader = MultipartReader(
-                find_boundary(request.headers.get("content-type", ""))
-            )
+            reader = MultipartReader(find_boundary(request.headers.get("content-type", "")))
             with self.path.open("wb") as file:
                 async for piece in request.stream():
                     self._take(reader, piece, file)
         except ValueError as error:
             raise invalid(f"Could not parse multipart form: {error}") from error
         if not reader.is_complete:
-            raise invalid(
-                "Could not parse multipart form: it ends before its closing boundary."
-            )
+            raise invalid("Could not parse multipart form: it ends before its closing boundary.")
 
     def _take(self, reader: MultipartReader, piece: bytes, file: BinaryIO) -> None:
         for part, content in reader.feed(piece):
@@ -58,15 +49,9 @@ class Upload:
                 self.filename = part.filename or "file"
                 self.size_bytes += file.write(content)
                 if self.size_bytes > MAX_FILE_BYTES:
-                    raise ApiError(
-                        413,
-                        f"File is too large. Max size is {MAX_FILE_BYTES} bytes.",
-                        param="file",
-                    )
+                    raise ApiError(413, f"File is too large. Max size is {MAX_FILE_BYTES} bytes.", param="file")
             else:
-                self.fields[part.name] = (self.fields.get(part.name, b"") + content)[
-                    :MAX_FIELD_BYTES
-                ]
+                self.fields[part.name] = (self.fields.get(part.name, b"") + content)[:MAX_FIELD_BYTES]
 
     def text(self, name: str) -> str | None:
         """A field's text."""
@@ -109,11 +94,7 @@ class FileRoutes:
         if query.get("order", "desc") == "desc":
             records.reverse()
         limit = read_limit(query.get("limit"), DEFAULT_PAGE, MAX_PAGE)
-        return json_response(
-            make_page(
-                [record.as_json() for record in records], query.get("after"), limit
-            )
-        )
+        return json_response(make_page([record.as_json() for record in records], query.get("after"), limit))
 
     async def show(self, request: Request) -> Response:
         """GET /files/{file_id}."""
@@ -121,9 +102,7 @@ class FileRoutes:
 
     async def download(self, request: Request) -> Response:
         """GET /files/{file_id}/content, streamed."""
-        return FileResponse(
-            self._find(request).path, media_type="application/octet-stream"
-        )
+        return FileResponse(self._find(request).path, media_type="application/octet-stream")
 
     async def delete(self, request: Request) -> Response:
         """DELETE /files/{file_id}."""
@@ -132,18 +111,14 @@ class FileRoutes:
         return json_response({"id": record.id, "object": "file", "deleted": True})
 
     def _find(self, request: Request) -> FileRecord:
-        return self._world.files.find(
-            self._world.authorize_request(request), request.path_params["file_id"]
-        )
+        return self._world.files.find(self._world.authorize_request(request), request.path_params["file_id"])
 
 
 def _register(world: World, form: Upload, key: str) -> FileRecord:
     purpose, filename = form.text("purpose"), form.filename
     if purpose is None or filename is None:
         name = "purpose" if purpose is None else "file"
-        raise invalid(
-            f"Missing required parameter: '{name}'.", name, "missing_required_parameter"
-        )
+        raise invalid(f"Missing required parameter: '{name}'.", name, "missing_required_parameter")
     if purpose not in PURPOSES:
         supported = ", ".join(f"'{one}'" for one in PURPOSES)
         raise invalid(f"'{purpose}' is not one of [{supported}] - 'purpose'", "purpose")
@@ -153,25 +128,12 @@ def _register(world: World, form: Upload, key: str) -> FileRecord:
     lifetime = int(seconds) if seconds and seconds.isdigit() else None
     if lifetime is None and purpose == "batch":
         lifetime = INPUT_LIFETIME_SECONDS
-    return world.files.add(
-        form.path,
-        key=key,
-        filename=filename,
-        purpose=purpose,
-        lifetime_seconds=lifetime,
-    )
+    return world.files.add(form.path, key=key, filename=filename, purpose=purpose, lifetime_seconds=lifetime)
 
 
 def _maybe_refuse(world: World) -> None:
     options, counters = world.options, world.ledger.counters
     counters["upload_attempts"] += 1
-    if (
-        uniform(options.seed, "upload", counters["upload_attempts"])
-        < options.upload_429_ratio
-    ):
+    if uniform(options.seed, "upload", counters["upload_attempts"]) < options.upload_429_ratio:
         counters["upload_429"] += 1
-        raise rate_limited(
-            "Rate limit reached for file uploads.",
-            "requests",
-            options.retry_after_seconds,
-        )
+        raise rate_limited("Rate limit reached for file uploads.", "requests", options.retry_after_seconds)

@@ -56,9 +56,7 @@ class FileStore:
     def reserve(self) -> Path:
         """A new path to write to."""
         if self._folder is None:
-            self._folder = tempfile.TemporaryDirectory(
-                prefix="simulator-", ignore_cleanup_errors=True
-            )
+            self._folder = tempfile.TemporaryDirectory(prefix="simulator-", ignore_cleanup_errors=True)
         self._serial += 1
         return Path(self._folder.name) / f"file-{self._serial:022d}"
 
@@ -98,14 +96,8 @@ class FileStore:
     def select(self, key: str, purpose: str | None) -> list[FileRecord]:
         """The files of that key, oldest first."""
         now = time.monotonic()
-        mine = (
-            record
-            for record in self._records.values()
-            if record.key == key and record.visible_at <= now
-        )
-        return [
-            record for record in mine if purpose is None or record.purpose == purpose
-        ]
+        mine = (record for record in self._records.values() if record.key == key and record.visible_at <= now)
+        return [record for record in mine if purpose is None or record.purpose == purpose]
 
     def delete(self, key: str, file_id: str) -> None:
         """Delete a file. Raises: ApiError 404."""
@@ -127,11 +119,7 @@ def make_page(items: Sequence[JsonObject], after: str | None, limit: int) -> Jso
     if after is not None:
         places = [index for index, item in enumerate(items) if item["id"] == after]
         if not places:
-            raise invalid(
-                f"Invalid 'after': no object with id '{after}'.",
-                "after",
-                "invalid_value",
-            )
+            raise invalid(f"Invalid 'after': no object with id '{after}'.", "after", "invalid_value")
         start = places[0] + 1
     page = items[start : start + limit]
     return {
@@ -148,8 +136,5 @@ def read_limit(text: str | None, default: int, most: int) -> int:
     if text is None:
         return default
     if not text.isdigit() or not 1 <= int(text) <= most:
-        raise invalid(
-            f"Invalid 'limit': expected an integer from 1 to {most}, but got {text!r}.",
-            "limit",
-        )
+        raise invalid(f"Invalid 'limit': expected an integer from 1 to {most}, but got {text!r}.", "limit")
     return int(text)

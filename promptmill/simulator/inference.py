@@ -12,14 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from promptmill.simulator.calls import parse_body
 from promptmill.simulator.connection import abort, read_body, send_response
-from promptmill.simulator.engine import (
-    Answer,
-    Call,
-    Endpoint,
-    answer,
-    is_hanging,
-    read_call,
-)
+from promptmill.simulator.engine import Answer, Call, Endpoint, answer, is_hanging, read_call
 from promptmill.simulator.errors import ApiError, Headers
 from promptmill.simulator.faults import (
     LOST,
@@ -67,9 +60,7 @@ class InferenceEndpoint:
         finally:
             ledger.leave()
 
-    async def _deliver(
-        self, decision: Decision, scope: Scope, receive: Receive, send: Send
-    ) -> None:
+    async def _deliver(self, decision: Decision, scope: Scope, receive: Receive, send: Send) -> None:
         options = self._world.options
         if decision.fault == "hang":
             await _wait_for_disconnect(receive, options.hang_seconds)
@@ -77,14 +68,10 @@ class InferenceEndpoint:
             await abort(scope)
             return
         stall = options.slow_body_seconds if decision.fault == "slow_body" else 0.0
-        await send_response(
-            send, decision.status, decision.body, decision.headers, stall_seconds=stall
-        )
+        await send_response(send, decision.status, decision.body, decision.headers, stall_seconds=stall)
 
 
-def decide(
-    world: World, endpoint: Endpoint, authorization: str, raw: bytes
-) -> Decision:
+def decide(world: World, endpoint: Endpoint, authorization: str, raw: bytes) -> Decision:
     """The outcome of one request, entered in the books."""
     limits: ModelLimits | None = None
     request_id = b"req_%032x" % world.next_serial()
@@ -106,9 +93,7 @@ def decide(
     return decision
 
 
-def _decide_body(
-    world: World, endpoint: Endpoint, body: JsonObject, limits: ModelLimits | None
-) -> Decision:
+def _decide_body(world: World, endpoint: Endpoint, body: JsonObject, limits: ModelLimits | None) -> Decision:
     options, tokenizer = world.options, world.tokenizer
     try:
         call = read_call(endpoint, body, options, tokenizer)
@@ -119,9 +104,7 @@ def _decide_body(
     limits = limits or world.limits_of(call.model)
     digest = body_digest(body)
     is_faulty = has_faults(options)
-    fault = (
-        choose_fault(options, digest, world.attempts[digest] + 1) if is_faulty else None
-    )
+    fault = choose_fault(options, digest, world.attempts[digest] + 1) if is_faulty else None
     outcome = _outcome(world, call, digest, fault)
     _admit(world, call, limits, outcome)
     if is_faulty:  # refused requests aren't attempts: when they come depends on time, and faults must not
@@ -133,9 +116,7 @@ def _decide_body(
     return _bill(world, call, digest, "hang" if is_hanging(call) else fault, outcome)
 
 
-def _outcome(
-    world: World, call: Call, digest: bytes, fault: Fault | None
-) -> Answer | ApiError:
+def _outcome(world: World, call: Call, digest: bytes, fault: Fault | None) -> Answer | ApiError:
     error = fault_error(fault, call.model, world.options)
     if error is not None:
         return error
@@ -145,9 +126,7 @@ def _outcome(
         return poisoned
 
 
-def _admit(
-    world: World, call: Call, limits: ModelLimits, outcome: Answer | ApiError
-) -> None:
+def _admit(world: World, call: Call, limits: ModelLimits, outcome: Answer | ApiError) -> None:
     """Charge the limits. Raises: ApiError 429."""
     options, ledger = world.options, world.ledger
     is_error = isinstance(outcome, ApiError)
@@ -164,16 +143,12 @@ def _admit(
         limits.return_request(time.monotonic())
 
 
-def _bill(
-    world: World, call: Call, digest: bytes, fault: Fault | None, made: Answer
-) -> Decision:
+def _bill(world: World, call: Call, digest: bytes, fault: Fault | None, made: Answer) -> Decision:
     """The decision for an answer that is made, billed unless a fault that isn't billed loses it."""
     options = world.options
     payload = encode(made.payload)
     if fault not in LOST or options.fault_bills:
-        world.ledger.bill(
-            made.tier, call.model, made.usage, digest if options.track_bodies else None
-        )
+        world.ledger.bill(made.tier, call.model, made.usage, digest if options.track_bodies else None)
     if fault not in UNANSWERED:
         world.ledger.counters["status_200"] += 1
     if fault == "garbage":

@@ -61,23 +61,15 @@ class Account:
 class Ledger:
     """Everything billed and counted since the start or the last reset."""
 
-    accounts: defaultdict[tuple[str, str], Account] = field(
-        default_factory=lambda: defaultdict(Account)
-    )  # tier, model
-    bodies: Counter[bytes] = field(
-        default_factory=Counter[bytes]
-    )  # body digest -> times billed
+    accounts: defaultdict[tuple[str, str], Account] = field(default_factory=lambda: defaultdict(Account))  # tier, model
+    bodies: Counter[bytes] = field(default_factory=Counter[bytes])  # body digest -> times billed
     counters: Counter[str] = field(default_factory=Counter[str])
     in_flight: int = 0
     max_in_flight: int = 0
     billed: int = 0  # requests, all tiers
     started: float = field(default_factory=time.monotonic)
-    requests_a_second: list[int] = field(
-        default_factory=list[int]
-    )  # admitted, by second since the start
-    tokens_a_second: list[int] = field(
-        default_factory=list[int]
-    )  # charged against the token limit
+    requests_a_second: list[int] = field(default_factory=list[int])  # admitted, by second since the start
+    tokens_a_second: list[int] = field(default_factory=list[int])  # charged against the token limit
 
     def enter(self) -> None:
         """A request has come in."""
@@ -125,14 +117,10 @@ class Ledger:
                 "in_flight": self.in_flight,
                 "max_in_flight": self.max_in_flight,
             },
-            "bodies_billed_more_than_once": sum(
-                times > 1 for times in self.bodies.values()
-            ),
+            "bodies_billed_more_than_once": sum(times > 1 for times in self.bodies.values()),
         }
         if detail:
-            summary["bodies"] = {
-                digest.hex(): times for digest, times in self.bodies.items()
-            }
+            summary["bodies"] = {digest.hex(): times for digest, times in self.bodies.items()}
         return summary
 
     def timeline(self) -> JsonObject:

@@ -16,10 +16,7 @@ from promptmill.simulator.errors import LIMITS_PAGE, ApiError, Headers, rate_lim
 from promptmill.simulator.options import SimulatorOptions
 
 Kind = Literal["requests", "tokens"]
-_UNITS: dict[Kind, str] = {
-    "requests": "requests per min (RPM)",
-    "tokens": "tokens per min (TPM)",
-}
+_UNITS: dict[Kind, str] = {"requests": "requests per min (RPM)", "tokens": "tokens per min (TPM)"}
 
 
 class Meter(Protocol):
@@ -61,10 +58,7 @@ class Bucket:
 
     def remaining(self, now: float) -> float:
         """The level, refilled up to now."""
-        self.level = min(
-            self.capacity,
-            self.level + (now - self.updated) * self.limit / self.window_seconds,
-        )
+        self.level = min(self.capacity, self.level + (now - self.updated) * self.limit / self.window_seconds)
         self.updated = now
         return self.level
 
@@ -92,9 +86,7 @@ class SlidingWindow:
         self.limit = limit
         self.capacity = limit
         self._window_seconds = window_seconds
-        self._taken: deque[tuple[float, float]] = (
-            deque()
-        )  # (time, amount), oldest first
+        self._taken: deque[tuple[float, float]] = deque()  # (time, amount), oldest first
         self._used = 0.0
 
     def remaining(self, now: float) -> float:
@@ -138,16 +130,10 @@ class ModelLimits:
     """The two limits of one model, taken together or not at all."""
 
     def __init__(self, options: SimulatorOptions, now: float) -> None:
-        self.requests = _meter(
-            options, options.requests_per_minute, options.burst_requests, now
-        )
-        self.tokens = _meter(
-            options, options.tokens_per_minute, options.burst_tokens, now
-        )
+        self.requests = _meter(options, options.requests_per_minute, options.burst_requests, now)
+        self.tokens = _meter(options, options.tokens_per_minute, options.burst_tokens, now)
 
-    def admit(
-        self, now: float, model: str, tokens: int, options: SimulatorOptions
-    ) -> None:
+    def admit(self, now: float, model: str, tokens: int, options: SimulatorOptions) -> None:
         """Take one request and its tokens.
 
         Raises: ApiError 429, having taken no tokens, and the request only if failed requests count.
@@ -158,13 +144,7 @@ class ModelLimits:
         )
         for kind, meter, amount in wanted:
             if meter is not None and meter.wait_seconds(now, amount) > 0:
-                error = _refusal(
-                    kind,
-                    meter,
-                    amount,
-                    now,
-                    f"{model} in organization {options.organization}",
-                )
+                error = _refusal(kind, meter, amount, now, f"{model} in organization {options.organization}")
                 self.count_failure(now, options)
                 raise error
         for _, meter, amount in wanted:
@@ -187,15 +167,8 @@ class ModelLimits:
         for kind, meter in ((b"requests", self.requests), (b"tokens", self.tokens)):
             if meter is not None:
                 rows.append((b"x-ratelimit-limit-" + kind, b"%d" % meter.limit))
-                rows.append(
-                    (b"x-ratelimit-remaining-" + kind, b"%d" % meter.remaining(now))
-                )
-                rows.append(
-                    (
-                        b"x-ratelimit-reset-" + kind,
-                        format_duration(meter.reset_seconds(now)).encode(),
-                    )
-                )
+                rows.append((b"x-ratelimit-remaining-" + kind, b"%d" % meter.remaining(now)))
+                rows.append((b"x-ratelimit-reset-" + kind, format_duration(meter.reset_seconds(now)).encode()))
         return rows
 
 
@@ -212,9 +185,7 @@ def format_duration(seconds: float) -> str:
     return f"{minutes}m{text}" if minutes else text
 
 
-def _meter(
-    options: SimulatorOptions, limit: int | None, burst: int | None, now: float
-) -> Meter | None:
+def _meter(options: SimulatorOptions, limit: int | None, burst: int | None, now: float) -> Meter | None:
     if limit is None:
         return None
     if options.window == "sliding":

@@ -17,12 +17,7 @@ def model_routes(world: World) -> list[Route]:
 
     async def list_models(request: Request) -> Response:
         world.authorize_request(request)
-        return json_response(
-            {
-                "object": "list",
-                "data": [_describe(name) for name in world.options.models],
-            }
-        )
+        return json_response({"object": "list", "data": [_describe(name) for name in world.options.models]})
 
     async def show_model(request: Request) -> Response:
         world.authorize_request(request)

@@ -26,9 +26,7 @@ def find_boundary(content_type: str) -> bytes:
     """The boundary that a Content-Type names. Raises: ValueError if it isn't multipart/form-data."""
     match = _BOUNDARY.search(content_type)
     if not content_type.startswith("multipart/form-data") or match is None:
-        raise ValueError(
-            f"{content_type!r} is not multipart/form-data with a boundary."
-        )
+        raise ValueError(f"{content_type!r} is not multipart/form-data with a boundary.")
     return match.group(1).encode()
 
 
@@ -38,9 +36,7 @@ class MultipartReader:
     def __init__(self, boundary: bytes) -> None:
         self._delimiter = b"\r\n--" + boundary
         self._buffer = b"\r\n"  # the first delimiter may stand at the very beginning
-        self._part: Part | None = (
-            None  # whose content is being read; None: before the first
-        )
+        self._part: Part | None = None  # whose content is being read; None: before the first
         self._in_headers = False
         self.is_complete = False  # the closing delimiter was seen
 
@@ -82,9 +78,7 @@ class MultipartReader:
         head, separator, rest = self._buffer.partition(b"\r\n\r\n")
         if not separator:
             if len(self._buffer) > MAX_HEADER_BYTES:
-                raise ValueError(
-                    f"a part's headers are longer than {MAX_HEADER_BYTES} bytes."
-                )
+                raise ValueError(f"a part's headers are longer than {MAX_HEADER_BYTES} bytes.")
             return False
         self._part = _describe(head.decode("utf-8", "replace"))
         self._buffer, self._in_headers = rest, False

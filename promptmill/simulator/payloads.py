@@ -24,12 +24,7 @@ def chat_payload(call: TextCall, reply: Reply, digest: bytes) -> JsonObject:
         "created": int(time.time()),
         "model": call.model,
         "choices": [
-            {
-                "index": index,
-                "message": message,
-                "logprobs": None,
-                "finish_reason": reply.finish_reason,
-            }
+            {"index": index, "message": message, "logprobs": None, "finish_reason": reply.finish_reason}
             for index in range(call.choices)
         ],
         "usage": reply.usage.as_chat(),
@@ -83,24 +78,14 @@ def response_payload(call: TextCall, reply: Reply, digest: bytes) -> JsonObject:
 def _content(reply: Reply) -> JsonObject:
     if reply.refusal is not None:
         return {"type": "refusal", "refusal": reply.refusal}
-    return {
-        "type": "output_text",
-        "text": reply.text,
-        "annotations": [],
-        "logprobs": [],
-    }
+    return {"type": "output_text", "text": reply.text, "annotations": [], "logprobs": []}
 
 
-def embeddings_payload(
-    model: str, vectors: list[JsonValue], usage: JsonObject
-) -> JsonObject:
+def embeddings_payload(model: str, vectors: list[JsonValue], usage: JsonObject) -> JsonObject:
     """A list of `embedding` objects, in the order of the inputs."""
     return {
         "object": "list",
-        "data": [
-            {"object": "embedding", "index": index, "embedding": vector}
-            for index, vector in enumerate(vectors)
-        ],
+        "data": [{"object": "embedding", "index": index, "embedding": vector} for index, vector in enumerate(vectors)],
         "model": model,
         "usage": usage,
     }

@@ -9,9 +9,7 @@ from random import Random
 
 from promptmill.simulator.wire import JsonObject, JsonValue
 
-PLAIN_DEPTH = (
-    4  # levels of $ref, items and properties below which the plainest choice is taken
-)
+PLAIN_DEPTH = 4  # levels of $ref, items and properties below which the plainest choice is taken
 LAST_DEPTH = 64  # a schema that only an endless document satisfies ends in null
 DEFAULT_SPAN = 100  # of a number that is bounded on one side
 WORD_LIST = """
@@ -44,9 +42,7 @@ def sentence(random_bytes: bytes) -> str:
     return f"{words.capitalize()}."
 
 
-def _sample(
-    schema: JsonValue, root: JsonObject, random: Random, depth: int
-) -> JsonValue:
+def _sample(schema: JsonValue, root: JsonObject, random: Random, depth: int) -> JsonValue:
     if not isinstance(schema, dict) or depth > LAST_DEPTH:
         return None
     if "$ref" in schema:
@@ -60,9 +56,7 @@ def _sample(
     return _sample_type(schema, root, random, depth)
 
 
-def _sample_type(
-    schema: JsonObject, root: JsonObject, random: Random, depth: int
-) -> JsonValue:
+def _sample_type(schema: JsonObject, root: JsonObject, random: Random, depth: int) -> JsonValue:
     kind = schema.get("type", "object" if "properties" in schema else "string")
     if isinstance(kind, list):
         kind = _choose([{"type": name} for name in kind], random, depth)["type"]
@@ -70,14 +64,10 @@ def _sample_type(
         case "object":
             properties = schema.get("properties")
             members = properties.items() if isinstance(properties, dict) else ()
-            return {
-                name: _sample(inner, root, random, depth + 1) for name, inner in members
-            }
+            return {name: _sample(inner, root, random, depth + 1) for name, inner in members}
         case "array":
             return [
-                _sample(
-                    schema.get("items", {"type": "string"}), root, random, depth + 1
-                )
+                _sample(schema.get("items", {"type": "string"}), root, random, depth + 1)
                 for _ in range(_array_length(schema, random, depth))
             ]
         case "integer":
@@ -118,38 +108,28 @@ def _array_length(schema: JsonObject, random: Random, depth: int) -> int:
     if depth >= PLAIN_DEPTH:
         return least
     return random.randint(
-        max(least, 0 if most == 0 else 1),
-        int(max(least, 3) if most is None else min(most, least + 3)),
+        max(least, 0 if most == 0 else 1), int(max(least, 3) if most is None else min(most, least + 3))
     )
 
 
 def _whole_number(schema: JsonObject, random: Random) -> int:
     step = int(_bound(schema, "multipleOf") or 1)
     low, high = _range(schema, strict_step=1)
-    return step * random.randint(
-        math.ceil(low / step), max(math.ceil(low / step), math.floor(high / step))
-    )
+    return step * random.randint(math.ceil(low / step), max(math.ceil(low / step), math.floor(high / step)))
 
 
 def _number(schema: JsonObject, random: Random) -> float:
     step = _bound(schema, "multipleOf")
     low, high = _range(schema, strict_step=0)
     if step:
-        return round(
-            step * random.randint(math.ceil(low / step), math.floor(high / step)), 9
-        )
-    share = (
-        random.randint(1, 999) / 1000
-    )  # inside, so that exclusive bounds hold as well
+        return round(step * random.randint(math.ceil(low / step), math.floor(high / step)), 9)
+    share = random.randint(1, 999) / 1000  # inside, so that exclusive bounds hold as well
     return low if low == high else round(low + (high - low) * share, 6)
 
 
 def _range(schema: JsonObject, strict_step: int) -> tuple[float, float]:
     low, high = _bound(schema, "minimum"), _bound(schema, "maximum")
-    above, below = (
-        _bound(schema, "exclusiveMinimum"),
-        _bound(schema, "exclusiveMaximum"),
-    )
+    above, below = _bound(schema, "exclusiveMinimum"), _bound(schema, "exclusiveMaximum")
     if above is not None:
         low = max(above + strict_step, -math.inf if low is None else low)
     if below is not None:
@@ -161,21 +141,13 @@ def _range(schema: JsonObject, strict_step: int) -> tuple[float, float]:
 
 def _bound(schema: JsonObject, name: str) -> float | None:
     value = schema.get(name)
-    return (
-        value
-        if isinstance(value, int | float) and not isinstance(value, bool)
-        else None
-    )
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 def _string(schema: JsonObject, random: Random) -> str:
     template = FORMATS.get(str(schema.get("format")))
     if template is not None:
-        month, day, hour = (
-            random.randint(1, 12),
-            random.randint(1, 28),
-            random.randint(0, 23),
-        )
+        month, day, hour = random.randint(1, 12), random.randint(1, 28), random.randint(0, 23)
         return template.format(m=month, d=day, h=hour, w=random.choice(WORDS))
     text = " ".join(random.choices(WORDS, k=random.randint(1, 4)))
     least, most = _bound(schema, "minLength"), _bound(schema, "maxLength")

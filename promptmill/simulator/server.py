@@ -21,9 +21,7 @@ from promptmill.simulator.wire import JsonObject, JsonValue, decode, encode
 from promptmill.simulator.world import World
 
 BACKLOG = 2048  # connections waiting to be accepted
-KEEP_ALIVE_SECONDS = (
-    120  # longer than clients keep idle connections, so that resets are those asked for
-)
+KEEP_ALIVE_SECONDS = 120  # longer than clients keep idle connections, so that resets are those asked for
 CONTROL_TIMEOUT_SECONDS = 30.0
 STOP_TIMEOUT_SECONDS = 10.0
 
@@ -31,13 +29,7 @@ STOP_TIMEOUT_SECONDS = 10.0
 class Simulator:
     """A simulator in a background thread; a context manager, or `start()` and `stop()`."""
 
-    def __init__(
-        self,
-        options: SimulatorOptions | None = None,
-        *,
-        host: str = "127.0.0.1",
-        port: int = 0,
-    ) -> None:
+    def __init__(self, options: SimulatorOptions | None = None, *, host: str = "127.0.0.1", port: int = 0) -> None:
         self.options = options or SimulatorOptions()
         self._address = (host, port)  # port 0: a free one
         self._server: _Server | None = None
@@ -54,9 +46,7 @@ class Simulator:
         listener = _listen(*self._address)
         self._origin = _origin(listener)
         self._server = _Server(World(self.options))
-        self._thread = threading.Thread(
-            target=self._server.run, args=([listener],), name="simulator", daemon=True
-        )
+        self._thread = threading.Thread(target=self._server.run, args=([listener],), name="simulator", daemon=True)
         self._thread.start()
         self.ledger()
         return self
@@ -73,10 +63,7 @@ class Simulator:
         return self.start()
 
     def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Stop."""
         self.stop()
@@ -98,9 +85,7 @@ class Simulator:
         """Forget what was billed and counted, files and batches included."""
         self._control("POST", "reset")
 
-    def _control(
-        self, method: str, page: str, body: JsonObject | None = None
-    ) -> JsonObject:
+    def _control(self, method: str, page: str, body: JsonObject | None = None) -> JsonObject:
         data = None if body is None else encode(body)
         request = Request(f"{self._origin}/_simulator/{page}", data, method=method)
         with urlopen(request, timeout=CONTROL_TIMEOUT_SECONDS) as answer:

@@ -50,11 +50,7 @@ def _problems(schema: JsonValue, path: tuple[str, ...]) -> Iterator[str]:
         yield f"In context={path}, schema must be an object."
         return
     where = f"In context={path}"
-    yield from (
-        f"{where}, '{word}' is not permitted."
-        for word in REFUSED_KEYWORDS
-        if word in schema
-    )
+    yield from (f"{where}, '{word}' is not permitted." for word in REFUSED_KEYWORDS if word in schema)
     if not schema.keys() & {"type", "anyOf", "$ref", "enum", "const"}:
         yield f"{where}, schema must have a 'type' key."
     if schema.get("type") == "object" or "properties" in schema:
@@ -88,6 +84,4 @@ def _children(schema: JsonObject) -> Iterator[tuple[tuple[str, ...], JsonValue]]
         yield ("items",), schema["items"]
     options = schema.get("anyOf")
     if isinstance(options, list):
-        yield from (
-            (("anyOf", str(index)), inner) for index, inner in enumerate(options)
-        )
+        yield from ((("anyOf", str(index)), inner) for index, inner in enumerate(options))

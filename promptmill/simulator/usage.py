@@ -53,9 +53,7 @@ class ExactTokenizer:
             self._encoding = tiktoken.get_encoding(ENCODING)
         except OSError as error:
             remedy = "Set TIKTOKEN_CACHE_DIR to a folder that has it, or use the tokenizer 'estimate'."
-            raise ValueError(
-                f"tiktoken could not load {ENCODING}: {error}. {remedy}"
-            ) from error
+            raise ValueError(f"tiktoken could not load {ENCODING}: {error}. {remedy}") from error
 
     def count(self, text: str) -> int:
         """Tokens of a text."""
@@ -92,10 +90,7 @@ class Usage:
             "prompt_tokens": self.input_tokens,
             "completion_tokens": self.output_tokens,
             "total_tokens": self.total_tokens,
-            "prompt_tokens_details": {
-                "cached_tokens": self.cached_input_tokens,
-                "audio_tokens": 0,
-            },
+            "prompt_tokens_details": {"cached_tokens": self.cached_input_tokens, "audio_tokens": 0},
             "completion_tokens_details": {
                 "reasoning_tokens": self.reasoning_tokens,
                 "audio_tokens": 0,

@@ -9,9 +9,7 @@ from typing import TypeAlias
 
 import orjson
 
-JsonValue: TypeAlias = (
-    "str | int | float | bool | None | list[JsonValue] | dict[str, JsonValue]"
-)
+JsonValue: TypeAlias = "str | int | float | bool | None | list[JsonValue] | dict[str, JsonValue]"
 JsonObject: TypeAlias = dict[str, JsonValue]
 
 
@@ -33,8 +31,5 @@ def body_digest(body: JsonValue) -> bytes:
 
 def uniform(seed: int, *parts: bytes | int | str) -> float:
     """A number in [0, 1) that depends on the seed and the parts alone."""
-    text = b"|".join(
-        part if isinstance(part, bytes) else str(part).encode()
-        for part in (seed, *parts)
-    )
+    text = b"|".join(part if isinstance(part, bytes) else str(part).encode() for part in (seed, *parts))
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest()) / 2**64

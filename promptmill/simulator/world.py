@@ -31,9 +31,7 @@ class World:
         self.options = options
         self.tokenizer: Tokenizer = load_tokenizer(options.tokenizer)
         self.ledger = Ledger()
-        self.attempts: Counter[bytes] = (
-            Counter()
-        )  # body digest -> admitted attempts; counted where faults are set
+        self.attempts: Counter[bytes] = Counter()  # body digest -> admitted attempts; counted where faults are set
         self.files = FileStore()
         self.batches: dict[str, BatchJob] = {}  # oldest first
         self.requests: set[asyncio.Task[None]] = set()  # under way

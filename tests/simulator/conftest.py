@@ -33,7 +33,5 @@ def simulator(running_simulator: Simulator) -> Simulator:
 @pytest.fixture
 def client(simulator: Simulator) -> Iterator[OpenAI]:
     """The real SDK, without retries of its own."""
-    with OpenAI(
-        base_url=simulator.base_url, api_key="sk-test", max_retries=0
-    ) as client:
+    with OpenAI(base_url=simulator.base_url, api_key="sk-test", max_retries=0) as client:
         yield client

@@ -41,53 +41,18 @@ TREE: JsonObject = {
 SCHEMAS = [
     pytest.param(strict(label={"type": "string", "enum": ["good", "bad"]}), id="enum"),
     pytest.param(strict(kind={"const": "review"}, on={"type": "boolean"}), id="const"),
-    pytest.param(
-        strict(stars={"type": "integer", "minimum": 1, "maximum": 5}),
-        id="bounded-integer",
-    ),
-    pytest.param(
-        strict(n={"type": "integer", "exclusiveMinimum": 3, "exclusiveMaximum": 5}),
-        id="exclusive-integer",
-    ),
-    pytest.param(
-        strict(n={"type": "integer", "maximum": -7, "multipleOf": 7}), id="multiple"
-    ),
-    pytest.param(
-        strict(x={"type": "number", "exclusiveMinimum": 0, "maximum": 1}),
-        id="bounded-number",
-    ),
-    pytest.param(
-        strict(x={"type": "number", "minimum": 2, "maximum": 2}), id="exact-number"
-    ),
-    pytest.param(
-        strict(
-            tags={
-                "type": "array",
-                "items": {"type": "string"},
-                "minItems": 4,
-                "maxItems": 5,
-            }
-        ),
-        id="array",
-    ),
-    pytest.param(
-        strict(none={"type": "array", "items": {"type": "string"}, "maxItems": 0}),
-        id="empty-array",
-    ),
-    pytest.param(
-        strict(maybe={"anyOf": [{"type": "integer"}, {"type": "null"}]}),
-        id="nullable-union",
-    ),
+    pytest.param(strict(stars={"type": "integer", "minimum": 1, "maximum": 5}), id="bounded-integer"),
+    pytest.param(strict(n={"type": "integer", "exclusiveMinimum": 3, "exclusiveMaximum": 5}), id="exclusive-integer"),
+    pytest.param(strict(n={"type": "integer", "maximum": -7, "multipleOf": 7}), id="multiple"),
+    pytest.param(strict(x={"type": "number", "exclusiveMinimum": 0, "maximum": 1}), id="bounded-number"),
+    pytest.param(strict(x={"type": "number", "minimum": 2, "maximum": 2}), id="exact-number"),
+    pytest.param(strict(tags={"type": "array", "items": {"type": "string"}, "minItems": 4, "maxItems": 5}), id="array"),
+    pytest.param(strict(none={"type": "array", "items": {"type": "string"}, "maxItems": 0}), id="empty-array"),
+    pytest.param(strict(maybe={"anyOf": [{"type": "integer"}, {"type": "null"}]}), id="nullable-union"),
     pytest.param(strict(maybe={"type": ["string", "null"]}), id="type-list"),
+    pytest.param(strict(code={"type": "string", "minLength": 40, "maxLength": 41}), id="length"),
     pytest.param(
-        strict(code={"type": "string", "minLength": 40, "maxLength": 41}), id="length"
-    ),
-    pytest.param(
-        strict(
-            day={"type": "string", "format": "date"},
-            at={"type": "string", "format": "email"},
-        ),
-        id="format",
+        strict(day={"type": "string", "format": "date"}, at={"type": "string", "format": "email"}), id="format"
     ),
     pytest.param(strict(inner=strict(deep=strict(x={"type": "number"}))), id="nested"),
     pytest.param(TREE, id="recursive"),
@@ -95,21 +60,12 @@ SCHEMAS = [
 
 
 def reply(text: str, options: SimulatorOptions = OPTIONS, **fields: JsonValue) -> Reply:
-    body: JsonObject = {
-        "model": "m",
-        "messages": [{"role": "user", "content": text}],
-        **fields,
-    }
-    return reply_to(
-        read_chat(body, options, TOKENIZER), body_digest(body), options, TOKENIZER
-    )
+    body: JsonObject = {"model": "m", "messages": [{"role": "user", "content": text}], **fields}
+    return reply_to(read_chat(body, options, TOKENIZER), body_digest(body), options, TOKENIZER)
 
 
 def as_format(schema: JsonObject) -> JsonObject:
-    return {
-        "type": "json_schema",
-        "json_schema": {"name": "x", "strict": True, "schema": schema},
-    }
+    return {"type": "json_schema", "json_schema": {"name": "x", "strict": True, "schema": schema}}
 
 
 @pytest.mark.parametrize("schema", SCHEMAS)
@@ -133,20 +89,13 @@ def test_an_answer_line_is_repeated_as_it_is() -> None:
 
 
 def test_reply_option_is_filled_in() -> None:
-    assert (
-        reply("hello {x}", SimulatorOptions(reply="{model}: {prompt}")).text
-        == "m: hello {x}"
-    )
+    assert reply("hello {x}", SimulatorOptions(reply="{model}: {prompt}")).text == "m: hello {x}"
 
 
 def test_answer_is_cut_at_the_output_limit() -> None:
     cut = reply("a", max_completion_tokens=2)
 
-    assert (cut.finish_reason, cut.usage.output_tokens, len(cut.text)) == (
-        "length",
-        2,
-        8,
-    )
+    assert (cut.finish_reason, cut.usage.output_tokens, len(cut.text)) == ("length", 2, 8)
 
 
 def test_reasoning_comes_out_of_the_output_limit() -> None:
@@ -164,47 +113,23 @@ def test_poisoned_answers_go_wrong_in_their_own_way() -> None:
     assert reply("POISON-TRUNCATE").finish_reason == "length"
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(
-            json.loads(reply("POISON-SCHEMA", response_format=schema).text),
-            strict(label={"type": "string"}),
+            json.loads(reply("POISON-SCHEMA", response_format=schema).text), strict(label={"type": "string"})
         )
 
 
 @pytest.mark.parametrize(
     ("schema", "problem"),
     [
-        pytest.param(
-            {"type": "array", "items": {"type": "string"}}, 'type: "object"', id="root"
-        ),
-        pytest.param(
-            {**strict(a={"type": "string"}), "additionalProperties": True},
-            "additionalProperties",
-            id="open",
-        ),
-        pytest.param(
-            {**strict(a={"type": "string"}), "required": []},
-            "Missing 'a'",
-            id="optional",
-        ),
-        pytest.param(
-            strict(a={"type": "object", "properties": {}}),
-            r"\('properties', 'a'\)",
-            id="nested",
-        ),
-        pytest.param(
-            strict(a={"oneOf": [{"type": "string"}]}),
-            "'oneOf' is not permitted",
-            id="one-of",
-        ),
-        pytest.param(
-            strict(a={"description": "?"}), "must have a 'type' key", id="untyped"
-        ),
+        pytest.param({"type": "array", "items": {"type": "string"}}, 'type: "object"', id="root"),
+        pytest.param({**strict(a={"type": "string"}), "additionalProperties": True}, "additionalProperties", id="open"),
+        pytest.param({**strict(a={"type": "string"}), "required": []}, "Missing 'a'", id="optional"),
+        pytest.param(strict(a={"type": "object", "properties": {}}), r"\('properties', 'a'\)", id="nested"),
+        pytest.param(strict(a={"oneOf": [{"type": "string"}]}), "'oneOf' is not permitted", id="one-of"),
+        pytest.param(strict(a={"description": "?"}), "must have a 'type' key", id="untyped"),
     ],
 )
 def test_schema_that_is_not_strict_is_refused(schema: JsonObject, problem: str) -> None:
     with pytest.raises(ApiError, match=problem) as refused:
         reply("a", response_format=as_format(schema))
 
-    assert (refused.value.status, refused.value.error["param"]) == (
-        400,
-        "response_format",
-    )
+    assert (refused.value.status, refused.value.error["param"]) == (400, "response_format")

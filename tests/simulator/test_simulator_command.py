@@ -10,18 +10,8 @@ from openai import OpenAI
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_command_prints_its_address_and_stops_cleanly(number: signal.Signals) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "promptmill.simulator",
-        "--port",
-        "0",
-        "--option",
-        'models=["m"]',
-    ]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+    command = [sys.executable, "-m", "promptmill.simulator", "--port", "0", "--option", 'models=["m"]']
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         address = process.stdout.readline().split()[-1]
         with OpenAI(base_url=address, api_key="sk-test", max_retries=0) as client:
@@ -34,8 +24,6 @@ def test_command_prints_its_address_and_stops_cleanly(number: signal.Signals) ->
 
 def test_command_refuses_unknown_options() -> None:
     command = [sys.executable, "-m", "promptmill.simulator", "--option", "speed=9"]
-    process = subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=30
-    )
+    process = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
 
     assert (process.returncode, "unknown options: speed" in process.stderr) == (2, True)

@@ -9,15 +9,8 @@ from openai import OpenAI
 
 def test_embeddings_are_unit_vectors_in_both_encodings(client: OpenAI) -> None:
     create = client.embeddings.create
-    decoded = create(
-        model="text-embedding-3-small", input=["a", "b", "a"], dimensions=64
-    )
-    floats = create(
-        model="text-embedding-3-small",
-        input="a",
-        dimensions=64,
-        encoding_format="float",
-    )
+    decoded = create(model="text-embedding-3-small", input=["a", "b", "a"], dimensions=64)
+    floats = create(model="text-embedding-3-small", input="a", dimensions=64, encoding_format="float")
     vectors = [item.embedding for item in decoded.data]
 
     assert vectors[0] == vectors[2] != vectors[1]
@@ -36,8 +29,6 @@ def test_embeddings_are_unit_vectors_in_both_encodings(client: OpenAI) -> None:
         pytest.param(["abcd" * 8000] * 38, "300000", id="too-much"),
     ],
 )
-def test_embedding_limits_are_kept(
-    client: OpenAI, given: str | list[str], problem: str
-) -> None:
+def test_embedding_limits_are_kept(client: OpenAI, given: str | list[str], problem: str) -> None:
     with pytest.raises(openai.BadRequestError, match=problem):
         client.embeddings.create(model="text-embedding-3-small", input=given)

@@ -24,9 +24,7 @@ SCHEMA = {
 
 def ask(client: OpenAI, text: str = "hello", **fields: Any) -> ChatCompletion:
     completions: Any = client.chat.completions  # any fields, the wrong ones too
-    return completions.create(
-        model=MODEL, messages=[{"role": "user", "content": text}], **fields
-    )
+    return completions.create(model=MODEL, messages=[{"role": "user", "content": text}], **fields)
 
 
 def counters(simulator: Simulator) -> dict[str, int]:
@@ -37,9 +35,7 @@ def timeline(simulator: Simulator, name: str) -> list[int]:
     return simulator.timeline()[name]  # pyright: ignore[reportReturnType]
 
 
-def test_chat_completion_is_answered_and_billed(
-    simulator: Simulator, client: OpenAI
-) -> None:
+def test_chat_completion_is_answered_and_billed(simulator: Simulator, client: OpenAI) -> None:
     simulator.configure(cached_ratio=0.5)
     answer = ask(client, "x" * 40)
 
@@ -55,9 +51,7 @@ def test_chat_completion_is_answered_and_billed(
     }
 
 
-def test_same_request_has_the_same_answer_and_is_billed_twice(
-    simulator: Simulator, client: OpenAI
-) -> None:
+def test_same_request_has_the_same_answer_and_is_billed_twice(simulator: Simulator, client: OpenAI) -> None:
     assert ask(client).choices == ask(client).choices
     ledger = simulator.ledger(detail=True)
     assert list(ledger["bodies"].values()) == [2]  # pyright: ignore
@@ -65,17 +59,10 @@ def test_same_request_has_the_same_answer_and_is_billed_twice(
 
 
 def test_structured_output_is_honoured_by_both_text_endpoints(client: OpenAI) -> None:
-    form: Any = {
-        "type": "json_schema",
-        "json_schema": {"name": "x", "strict": True, "schema": SCHEMA},
-    }
-    text: Any = {
-        "format": {"type": "json_schema", "name": "x", "strict": True, "schema": SCHEMA}
-    }
+    form: Any = {"type": "json_schema", "json_schema": {"name": "x", "strict": True, "schema": SCHEMA}}
+    text: Any = {"format": {"type": "json_schema", "name": "x", "strict": True, "schema": SCHEMA}}
     chat = ask(client, response_format=form).choices[0].message.content
-    response = client.responses.create(
-        model=MODEL, input="hello", instructions="Label.", text=text
-    )
+    response = client.responses.create(model=MODEL, input="hello", instructions="Label.", text=text)
 
     assert json.loads(chat or "")["label"] in ("good", "bad")
     assert json.loads(response.output_text)["label"] in ("good", "bad")
@@ -85,51 +72,31 @@ def test_response_that_is_cut_is_incomplete(client: OpenAI) -> None:
     response = client.responses.create(model=MODEL, input="hello", max_output_tokens=1)
 
     assert response.incomplete_details is not None
-    assert (response.status, response.incomplete_details.reason) == (
-        "incomplete",
-        "max_output_tokens",
-    )
+    assert (response.status, response.incomplete_details.reason) == ("incomplete", "max_output_tokens")
     assert response.usage is not None
     assert response.usage.output_tokens == 1
 
 
-def test_limits_refuse_in_the_providers_words_with_headers(
-    simulator: Simulator, client: OpenAI
-) -> None:
+def test_limits_refuse_in_the_providers_words_with_headers(simulator: Simulator, client: OpenAI) -> None:
     simulator.configure(requests_per_minute=2, tokens_per_minute=1000)
     headers = client.chat.completions.with_raw_response.create(
-        model=MODEL,
-        messages=[{"role": "user", "content": "hello"}],
-        max_completion_tokens=92,
+        model=MODEL, messages=[{"role": "user", "content": "hello"}], max_completion_tokens=92
     ).headers
     ask(client)
-    with pytest.raises(
-        openai.RateLimitError, match="Please try again in 29|Please try again in 30"
-    ) as refused:
+    with pytest.raises(openai.RateLimitError, match="Please try again in 29|Please try again in 30") as refused:
         ask(client)
 
-    assert (
-        headers["x-ratelimit-limit-requests"],
-        headers["x-ratelimit-remaining-requests"],
-    ) == ("2", "1")
+    assert (headers["x-ratelimit-limit-requests"], headers["x-ratelimit-remaining-requests"]) == ("2", "1")
     assert headers["x-ratelimit-remaining-tokens"].startswith("90")
-    assert headers["x-ratelimit-reset-tokens"] in (
-        "6s",
-        *(f"5.{thousandth}s" for thousandth in range(900, 1000)),
-    )
+    assert headers["x-ratelimit-reset-tokens"] in ("6s", *(f"5.{thousandth}s" for thousandth in range(900, 1000)))
     assert headers["x-request-id"].startswith("req_")
-    assert (refused.value.code, refused.value.type) == (
-        "rate_limit_exceeded",
-        "requests",
-    )
+    assert (refused.value.code, refused.value.type) == ("rate_limit_exceeded", "requests")
     assert refused.value.response.headers["retry-after"] == "30"
     assert refused.value.response.headers["x-ratelimit-remaining-requests"] == "0"
     assert sum(timeline(simulator, "requests")) == 2
 
 
-def test_actual_accounting_charges_real_usage(
-    simulator: Simulator, client: OpenAI
-) -> None:
+def test_actual_accounting_charges_real_usage(simulator: Simulator, client: OpenAI) -> None:
     simulator.configure(tokens_per_minute=1000, token_accounting="actual")
     answer = ask(client, max_completion_tokens=900)
 
@@ -137,9 +104,7 @@ def test_actual_accounting_charges_real_usage(
     assert sum(timeline(simulator, "tokens")) == answer.usage.total_tokens
 
 
-def test_concurrent_requests_never_pass_a_limit(
-    simulator: Simulator, client: OpenAI
-) -> None:
+def test_concurrent_requests_never_pass_a_limit(simulator: Simulator, client: OpenAI) -> None:
     simulator.configure(requests_per_minute=10, window="sliding")
 
     def succeeds(number: int) -> bool:
@@ -187,9 +152,7 @@ def test_slow_body_arrives_whole(simulator: Simulator, client: OpenAI) -> None:
     ("text", "error", "code"),
     [
         pytest.param("POISON-400", openai.BadRequestError, None, id="400"),
-        pytest.param(
-            "POISON-LONG", openai.BadRequestError, "context_length_exceeded", id="long"
-        ),
+        pytest.param("POISON-LONG", openai.BadRequestError, "context_length_exceeded", id="long"),
         pytest.param("POISON-500", openai.InternalServerError, None, id="500"),
         pytest.param("POISON-HANG", openai.APITimeoutError, None, id="hang"),
     ],
@@ -199,59 +162,37 @@ def test_poisoned_row_fails_every_time(
 ) -> None:
     for _ in range(2):
         with pytest.raises(error) as failed:
-            ask(
-                client,
-                text,
-                timeout=HANG_SECONDS if text == "POISON-HANG" else PATIENCE_SECONDS,
-            )
+            ask(client, text, timeout=HANG_SECONDS if text == "POISON-HANG" else PATIENCE_SECONDS)
 
         assert failed.value.code == code
 
 
-def test_quota_ends_everything_after_so_many_requests(
-    simulator: Simulator, client: OpenAI
-) -> None:
+def test_quota_ends_everything_after_so_many_requests(simulator: Simulator, client: OpenAI) -> None:
     simulator.configure(quota_after=2)
     ask(client)
     ask(client)
     with pytest.raises(openai.RateLimitError) as refused:
         ask(client)
 
-    assert (refused.value.type, refused.value.code) == (
-        "insufficient_quota",
-        "insufficient_quota",
-    )
+    assert (refused.value.type, refused.value.code) == ("insufficient_quota", "insufficient_quota")
     assert "retry-after" not in refused.value.response.headers
 
 
 @pytest.mark.parametrize(
     ("path", "body", "status"),
     [
-        pytest.param(
-            "/chat/completions",
-            {"max_tokens": 1, "max_completion_tokens": 1},
-            400,
-            id="two-limits",
-        ),
+        pytest.param("/chat/completions", {"max_tokens": 1, "max_completion_tokens": 1}, 400, id="two-limits"),
         pytest.param("/chat/completions", {"stream": True}, 400, id="stream"),
         pytest.param("/chat/completions", {"max_completion_tokens": 0}, 400, id="zero"),
         pytest.param("/chat/completions", {"messages": []}, 400, id="no-messages"),
-        pytest.param(
-            "/chat/completions", {"messages": "hello"}, 400, id="text-messages"
-        ),
+        pytest.param("/chat/completions", {"messages": "hello"}, 400, id="text-messages"),
         pytest.param("/chat/completions", {"model": None}, 400, id="no-model"),
         pytest.param("/responses", {}, 400, id="no-input"),
         pytest.param("/nowhere", {}, 404, id="path"),
     ],
 )
-def test_wrong_requests_are_refused(
-    client: OpenAI, path: str, body: dict[str, object], status: int
-) -> None:
-    request = {
-        "model": MODEL,
-        "messages": [{"role": "user", "content": "hello"}],
-        **body,
-    }
+def test_wrong_requests_are_refused(client: OpenAI, path: str, body: dict[str, object], status: int) -> None:
+    request = {"model": MODEL, "messages": [{"role": "user", "content": "hello"}], **body}
     with pytest.raises(openai.APIStatusError) as refused:
         client.post(path, body=request, cast_to=object)
 
@@ -267,27 +208,18 @@ def test_keys_and_models_are_checked(simulator: Simulator, client: OpenAI) -> No
     with pytest.raises(openai.AuthenticationError, match=r"sk-t\*\*\*est"):
         ask(client.with_options(api_key="sk-the-test"))
     with pytest.raises(openai.NotFoundError, match="`unknown` does not exist"):
-        client.with_options(api_key="sk-the-only-one").embeddings.create(
-            model="unknown", input="a"
-        )
+        client.with_options(api_key="sk-the-only-one").embeddings.create(model="unknown", input="a")
 
 
 def test_prefix_is_optional_and_models_are_listed(simulator: Simulator) -> None:
-    with OpenAI(
-        base_url=simulator.base_url.removesuffix("/v1"),
-        api_key="sk-test",
-        max_retries=0,
-    ) as client:
+    with OpenAI(base_url=simulator.base_url.removesuffix("/v1"), api_key="sk-test", max_retries=0) as client:
         assert MODEL in [model.id for model in client.models.list()]
         assert ask(client).choices
 
 
 def test_hanging_requests_do_not_hold_up_the_stop() -> None:
     simulator = Simulator().start()
-    with (
-        OpenAI(base_url=simulator.base_url, api_key="sk-test", max_retries=0) as client,
-        ThreadPoolExecutor(1) as pool,
-    ):
+    with OpenAI(base_url=simulator.base_url, api_key="sk-test", max_retries=0) as client, ThreadPoolExecutor(1) as pool:
         hanging = pool.submit(ask, client, "POISON-HANG")
         while not counters(simulator)["in_flight"]:
             pass

@@ -3,12 +3,7 @@
 import pytest
 
 from promptmill.simulator.errors import ApiError
-from promptmill.simulator.limits import (
-    Bucket,
-    ModelLimits,
-    SlidingWindow,
-    format_duration,
-)
+from promptmill.simulator.limits import Bucket, ModelLimits, SlidingWindow, format_duration
 from promptmill.simulator.options import SimulatorOptions
 
 
@@ -42,10 +37,7 @@ def test_sliding_window_never_holds_more_than_its_limit() -> None:
             window.take(now, 1)
             admitted.append(now)
 
-    assert (
-        max(sum(start <= time < start + 60 for time in admitted) for start in admitted)
-        == 10
-    )
+    assert max(sum(start <= time < start + 60 for time in admitted) for start in admitted) == 10
 
 
 def test_sliding_window_tells_when_enough_will_have_left() -> None:
@@ -69,9 +61,7 @@ def test_hammering_keeps_a_sliding_window_full() -> None:
 
 @pytest.mark.parametrize("window", ["bucket", "sliding"])
 @pytest.mark.parametrize(("counts", "left"), [(True, 8), (False, 9)])
-def test_refused_request_takes_no_tokens_and_counts_only_if_failures_do(
-    window: str, counts: bool, left: int
-) -> None:
+def test_refused_request_takes_no_tokens_and_counts_only_if_failures_do(window: str, counts: bool, left: int) -> None:
     options = SimulatorOptions(
         requests_per_minute=10,
         tokens_per_minute=100,
@@ -81,8 +71,7 @@ def test_refused_request_takes_no_tokens_and_counts_only_if_failures_do(
     limits = ModelLimits(options, 0)
     limits.admit(0, "m", 60, options)
     with pytest.raises(
-        ApiError,
-        match=r"tokens per min \(TPM\): Limit 100, Used 60, Requested 50. Please try again in",
+        ApiError, match=r"tokens per min \(TPM\): Limit 100, Used 60, Requested 50. Please try again in"
     ):
         limits.admit(0, "m", 50, options)
 
@@ -93,9 +82,7 @@ def test_refused_request_takes_no_tokens_and_counts_only_if_failures_do(
 
 def test_request_that_can_never_fit_is_told_so_without_a_time() -> None:
     options = SimulatorOptions(tokens_per_minute=100)
-    with pytest.raises(
-        ApiError, match=r"^Request too large .* Limit 100, Requested 101"
-    ) as refused:
+    with pytest.raises(ApiError, match=r"^Request too large .* Limit 100, Requested 101") as refused:
         ModelLimits(options, 0).admit(0, "m", 101, options)
 
     assert refused.value.headers() == []
@@ -109,10 +96,7 @@ def test_retry_after_is_never_shorter_than_the_wait() -> None:
     with pytest.raises(ApiError) as refused:
         limits.admit(0, "m", 1, options)
 
-    assert dict(refused.value.headers()) == {
-        b"retry-after": b"2",
-        b"retry-after-ms": b"1500",
-    }
+    assert dict(refused.value.headers()) == {b"retry-after": b"2", b"retry-after-ms": b"1500"}
 
 
 @pytest.mark.parametrize(

@@ -23,30 +23,16 @@ def test_the_simulator_imports_nothing_from_the_rest() -> None:
     for path in Path(promptmill.simulator.__file__).parent.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            names += (
-                [alias.name for alias in node.names]
-                if isinstance(node, ast.Import)
-                else []
-            )
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             for name in names:
-                assert not name.startswith("promptmill") or name.startswith(
-                    "promptmill.simulator"
-                ), path
+                assert not name.startswith("promptmill") or name.startswith("promptmill.simulator"), path
 
 
 def test_faults_come_in_their_ratio_and_again_for_the_same_attempt() -> None:
     options = SimulatorOptions(error_500=0.2, reset=0.1, seed=3)
-    drawn = [
-        choose_fault(options, b"%d" % body, attempt)
-        for body in range(1000)
-        for attempt in (1, 2)
-    ]
+    drawn = [choose_fault(options, b"%d" % body, attempt) for body in range(1000) for attempt in (1, 2)]
 
-    assert drawn == [
-        choose_fault(options, b"%d" % body, attempt)
-        for body in range(1000)
-        for attempt in (1, 2)
-    ]
+    assert drawn == [choose_fault(options, b"%d" % body, attempt) for body in range(1000) for attempt in (1, 2)]
     counted = Counter(drawn)
     assert 330 < counted["error_500"] < 470
     assert 150 < counted["reset"] < 250
@@ -55,11 +41,7 @@ def test_faults_come_in_their_ratio_and_again_for_the_same_attempt() -> None:
 def test_fault_attempts_spares_later_attempts() -> None:
     options = SimulatorOptions(error_500=1.0, fault_attempts=2)
 
-    assert [choose_fault(options, b"x", attempt) for attempt in (1, 2, 3)] == [
-        "error_500",
-        "error_500",
-        None,
-    ]
+    assert [choose_fault(options, b"x", attempt) for attempt in (1, 2, 3)] == ["error_500", "error_500", None]
 
 
 def test_latency_has_the_mean_that_was_asked_for() -> None:
@@ -76,14 +58,9 @@ def test_multipart_reads_the_same_in_pieces_of_any_size(size: int) -> None:
     parts: dict[tuple[str, str | None], bytes] = {}
     for start in range(0, len(BODY), size):
         for part, content in reader.feed(BODY[start : start + size]):
-            parts[part.name, part.filename] = (
-                parts.get((part.name, part.filename), b"") + content
-            )
+            parts[part.name, part.filename] = parts.get((part.name, part.filename), b"") + content
 
-    assert parts == {
-        ("purpose", None): b"batch",
-        ("file", "a.jsonl"): b"one\r\n--not the boundary\r\n",
-    }
+    assert parts == {("purpose", None): b"batch", ("file", "a.jsonl"): b"one\r\n--not the boundary\r\n"}
     assert reader.is_complete
 
 
@@ -98,22 +75,13 @@ def test_multipart_reads_the_same_in_pieces_of_any_size(size: int) -> None:
         pytest.param({"window": "hourly"}, "'hourly'", id="choice"),
     ],
 )
-def test_impossible_options_are_refused(
-    changes: dict[str, object], problem: str
-) -> None:
+def test_impossible_options_are_refused(changes: dict[str, object], problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
         with_changes(SimulatorOptions(), changes)  # pyright: ignore[reportArgumentType]
 
 
 def test_options_are_read_from_the_command_line_as_json_or_text() -> None:
-    given = dict(
-        map(
-            parse_option,
-            ["error_500=0.1", "window=sliding", 'models=["a"]', "reply=x=y", "seed=7"],
-        )
-    )
+    given = dict(map(parse_option, ["error_500=0.1", "window=sliding", 'models=["a"]', "reply=x=y", "seed=7"]))
 
-    expected = SimulatorOptions(
-        error_500=0.1, window="sliding", models=("a",), reply="x=y", seed=7
-    )
+    expected = SimulatorOptions(error_500=0.1, window="sliding", models=("a",), reply="x=y", seed=7)
     assert with_changes(SimulatorOptions(), given) == expected
