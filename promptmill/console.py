@@ -101,4 +101,4 @@ def _summary(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def accuracy_shares(accuracy: Mapping[str, Any]) -> list[tuple[str, float]]:
     """Column → share of the compared rows that agree."""
-    return [(name, one["agree"] / one["compared"]) for name, one in accuracy.items() if one["compared"]]
+    return [(name, one["accuracy"]) for name, one in accuracy.items() if one["compared"]]

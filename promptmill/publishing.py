@@ -84,7 +84,7 @@ def _publish(prepared: Prepared, plan: Plan, facts: RunFacts, storage: Storage) 
     properties = prepared.schema.properties if prepared.schema else {}
     definitions = prepared.schema.definitions if prepared.schema else {}
     schemas = output_schema(job, prepared.dataset, properties, definitions)
-    totals, report = _Totals(), ReportData(job)
+    totals, report = _Totals(), ReportData(job, facts.started_at)
     first = next_part_number(standing, prepared.digest)
     writer = OutputWriter(storage, prepared.digest, *schemas, job.output.part_bytes, first)
     with writer:
