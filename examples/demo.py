@@ -31,7 +31,9 @@ def main() -> int:
         }
         for words in (["check", JOB], ["sample", JOB, "-n", "5"], ["run", JOB]):
             print(f"\n$ promptmill {' '.join(words)}", flush=True)
-            code = subprocess.run([sys.executable, "-m", "flows", *words], cwd=ROOT, env=environment).returncode
+            code = subprocess.run(
+                [sys.executable, "-m", "flows", *words], cwd=ROOT, env=environment, check=False
+            ).returncode
             if code:
                 return code
     _show(time.monotonic() - began)

@@ -4,6 +4,7 @@ Prefect is imported by the commands that need it and by no other, since it takes
 """
 
 import asyncio
+import sys
 from enum import StrEnum
 from typing import Annotated
 
@@ -101,7 +102,8 @@ def simulate(context: typer.Context) -> None:
     """Serve a local OpenAI-compatible API with limits, faults and deterministic answers."""
     from promptmill.simulator.__main__ import main as serve
 
-    serve(context.args)
+    sys.argv = ["promptmill simulate", *context.args]
+    serve()
 
 
 def main() -> None:

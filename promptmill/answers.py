@@ -78,7 +78,7 @@ def merge_answers(tables: Iterable[pa.Table]) -> pa.Table:
     ranked = numbered.sort_by([("kind", "ascending"), ("answered_at", "descending")])
     best: dict[str, int] = {}
     rows = zip(ranked["custom_id"].to_pylist(), ranked["kind"].to_pylist(), ranked["position"].to_pylist(), strict=True)
-    for one, kind, position in sorted(rows, key=lambda row: row[1] is not None):
+    for one, _, position in sorted(rows, key=lambda row: row[1] is not None):
         best.setdefault(one, position)
     return merged if len(best) == merged.num_rows else merged.take(pa.array(sorted(best.values())))
 

@@ -22,7 +22,9 @@ ZERO = Decimal(0)
 class Budget:
     """What one output may cost; one for all that sends in this process."""
 
-    def __init__(self, cap_usd: Decimal | None, spent_usd: Decimal = ZERO, record_grant: RecordGrant | None = None):
+    def __init__(
+        self, cap_usd: Decimal | None, spent_usd: Decimal = ZERO, record_grant: RecordGrant | None = None
+    ) -> None:
         self.cap_usd = cap_usd
         self.spent_usd = spent_usd  # known, over all runs
         self.reserved_usd = ZERO

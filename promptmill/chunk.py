@@ -14,9 +14,9 @@ from decimal import Decimal
 from typing import cast
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from promptmill.answers import ANSWERS, ZERO_USD, merge_answers
+from promptmill.arrow import pc
 from promptmill.checkpoint import SCHEMA_VERSION, chunk_key
 from promptmill.completion import complete_pack, complete_request, pack_inputs, unrendered_failure
 from promptmill.dataset import rows_of

@@ -196,7 +196,11 @@ def parse_responses(responses: pa.ChunkedArray | Sequence[str | None], types: pa
 
     3.0 is an integer and 3 a number; a string is never taken for a number, nor a boolean for one.
     """
-    texts = cast(list[str | None], responses.to_pylist()) if isinstance(responses, pa.ChunkedArray) else responses
+    texts = (
+        cast(list[str | None], cast(Any, responses).to_pylist())
+        if isinstance(responses, pa.ChunkedArray)
+        else responses
+    )
     answers = [_parse_object(text) for text in texts] if len(types) else []
     columns: list[pa.Array] = []
     for field in types:

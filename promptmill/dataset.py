@@ -42,7 +42,7 @@ class Dataset:
         files: tuple[InputFile, ...],
         fingerprint: str,
         is_frame: bool,
-    ):
+    ) -> None:
         self.files = files
         self.schema = source.schema
         self.fingerprint = fingerprint  # equal = the same rows
@@ -174,7 +174,7 @@ class _ParquetSource:
                     f"{file.path} doesn't fit {self._files.files[0].path}: {error}. The files of a dataset have columns "
                     "of one type each (input.url). Mend it, or give a glob of the files that fit."
                 ) from error
-        assert whole is not None
+        assert whole is not None  # noqa: S101 - there is at least one file
         return whole
 
     def _open(self, file: InputFile) -> pq.ParquetFile:

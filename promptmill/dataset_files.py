@@ -15,6 +15,7 @@ from promptmill.job import Input
 from promptmill.storage import STORAGE_ERRORS, open_filesystem
 
 Format = Literal["parquet", "csv", "jsonl"]
+FORMATS: tuple[Format, ...] = ("parquet", "csv", "jsonl")
 SUFFIXES: dict[str, Format] = {
     ".parquet": "parquet",
     ".pq": "parquet",
@@ -96,7 +97,7 @@ def _one_format(spec: Input, paths: Sequence[str]) -> Format:
     if spec.format != "auto":
         return spec.format
     formats = {path: format_of(path) for path in paths}
-    known = sorted({found for found in formats.values() if found is not None})
+    known: list[Format] = [one for one in FORMATS if one in formats.values()]
     if len(known) == 1:
         return known[0]
     if not known:

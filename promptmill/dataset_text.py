@@ -12,9 +12,9 @@ from typing import Any, cast
 
 import orjson
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
+from promptmill.arrow import pc
 from promptmill.dataset_files import Files, InputFile
 from promptmill.errors import DatasetError
 

@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from promptmill.arrow import pc
 from promptmill.budget import Budget
 from promptmill.client import Client
 from promptmill.completion import Validate

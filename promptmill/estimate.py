@@ -63,7 +63,8 @@ def describe_estimate(estimate: Estimate) -> str:
     """An estimate in one line."""
     minutes = "" if estimate.minutes is None else f", {estimate.minutes:,.1f} minutes at the limits"
     return (
-        f"{estimate.input_tokens:,} tokens in ({estimate.counting}), {estimate.output_tokens:,} out ({estimate.output_tokens_source}): "
+        f"{estimate.input_tokens:,} tokens in ({estimate.counting}), "
+        f"{estimate.output_tokens:,} out ({estimate.output_tokens_source}): "
         f"${estimate.online_usd:,.4f} online, ${estimate.batch_usd:,.4f} by batch{minutes}"
     )
 

@@ -181,8 +181,8 @@ class Job(Section):
     provider: str | None = Field(
         None, description="A credentials block's name. Null: OPENAI_API_KEY and OPENAI_BASE_URL."
     )
-    limits: Limits = Field(default_factory=Limits, description="What the provider allows.")
-    retry: Retry = Field(default_factory=Retry, description="How long a row is tried.")
+    limits: Limits = Field(default_factory=lambda: Limits.model_validate({}), description="What the provider allows.")
+    retry: Retry = Field(default_factory=lambda: Retry.model_validate({}), description="How long a row is tried.")
     pricing: Pricing | None = Field(None, description="Prices, for models that no price table knows.")
     budget_usd: Money | None = Field(None, description="Hard cap in US dollars for this output, over all its runs.")
     approve_above_usd: Money | None = Field(None, description="Ask a person before a run that is estimated above this.")
@@ -192,6 +192,8 @@ class Job(Section):
     chunk_rows: int = Field(500, ge=1, le=100_000, description="Rows a chunk: one Prefect task, one checkpoint.")
     chunks_in_flight: int = Field(4, ge=1, le=1_000, description="Chunk tasks running at once.")
     checkpoint_rows: int = Field(50, ge=1, description="At most so many answered rows a chunk can be lost by a kill.")
-    batch: Batch = Field(default_factory=Batch, description="How the OpenAI Batch API is used.")
+    batch: Batch = Field(
+        default_factory=lambda: Batch.model_validate({}), description="How the OpenAI Batch API is used."
+    )
 
     SECTIONS: ClassVar[tuple[str, ...]] = ("input", "request", "output", "limits", "retry", "pricing", "batch")

@@ -11,17 +11,17 @@ the bytes keep wide rows, an embedding is 6 KB, from filling the memory.
 
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import IO, cast
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from fsspec.spec import AbstractBufferedFile
 
+from promptmill.arrow import pc
 from promptmill.columns import FAILURE_COLUMNS, failure_columns, success_columns
 from promptmill.manifest import Manifest, PartInfo
 from promptmill.storage import STORAGE_ERRORS, Storage
@@ -166,7 +166,7 @@ class _Parts:
 
 
 @contextmanager
-def _writing(storage: Storage, name: str, schema: pa.Schema) -> Iterator[_Part]:
+def _writing(storage: Storage, name: str, schema: pa.Schema) -> Generator[_Part]:
     """A part to write row groups into; published when the block ends well, discarded when it raises."""
     with storage.writer(name) as file:
         try:

@@ -92,7 +92,7 @@ def render_row(
 
 def needed_columns(builder: RequestBuilder, job: Job) -> set[str]:
     """The columns that requests are made of."""
-    return builder.columns | ({job.input.id_column} if job.input.id_column else set())
+    return {*builder.columns, *([job.input.id_column] if job.input.id_column else [])}
 
 
 def plan_chunks(dataset: Dataset, builder: RequestBuilder, job: Job) -> Plan:
@@ -156,7 +156,7 @@ class _Hashes:
         return [(int(order[i + 1]), int(order[i])) for i in same]
 
     def repetitions(self) -> dict[int, int]:
-        """Row number → 1 for the second row with a hash, 2 for the third, …"""
+        """Row number → how many rows before it have its hash, for the rows where that isn't none."""
         found: dict[int, int] = {}
         for later, earlier in self.repeated():
             found[later] = found.get(earlier, 0) + 1

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from promptmill.arrow import pc
 from promptmill.errors import TooManyFailures
 from promptmill.records import Failure, Result, Usage
 from promptmill.stop import Stop

@@ -8,9 +8,9 @@ from decimal import Decimal
 from typing import cast
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from promptmill.answers import ZERO_USD
+from promptmill.arrow import pc
 from promptmill.columns import output_schema
 from promptmill.dataset import Dataset, open_dataset
 from promptmill.errors import DatasetError, OutputError, RunStopped, StorageFailed
@@ -111,8 +111,9 @@ def _rows_and_answers(prepared: Prepared, plan: Plan) -> Iterator[tuple[pa.Table
             raise DatasetError(_changed(prepared))
         if prepared.job.input.id_column is None:
             numbers = pa.array(range(chunk.start, chunk.start + chunk.rows), pa.int64())
-            table = table.add_column(0, "row_index", numbers)
-        yield table, answers
+            yield table.add_column(0, "row_index", numbers), answers
+        else:
+            yield table, answers
 
 
 def _same_dataset(prepared: Prepared, plan: Plan) -> Dataset:

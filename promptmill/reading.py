@@ -5,6 +5,7 @@ between reading the list and reading them, the new list is read.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -81,7 +82,8 @@ def _read_listed(storage: Storage, manifest: Manifest, columns: Sequence[str] | 
     names = None if columns is None else _known(columns, _schema(storage, parts[0]).names, storage)
     paths = [storage.path(part.path) for part in parts]
     # a folder named like day=2026-11-24 would be taken for a column
-    return pq.read_table(paths, columns=names, filesystem=storage.fs, partitioning=None)
+    no_partitioning: Any = None
+    return pq.read_table(paths, columns=names, filesystem=storage.fs, partitioning=no_partitioning)
 
 
 def _schema(storage: Storage, part: PartInfo) -> pa.Schema:

@@ -116,8 +116,8 @@ class Timeline:
         for place, amounts in self._buckets.items():
             table[(place - first) // step] += amounts
         width = step * self.width
-        seconds = width * np.arange(1, len(table) + 1)
+        seconds = (width * np.arange(1, len(table) + 1)).astype(np.float64)
         lasted = max(self._last_at - first * self.width - width * (len(table) - 1), width / 4)
-        minutes = np.full(len(table), width) / 60
+        minutes = np.full(len(table), width / 60, np.float64)
         minutes[-1], seconds[-1] = lasted / 60, seconds[-1] - width + lasted
         return Series(seconds, minutes, table[:, 0], table[:, 1], table[:, 2], table[:, 3])

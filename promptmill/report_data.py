@@ -15,10 +15,10 @@ from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from promptmill.answers import ZERO_USD
+from promptmill.arrow import pc
 from promptmill.columns import ROW_INDEX
 from promptmill.job import Job
 from promptmill.report_accuracy import Agreement, add_agreements

@@ -102,7 +102,8 @@ def _facts(run: Run, engine: Engine) -> RunFacts:
 
 async def publish_run(run: Run, target: Storage | None = None) -> Manifest:
     """Write the output of a run that has answered every row. Raises: StorageFailed, DatasetError."""
-    assert run.preflight is not None and run.facts is not None  # noqa: S101 - `answering` ended well
+    assert run.preflight is not None  # noqa: S101 - there was something to do
+    assert run.facts is not None  # noqa: S101 - and `answering` ended well
     run.manifest = await asyncio.to_thread(publish, run.prepared, run.preflight.plan, run.facts, target)
     return run.manifest
 

@@ -19,10 +19,10 @@ from decimal import Decimal, InvalidOperation
 import numpy as np
 import orjson
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from promptmill.answers import ANSWERS, ZERO_USD, answers_table, decode_answers, encode_answers, merge_answers
+from promptmill.arrow import pc
 from promptmill.errors import CheckpointUnreadable, StorageFailed
 from promptmill.records import Result
 from promptmill.storage import STORAGE_ERRORS, Storage

@@ -76,7 +76,9 @@ def make_sdk(credentials: Credentials) -> AsyncOpenAI:
 class Transport:
     """A pool of connections to one endpoint; make it and close it on the event loop that uses it."""
 
-    def __init__(self, credentials: Credentials, endpoint: Endpoint, max_connections: int, timeout_seconds: float):
+    def __init__(
+        self, credentials: Credentials, endpoint: Endpoint, max_connections: int, timeout_seconds: float
+    ) -> None:
         sdk = make_sdk(credentials)
         self._url = f"{str(sdk.base_url).rstrip('/')}/{PATHS[endpoint]}"
         named = {**sdk.default_headers, **sdk.auth_headers}

@@ -2,7 +2,12 @@
 
 from importlib.metadata import PackageNotFoundError, version
 
-try:
-    VERSION = version("promptmill")
-except PackageNotFoundError:  # run from a checkout that isn't installed
-    VERSION = "0+checkout"
+
+def _installed() -> str:
+    try:
+        return version("promptmill")
+    except PackageNotFoundError:  # run from a checkout that isn't installed
+        return "0+checkout"
+
+
+VERSION = _installed()

@@ -8,8 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 from prefect import task
-from prefect.client.schemas.objects import TaskRun
-from prefect.states import State
+from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import Task
 
 from promptmill.chunk import ChunkRecord, complete_chunk, reuse_chunk
@@ -19,7 +18,7 @@ from promptmill.errors import PromptmillError, StorageFailed
 from promptmill.plan import Chunk
 from tasks.persistence import SERIALIZER, checkpoint_key, checkpoint_storage
 
-RETRY_DELAYS_SECONDS = [5, 30]
+RETRY_DELAYS_SECONDS = [5.0, 30.0]
 TAG = "promptmill"  # a platform team may set Prefect's own limits on it, and on promptmill-<job>
 
 

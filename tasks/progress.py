@@ -4,7 +4,7 @@ import asyncio
 import logging
 import sys
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 from uuid import UUID
 
 from prefect.artifacts import acreate_progress_artifact, aupdate_progress_artifact
@@ -40,7 +40,7 @@ async def _watch(engine: Engine) -> None:
     """Show progress until cancelled, and once more then."""
     artifact = await _create_artifact(engine)
     shown = Display(engine) if sys.stderr.isatty() else None
-    with shown or suppress():
+    with shown or nullcontext():
         since_artifact = since_log = 0.0
         try:
             while True:
