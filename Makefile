@@ -7,7 +7,7 @@ PYTEST_ARGS ?= -n 2 --dist loadgroup
 UV := $(shell command -v uv 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check lint bench serve lock clean
+.PHONY: help install demo test check lint bench lock clean
 
 help: ## Show what there is to do.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,11 +41,8 @@ lint: install
 
 check: lint test ## Format, lint, types and tests.
 
-bench: install ## Measure what the README promises (about 40 minutes).
+bench: install ## Measure what the README promises (about 30 minutes).
 	$(BIN)/python -m benchmarks
-
-serve: install ## Start a local Prefect server with everything deployed.
-	$(BIN)/python -m deployments.serve
 
 lock: ## Compile requirements.lock anew.
 	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
