@@ -46,6 +46,7 @@ def probe_output(storage: Storage) -> None:
     """Write, read back and delete an object. Raises: OutputError."""
     name, data = f"_probe-{secrets.token_hex(4)}", secrets.token_bytes(PROBE_BYTES)
     try:
+        storage.require_bucket()
         storage.write(name, data)
         returned = storage.read(name)
         storage.delete([name])

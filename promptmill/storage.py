@@ -97,6 +97,14 @@ class Storage:
         skip = len(self.root) + 1
         return {path[skip:]: int(info["size"]) for path, info in found.items() if not _is_temporary(path)}
 
+    def require_bucket(self) -> None:
+        """Raises: FileNotFoundError or PermissionError when the folder is in a bucket that isn't there or isn't ours.
+
+        Asked outright, since some servers make a missing bucket when something is put into it.
+        """
+        if self.url.startswith(("s3://", "s3a://")):
+            cast(Any, self.fs).call_s3("list_objects_v2", Bucket=self.root.split("/")[0], MaxKeys=1)
+
     def exists(self, name: str) -> bool:
         """Whether there is such an object."""
         return bool(self.fs.exists(self.path(name)))
