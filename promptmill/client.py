@@ -45,6 +45,9 @@ class Sender(Protocol):
         ...
 
 
+STORED_USD = Decimal("1e-12")  # as fine as the money column of answers.py; a job's own prices may be finer
+
+
 @dataclass(slots=True)
 class Counters:
     """What was sent and what came of it, for progress and report; this process, this run."""
@@ -202,7 +205,9 @@ class Client:
         except Unreadable as error:
             bill.may_be_billed = True
             return TryAgain("invalid_response", str(error), 200, may_be_billed=True)
-        bill.cost_usd = self._prices.price(answer.usage, answer.service_tier, answer.cache_write_tokens)
+        bill.cost_usd = self._prices.price(answer.usage, answer.service_tier, answer.cache_write_tokens).quantize(
+            STORED_USD
+        )
         bill.used_tokens = float(answer.usage.input_tokens + answer.usage.output_tokens)
         self.guess.saw(answer.usage.output_tokens)
         self.counters.usage += answer.usage

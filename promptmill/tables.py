@@ -30,7 +30,7 @@ def show_check(run: Run) -> None:
         request = plan.first_request
         body = orjson.dumps(prepared.builder.preview(request), option=orjson.OPT_INDENT_2).decode()
         limit = request.max_output_tokens
-        price = prepared.prices.tokens_usd(request.input_tokens, limit or 0)
+        price = prepared.prices.request_usd(request.input_tokens, limit or 0)
         out.print(Panel(escape(body), title="the first request", title_align="left"))
         most = f"and at most {limit:,} out, so at most ${price:.8f}" if limit else f"in: ${price:.8f}, and its answer"
         out.print(f"   {request.input_tokens:,} tokens in ({prepared.counter.label}) {most} ({prepared.prices.label})")

@@ -441,3 +441,13 @@ def test_a_request_larger_than_the_token_limit_is_refused_before_it_would_wait_f
 ) -> None:
     with pytest.raises(JobError, match=r"row 2 takes [\d,]+ tokens; the limit is 120"):
         plan(make_job(["a", "b", "word " * 200], limits={"tokens_per_minute": 120}), credentials)
+
+
+async def test_prices_finer_than_the_money_column_are_stored_all_the_same(
+    make_job: MakeJob, credentials: Credentials
+) -> None:
+    job = make_job(3, pricing={"input_per_mtok": "0.123456789", "output_per_mtok": "0.000000001"})
+
+    manifest = await carry_out(job, credentials)
+
+    assert manifest.cost_usd == sum(promptmill.read(job.output.url)["llm_cost_usd"]) > 0
