@@ -70,17 +70,15 @@ def answers_table(results: Sequence[Result]) -> pa.Table:
 def merge_answers(tables: Iterable[pa.Table]) -> pa.Table:
     """One table with each custom_id once: a success before a failure, then the newest."""
     merged = pa.concat_tables([ANSWERS.empty_table(), *tables])
-    if merged.num_rows < 2:
+    ids = merged["custom_id"].to_pylist()
+    if len(set(ids)) == len(ids):
         return merged
-    numbered = merged.select(["custom_id", "kind", "answered_at"]).append_column(
-        "position", pa.array(range(merged.num_rows))
-    )
-    ranked = numbered.sort_by([("kind", "ascending"), ("answered_at", "descending")])
+    failed = [kind is not None for kind in merged["kind"].to_pylist()]
+    times = merged["answered_at"].to_pylist()
     best: dict[str, int] = {}
-    rows = zip(ranked["custom_id"].to_pylist(), ranked["kind"].to_pylist(), ranked["position"].to_pylist(), strict=True)
-    for one, _, position in sorted(rows, key=lambda row: row[1] is not None):
-        best.setdefault(one, position)
-    return merged if len(best) == merged.num_rows else merged.take(pa.array(sorted(best.values())))
+    for position in sorted(range(len(ids)), key=lambda one: (failed[one], -times[one])):
+        best.setdefault(ids[position], position)
+    return merged.take(pa.array(sorted(best.values())))
 
 
 def encode_answers(table: pa.Table) -> bytes:
