@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from promptmill import console
-from promptmill.errors import PromptmillError
+from promptmill.errors import Interrupted, PromptmillError
 from promptmill.job import Job
 from promptmill.jobfile import load_job, parse_override
 
@@ -113,14 +113,16 @@ def main() -> None:
     except PromptmillError as error:
         console.show_error(error)
         raise SystemExit(error.exit_code) from None
-    except (KeyboardInterrupt, asyncio.CancelledError):
-        console.show_interrupted()
-        raise SystemExit(130) from None
     except BaseException as error:
-        if type(error).__name__ != "TerminationSignal":  # Prefect's, on SIGTERM
+        if not _is_interruption(error):
             raise
-        console.show_interrupted()
-        raise SystemExit(130) from None
+        console.show_error(Interrupted())
+        raise SystemExit(Interrupted.exit_code) from None
+
+
+def _is_interruption(error: BaseException) -> bool:
+    """Whether somebody stopped the command; Prefect has an error of its own for SIGTERM."""
+    return isinstance(error, KeyboardInterrupt | asyncio.CancelledError) or type(error).__name__ == "TerminationSignal"
 
 
 if __name__ == "__main__":

@@ -17,7 +17,6 @@ SCHEMA_VERSION = 1  # of stored answers; a new number means that no older checkp
 REQUEST_DIGEST_BYTES = 16
 ROW_DIGEST_BYTES = 4
 JOB_DIGEST_BYTES = 4
-DIGEST_HEX = 2 * REQUEST_DIGEST_BYTES
 
 
 def request_digest(endpoint: str, body: bytes) -> str:

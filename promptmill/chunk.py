@@ -22,7 +22,7 @@ from promptmill.completion import complete_pack, complete_request, pack_inputs, 
 from promptmill.dataset import rows_of
 from promptmill.engine import Engine
 from promptmill.errors import CheckpointUnreadable, DatasetError, Interrupted, RunStopped, StorageFailed
-from promptmill.plan import Chunk, Unrendered, render_row, row_ids
+from promptmill.plan import Chunk, Unrendered, render_row, render_rows, row_ids
 from promptmill.records import Request, Result, Usage
 from promptmill.saver import Saver
 from promptmill.stop import Slot
@@ -67,11 +67,6 @@ def reusable_answers(engine: Engine, chunk: Chunk) -> pa.Table | None:
     return answers
 
 
-def reuse_chunk(chunk: Chunk, answers: pa.Table) -> ChunkRecord:
-    """The record of a chunk that an earlier run finished with these answers."""
-    return record_chunk(chunk, answers, sent=0)
-
-
 async def complete_chunk(engine: Engine, chunk: Chunk, table: pa.Table) -> ChunkRecord:
     """Answer every row of a chunk and save the answers; `table` has the rows.
 
@@ -104,7 +99,7 @@ def _prepare(engine: Engine, chunk: Chunk, table: pa.Table) -> _Work:
     """Render the rows, prove that they are the planned ones, and look up what is answered."""
     ids = row_ids(table, engine.job.input.id_column, chunk.start)
     rows = rows_of(table)
-    rendered = [render_row(engine.builder, row, one) for row, one in zip(rows, ids, strict=True)]
+    rendered = render_rows(engine.builder, rows, ids)
     if chunk_key(one.custom_id for one in rendered) != chunk.key:
         raise DatasetError(
             f"rows {chunk.label} of {engine.job.input.url} aren't those that were planned: the input was changed while "
@@ -168,7 +163,7 @@ async def _send_all(engine: Engine, work: _Work, saver: Saver) -> None:
         while tasks:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     except asyncio.CancelledError:
-        engine.stop.because(Interrupted("The run was interrupted. Run the same command again to go on."))
+        engine.stop.because(Interrupted())
         await _drain(tasks)
         raise
     except RunStopped:
@@ -230,7 +225,7 @@ def _in_order(answers: pa.Table, order: Sequence[str]) -> pa.Table:
         raise CheckpointUnreadable(f"row {error} of a finished chunk has no answer") from error
 
 
-def record_chunk(chunk: Chunk, answers: pa.Table, sent: int) -> ChunkRecord:
+def record_chunk(chunk: Chunk, answers: pa.Table, sent: int = 0) -> ChunkRecord:
     """What the checkpoint says of a chunk with these answers."""
     succeeded = answers["kind"].null_count
     cost = pc.sum(answers["cost_usd"]).as_py() or ZERO_USD

@@ -9,17 +9,17 @@ import asyncio
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Protocol
 
+from promptmill.attempts import Bill, Call, Judge, Outcome, Tries
 from promptmill.budget import ZERO, Budget
 from promptmill.errors import ProviderRefused, RunStopped
 from promptmill.headers import server_limits
 from promptmill.job import Endpoint, Retry
 from promptmill.pricing import PriceList
 from promptmill.rate_limit import RateLimiter, RequestTooLarge, Reservation
-from promptmill.records import FailureKind, Usage
 from promptmill.retry import (
     DEFAULT_PENALTY_SECONDS,
     SLOW_DOWN_SECONDS,
@@ -54,43 +54,7 @@ class Counters:
 
     attempts: int = 0
     requests: int = 0  # that were sent at least once
-    rate_limited: int = 0
     in_flight: int = 0
-    usage: Usage = field(default_factory=Usage)
-
-
-@dataclass(frozen=True, slots=True)
-class Complaint:
-    """What is wrong with an answer."""
-
-    kind: FailureKind
-    message: str
-    is_worth_another: bool  # the same request may bring a better one
-
-
-Judge = Callable[[Answer], Complaint | None]
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a request ended: its last answer, what is wrong with it or why there is none, and what it took."""
-
-    answer: Answer | None
-    complaint: Complaint | None  # with `answer`
-    failure: GiveUp | None  # no answer, or none that could be read
-    attempts: int
-    usage: Usage
-    cost_usd: Decimal
-    latency_seconds: float | None  # of the last attempt that was answered
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One HTTP request: its body and what it may take."""
-
-    body: bytes
-    input_tokens: int
-    max_output_tokens: int | None
 
 
 class Client:
@@ -123,7 +87,7 @@ class Client:
 
         Raises: RunStopped (and its kin) when the run must end; CancelledError when it was stopped before sending.
         """
-        state = _Tries(started=time.monotonic())
+        state = Tries(started=time.monotonic())
         while True:
             verdict = await self._attempt(call, state, judge)
             if isinstance(verdict, StopRun):
@@ -135,7 +99,7 @@ class Client:
                 return state.outcome(GiveUp(verdict.kind, verdict.message, verdict.status))
             await self._pause(wait, slot)
 
-    async def _attempt(self, call: Call, state: "_Tries", judge: Judge) -> Answer | Verdict:
+    async def _attempt(self, call: Call, state: Tries, judge: Judge) -> Answer | Verdict:
         """One attempt: reserve, send, settle, judge."""
         output_tokens = self.guess.at_most(call.max_output_tokens)
         reserved_usd = self._prices.request_usd(call.input_tokens, output_tokens)
@@ -149,7 +113,7 @@ class Client:
             except BaseException:
                 self.budget.settle(reserved_usd, ZERO)
                 raise
-        bill = _Bill(used_tokens=float(call.input_tokens))
+        bill = Bill(used_tokens=float(call.input_tokens))
         try:
             return await self._send_once(call, state, reservation, bill, judge)
         except asyncio.CancelledError:
@@ -174,9 +138,9 @@ class Client:
     async def _send_once(
         self,
         call: Call,
-        state: "_Tries",
+        state: Tries,
         reservation: Reservation,
-        bill: "_Bill",
+        bill: Bill,
         judge: Judge,
     ) -> Answer | Verdict:
         self.counters.requests += state.attempts == 0
@@ -188,7 +152,7 @@ class Client:
             raw = await self._sender.post(call.body)
         except TransportError as error:
             bill.may_be_billed = error.was_sent
-            return TryAgain(error.kind, str(error), may_be_billed=error.was_sent)
+            return TryAgain(error.kind, str(error))
         finally:
             self.counters.in_flight -= 1
         state.latency_seconds = time.monotonic() - began
@@ -198,19 +162,18 @@ class Client:
             return classify_status(raw.status, raw.headers, read_error(raw.content), time.time())
         return self._take_answer(raw, state, bill, judge)
 
-    def _take_answer(self, raw: RawAnswer, state: "_Tries", bill: "_Bill", judge: Judge) -> Answer | TryAgain:
+    def _take_answer(self, raw: RawAnswer, state: Tries, bill: Bill, judge: Judge) -> Answer | TryAgain:
         """Price an answer and say whether it will do."""
         try:
             answer = read_answer(self.endpoint, raw.content)
         except Unreadable as error:
             bill.may_be_billed = True
-            return TryAgain("invalid_response", str(error), 200, may_be_billed=True)
+            return TryAgain("invalid_response", str(error), 200)
         bill.cost_usd = self._prices.price(answer.usage, answer.service_tier, answer.cache_write_tokens).quantize(
             STORED_USD
         )
         bill.used_tokens = float(answer.usage.input_tokens + answer.usage.output_tokens)
         self.guess.saw(answer.usage.output_tokens)
-        self.counters.usage += answer.usage
         state.usage += answer.usage
         state.cost_usd += bill.cost_usd
         state.answer = answer
@@ -220,7 +183,7 @@ class Client:
         state.complaints += 1
         return TryAgain(complaint.kind, complaint.message, 200, wait_seconds=0)
 
-    def _wait_before_next(self, verdict: TryAgain, state: "_Tries") -> float | None:
+    def _wait_before_next(self, verdict: TryAgain, state: Tries) -> float | None:
         """Seconds until this row's next attempt, None when there will be none; a rate limit holds everybody up."""
         elapsed = time.monotonic() - state.started
         wait = verdict.wait_seconds
@@ -233,8 +196,7 @@ class Client:
             wait = max(backoff_seconds(state.failures, self._chance()), wait or 0.0)
         return wait if elapsed + wait <= self._retry.max_elapsed_seconds else None
 
-    def _share_penalty(self, verdict: TryAgain, state: "_Tries", elapsed: float) -> float | None:
-        self.counters.rate_limited += 1
+    def _share_penalty(self, verdict: TryAgain, state: Tries, elapsed: float) -> float | None:
         state.limited += 1
         default = (
             SLOW_DOWN_SECONDS if verdict.is_slow_down else DEFAULT_PENALTY_SECONDS * 2 ** min(state.limited - 1, 5)
@@ -259,34 +221,3 @@ class Client:
         with self.stop.waiting():
             await asyncio.sleep(seconds)
             await slot.acquire()
-
-
-@dataclass(slots=True)
-class _Tries:
-    """What happened to one request so far."""
-
-    started: float  # monotonic seconds
-    attempts: int = 0
-    failures: int = 0  # attempts that count against max_attempts
-    limited: int = 0  # waits for a rate limit
-    complaints: int = 0  # answers that weren't acceptable
-    answer: Answer | None = None
-    complaint: Complaint | None = None
-    usage: Usage = field(default_factory=Usage)
-    cost_usd: Decimal = ZERO
-    latency_seconds: float | None = None
-
-    def outcome(self, verdict: Answer | GiveUp) -> Outcome:
-        failure = verdict if isinstance(verdict, GiveUp) else None
-        return Outcome(
-            self.answer, self.complaint, failure, self.attempts, self.usage, self.cost_usd, self.latency_seconds
-        )
-
-
-@dataclass(slots=True)
-class _Bill:
-    """What one attempt turned out to take."""
-
-    used_tokens: float
-    cost_usd: Decimal = ZERO
-    may_be_billed: bool = False

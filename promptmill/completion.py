@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 
-from promptmill.client import Call, Client, Complaint, Outcome
+from promptmill.attempts import Call, Complaint, Outcome
+from promptmill.client import Client
 from promptmill.prompts import RequestBuilder
 from promptmill.records import Completion, Failure, FailureKind, Request, Result, Usage
 from promptmill.stop import Slot

@@ -10,10 +10,8 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
-from promptmill.errors import PromptmillError
+from promptmill.errors import PromptmillError, SetupError
 from promptmill.terminal import format_seconds
-
-KEPT = "All that was answered is kept; run the same command again to go on."
 
 
 def stderr() -> Console:
@@ -48,14 +46,9 @@ def log_to_stderr() -> None:
 
 def show_error(error: PromptmillError) -> None:
     """An error, as a sentence."""
-    title = "stopped" if error.exit_code not in (2,) else "error"
+    title = "stopped" if error.exit_code != SetupError.exit_code else "error"
     stderr().print(f"[bold red]{title}:[/] ", end="")
     stderr().print(str(error), markup=False, soft_wrap=True)
-
-
-def show_interrupted() -> None:
-    """What Ctrl-C leaves behind."""
-    stderr().print(f"[bold yellow]interrupted:[/] {KEPT}")
 
 
 def show_manifest(manifest: Mapping[str, Any], output_url: str, as_json: bool) -> None:

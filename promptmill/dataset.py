@@ -95,18 +95,17 @@ def open_dataset(spec: Input) -> Dataset:
         source = _ParquetSource(files) if files.format == "parquet" else _TextSource(files)
         if next(source.blocks(source.schema.names[:1], 0), None) is None:
             raise DatasetError(f"{spec.url} has 0 rows; at least 1 is needed (input.url). Give a dataset with rows.")
-    identity = [
-        spec.limit,
-        files.format,
-        *([one.path, one.bytes, one.version] for one in files.files),
-    ]
-    return Dataset(
-        source,
-        spec,
-        files.files,
-        blake2b(orjson.dumps(identity), digest_size=16).hexdigest(),
-        is_frame=False,
-    )
+    return Dataset(source, spec, files.files, _fingerprint(files, spec), is_frame=False)
+
+
+def fingerprint_of(spec: Input) -> str:
+    """The fingerprint that the input has now, without reading it. Raises: DatasetError."""
+    return _fingerprint(Files(spec), spec)
+
+
+def _fingerprint(files: Files, spec: Input) -> str:
+    identity = [spec.limit, files.format, *([one.path, one.bytes, one.version] for one in files.files)]
+    return blake2b(orjson.dumps(identity), digest_size=16).hexdigest()
 
 
 def from_frame(frame: pd.DataFrame, spec: Input) -> Dataset:

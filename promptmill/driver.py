@@ -10,17 +10,17 @@ from typing import Any
 
 import pyarrow as pa
 
-from promptmill.chunk import ChunkRecord, reusable_answers
+from promptmill.chunk import reusable_answers
 from promptmill.engine import Engine
 from promptmill.errors import Interrupted, RunStopped, StorageFailed
 from promptmill.plan import Chunk, needed_columns
 
-CompleteChunk = Callable[[Engine, Chunk, pa.Table], Awaitable[ChunkRecord]]
+CompleteChunk = Callable[[Engine, Chunk, pa.Table], Awaitable[object]]
 REUSED_AT_ONCE = 8
 
 
 async def drive_chunks(engine: Engine, reuse: CompleteChunk, complete: CompleteChunk) -> None:
-    """Answer every row of the plan; `reuse` takes a finished chunk's answers, `complete` another chunk's rows.
+    """Answer every row of the plan; `reuse` is told a finished chunk's answers, `complete` takes another's rows.
 
     Raises: RunStopped (and its kin) when the run ended early; what was answered is saved.
     """
@@ -41,6 +41,7 @@ async def _finished(engine: Engine, reuse: CompleteChunk, pending: list[Chunk]) 
         if answers is None:
             pending.append(chunk)
         else:
+            engine.progress.reuse(answers)
             await reuse(engine, chunk, answers)
 
     for chunk in engine.plan.chunks:
@@ -76,7 +77,7 @@ async def _run_bounded(work: AsyncIterator[Awaitable[Any]], bound: int, engine: 
             running = await _wait_for_one(running, engine)
     except BaseException as error:
         if isinstance(error, asyncio.CancelledError):
-            engine.stop.because(Interrupted("The run was interrupted. Run the same command again to go on."))
+            engine.stop.because(Interrupted())
         for task in running:
             task.cancel()
         if running:

@@ -76,6 +76,10 @@ class Interrupted(RunStopped):
 
     exit_code = 130
     state = "cancelled"
+    MESSAGE = "The run was interrupted. All that was answered is kept; run the same command again to go on."
+
+    def __init__(self) -> None:
+        super().__init__(self.MESSAGE)
 
 
 class CheckpointUnreadable(PromptmillError):

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 
-from promptmill.rate_limit import ServerLimit
+from promptmill.pace import ServerLimit
 
 LONGEST_WINDOW_SECONDS = 150.0  # a minute's limit; resets are rounded, and long windows are hours
 _DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:([\d.]+)s)?(?:([\d.]+)ms)?")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from promptmill.errors import JobError, OutputError
 from promptmill.estimate import Estimate, estimate_run
-from promptmill.manifest import Manifest, describe_difference, read_manifest
+from promptmill.manifest import Manifest, read_manifest
 from promptmill.plan import Plan, plan_chunks
 from promptmill.prepared import SAMPLES, Prepared
 from promptmill.publishing import refuse_foreign_output
@@ -38,7 +38,7 @@ def preflight(prepared: Prepared, credentials: Credentials, overwrite: bool) -> 
 def check_places(prepared: Prepared, credentials: Credentials, overwrite: bool) -> None:
     """Whether there are credentials, and an output that is ours to write. Raises: CredentialsError, OutputError."""
     make_sdk(credentials)
-    refuse_foreign_output(prepared, lambda standing: describe_difference(standing, prepared.job), overwrite)
+    refuse_foreign_output(prepared, overwrite)
     probe_output(prepared.output)
 
 

@@ -30,7 +30,6 @@ class Snapshot:
     rows_per_second: float
     tokens_per_minute: float
     seconds_left: float | None
-    elapsed_seconds: float
 
 
 @dataclass(slots=True)
@@ -128,5 +127,4 @@ class Progress:
             pace,
             tokens,
             left / pace if pace > 0 else None,
-            now - self.started,
         )

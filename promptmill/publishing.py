@@ -1,7 +1,7 @@
 """Answers → the output: parts, failures and report, then the manifest, then away with what it doesn't list."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -12,10 +12,10 @@ import pyarrow as pa
 from promptmill.answers import ZERO_USD
 from promptmill.arrow import pc
 from promptmill.columns import output_schema
-from promptmill.dataset import Dataset, open_dataset
+from promptmill.dataset import fingerprint_of
 from promptmill.errors import DatasetError, OutputError, RunStopped, StorageFailed
 from promptmill.estimate import Estimate
-from promptmill.manifest import Manifest, read_manifest, write_manifest
+from promptmill.manifest import Manifest, describe_difference, read_manifest, write_manifest
 from promptmill.output import OutputWriter, next_part_number, remove_stale
 from promptmill.plan import Plan
 from promptmill.prepared import Prepared
@@ -80,7 +80,7 @@ def publish(prepared: Prepared, plan: Plan, facts: RunFacts, target: Storage | N
 
 def _publish(prepared: Prepared, plan: Plan, facts: RunFacts, storage: Storage) -> Manifest:
     job = prepared.job
-    standing = standing_manifest(storage)
+    standing = read_manifest(storage)
     properties = prepared.schema.properties if prepared.schema else {}
     definitions = prepared.schema.definitions if prepared.schema else {}
     schemas = output_schema(job, prepared.dataset, properties, definitions)
@@ -103,8 +103,8 @@ def _publish(prepared: Prepared, plan: Plan, facts: RunFacts, storage: Storage) 
 
 def _rows_and_answers(prepared: Prepared, plan: Plan) -> Iterator[tuple[pa.Table, pa.Table]]:
     """The carried columns of each chunk's rows with their answers, in input order."""
-    dataset = _same_dataset(prepared, plan)
-    tables = dataset.read(prepared.job.chunk_rows, dataset.carried)
+    _refuse_changed(prepared, plan)
+    tables = prepared.dataset.read(prepared.job.chunk_rows, prepared.dataset.carried)
     for chunk, table in zip(plan.chunks, tables, strict=True):
         answers = prepared.store.load_chunk(chunk.key)
         if answers.num_rows != table.num_rows:
@@ -116,11 +116,9 @@ def _rows_and_answers(prepared: Prepared, plan: Plan) -> Iterator[tuple[pa.Table
             yield table, answers
 
 
-def _same_dataset(prepared: Prepared, plan: Plan) -> Dataset:
-    dataset = prepared.dataset if prepared.dataset.is_frame else open_dataset(prepared.job.input)
-    if dataset.fingerprint != plan.fingerprint:
+def _refuse_changed(prepared: Prepared, plan: Plan) -> None:
+    if not prepared.dataset.is_frame and fingerprint_of(prepared.job.input) != plan.fingerprint:
         raise DatasetError(_changed(prepared))
-    return dataset
 
 
 def _changed(prepared: Prepared) -> str:
@@ -128,11 +126,6 @@ def _changed(prepared: Prepared) -> str:
         f"{prepared.job.input.url} was changed while the run read it; the output needs the rows that were answered. "
         "Run the same command again: what was answered and didn't change is kept."
     )
-
-
-def standing_manifest(storage: Storage) -> Manifest | None:
-    """The manifest that stands at an output, None where there is none. Raises: OutputError when it is foreign."""
-    return read_manifest(storage)
 
 
 def _manifest(prepared: Prepared, facts: RunFacts, totals: _Totals, state: str = "completed") -> Manifest:
@@ -178,7 +171,7 @@ def stopped_manifest(prepared: Prepared, facts: RunFacts, progress: Progress, re
 
 def finished_manifest(prepared: Prepared, retry_failed: bool) -> Manifest | None:
     """The manifest of an output that is what this job would make now, with this run's own figures; None otherwise."""
-    standing = standing_manifest(prepared.output)
+    standing = read_manifest(prepared.output)
     if standing is None or standing.input_fingerprint != prepared.identity or standing.job_digest != prepared.digest:
         return None
     if standing.state != "completed" or (retry_failed and standing.failed):
@@ -190,12 +183,12 @@ def finished_manifest(prepared: Prepared, retry_failed: bool) -> Manifest | None
     return replace(standing, reused=standing.rows, requests_sent=0, attempts=0)
 
 
-def refuse_foreign_output(prepared: Prepared, describe: Callable[[Manifest], Sequence[str]], overwrite: bool) -> None:
+def refuse_foreign_output(prepared: Prepared, overwrite: bool) -> None:
     """Raises: OutputError where another job's output stands and may not be replaced."""
-    standing = standing_manifest(prepared.output)
+    standing = read_manifest(prepared.output)
     if overwrite or standing is None or standing.job_digest == prepared.digest:
         return
-    differences = "\n".join(f"  {line}" for line in describe(standing))
+    differences = "\n".join(f"  {line}" for line in describe_difference(standing, prepared.job))
     raise OutputError(
         f"{prepared.output.url} holds the output of another job:\n{differences}\nOne folder holds one job's output "
         "(output.url). Give another output.url, or run with --overwrite to replace it."

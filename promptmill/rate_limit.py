@@ -16,8 +16,8 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-HEADROOM = 0.995  # of a limit is used: clocks drift and arrivals jitter
-BURST_RATIO = 0.005  # of a minute may be sent at once: 0.3 s that a busy event loop can catch up
+from promptmill.pace import Pace, ServerLimit
+
 PROBES = 8  # requests sent before the provider has told its limits, where the job gives none
 INSTANT_SECONDS = 1e-6  # a shorter wait is none: a timer for it would fire before its time and again
 SLOWEST_FACTOR = 0.1
@@ -31,14 +31,6 @@ class RequestTooLarge(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class ServerLimit:
-    """What one answer's headers said about one budget; None where it said nothing."""
-
-    limit: float | None  # a minute
-    remaining: float | None
-
-
-@dataclass(frozen=True, slots=True)
 class Reservation:
     """Capacity taken for one attempt."""
 
@@ -46,72 +38,6 @@ class Reservation:
     sent_at: float  # seconds of the limiter's clock
     requests_mark: float  # requests reserved in all, this one included
     tokens_mark: float
-
-
-class _Budget:
-    """One limit: our own even pace, and what the provider says is left."""
-
-    __slots__ = ("burst", "given", "learned", "left", "level", "per_second", "reserved", "updated_at", "weight")
-
-    def __init__(self, given: float | None) -> None:
-        self.given = given
-        self.learned: float | None = None
-        self.level = 0.0  # what may be sent now; negative = a debt
-        self.left: float | None = None  # what the provider would still take
-        self.weight = 1.0  # what it charges for each token that we reserve
-        self.reserved = 0.0  # in all
-        self.per_second = self.burst = self.updated_at = 0.0
-        self._set_pace()
-        self.level = self.burst
-
-    @property
-    def limit(self) -> float | None:
-        known = [value for value in (self.given, self.learned) if value is not None]
-        return min(known) if known else None
-
-    def _set_pace(self) -> None:
-        if (limit := self.limit) is not None:
-            self.burst = max(1.0, BURST_RATIO * limit)
-            self.per_second = max(HEADROOM * limit - (self.burst - 1), limit / 2) / 60
-
-    def refill(self, now: float, factor: float) -> None:
-        if (elapsed := now - self.updated_at) <= 0:
-            return
-        self.updated_at = now
-        self.level = min(self.burst, self.level + elapsed * self.per_second * factor)
-        if self.left is not None and (limit := self.limit) is not None:
-            self.left = min(limit, self.left + elapsed * limit / 60)
-
-    def wait_seconds(self, cost: float, factor: float) -> float:
-        """Seconds until `cost` may be taken; 0 = now. `refill` was called for this moment."""
-        limit = self.limit
-        if limit is None:
-            return 0.0
-        own = (min(cost, self.burst) - self.level) / (self.per_second * factor)
-        theirs = 0.0 if self.left is None else (min(cost * self.weight, limit) - self.left) * 60 / limit
-        return max(own, theirs, 0.0)
-
-    def take(self, cost: float) -> None:
-        self.reserved += cost
-        self.level -= cost
-        if self.left is not None:
-            self.left -= cost * self.weight
-
-    def give_back(self, amount: float) -> None:
-        self.level = min(self.burst, self.level + amount)
-
-    def pause(self, until: float) -> None:
-        self.level = min(self.level, 0.0)  # nothing to burst with afterwards
-        self.updated_at = max(self.updated_at, until)
-
-    def learn(self, told: ServerLimit, now: float, sent_at: float, mark: float) -> None:
-        if told.limit is not None and told.limit > 0 and told.limit != self.learned:
-            self.level = 0.0 if self.limit is None else self.level
-            self.learned = told.limit
-            self._set_pace()
-        if told.remaining is not None and (limit := self.limit) is not None:
-            refilled = (now - sent_at) * limit / 60
-            self.left = min(limit, told.remaining + refilled - (self.reserved - mark) * self.weight)
 
 
 class RateLimiter:
@@ -124,8 +50,8 @@ class RateLimiter:
         clock: Callable[[], float] | None = None,
     ) -> None:
         self._clock = clock
-        self._requests = _Budget(requests_per_minute)
-        self._tokens = _Budget(tokens_per_minute)
+        self._requests = Pace(requests_per_minute)
+        self._tokens = Pace(tokens_per_minute)
         self._waiting: deque[tuple[float, asyncio.Future[Reservation]]] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._paused_until = 0.0

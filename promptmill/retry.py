@@ -53,7 +53,6 @@ class TryAgain:
     is_rate_limit: bool = False  # everybody waits, and the row isn't to blame
     is_token_limit: bool = False  # and it was the tokens a minute
     is_slow_down: bool = False  # everybody goes on at half the pace
-    may_be_billed: bool = False  # nobody can know whether the provider did the work
 
 
 @dataclass(frozen=True, slots=True)

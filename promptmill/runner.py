@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from promptmill.chunk import ChunkRecord, complete_chunk, reuse_chunk
+from promptmill.chunk import complete_chunk
 from promptmill.dataset import Dataset
 from promptmill.driver import drive_chunks
 from promptmill.engine import Engine, open_engine
@@ -108,9 +108,8 @@ async def publish_run(run: Run, target: Storage | None = None) -> Manifest:
     return run.manifest
 
 
-async def _reuse(engine: Engine, chunk: Chunk, answers: pa.Table) -> ChunkRecord:
-    engine.progress.reuse(answers)
-    return reuse_chunk(chunk, answers)
+async def _reuse(engine: Engine, chunk: Chunk, answers: pa.Table) -> None:
+    """Without Prefect nobody keeps a record of what was reused."""
 
 
 async def run_plainly(run: Run, target: Storage | None = None) -> Manifest:

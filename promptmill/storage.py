@@ -105,10 +105,6 @@ class Storage:
         if self.url.startswith(("s3://", "s3a://")):
             cast(Any, self.fs).call_s3("list_objects_v2", Bucket=self.root.split("/")[0], MaxKeys=1)
 
-    def exists(self, name: str) -> bool:
-        """Whether there is such an object."""
-        return bool(self.fs.exists(self.path(name)))
-
     @contextmanager
     def writer(self, name: str) -> Generator[IO[bytes]]:
         """A file to stream into; published when the block ends well, discarded when it raises."""

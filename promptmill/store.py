@@ -154,9 +154,6 @@ class AnswerIndex:
         self._hashes = joined[order]
         self._files = np.concatenate(files)[order] if files else np.empty(0, np.uint32)
 
-    def __len__(self) -> int:
-        return len(self._hashes)
-
     def find(self, custom_ids: Sequence[str]) -> pa.Table:
         """The answers that loose files hold for these rows, each once."""
         if not len(self._hashes):

@@ -1,6 +1,7 @@
 """What check, estimate and sample show a person."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import orjson
 from rich.markup import escape
@@ -81,10 +82,9 @@ def _answers_table(part: Run, manifest: Manifest) -> Table:
     columns = sorted(part.prepared.builder.columns & set(part.prepared.dataset.carried))
     if manifest.succeeded:
         for row in read(url).to_dict("records"):
-            prompt = "\n".join(f"{name}: {row[name]}" for name in columns)
             answer = row.get("response") or f"{len(row.get('embedding', ()))} dimensions"
             table.add_row(
-                _clip(prompt),
+                _inputs(row, columns),
                 _clip(str(answer)),
                 f"{row['llm_input_tokens']:,}",
                 f"{row['llm_output_tokens']:,}",
@@ -92,9 +92,14 @@ def _answers_table(part: Run, manifest: Manifest) -> Table:
             )
     if manifest.failed:
         for row in read_failures(url).to_dict("records"):
-            prompt = "\n".join(f"{name}: {row[name]}" for name in columns)
-            table.add_row(_clip(prompt), f"[red]{row['llm_error_kind']}[/] {_clip(str(row['llm_error_message']))}")
+            table.add_row(
+                _inputs(row, columns), f"[red]{row['llm_error_kind']}[/] {_clip(str(row['llm_error_message']))}"
+            )
     return table
+
+
+def _inputs(row: Mapping[Any, Any], columns: Sequence[str]) -> str:
+    return _clip("\n".join(f"{name}: {row[name]}" for name in columns))
 
 
 def _clip(text: str) -> str:

@@ -7,7 +7,7 @@ Shapes: OpenAI API reference (chat completions, responses, embeddings), read 202
 
 import base64
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -65,15 +65,14 @@ def _read_chat(payload: Any) -> Answer:
     content = message.get("content")
     if content is None and message.get("refusal") is None and choice.get("finish_reason") is None:
         raise ValueError("neither content nor finish_reason")
-    return Answer(
-        content if content is None or isinstance(content, str) else orjson.dumps(content).decode(),
+    text = content if content is None or isinstance(content, str) else orjson.dumps(content).decode()
+    return _answer(
+        payload,
+        text,
         message.get("refusal"),
         choice.get("finish_reason") or "stop",
-        _read_usage(payload.get("usage"), "prompt_tokens", "completion_tokens"),
-        payload.get("model") or "",
-        payload.get("id") or "",
-        payload.get("service_tier"),
-        _cache_writes(payload.get("usage"), "prompt_tokens"),
+        "prompt_tokens",
+        "completion_tokens",
     )
 
 
@@ -85,33 +84,16 @@ def _read_response(payload: Any) -> Answer:
     refusals = [part["refusal"] for part in parts if part["type"] == "refusal"]
     reason = (payload.get("incomplete_details") or {}).get("reason")
     finish = {"max_output_tokens": "length", "content_filter": "content_filter"}.get(reason or "", reason or "stop")
-    return Answer(
-        "".join(texts) if texts else None,
-        refusals[0] if refusals else None,
-        finish,
-        _read_usage(payload.get("usage"), "input_tokens", "output_tokens"),
-        payload.get("model") or "",
-        payload.get("id") or "",
-        payload.get("service_tier"),
-        _cache_writes(payload.get("usage"), "input_tokens"),
-    )
+    text, refusal = "".join(texts) if texts else None, refusals[0] if refusals else None
+    return _answer(payload, text, refusal, finish, "input_tokens", "output_tokens")
 
 
 def _read_embeddings(payload: Any) -> Answer:
     data = sorted(payload["data"], key=lambda item: item["index"])
     if [item["index"] for item in data] != list(range(len(data))):
         raise ValueError("embeddings are missing")
-    return Answer(
-        None,
-        None,
-        "stop",
-        _read_usage(payload.get("usage"), "prompt_tokens", ""),
-        payload.get("model") or "",
-        payload.get("id") or "",
-        None,
-        0,
-        tuple(_read_vector(item["embedding"]) for item in data),
-    )
+    vectors = tuple(_read_vector(item["embedding"]) for item in data)
+    return replace(_answer(payload, None, None, "stop", "prompt_tokens", ""), embeddings=vectors)
 
 
 def _read_vector(value: str | list[float]) -> NDArray[np.float32]:
@@ -121,17 +103,22 @@ def _read_vector(value: str | list[float]) -> NDArray[np.float32]:
     return np.asarray(value, dtype=np.float32)
 
 
-def _read_usage(usage: Mapping[str, Any] | None, input_key: str, output_key: str) -> Usage:
-    if usage is None:
-        return Usage()
+def _answer(
+    payload: Any, text: str | None, refusal: str | None, finish_reason: str, input_key: str, output_key: str
+) -> Answer:
+    """An answer with what all endpoints tell alike; they differ in how they name their tokens, if at all."""
+    usage: Mapping[str, Any] = payload.get("usage") or {}
     details = usage.get(f"{input_key}_details") or {}
-    return Usage(
-        int(usage[input_key]),
-        int(details.get("cached_tokens") or 0),
-        int(usage.get(output_key) or 0) if output_key else 0,
+    tokens = Usage()
+    if usage:
+        tokens = Usage(int(usage[input_key]), int(details.get("cached_tokens") or 0), int(usage.get(output_key) or 0))
+    return Answer(
+        text,
+        refusal,
+        finish_reason,
+        tokens,
+        payload.get("model") or "",
+        payload.get("id") or "",
+        payload.get("service_tier"),
+        int(details.get("cache_write_tokens") or 0),
     )
-
-
-def _cache_writes(usage: Mapping[str, Any] | None, input_key: str) -> int:
-    details = (usage or {}).get(f"{input_key}_details") or {}
-    return int(details.get("cache_write_tokens") or 0)

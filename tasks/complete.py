@@ -11,7 +11,7 @@ from prefect import task
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import Task
 
-from promptmill.chunk import ChunkRecord, complete_chunk, reuse_chunk
+from promptmill.chunk import complete_chunk, record_chunk
 from promptmill.driver import drive_chunks
 from promptmill.engine import Engine
 from promptmill.errors import PromptmillError, StorageFailed
@@ -44,7 +44,7 @@ async def is_worth_retrying(task: Task[Any, Any], task_run: TaskRun, state: Stat
 async def answer_chunk(label: str, engine: Engine, chunk: Chunk, table: pa.Table, is_finished: bool) -> dict[str, Any]:
     """Answer every row of a chunk; `table` has its rows, or its answers where an earlier run finished it."""
     del label
-    return asdict(reuse_chunk(chunk, table) if is_finished else await complete_chunk(engine, chunk, table))
+    return asdict(record_chunk(chunk, table) if is_finished else await complete_chunk(engine, chunk, table))
 
 
 async def answer_rows(engine: Engine) -> None:
@@ -53,19 +53,10 @@ async def answer_rows(engine: Engine) -> None:
     cached = answer_chunk.with_options(result_storage=storage, tags=[TAG, f"{TAG}-{engine.job.name}"])
     fresh = cached.with_options(refresh_cache=True)  # this chunk has work to do, whatever its record says
 
-    async def reuse(engine: Engine, chunk: Chunk, answers: pa.Table) -> ChunkRecord:
-        engine.progress.reuse(answers)
-        return _read(await cached(chunk.label, engine, chunk, answers, is_finished=True), chunk, answers)
+    async def reuse(engine: Engine, chunk: Chunk, answers: pa.Table) -> None:
+        await cached(chunk.label, engine, chunk, answers, is_finished=True)
 
-    async def complete(engine: Engine, chunk: Chunk, rows: pa.Table) -> ChunkRecord:
-        return ChunkRecord(**await fresh(chunk.label, engine, chunk, rows, is_finished=False))
+    async def complete(engine: Engine, chunk: Chunk, rows: pa.Table) -> None:
+        await fresh(chunk.label, engine, chunk, rows, is_finished=False)
 
     await drive_chunks(engine, reuse, complete)
-
-
-def _read(record: dict[str, Any], chunk: Chunk, answers: pa.Table) -> ChunkRecord:
-    """A stored record, or a new one where it is of another version: the answers are what counts."""
-    try:
-        return ChunkRecord(**record)
-    except TypeError:
-        return reuse_chunk(chunk, answers)

@@ -23,10 +23,9 @@ def stopping_gently(engine: Engine) -> Generator[None]:
         yield
         return
     loop = asyncio.get_running_loop()
-    reason = Interrupted("the run was interrupted. All that was answered is kept; run the same command again to go on.")
 
     def stop(number: int, frame: FrameType | None) -> None:
-        loop.call_soon_threadsafe(engine.stop.because, reason)
+        loop.call_soon_threadsafe(engine.stop.because, Interrupted())
 
     previous = signal.signal(signal.SIGTERM, stop)
     try:

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from promptmill.rate_limit import RateLimiter, RequestTooLarge, Reservation, ServerLimit
+from promptmill.pace import ServerLimit
+from promptmill.rate_limit import RateLimiter, RequestTooLarge, Reservation
 from tests.clock import run_on_clock
 
 NOTHING = ServerLimit(None, None)

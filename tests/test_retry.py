@@ -4,7 +4,7 @@ import orjson
 import pytest
 
 from promptmill.headers import parse_duration, retry_after_seconds, server_limits
-from promptmill.rate_limit import ServerLimit
+from promptmill.pace import ServerLimit
 from promptmill.retry import GiveUp, StopRun, TryAgain, backoff_seconds, classify_status, read_error
 
 NOW = 1_790_000_000.0
