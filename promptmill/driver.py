@@ -80,8 +80,7 @@ async def _run_bounded(work: AsyncIterator[Awaitable[Any]], bound: int, engine: 
             engine.stop.because(Interrupted())
         for task in running:
             task.cancel()
-        if running:
-            await asyncio.wait(running)
+        await asyncio.gather(*running, return_exceptions=True)  # asyncio prints what nobody asked for
         raise
 
 
