@@ -83,6 +83,8 @@ async def complete_chunk(engine: Engine, chunk: Chunk, table: pa.Table) -> Chunk
     saver.add_unpaid(work.results)
     began = time.monotonic()
     try:
+        if not is_first_try:  # nothing more is paid for before what couldn't be saved is
+            saver.names.append(await asyncio.to_thread(engine.store.save_rows, chunk.key, work.known))
         await _send_all(engine, work, saver)
         answers = _in_order(merge_answers([work.known, *saver.tables]), work.order)
         replaced = engine.replaced_by(chunk, saver.names)

@@ -69,23 +69,24 @@ class Saver:
             self._writing = asyncio.create_task(self._write(results))
 
     async def _write(self, results: Sequence[Result]) -> None:
+        table = answers_table(results)
+        self.tables.append(table)
         try:
-            self.names.append(await self._write_patiently(results))
+            self.names.append(await self._write_patiently(table))
         except StorageFailed as error:
             self.error = self.error or error
         finally:
-            self.tables.append(answers_table(results))
             for _ in results:
                 self._places.release()
             self._writing = None
             if len(self._unsaved) >= self._full:
                 self._save()
 
-    async def _write_patiently(self, results: Sequence[Result]) -> str:
+    async def _write_patiently(self, table: pa.Table) -> str:
         """A full disk or an absent store may come back: the answers are paid for, so they are worth a wait."""
         for attempt in range(1, TRIES):
             try:
-                return await asyncio.to_thread(self._store.save_rows, self._key, results)
+                return await asyncio.to_thread(self._store.save_rows, self._key, table)
             except StorageFailed:
                 await asyncio.sleep(RETRY_SECONDS * attempt)
-        return await asyncio.to_thread(self._store.save_rows, self._key, results)
+        return await asyncio.to_thread(self._store.save_rows, self._key, table)

@@ -21,10 +21,9 @@ import orjson
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from promptmill.answers import ANSWERS, ZERO_USD, answers_table, decode_answers, encode_answers, merge_answers
+from promptmill.answers import ANSWERS, ZERO_USD, decode_answers, encode_answers, merge_answers
 from promptmill.arrow import pc
 from promptmill.errors import CheckpointUnreadable, StorageFailed
-from promptmill.records import Result
 from promptmill.storage import STORAGE_ERRORS, Storage
 
 READERS = 16  # answer files read at once; each is a request to an object store
@@ -68,10 +67,10 @@ class Store:
         """What there is now."""
         return Listing.of(self.storage.sizes())
 
-    def save_rows(self, key: str, results: Sequence[Result]) -> str:
+    def save_rows(self, key: str, answers: pa.Table) -> str:
         """Keep answers of a chunk under way; returns their name. Raises: StorageFailed."""
         name = f"{ROWS}{key}-{secrets.token_hex(6)}.parquet"
-        self._write(name, encode_answers(answers_table(results)))
+        self._write(name, encode_answers(answers))
         return name
 
     def save_chunk(self, key: str, answers: pa.Table, replaced: Iterable[str]) -> int:

@@ -387,23 +387,27 @@ async def test_answers_that_cannot_be_saved_stop_the_run_and_are_not_asked_for_a
     from promptmill.plan import needed_columns
 
     monkeypatch.setattr(saver, "RETRY_SECONDS", 0.01)
-    job = make_job(10)
+    job = make_job(30, chunk_rows=30, limits={"max_concurrency": 2})
     run = plan(job, credentials)
     store = run.prepared.store
     blocked = Path(job.output.url, "_checkpoints")
     async with answering(run) as engine:
         chunk = engine.plan.chunks[0]
-        table = next(engine.dataset.read(10, needed_columns(engine.builder, job)))
+        table = next(engine.dataset.read(30, needed_columns(engine.builder, job)))
         blocked.write_text("a file where the folder should be")
         with pytest.raises(StorageFailed, match="can't be written"):
             await complete_chunk(engine, chunk, table)
+        sent = simulator.ledger()["totals"]["requests"]
+        with pytest.raises(StorageFailed, match="can't be written"):
+            await complete_chunk(engine, chunk, table)
+        assert sent == simulator.ledger()["totals"]["requests"] < 30  # nothing is paid for that can't be kept
         blocked.unlink()
         record = await complete_chunk(engine, chunk, table)
 
-        assert record.rows == 10
-        assert store.load_chunk(chunk.key).num_rows == 10
-        assert engine.progress.done == 10
-    assert simulator.ledger()["totals"]["requests"] == 10
+        assert record.rows == 30
+        assert store.load_chunk(chunk.key).num_rows == 30
+        assert engine.progress.done == 30
+    assert simulator.ledger()["totals"]["requests"] == 30
 
 
 async def test_a_run_in_another_place_at_the_same_answers_costs_nothing(
