@@ -2,6 +2,7 @@
 
 import logging
 
+from prefect.context import FlowRunContext, TaskRunContext
 from prefect.logging.handlers import APILogHandler
 
 from promptmill.errors import PromptmillError
@@ -17,6 +18,14 @@ class _WithoutTraceback(logging.Filter):
         return True
 
 
+class _RunLog(APILogHandler):
+    """Sends our lines to the run they belong to; outside of one there is nobody to send them to."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if FlowRunContext.get() is not None or TaskRunContext.get() is not None:
+            super().emit(record)
+
+
 _FILTER = _WithoutTraceback()
 
 
@@ -25,6 +34,6 @@ def quiet_expected_errors() -> None:
     for name in ("prefect.flow_runs", "prefect.task_runs"):
         logging.getLogger(name).addFilter(_FILTER)
     ours = logging.getLogger("promptmill")
-    if not any(isinstance(handler, APILogHandler) for handler in ours.handlers):
-        ours.addHandler(APILogHandler())
+    if not any(isinstance(handler, _RunLog) for handler in ours.handlers):
+        ours.addHandler(_RunLog())
         ours.setLevel(logging.INFO)

@@ -30,7 +30,7 @@ async def abort(scope: Scope) -> None:
     """Reset the connection of a request that is not answered."""
     transport: asyncio.Transport = scope[SERVER_SEND].__self__.transport
     connection = transport.get_extra_info("socket")
-    if connection is not None:
+    if connection is not None and not transport.is_closing():  # the client may have hung up first
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_NONE)
     transport.abort()
     await asyncio.sleep(0)  # lets the server notice before it asks where the answer is
