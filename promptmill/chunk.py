@@ -8,7 +8,6 @@ included. Half of that fills a file, so that sending goes on while the other hal
 import asyncio
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import cast
@@ -17,13 +16,13 @@ import pyarrow as pa
 
 from promptmill.answers import ANSWERS, ZERO_USD, merge_answers
 from promptmill.arrow import pc
-from promptmill.checkpoint import SCHEMA_VERSION, chunk_key
+from promptmill.checkpoint import SCHEMA_VERSION
 from promptmill.completion import complete_pack, complete_request, pack_inputs, unrendered_failure
-from promptmill.dataset import rows_of
 from promptmill.engine import Engine
-from promptmill.errors import CheckpointUnreadable, DatasetError, Interrupted, RunStopped, StorageFailed
-from promptmill.plan import Chunk, Unrendered, render_row, render_rows, row_ids
+from promptmill.errors import CheckpointUnreadable, Interrupted, RunStopped, StorageFailed
+from promptmill.plan import Chunk, Unrendered
 from promptmill.records import Request, Result, Usage
+from promptmill.rows import render_chunk
 from promptmill.saver import Saver
 from promptmill.stop import Slot
 
@@ -52,19 +51,6 @@ class _Work:
     results: list[Result]  # failures that need no sending
     known: pa.Table
     retried: dict[str, tuple[Usage, Decimal]]  # what failed rows that are tried again have taken already
-
-
-def reusable_answers(engine: Engine, chunk: Chunk) -> pa.Table | None:
-    """All answers of a chunk that an earlier run finished; None when there is work to do. Blocks."""
-    if not engine.listing.is_finished(chunk.key):
-        return None
-    try:
-        answers = engine.store.load_chunk(chunk.key)
-    except CheckpointUnreadable:
-        return None
-    if answers.num_rows != chunk.rows or (engine.retry_failed and answers["kind"].null_count < chunk.rows):
-        return None
-    return answers
 
 
 async def complete_chunk(engine: Engine, chunk: Chunk, table: pa.Table) -> ChunkRecord:
@@ -99,18 +85,7 @@ async def complete_chunk(engine: Engine, chunk: Chunk, table: pa.Table) -> Chunk
 
 def _prepare(engine: Engine, chunk: Chunk, table: pa.Table) -> _Work:
     """Render the rows, prove that they are the planned ones, and look up what is answered."""
-    ids = row_ids(table, engine.job.input.id_column, chunk.start)
-    rows = rows_of(table)
-    rendered = render_rows(engine.builder, rows, ids)
-    if chunk_key(one.custom_id for one in rendered) != chunk.key:
-        raise DatasetError(
-            f"rows {chunk.label} of {engine.job.input.url} aren't those that were planned: the input was changed while "
-            "the run read it. Run the same command again; what was answered and didn't change is kept."
-        )
-    for number, repetition in engine.plan.repetitions.items():
-        if chunk.start <= number < chunk.start + chunk.rows:
-            i = number - chunk.start
-            rendered[i] = render_row(engine.builder, rows[i], ids[i], repetition)
+    rendered = render_chunk(engine.builder, engine.job, engine.plan, chunk, table)
     order = [one.custom_id for one in rendered]
     known, retried = _known_answers(engine, chunk, order)
     answered = set(cast(list[str], known["custom_id"].to_pylist()))
@@ -130,20 +105,14 @@ def _known_answers(
     """The answers that need no sending, and what failed rows that are sent again have cost."""
     if chunk.key in engine.unsaved:
         return merge_answers(engine.unsaved[chunk.key]), {}
-    found = [engine.index.find(order)]
-    with suppress(CheckpointUnreadable):
-        if f"{chunk.key}.parquet" in engine.listing.sizes:
-            found.append(engine.store.load_chunk(chunk.key))
-    known = merge_answers(found)
-    if not engine.retry_failed:
-        return known, {}
-    failed = known.filter(pc.is_valid(known["kind"]))
+    known = engine.kept.known(chunk, order)
+    failed = engine.kept.to_retry(known)
     rows = zip(
         *(failed[name].to_pylist() for name in ("custom_id", *_USAGE, "cost_usd")),
         strict=True,
     )
     retried = {row[0]: (Usage(*row[1:4]), row[4]) for row in rows}
-    return known.filter(pc.is_null(known["kind"])), retried
+    return engine.kept.to_keep(known), retried
 
 
 _USAGE = ("input_tokens", "cached_input_tokens", "output_tokens")

@@ -10,7 +10,6 @@ from typing import Any
 
 import pyarrow as pa
 
-from promptmill.chunk import reusable_answers
 from promptmill.engine import Engine
 from promptmill.errors import Interrupted, RunStopped, StorageFailed
 from promptmill.plan import Chunk, needed_columns
@@ -37,7 +36,7 @@ async def _finished(engine: Engine, reuse: CompleteChunk, pending: list[Chunk]) 
     """One piece of work for each chunk that looks finished; the others, and those that aren't sound, are `pending`."""
 
     async def take_over(chunk: Chunk) -> None:
-        answers = await asyncio.to_thread(reusable_answers, engine, chunk)
+        answers = await asyncio.to_thread(engine.kept.finished, chunk)
         if answers is None:
             pending.append(chunk)
         else:
@@ -45,7 +44,7 @@ async def _finished(engine: Engine, reuse: CompleteChunk, pending: list[Chunk]) 
             await reuse(engine, chunk, answers)
 
     for chunk in engine.plan.chunks:
-        if engine.listing.is_finished(chunk.key):
+        if engine.kept.listing.is_finished(chunk.key):
             yield take_over(chunk)
         else:
             pending.append(chunk)

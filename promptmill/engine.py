@@ -19,8 +19,9 @@ from promptmill.prepared import Prepared
 from promptmill.progress import Progress
 from promptmill.prompts import RequestBuilder
 from promptmill.rate_limit import RateLimiter
+from promptmill.rows import Kept, find_kept
 from promptmill.stop import Stop
-from promptmill.store import AnswerIndex, Listing, Store
+from promptmill.store import Listing, Store
 from promptmill.transport import Credentials, Transport
 
 log = logging.getLogger("promptmill")
@@ -39,16 +40,14 @@ class Engine:
     slots: asyncio.Semaphore
     stop: Stop
     store: Store
-    listing: Listing  # of the store, when the run began
-    index: AnswerIndex
+    kept: Kept  # the answers that there were when the run began
     progress: Progress
-    retry_failed: bool
     unsaved: dict[str, list[pa.Table]] = field(default_factory=dict[str, list[pa.Table]])
     # chunk key → answers that its last task run could not save; the next one sends none of them again
 
     def replaced_by(self, chunk: Chunk, saved: Sequence[str]) -> list[str]:
         """The files that a finished chunk's answers replace."""
-        return [*saved, *self.listing.unfinished.get(chunk.key, [])]
+        return [*saved, *self.kept.listing.unfinished.get(chunk.key, [])]
 
     def log_chunk(self, chunk: Chunk, answers: pa.Table, sent: int, size: int, seconds: float) -> None:
         """One line for a finished chunk."""
@@ -69,13 +68,15 @@ class Engine:
 
 @asynccontextmanager
 async def open_engine(
-    prepared: Prepared, plan: Plan, credentials: Credentials, retry_failed: bool = False
+    prepared: Prepared, plan: Plan, credentials: Credentials, retry_before: float | None = None
 ) -> AsyncGenerator[Engine]:
-    """The shared parts of a run, closed at its end. Raises: CredentialsError, StorageFailed."""
+    """The shared parts of a run, closed at its end; failures answered before `retry_before` are asked again.
+
+    Raises: CredentialsError, StorageFailed.
+    """
     job, store = prepared.job, prepared.store
-    listing = await asyncio.to_thread(store.listing)
-    index = await asyncio.to_thread(AnswerIndex, store, listing.loose(plan.keys))
-    budget = await _open_budget(job, store, listing)
+    kept = await asyncio.to_thread(find_kept, store, plan, retry_before)
+    budget = await _open_budget(job, store, kept.listing)
     stop = Stop()
     limiter = RateLimiter(job.limits.requests_per_minute, job.limits.tokens_per_minute)
     timeout = job.retry.request_timeout_seconds
@@ -95,10 +96,8 @@ async def open_engine(
                 slots,
                 stop,
                 store,
-                listing,
-                index,
+                kept,
                 progress,
-                retry_failed,
             )
         finally:
             await budget.close()

@@ -38,6 +38,11 @@ class Run:
     facts: RunFacts | None = None
 
     @property
+    def retry_before(self) -> float | None:
+        """Failures answered before are asked again; seconds since the epoch."""
+        return self.started_at.timestamp() if self.retry_failed else None
+
+    @property
     def is_pending(self) -> bool:
         """Whether there is anything to do."""
         return self.preflight is not None
@@ -74,7 +79,7 @@ async def answering(run: Run) -> AsyncGenerator[Engine]:
     Raises: RunStopped (and its kin) when the run ended early.
     """
     assert run.preflight is not None  # noqa: S101 - callers ask run.manifest first
-    async with open_engine(run.prepared, run.preflight.plan, run.credentials, run.retry_failed) as engine:
+    async with open_engine(run.prepared, run.preflight.plan, run.credentials, run.retry_before) as engine:
         try:
             yield engine
         except (RunStopped, asyncio.CancelledError) as error:
