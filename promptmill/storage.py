@@ -6,6 +6,7 @@ create a missing *bucket* on `makedirs`, where a missing bucket should be an err
 """
 
 import os
+import secrets
 import tempfile
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager, suppress
@@ -82,6 +83,16 @@ class Storage:
         else:
             self.fs.pipe_file(self.path(name), data)
 
+    def create(self, name: str, data: bytes) -> bool:
+        """Publish an object only where there is none; False when there is one. Raises: any of STORAGE_ERRORS."""
+        if self.is_local:
+            return self._create_local(name, data)
+        try:
+            self.fs.pipe_file(self.path(name), data, mode="create")
+        except FileExistsError:
+            return False
+        return True
+
     def delete(self, names: Iterable[str]) -> None:
         """Remove objects; those that aren't there are no error."""
         for name in names:
@@ -123,6 +134,25 @@ class Storage:
                 with suppress(*STORAGE_ERRORS):
                     remote.discard()
             raise
+
+    def _create_local(self, name: str, data: bytes) -> bool:
+        beside = f"{name}-{secrets.token_hex(6)}"
+        folder, leaf = os.path.split(self.path(beside))
+        temporary = f"{folder}/{TEMPORARY_PREFIX}{leaf}"
+        os.makedirs(folder, exist_ok=True)
+        try:
+            with open(temporary, "xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(temporary, FILE_MODE)
+            os.link(temporary, self.path(name))  # fails where there is one, unlike a rename
+        except FileExistsError:
+            return False
+        finally:
+            with suppress(FileNotFoundError):
+                os.unlink(temporary)
+        return True
 
     @contextmanager
     def _local_writer(self, name: str) -> Generator[IO[bytes]]:

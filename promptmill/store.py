@@ -53,7 +53,7 @@ class Listing:
 
     def loose(self, keys: Iterable[str]) -> list[str]:
         """Answer files that are no finished chunk of these keys."""
-        planned = {f"{key}.parquet" for key in keys}
+        planned = {f"{key}.parquet" for key in keys}  # batches/ has the ledger of batches, which holds no answers
         return sorted(name for name in self.sizes if name.endswith(".parquet") and name not in planned)
 
 
@@ -140,11 +140,14 @@ class AnswerIndex:
 
     def __init__(self, store: Store, names: Sequence[str]) -> None:
         self._store = store
+        self._last: tuple[int, pa.Table] | None = None  # number and answers of the file that was read last
         self._names: list[str] = []
         hashes: list[NDArray[np.uint64]] = []
         files: list[NDArray[np.uint32]] = []
         for name, table in store.load_all(names, ["custom_id"]):
-            found = np.fromiter((_hash(one) for one in table["custom_id"].to_pylist()), np.uint64, table.num_rows)
+            found = np.fromiter(
+                (hash_custom_id(one) for one in table["custom_id"].to_pylist()), np.uint64, table.num_rows
+            )
             hashes.append(found)
             files.append(np.full(len(found), len(self._names), np.uint32))
             self._names.append(name)
@@ -157,7 +160,7 @@ class AnswerIndex:
         """The answers that loose files hold for these rows, each once."""
         if not len(self._hashes):
             return ANSWERS.empty_table()
-        wanted = np.fromiter((_hash(one) for one in custom_ids), np.uint64, len(custom_ids))
+        wanted = np.fromiter((hash_custom_id(one) for one in custom_ids), np.uint64, len(custom_ids))
         low = np.searchsorted(self._hashes, wanted, "left")
         high = np.searchsorted(self._hashes, wanted, "right")
         numbers = {int(self._files[i]) for start, stop in zip(low, high, strict=True) for i in range(start, stop)}
@@ -165,14 +168,23 @@ class AnswerIndex:
         tables: list[pa.Table] = []
         for number in sorted(numbers):
             try:
-                table = self._store.load(self._names[number])
+                table = self._load(number)
             except CheckpointUnreadable:
                 continue
             tables.append(table.filter(pc.is_in(table["custom_id"], ids)))
         return merge_answers(tables)
 
+    def _load(self, number: int) -> pa.Table:
+        """A file's answers; the last one is kept, since neighbouring chunks lie in it too."""
+        last = self._last
+        if last is not None and last[0] == number:
+            return last[1]
+        table = self._store.load(self._names[number])
+        self._last = (number, table)
+        return table
 
-def _hash(custom_id: str) -> int:
+
+def hash_custom_id(custom_id: str) -> int:
     """64 bits of a custom_id; a foreign name that isn't one hashes to something that is never asked for."""
     try:
         return int(custom_id[:8] + custom_id[-8:], 16)
