@@ -6,7 +6,7 @@ Prefect is imported by the commands that need it and by no other, since it takes
 import asyncio
 import sys
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -85,16 +85,23 @@ def run(
     """Answer every row and publish the answers; run again, it resumes."""
     from flows.local import finished_run
 
-    if mode is Mode.batch:
-        raise typer.BadParameter("the Batch API flow is not part of this version", param_hint="--mode")
     whole = _load(job, overrides)
     manifest = finished_run(whole, retry_failed, overwrite)
     if manifest is None:
         console.prepare_prefect()
-        from flows.online_inference import online_inference
-
-        manifest = asyncio.run(online_inference(job=whole, retry_failed=retry_failed, overwrite=overwrite))
+        manifest = asyncio.run(_flow_run(mode, whole, retry_failed, overwrite))
     console.show_manifest(manifest, manifest["job"]["output"]["url"], as_json)
+
+
+async def _flow_run(mode: Mode, job: Job, retry_failed: bool, overwrite: bool) -> dict[str, Any]:
+    """Run the flow of a road to its end."""
+    if mode is Mode.batch:
+        from flows.batch_inference import batch_inference
+
+        return await batch_inference(job=job, retry_failed=retry_failed, overwrite=overwrite, wait=True)
+    from flows.online_inference import online_inference
+
+    return await online_inference(job=job, retry_failed=retry_failed, overwrite=overwrite)
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, add_help_option=False)

@@ -55,6 +55,7 @@ class BatchRecord:
     refusals: int = 0  # times that it turned `failed` without being run
     empty_looks: int = 0  # times that it was over and named no result file
     answered: int = 0  # rows that got a result or a final failure
+    refused: int = 0  # of those, failures
     cost_usd: Decimal = Decimal(0)
     uncertain_usd: Decimal = Decimal(0)  # reserved for rows whose lines were lost, and so perhaps billed
     message: str = ""
@@ -77,9 +78,8 @@ class LedgerState:
     enqueued_tokens: int | None = None  # learned from refusals
     retry_before: float | None = None  # failures answered before are asked again
     is_all_submitted: bool = False  # no row waits for room
-    started_at: float = 0.0  # of the run that these batches are for
+    started_at: float = 0.0  # of the run under way, first of all its processes; 0 = none is
     is_cancelled: bool = False  # somebody cancelled the job: nothing more is submitted
-    flow_run_ids: tuple[str, ...] = ()
 
 
 RECORD: TypeAdapter[BatchRecord] = TypeAdapter(BatchRecord)

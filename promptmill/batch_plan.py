@@ -189,6 +189,6 @@ def room_left(
     tokens = min(limits) - sum(one.input_tokens for one in live) if limits else None
     reserved = sum((one.reserved_usd for one in live), Decimal(0))
     usd = None if cap_usd is None else cap_usd - spent_usd - reserved
-    if (tokens is not None and tokens <= 0) or (usd is not None and usd < 0):
+    if tokens is not None and tokens <= 0 and live:
         return None
     return Room(batch.max_requests, batch.max_bytes, tokens, usd)

@@ -26,6 +26,7 @@ from promptmill.rows import render_chunk
 from promptmill.saver import Saver
 from promptmill.stop import Slot
 
+NOT_FOUND = "aren't found among the kept answers. Run the same command again: they go into the next batch."
 DRAIN_SECONDS = 10.0  # that requests in flight are given to finish when somebody stops the run
 
 
@@ -120,6 +121,8 @@ _USAGE = ("input_tokens", "cached_input_tokens", "output_tokens")
 
 async def _send_all(engine: Engine, work: _Work, saver: Saver) -> None:
     """Send each row as slots come free; on a stop or a cancellation let those on their way finish."""
+    if work.requests and not engine.may_send:
+        raise engine.stop.because(StorageFailed(f"{len(work.requests)} rows that batches answered {NOT_FOUND}"))
     tasks: set[asyncio.Task[None]] = set()
     try:
         for pack in _packs(engine, work.requests):

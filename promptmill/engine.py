@@ -21,7 +21,7 @@ from promptmill.prompts import RequestBuilder
 from promptmill.rate_limit import RateLimiter
 from promptmill.rows import Kept, find_kept
 from promptmill.stop import Stop
-from promptmill.store import Listing, Store
+from promptmill.store import BATCH_ROWS, Listing, Store
 from promptmill.transport import Credentials, Transport
 
 log = logging.getLogger("promptmill")
@@ -42,12 +42,17 @@ class Engine:
     store: Store
     kept: Kept  # the answers that there were when the run began
     progress: Progress
+    may_send: bool = True  # False: every row is answered already, by batches
     unsaved: dict[str, list[pa.Table]] = field(default_factory=dict[str, list[pa.Table]])
     # chunk key → answers that its last task run could not save; the next one sends none of them again
 
     def replaced_by(self, chunk: Chunk, saved: Sequence[str]) -> list[str]:
         """The files that a finished chunk's answers replace."""
         return [*saved, *self.kept.listing.unfinished.get(chunk.key, [])]
+
+    def drop_collected(self) -> None:
+        """Remove what batches brought, now that finished chunks hold it. Blocks."""
+        self.store.storage.delete(self.kept.index.used_up(BATCH_ROWS))
 
     def log_chunk(self, chunk: Chunk, answers: pa.Table, sent: int, size: int, seconds: float) -> None:
         """One line for a finished chunk."""

@@ -67,7 +67,7 @@ class Completion:
     finish_reason: str
     usage: Usage
     cost_usd: Decimal  # of all attempts that were answered, this run's and earlier ones
-    latency_seconds: float  # of the attempt that was kept
+    latency_seconds: float | None  # of the attempt that was kept; None: answered in a batch
     attempts: int  # 1 = answered at once
     response_id: str
     answered_at: float  # seconds since the epoch

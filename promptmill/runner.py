@@ -1,7 +1,7 @@
 """A run from plan to output: the parts that flows, samples and notebooks share, none of which knows Prefect."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from promptmill.batch_ledger import BatchRecord
 from promptmill.chunk import complete_chunk
 from promptmill.dataset import Dataset
 from promptmill.driver import drive_chunks
@@ -36,10 +37,12 @@ class Run:
     flow_run_ids: tuple[str, ...] = ()
     manifest: Manifest | None = None
     facts: RunFacts | None = None
+    mode: str = "online"
+    batches: Sequence[BatchRecord] = ()  # that this run's rows were in
 
     @property
     def retry_before(self) -> float | None:
-        """Failures answered before are asked again; seconds since the epoch."""
+        """Failures answered before are asked again; seconds since the epoch. A batch run's own are final."""
         return self.started_at.timestamp() if self.retry_failed else None
 
     @property
@@ -80,6 +83,7 @@ async def answering(run: Run) -> AsyncGenerator[Engine]:
     """
     assert run.preflight is not None  # noqa: S101 - callers ask run.manifest first
     async with open_engine(run.prepared, run.preflight.plan, run.credentials, run.retry_before) as engine:
+        engine.may_send = run.mode == "online" or run.prepared.job.batch.leftovers == "online"
         try:
             yield engine
         except (RunStopped, asyncio.CancelledError) as error:
@@ -97,9 +101,11 @@ def _facts(run: Run, engine: Engine) -> RunFacts:
     return RunFacts(
         started_at=run.started_at,
         estimate=run.preflight.estimate,
-        requests_sent=counters.requests,
-        attempts=counters.attempts,
-        reused=engine.progress.reused,
+        mode=run.mode,
+        requests_sent=counters.requests + sum(one.requests for one in run.batches),
+        attempts=counters.attempts + sum(one.requests for one in run.batches),
+        reused=max(0, engine.progress.reused - sum(one.answered for one in run.batches)),
+        batches=[{"id": one.batch_id, "status": one.status, "requests": one.requests} for one in run.batches],
         flow_run_ids=run.flow_run_ids,
         limits=(limiter.requests_per_minute, limiter.tokens_per_minute),
     )

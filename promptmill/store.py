@@ -29,6 +29,7 @@ from promptmill.storage import STORAGE_ERRORS, Storage
 READERS = 16  # answer files read at once; each is a request to an object store
 SPEND = "spend.json"
 ROWS = "rows/"
+BATCH_ROWS = f"{ROWS}batch-"  # answers collected from a batch, of many chunks
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,15 @@ class Store:
         name = f"{ROWS}{key}-{secrets.token_hex(6)}.parquet"
         self._write(name, encode_answers(answers))
         return name
+
+    def save_slice(self, name: str, answers: pa.Table) -> str:
+        """Keep answers under a name of the caller's, so that saving them again changes nothing; returns the whole name.
+
+        Raises: StorageFailed.
+        """
+        whole = f"{BATCH_ROWS}{name}.parquet"
+        self._write(whole, encode_answers(answers))
+        return whole
 
     def save_chunk(self, key: str, answers: pa.Table, replaced: Iterable[str]) -> int:
         """Keep all answers of a chunk and drop the files they replace; returns bytes. Raises: StorageFailed."""
@@ -155,6 +165,7 @@ class AnswerIndex:
         order = np.argsort(joined, kind="stable")
         self._hashes = joined[order]
         self._files = np.concatenate(files)[order] if files else np.empty(0, np.uint32)
+        self._asked = np.zeros(len(joined), np.bool_)
 
     def find(self, custom_ids: Sequence[str]) -> pa.Table:
         """The answers that loose files hold for these rows, each once."""
@@ -163,6 +174,8 @@ class AnswerIndex:
         wanted = np.fromiter((hash_custom_id(one) for one in custom_ids), np.uint64, len(custom_ids))
         low = np.searchsorted(self._hashes, wanted, "left")
         high = np.searchsorted(self._hashes, wanted, "right")
+        for start, stop in zip(low, high, strict=True):
+            self._asked[start:stop] = True
         numbers = {int(self._files[i]) for start, stop in zip(low, high, strict=True) for i in range(start, stop)}
         ids = pa.array(custom_ids, pa.string())
         tables: list[pa.Table] = []
@@ -173,6 +186,11 @@ class AnswerIndex:
                 continue
             tables.append(table.filter(pc.is_in(table["custom_id"], ids)))
         return merge_answers(tables)
+
+    def used_up(self, prefix: str) -> list[str]:
+        """Names of the files, of those with this prefix, of which every answer was asked for."""
+        left = set(self._files[~self._asked].tolist())
+        return [name for number, name in enumerate(self._names) if number not in left and name.startswith(prefix)]
 
     def _load(self, number: int) -> pa.Table:
         """A file's answers; the last one is kept, since neighbouring chunks lie in it too."""

@@ -1,5 +1,6 @@
 """Progress, samples and summaries as text for a terminal; rich does the drawing."""
 
+import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -45,6 +46,29 @@ def format_seconds(seconds: float | None) -> str:
     if hours:
         return f"{hours}h {minutes:02d}m"
     return f"{minutes}m {rest:02d}s" if minutes else f"{rest}s"
+
+
+class LineDisplay:
+    """A line on stderr that is written anew, with a clock that runs."""
+
+    def __init__(self, name: str) -> None:
+        self._status = Console(stderr=True).status(name)
+        self._name = name
+        self._started = time.monotonic()
+
+    def update(self, line: str) -> None:
+        """Say how far it is."""
+        elapsed = format_seconds(time.monotonic() - self._started)
+        self._status.update(f"{self._name} · {elapsed} · {line}")
+
+    def __enter__(self) -> Self:
+        self._status.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._status.__exit__(kind, error, trace)
 
 
 class Display:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
@@ -38,6 +38,7 @@ async def plan_dataset(
     retry_failed: bool = False,
     overwrite: bool = False,
     even_if_finished: bool = False,
+    mode: Literal["online", "batch"] = "online",
 ) -> Run:
     """Everything that can be known for free: chunks, identities, estimate. Raises: SetupError (and its kin)."""
     quiet_expected_errors()
@@ -54,6 +55,7 @@ async def plan_dataset(
         flow_run_ids=(str(flow_run.get_id()),),
         even_if_finished=even_if_finished,
     )
+    run.mode = mode
     _log_plan(run)
     return run
 

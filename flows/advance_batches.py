@@ -1,0 +1,27 @@
+"""All jobs with batches in flight, moved on one step: looked at, collected, submitted further, published.
+
+Requires: the registry that batch-inference writes to (PROMPTMILL_STATE_URL) and each job's credentials. Run it every few
+minutes, one at a time.
+"""
+
+from typing import Any, Literal
+
+from prefect import flow
+
+from tasks.advance import each_job
+from tasks.batch import advance_job, cancel_job, describe_job
+
+ACTIONS = {"advance": advance_job, "cancel": cancel_job, "status": describe_job}
+
+
+@flow(name="advance-batches", persist_result=False)
+async def advance_batches(
+    action: Literal["advance", "status", "cancel"] = "advance", job_name: str | None = None
+) -> list[dict[str, Any]]:
+    """Move batches in flight on one step.
+
+    Args:
+        action: advance looks at, collects and submits; status only tells; cancel ends the batches at the provider.
+        job_name: Only the jobs of this name. Default: all.
+    """
+    return await each_job(ACTIONS[action], job_name)

@@ -1,0 +1,46 @@
+"""A model over every row of a dataset, by the OpenAI Batch API: half the price, within a day.
+
+Requires: credentials and an output as online-inference does, and advance-batches on a schedule unless it waits itself.
+Run again after any death, it takes up the batches that are on their way and submits only what is in none.
+"""
+
+from typing import Any
+
+from prefect import flow
+
+from promptmill.batch_run import describe
+from promptmill.job import Job
+from tasks.batch import finish_batches, hand_over, submit_batches, wait_for_batches
+from tasks.ending import ending
+from tasks.plan import plan_dataset
+
+
+@flow(name="batch-inference", persist_result=False)
+async def batch_inference(
+    job: Job | None = None,
+    job_url: str | None = None,
+    overrides: dict[str, Any] | None = None,
+    retry_failed: bool = False,
+    overwrite: bool = False,
+    wait: bool = False,
+) -> dict[str, Any]:
+    """Submit every row of the dataset in batches; advance-batches collects and publishes the answers.
+
+    Args:
+        job: The job. Give it here or as a file.
+        job_url: The URL of a job file, instead of the job.
+        overrides: Values to replace in the job, by dotted name: {"batch.enqueued_tokens": 2000000}.
+        retry_failed: Ask again for the rows that failed, and for nothing else.
+        overwrite: Replace the output of another job that stands there.
+        wait: Stay until the answers are published, instead of leaving them to advance-batches.
+    """
+    run = await plan_dataset(job, job_url, overrides, retry_failed, overwrite, mode="batch")
+    async with ending(run):
+        if run.is_pending:
+            batches = await submit_batches(run)
+            if not wait:
+                await hand_over(run)
+                return describe(batches)
+            await wait_for_batches(batches, run)
+            await finish_batches(batches, run)
+    return run.summary()

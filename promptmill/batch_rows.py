@@ -1,0 +1,93 @@
+"""The rows that are to go into the next batches, streamed in input order."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from promptmill.answers import ZERO_USD, answers_table, merge_answers
+from promptmill.arrow import pc
+from promptmill.batch_ledger import BatchRecord, Ledger, RowCounts
+from promptmill.plan import Chunk, Unrendered, needed_columns
+from promptmill.records import Failure, FailureKind, Request, Usage
+from promptmill.rows import Kept, render_chunk
+from promptmill.runner import Run
+from promptmill.store import hash_custom_id
+
+
+@dataclass(slots=True)
+class PendingRows:
+    """Rows without an answer that are in no live batch; those that were tried often enough become failures."""
+
+    run: Run
+    ledger: Ledger
+    kept: Kept
+    now: float
+    seen: list[NDArray[np.uint64]] = field(default_factory=list[NDArray[np.uint64]])  # rows of unfinished chunks
+
+    def __iter__(self) -> Iterator[Request]:
+        """The requests. Raises: DatasetError when the input changed; StorageFailed."""
+        assert self.run.preflight is not None  # noqa: S101 - there is something to do
+        plan, prepared = self.run.preflight.plan, self.run.prepared
+        live = RowCounts(self.ledger.ids(one) for one in self.ledger.live)
+        tried = RowCounts(self.ledger.ids(one) for one in self._tried())
+        pending = [chunk for chunk in plan.chunks if self.kept.finished(chunk) is None]
+        if not pending:
+            return
+        first, last = pending[0], pending[-1]
+        wanted = {chunk.index for chunk in pending}
+        columns = needed_columns(prepared.builder, prepared.job)
+        rows = prepared.job.chunk_rows
+        tables = prepared.dataset.read(rows, columns, start=first.start, stop=last.start + last.rows)
+        for chunk, table in zip(plan.chunks[first.index : last.index + 1], tables, strict=True):
+            if chunk.index in wanted:
+                rendered = render_chunk(prepared.builder, prepared.job, plan, chunk, table)
+                yield from self._pending_of(chunk, rendered, live, tried)
+
+    def _tried(self) -> list[BatchRecord]:
+        """Batches whose leftovers count as tries: a row that is asked again starts anew."""
+        since = self.kept.retry_before or 0.0
+        return [one for one in self.ledger.collected if one.packed_at >= since]
+
+    @property
+    def _submissions_at_most(self) -> int:
+        job = self.run.prepared.job
+        return job.retry.max_attempts if job.batch.leftovers == "resubmit" else 1
+
+    def _pending_of(
+        self, chunk: Chunk, rendered: Sequence[Request | Unrendered], live: RowCounts, tried: RowCounts
+    ) -> Iterator[Request]:
+        order = [one.custom_id for one in rendered]
+        known = self.kept.to_keep(self.kept.known(chunk, order))
+        answered = set(known["custom_id"].to_pylist()) if known.num_rows else set[str]()
+        hashes = [hash_custom_id(one) for one in order]
+        self.seen.append(np.fromiter(hashes, np.uint64, len(hashes)))
+        times = tried.of(hashes)
+        exhausted: list[str] = []
+        for one, is_live, count in zip(rendered, live.of(hashes), times, strict=True):
+            if is_live or one.custom_id in answered or isinstance(one, Unrendered):
+                continue
+            if count < self._submissions_at_most:
+                yield one
+            elif self.run.prepared.job.batch.leftovers != "online":
+                exhausted.append(one.custom_id)
+        if exhausted:
+            self._give_up(chunk, exhausted, int(times.max()))
+
+    def _give_up(self, chunk: Chunk, custom_ids: Sequence[str], attempts: int) -> None:
+        """Make failures of rows that no batch answered, with what the last one said of them."""
+        found = [table for one in self._tried() if (table := self.ledger.leftovers(one)) is not None]
+        last = merge_answers(found)
+        reasons = last.filter(pc.is_in(last["custom_id"], pa.array(custom_ids, pa.string()))).to_pylist()
+        said = {row["custom_id"]: row for row in reasons}
+        failures = [self._failure(one, said.get(one), attempts) for one in custom_ids]
+        self.kept.store.save_rows(chunk.key, answers_table(failures))
+
+    def _failure(self, custom_id: str, said: dict[str, Any] | None, attempts: int) -> Failure:
+        kind: FailureKind = said["kind"] if said else "missing"
+        message = said["message"] if said else "no batch's results had a line for this row"
+        status = said["http_status"] if said else None
+        return Failure(custom_id, kind, message, status, attempts, None, Usage(), ZERO_USD, None, self.now)

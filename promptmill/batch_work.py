@@ -1,0 +1,286 @@
+"""The batches of one job, moved one step at a time: look at each, collect what ended, submit what there is room for.
+
+Blocking, for a worker thread. Whatever kills it, the next step goes on from the ledger: each record says which call may
+have been made, and what the provider has is looked up before anything is made twice.
+"""
+
+import logging
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from promptmill.answers import ZERO_USD, answers_table
+from promptmill.batch_collect import Places, Reading, find_lines, read_slices, total_cost
+from promptmill.batch_file import BatchFile, line_url
+from promptmill.batch_ledger import BatchRecord, Ledger
+from promptmill.batch_plan import (
+    EMPTY_LOOKS,
+    Action,
+    BatchView,
+    Collect,
+    Drop,
+    Halt,
+    Requeue,
+    Wait,
+    after_search,
+    first_step,
+    judge,
+)
+from promptmill.batch_provider import BatchProvider, NotNow
+from promptmill.batch_submit import submit_wave
+from promptmill.errors import ProviderRefused, RunStopped, TooManyFailures
+from promptmill.job import Job
+from promptmill.progress import JUDGED_ROWS
+from promptmill.records import Failure, Result
+from promptmill.runner import Run
+from promptmill.store import Store
+
+SETTLE_SECONDS = 60.0  # after which a batch that the provider's list doesn't show was never created
+log = logging.getLogger("promptmill")
+
+
+@dataclass(slots=True)
+class BatchWork:
+    """All batches of one output; `plan` is asked only when rows are to be read."""
+
+    job: Job  # output.url is no template any more
+    store: Store
+    ledger: Ledger
+    provider: BatchProvider
+    plan: Callable[[], Run]
+    clock: Callable[[], float] = time.time
+    notes: dict[str, str] = field(default_factory=dict[str, str])  # key → what to tell about a batch
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether no batch can answer more rows."""
+        state = self.ledger.state
+        return not self.ledger.live and (state.is_all_submitted or state.is_cancelled)
+
+    @property
+    def of_this_run(self) -> list[BatchRecord]:
+        """Batches that took rows of the run under way."""
+        since = self.ledger.state.started_at
+        records = (one for one in self.ledger.records.values() if one.packed_at >= since and one.state != "dropped")
+        return sorted(records, key=lambda one: (one.packed_at, one.key))
+
+    def step(self) -> bool:
+        """Move everything on as far as it goes now; returns `is_finished`.
+
+        Raises: RunStopped (and its kin) when no batch of this job would fare better; everything collected is kept.
+        """
+        for record in self.ledger.live:
+            self._guarded(record, self._advance)
+        self._judge_failures()
+        state = self.ledger.state
+        is_queue_full = any(one.refusals and one.state == "uploaded" for one in self.ledger.live)
+        if not state.is_all_submitted and not state.is_cancelled and not is_queue_full:
+            self._submit()
+        return self.is_finished
+
+    def _judge_failures(self) -> None:
+        """Raises: TooManyFailures, so that no more is submitted."""
+        records = [one for one in self.of_this_run if one.state == "collected"]
+        seen, failed = sum(one.answered for one in records), sum(one.refused for one in records)
+        if seen >= JUDGED_ROWS and failed > self.job.max_failure_ratio * seen:
+            raise TooManyFailures(
+                f"{failed:,} of {seen:,} rows that batches answered failed; the limit is "
+                f"{self.job.max_failure_ratio:.1%} (max_failure_ratio). Mend the cause and run with --retry-failed, or "
+                "raise max_failure_ratio: what was answered is kept."
+            )
+
+    def cancel(self) -> None:
+        """Ask the provider to end every live batch; what was answered is collected by the steps that follow."""
+        self.ledger.save_state(replace(self.ledger.state, is_cancelled=True))
+        for record in self.ledger.live:
+            if record.state == "submitted":
+                self.provider.cancel(record.batch_id)
+            elif record.state != "creating":
+                self._save(record, state="dropped", message="cancelled before it was created")
+
+    def _submit(self) -> None:
+        """Submit what waits, as far as there is room."""
+        is_all_submitted = submit_wave(self.plan(), self.ledger, self.clock(), self._submit_file)
+        self.ledger.save_state(replace(self.ledger.state, is_all_submitted=is_all_submitted))
+
+    def _submit_file(self, file: BatchFile) -> bool:
+        """Write the intent down, upload, create; False when the provider takes nothing more now."""
+        record = self.ledger.intend(file, self.clock())
+        if record is None:
+            return False  # another process has taken it up
+        try:
+            file_id = self.provider.upload(file.path, record.filename, record.packed_at)
+            self._create(self._save(record, state="uploaded", file_id=file_id))
+        except NotNow as error:
+            log.warning("%s", error)
+            return False
+        return True
+
+    def _save(self, record: BatchRecord, **changes: Any) -> BatchRecord:
+        return self.ledger.save(replace(record, **changes), self.clock())
+
+    def _guarded(self, record: BatchRecord, act: Callable[[BatchRecord], None]) -> None:
+        """A provider that doesn't answer now is asked again at the next step."""
+        try:
+            act(record)
+        except NotNow as error:
+            log.warning("batch %s: %s", record.batch_id or record.key, error)
+            self.notes[record.key] = str(error)
+
+    def _advance(self, record: BatchRecord) -> None:
+        step = first_step(record, self.clock())
+        if step == "recover":
+            self._recover(record)
+        elif step == "create":
+            self._create(record)
+        elif step == "search":
+            self._search(record)
+        elif step == "look":
+            view = self.provider.retrieve(record.batch_id)
+            self._carry_out(self._seen(record, view), view)
+
+    def _recover(self, record: BatchRecord) -> None:
+        """A process ended between intent and upload: use the file if it arrived, else pack its rows anew."""
+        file_id = self.provider.find_file(record.filename, record.packed_at)
+        if file_id is None:
+            self._save(record, state="dropped", message="its file was never uploaded")
+            self.ledger.save_state(replace(self.ledger.state, is_all_submitted=False))
+        else:
+            self._create(self._save(record, state="uploaded", file_id=file_id))
+
+    def _create(self, record: BatchRecord) -> None:
+        """Create the batch of an uploaded file, and never twice: an unclear answer is cleared up by searching."""
+        record = self._save(record, state="creating")
+        window = self.job.batch.completion_window
+        endpoint = line_url(self.job.request.endpoint)
+        try:
+            view = self.provider.create(record.file_id, endpoint, window, record.key, self.job.name)
+        except NotNow as error:
+            if not error.was_sent:
+                self._save(record, state="uploaded", not_before=self.clock() + error.wait_seconds)
+            raise
+        except RunStopped:
+            self._save(record, state="uploaded")
+            raise
+        self._adopt(record, view)
+
+    def _search(self, record: BatchRecord) -> None:
+        found = self.provider.find_batch(record.key, record.file_id, record.packed_at)
+        settle = min(SETTLE_SECONDS, self.job.batch.poll_seconds)
+        verdict = after_search(record, found is not None, self.clock(), settle)
+        if found is not None:
+            self._adopt(record, found)
+        elif verdict == "create":
+            self._create(record)
+
+    def _adopt(self, record: BatchRecord, view: BatchView) -> None:
+        record = self._save(record, state="submitted", batch_id=view.id, empty_looks=0)
+        self._seen(record, view)
+        log.info(
+            "batch %s submitted: %d requests, %d bytes, %d tokens, at most $%s",
+            view.id,
+            record.requests,
+            record.bytes,
+            record.input_tokens,
+            record.reserved_usd.normalize(),
+        )
+
+    def _seen(self, record: BatchRecord, view: BatchView | None) -> BatchRecord:
+        """Write down what the provider says, where it is news."""
+        if view is None:
+            return record
+        news = replace(
+            record, status=view.status, completed=view.completed, failed=view.failed, expires_at=view.expires_at
+        )
+        if news.status != record.status:
+            news = replace(news, statuses=(*record.statuses, (view.status, self.clock())))
+            log.info("batch %s is %s: %d of %d requests done", view.id, view.status, view.completed, record.requests)
+        return self.ledger.save(news, self.clock()) if news != record else record
+
+    def _carry_out(self, record: BatchRecord, view: BatchView | None) -> None:
+        is_alone = len(self.ledger.live) == 1
+        action: Action = judge(record, view, self.clock(), self.job.batch.poll_seconds, is_alone)
+        self.notes.pop(record.key, None)
+        if isinstance(action, Halt):
+            if view is not None:
+                self._save(record, state="dropped", message=action.message)
+                self.ledger.save_state(replace(self.ledger.state, is_all_submitted=False))
+            raise ProviderRefused(action.message)
+        if isinstance(action, Requeue):
+            self._requeue(record, action)
+        elif isinstance(action, Drop):
+            self._drop(record, action)
+        elif isinstance(action, Collect) and view is not None:
+            self._collect(record, view)
+        elif isinstance(action, Wait):
+            if action.note:
+                self.notes[record.key] = action.note
+            if view is not None and view.status == "completed":
+                self._save(record, empty_looks=record.empty_looks + 1)
+
+    def _requeue(self, record: BatchRecord, action: Requeue) -> None:
+        until = self.clock() + action.wait_seconds
+        log.info("batch %s was not taken; its file is submitted again in %.0f s", record.batch_id, action.wait_seconds)
+        self._save(record, state="uploaded", batch_id="", status="", not_before=until, refusals=record.refusals + 1)
+
+    def _drop(self, record: BatchRecord, action: Drop) -> None:
+        """Give a file up; its rows are packed anew."""
+        self.provider.delete([record.file_id])
+        self._save(record, state="dropped", message="too large for the queue" if action.tokens_at_most else "refused")
+        state = replace(self.ledger.state, is_all_submitted=False)
+        if action.tokens_at_most is not None:
+            log.info(
+                "the provider's queue takes less; batches are packed with at most %d tokens", action.tokens_at_most
+            )
+            state = replace(state, enqueued_tokens=max(1, action.tokens_at_most))
+        self.ledger.save_state(state)
+
+    def _collect(self, record: BatchRecord, view: BatchView) -> None:
+        """Save every result of a batch that is over, then say so in the ledger: done twice, it changes nothing."""
+        with tempfile.TemporaryDirectory(prefix="promptmill-") as folder:
+            named = [file_id for file_id in (view.output_file_id, view.error_file_id) if file_id]
+            paths = [Path(folder) / f"{number}.jsonl" for number in range(len(named))]
+            arrived = [self.provider.download(*pair) for pair in zip(named, paths, strict=True)]
+            if not all(arrived) and record.empty_looks < EMPTY_LOOKS:
+                self._save(record, empty_looks=record.empty_looks + 1)
+                self.notes[record.key] = "its result files aren't there yet"
+                return
+            files = [path for path, is_there in zip(paths, arrived, strict=True) if is_there]
+            places = find_lines(files, self.ledger.ids(record))
+            self._keep(record, places)
+
+    def _keep(self, record: BatchRecord, places: Places) -> None:
+        prepared = self.plan().prepared
+        validate = prepared.schema.validate if prepared.schema is not None else None
+        reading = Reading(self.job.request.endpoint, prepared.prices, validate)
+        answered, refused, cost, halt = 0, 0, ZERO_USD, ""
+        leftovers: list[Result] = []
+        for number, part in enumerate(read_slices(places, reading)):
+            if part.results:
+                self.store.save_slice(f"{record.key}-{number:05d}", answers_table(part.results))
+            answered, cost, halt = answered + len(part.results), cost + total_cost(part.results), halt or part.halt
+            refused += sum(isinstance(one, Failure) for one in part.results)
+            leftovers.extend(part.leftovers)
+        if leftovers:
+            self.ledger.save_leftovers(record, answers_table(leftovers))
+        if answered < record.requests:
+            self.ledger.save_state(replace(self.ledger.state, is_all_submitted=False))
+        uncertain = record.reserved_usd * places.missing / record.requests if places.files else ZERO_USD
+        self._save(
+            record, state="collected", answered=answered, refused=refused, cost_usd=cost, uncertain_usd=uncertain
+        )
+        log.info(
+            "batch %s collected: %d answered, %d to be tried again, %d missing, %d torn and %d foreign lines, $%s",
+            record.batch_id,
+            answered,
+            len(leftovers),
+            places.missing,
+            places.unreadable,
+            places.foreign,
+            cost.normalize(),
+        )
+        if halt:
+            raise ProviderRefused(f"The run was stopped: {halt}")

@@ -1,0 +1,179 @@
+"""A job's batches as units of work: submitted, waited for or advanced a step, finished."""
+
+import asyncio
+import logging
+import sys
+import time
+from contextlib import nullcontext
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
+
+from prefect import task
+from prefect.artifacts import acreate_progress_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.runtime import flow_run
+
+from promptmill.batch_provider import NotNow
+from promptmill.batch_registry import Entry, register, unregister
+from promptmill.batch_run import (
+    close_batches,
+    describe,
+    describe_line,
+    open_batches,
+    start_batches,
+    stop_run,
+    take_over,
+)
+from promptmill.batch_work import BatchWork
+from promptmill.errors import Interrupted, PromptmillError, RunStopped, StorageFailed
+from promptmill.runner import Run, plan_run
+from promptmill.terminal import LineDisplay
+from tasks.complete import answer_rows
+from tasks.ending import ending
+from tasks.progress import answering_visibly
+from tasks.provider import load_credentials
+from tasks.publish import publish_output
+
+LOG_SECONDS = 60.0
+log = logging.getLogger("promptmill")
+
+
+@task(name="submit-batches", task_run_name="submit", cache_policy=NO_CACHE, persist_result=False)
+async def submit_batches(run: Run) -> BatchWork:
+    """Submit what there is room for; batches that an earlier run submitted are taken up. Raises: RunStopped."""
+    work = await asyncio.to_thread(start_batches, run)
+    await step_batches(work, run)
+    return work
+
+
+async def step_batches(work: BatchWork, run: Run) -> None:
+    """Move a run's batches one step. Raises: RunStopped (and its kin), with the run's manifest."""
+    try:
+        await asyncio.to_thread(work.step)
+        if work.is_finished and work.ledger.state.is_cancelled:
+            raise Interrupted
+    except RunStopped as error:
+        await asyncio.to_thread(stop_run, work, run, error)
+        raise
+
+
+async def wait_for_batches(work: BatchWork, run: Run) -> None:
+    """Look at a run's batches until none can answer more rows, showing how far they are."""
+    shown = LineDisplay(work.job.name) if sys.stderr.isatty() else None
+    with shown or nullcontext():
+        last = 0.0
+        while not work.is_finished:
+            line = describe_line(work, time.time())
+            if shown is not None:
+                shown.update(line)
+            elif time.monotonic() - last >= LOG_SECONDS or not last:
+                log.info(line)
+                last = time.monotonic()
+            await asyncio.sleep(work.job.batch.poll_seconds)
+            await step_batches(work, run)
+
+
+async def hand_over(run: Run) -> None:
+    """Write a job down for advance-batches to look after."""
+    await asyncio.to_thread(register, run.prepared.job, run.retry_failed, run.flow_run_ids)
+
+
+async def finish_batches(work: BatchWork, run: Run) -> None:
+    """Publish what batches answered; rows they left are sent one by one where the job says so."""
+    take_over(work, run)
+    async with answering_visibly(run) as engine:
+        await answer_rows(engine)
+    await publish_output(run)
+    await asyncio.to_thread(engine.drop_collected)
+    await asyncio.to_thread(close_batches, work)
+
+
+@task(name="advance-job", task_run_name="{name}", cache_policy=NO_CACHE, persist_result=False)
+async def advance_job(name: str, entry: Entry) -> dict[str, Any]:
+    """Move a registered job's batches one step, and publish it when they are over.
+
+    A job that can't go on is announced as failed and struck off; a storage that is away is asked again next time.
+    """
+    del name
+    credentials = await load_credentials(entry.job.provider)
+
+    @cache
+    def plan() -> Run:
+        ids = (*entry.flow_run_ids, str(flow_run.get_id()))
+        return plan_run(
+            entry.job,
+            credentials,
+            today=datetime.now(UTC).date(),
+            retry_failed=entry.retry_failed,
+            overwrite=True,
+            flow_run_ids=ids,
+        )
+
+    work = await asyncio.to_thread(open_batches, entry.job, credentials, plan)
+    if not work.ledger.state.started_at and not work.ledger.live:
+        unregister(entry)  # it was published by somebody else
+        return describe(work)
+    try:
+        found = await _advance(work)
+    except StorageFailed:
+        raise
+    except PromptmillError:
+        unregister(entry)
+        raise
+    if work.is_finished:
+        unregister(entry)
+    return found
+
+
+async def _advance(work: BatchWork) -> dict[str, Any]:
+    """One step, and the end where there is one."""
+    try:
+        await asyncio.to_thread(work.step)
+    except RunStopped as error:
+        run = await asyncio.to_thread(work.plan)
+        async with ending(run):
+            await asyncio.to_thread(stop_run, work, run, error)
+            raise
+    log.info("%s: %s", work.job.name, describe_line(work, time.time()))
+    await acreate_progress_artifact(_percent(work), key=f"{work.job.name}-progress", description=work.job.name)
+    if not work.is_finished:
+        return describe(work)
+    run = await asyncio.to_thread(work.plan)
+    async with ending(run):
+        if work.ledger.state.is_cancelled:
+            await asyncio.to_thread(stop_run, work, run, Interrupted())
+            return describe(work)
+        if run.is_pending:
+            await finish_batches(work, run)
+    return run.summary()
+
+
+def _percent(work: BatchWork) -> float:
+    found = describe(work)
+    return 100 * found["completed"] / max(1, found["requests"])
+
+
+@task(name="cancel-job", task_run_name="{name}", cache_policy=NO_CACHE, persist_result=False)
+async def cancel_job(name: str, entry: Entry) -> dict[str, Any]:
+    """End a registered job's batches at the provider; what they answered is collected by the next steps."""
+    del name
+    work = await _open(entry)
+    await asyncio.to_thread(work.cancel)
+    return describe(work)
+
+
+@task(name="describe-job", task_run_name="{name}", cache_policy=NO_CACHE, persist_result=False)
+async def describe_job(name: str, entry: Entry) -> dict[str, Any]:
+    """How far a registered job's batches are, by the ledger."""
+    del name
+    return describe(await _open(entry))
+
+
+async def _open(entry: Entry) -> BatchWork:
+    credentials = await load_credentials(entry.job.provider)
+
+    def plan() -> Run:
+        raise NotNow("the job is only looked at", 0.0, was_sent=False)
+
+    return await asyncio.to_thread(open_batches, entry.job, credentials, plan)
