@@ -1,4 +1,4 @@
-"""The `promptmill` command: check, estimate, sample, run, and the simulator.
+"""The `promptmill` command: check, estimate, sample, run, batches, and the simulator.
 
 Prefect is imported by the commands that need it and by no other, since it takes most of a second.
 """
@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from flows.batches import app as batches
 from promptmill import console
 from promptmill.errors import Interrupted, PromptmillError
 from promptmill.job import Job
@@ -21,6 +22,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(batches, name="batches")
 JobFile = Annotated[str, typer.Argument(metavar="JOB", help="The job file: a path or any fsspec URL.")]
 Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="A.B=VALUE", help="Replace a value of the job.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON as the last line of stdout.")]

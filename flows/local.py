@@ -17,7 +17,8 @@ from promptmill.sample import extrapolate, sample_job_of
 from promptmill.transport import Credentials
 
 
-def _credentials(job: Job) -> Credentials:
+def credentials_of(job: Job) -> Credentials:
+    """How to reach the job's provider."""
     if job.provider is None:
         return Credentials()
     console.prepare_prefect()
@@ -26,10 +27,10 @@ def _credentials(job: Job) -> Credentials:
     return asyncio.run(load_credentials(job.provider))
 
 
-def _plan(job: Job) -> Run:
+def plan_job(job: Job) -> Run:
     """The run of a job, planned even where its output is complete."""
     today = datetime.now(UTC).date()
-    return plan_run(job, _credentials(job), today=today, overwrite=True, even_if_finished=True)
+    return plan_run(job, credentials_of(job), today=today, overwrite=True, even_if_finished=True)
 
 
 def finished_run(job: Job, retry_failed: bool, overwrite: bool) -> dict[str, Any] | None:
@@ -37,19 +38,19 @@ def finished_run(job: Job, retry_failed: bool, overwrite: bool) -> dict[str, Any
     prepared = prepare(job, datetime.now(UTC).date())
     if (manifest := finished_manifest(prepared, retry_failed)) is not None:
         return manifest_values(manifest)
-    check_places(prepared, _credentials(job), overwrite)
+    check_places(prepared, credentials_of(job), overwrite)
     return None
 
 
 def check_job(job: Job) -> None:
     """Show what is known of a job for free."""
     today = datetime.now(UTC).date()
-    tables.show_check(plan_run(job, _credentials(job), today=today, even_if_finished=True))
+    tables.show_check(plan_run(job, credentials_of(job), today=today, even_if_finished=True))
 
 
 def estimate_job(job: Job, within_hours: float | None, as_json: bool) -> None:
     """Show what a run would take, online and by batch."""
-    run = _plan(job)
+    run = plan_job(job)
     assert run.preflight is not None  # noqa: S101 - planned even if finished
     estimate = run.preflight.estimate
     road = cheaper_road(estimate, within_hours) if within_hours is not None else None
@@ -60,8 +61,8 @@ def estimate_job(job: Job, within_hours: float | None, as_json: bool) -> None:
 
 def sample_job(job: Job, rows: int, as_json: bool) -> None:
     """Run the first rows and show what the whole would take."""
-    whole = _plan(job)
-    part = _plan(sample_job_of(whole.prepared.job, rows))
+    whole = plan_job(job)
+    part = plan_job(sample_job_of(whole.prepared.job, rows))
     manifest = asyncio.run(run_plainly(part, whole.prepared.output.folder(SAMPLES)))
     tables.show_sample(part, manifest, extrapolate(whole, manifest), as_json)
     if as_json:

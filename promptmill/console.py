@@ -3,7 +3,7 @@
 import logging
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -42,6 +42,24 @@ def log_to_stderr() -> None:
     ours.addHandler(handler)
     ours.setLevel(logging.INFO)
     ours.propagate = False  # Prefect's console would say it again
+
+
+def say(line: str) -> None:
+    """A line for people."""
+    stderr().print(line, markup=False, soft_wrap=True)
+
+
+def show_batches(batches: Sequence[Mapping[str, Any]]) -> None:
+    """A table of batches, a line each."""
+    if not batches:
+        return
+    table = Table(box=None, padding=(0, 2), header_style="dim")
+    for name in ("batch", "state", "status", "requests", "completed", "failed", "note"):
+        table.add_column(name, overflow="fold")
+    for one in batches:
+        numbers = (f"{one[name]:,}" for name in ("requests", "completed", "failed"))
+        table.add_row(one["id"] or one["key"][:12], one["state"], one["status"], *numbers, one["note"])
+    stderr().print(table)
 
 
 def show_error(error: PromptmillError) -> None:

@@ -1,0 +1,127 @@
+"""The commands that look after batches: status, advance, cancel, export and import."""
+
+import asyncio
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from promptmill import console
+
+if TYPE_CHECKING:  # the command starts without them
+    from promptmill.batch_registry import Entry
+    from promptmill.batch_work import BatchWork
+    from promptmill.runner import Run
+
+app = typer.Typer(help="Look after the batches that are in flight.", no_args_is_help=True)
+MaybeJob = Annotated[str | None, typer.Argument(metavar="[JOB]", help="A job file. Default: every registered job.")]
+JobFile = Annotated[str, typer.Argument(metavar="JOB", help="The job file.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON as the last line of stdout.")]
+
+
+def _entries(job: str | None) -> "list[Entry]":
+    """The jobs that are meant."""
+    from promptmill.batch_registry import Entry, registered
+    from promptmill.jobfile import load_job
+    from promptmill.prepared import resolve_output
+
+    if job is None:
+        return registered()
+    resolved = resolve_output(load_job(job, {}), datetime.now(UTC).date())
+    return [Entry("", resolved, False, ())]
+
+
+def _plan(job: str) -> "Run":
+    from flows.local import plan_job
+    from promptmill.jobfile import load_job
+
+    return plan_job(load_job(job, {}))
+
+
+def _open(entry: "Entry") -> "BatchWork":
+    from flows.local import credentials_of, plan_job
+    from promptmill.batch_run import open_batches
+
+    def plan() -> "Run":
+        return plan_job(entry.job)
+
+    return open_batches(entry.job, credentials_of(entry.job), plan)
+
+
+@app.command()
+def status(job: MaybeJob = None, as_json: AsJson = False) -> None:
+    """Say how far the batches are, by their ledger; the provider isn't asked."""
+    from promptmill.batch_run import describe, describe_line
+
+    works = [_open(entry) for entry in _entries(job)]
+    for work in works:
+        console.say(f"{work.job.name} ({work.job.output.url}): {describe_line(work, time.time())}")
+        console.show_batches(describe(work)["batches"])
+    if not works:
+        console.say("No job has batches in flight.")
+    if as_json:
+        console.print_json([describe(work) for work in works])
+
+
+@app.command()
+def advance(job: MaybeJob = None, as_json: AsJson = False) -> None:
+    """Move batches on one step: look, collect, submit what there is room for, publish what is over."""
+    console.prepare_prefect()
+    from flows.advance_batches import advance_batches
+    from promptmill.batch_registry import register
+
+    entries = _entries(job)
+    if job is not None:
+        entries = [register(entries[0].job, retry_failed=False, flow_run_ids=())]
+    names: list[str | None] = [None] if job is None else [entry.job.name for entry in entries]
+    found = [one for name in names for one in asyncio.run(advance_batches(job_name=name))]
+    for one in found:
+        console.say(f"{one['job'] if isinstance(one['job'], str) else one['job']['name']}: {one['state']}")
+    if as_json:
+        console.print_json(found)
+
+
+@app.command()
+def cancel(job: MaybeJob = None, as_json: AsJson = False) -> None:
+    """End the batches at the provider and keep what they answered; running the job again goes on from there."""
+    from promptmill.batch_run import describe, describe_line
+
+    works = [_open(entry) for entry in _entries(job)]
+    for work in works:
+        work.cancel()
+        while work.ledger.live and not work.step():
+            time.sleep(min(5.0, work.job.batch.poll_seconds))
+        console.say(f"{work.job.name}: cancelled. {describe_line(work, time.time())}")
+    if as_json:
+        console.print_json([describe(work) for work in works])
+
+
+@app.command(name="export")
+def export(
+    job: JobFile,
+    to: Annotated[Path, typer.Option("--to", metavar="DIR", help="Where the files go.")],
+    as_json: AsJson = False,
+) -> None:
+    """Write the batch files themselves, for whoever runs them elsewhere."""
+    from promptmill.batch_exchange import export_batches
+
+    files = export_batches(_plan(job), to)
+    console.say(f"{len(files)} batch files written to {to}. Run them, then: promptmill batches import {job} RESULTS…")
+    if as_json:
+        console.print_json([str(path) for path in files])
+
+
+@app.command(name="import")
+def import_(
+    job: JobFile, files: Annotated[list[Path], typer.Argument(help="Result files.")], as_json: AsJson = False
+) -> None:
+    """Keep the answers in result files; `promptmill run` then asks for what is still missing, and publishes."""
+    from promptmill.batch_exchange import import_results
+
+    kept, unused = import_results(_plan(job), files)
+    console.say(f"{kept:,} rows answered, {unused:,} lines not used. Now: promptmill run {job}")
+    if as_json:
+        found: dict[str, Any] = {"answered": kept, "unused": unused}
+        console.print_json(found)
