@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from promptmill.answers import answers_table
-from promptmill.batch_collect import Reading, find_lines, read_slices
+from promptmill.batch_collect import find_lines, read_slices
 from promptmill.batch_file import Packer, Room
 from promptmill.batch_ledger import Ledger
+from promptmill.batch_results import reading_of
 from promptmill.batch_rows import PendingRows
 from promptmill.batch_submit import encoder_of, reserve_price
 from promptmill.errors import DatasetError
@@ -54,11 +55,9 @@ def import_results(run: Run, files: list[Path]) -> tuple[int, int]:
         pass  # fills `seen` with the rows that wait
     ids = np.concatenate([np.empty(0, np.uint64), *rows.seen])
     places = find_lines(files, ids)
-    validate = prepared.schema.validate if prepared.schema is not None else None
-    reading = Reading(prepared.job.request.endpoint, prepared.prices, validate)
     stamp = f"import-{time.time_ns():x}"
     kept, unused = 0, places.unreadable + places.foreign
-    for number, part in enumerate(read_slices(places, reading)):
+    for number, part in enumerate(read_slices(places, reading_of(prepared))):
         if part.results:
             prepared.store.save_slice(f"{stamp}-{number:05d}", answers_table(part.results))
         kept, unused = kept + len(part.results), unused + len(part.leftovers)

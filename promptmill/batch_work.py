@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from promptmill.answers import ZERO_USD, answers_table
-from promptmill.batch_collect import Places, Reading, find_lines, read_slices, total_cost
+from promptmill.answers import ZERO_USD
+from promptmill.batch_collect import Places, find_lines
 from promptmill.batch_file import BatchFile, line_url
 from promptmill.batch_ledger import BatchRecord, Ledger
 from promptmill.batch_plan import (
@@ -30,11 +30,11 @@ from promptmill.batch_plan import (
     judge,
 )
 from promptmill.batch_provider import BatchProvider, NotNow
+from promptmill.batch_results import download_results, keep_results
 from promptmill.batch_submit import submit_wave
 from promptmill.errors import ProviderRefused, RunStopped, TooManyFailures
 from promptmill.job import Job
 from promptmill.progress import JUDGED_ROWS
-from promptmill.records import Failure, Result
 from promptmill.runner import Run
 from promptmill.store import Store
 
@@ -52,6 +52,7 @@ class BatchWork:
     provider: BatchProvider
     plan: Callable[[], Run]
     clock: Callable[[], float] = time.time
+    silent_since: float | None = None  # when the provider last began not to answer
     notes: dict[str, str] = field(default_factory=dict[str, str])  # key → what to tell about a batch
 
     @property
@@ -116,6 +117,7 @@ class BatchWork:
             self._create(self._save(record, state="uploaded", file_id=file_id))
         except NotNow as error:
             log.warning("%s", error)
+            self._note_silence(error)
             return False
         return True
 
@@ -126,9 +128,22 @@ class BatchWork:
         """A provider that doesn't answer now is asked again at the next step."""
         try:
             act(record)
+            self.silent_since = None
         except NotNow as error:
             log.warning("batch %s: %s", record.batch_id or record.key, error)
             self.notes[record.key] = str(error)
+            self._note_silence(error)
+
+    def _note_silence(self, error: NotNow) -> None:
+        """Raises: ProviderRefused when nothing was heard for as long as a row of the online road would be tried."""
+        self.silent_since = self.silent_since or self.clock()
+        silent = self.clock() - self.silent_since
+        if silent > self.job.retry.max_elapsed_seconds:
+            raise ProviderRefused(
+                f"the provider gave no answer that helps for {silent:,.0f} s; the limit is "
+                f"{self.job.retry.max_elapsed_seconds:,.0f} s (retry.max_elapsed_seconds). It said: {error} Batches that "
+                "were submitted go on there; run the same command again to take them up."
+            )
 
     def _advance(self, record: BatchRecord) -> None:
         step = first_step(record, self.clock())
@@ -241,46 +256,25 @@ class BatchWork:
     def _collect(self, record: BatchRecord, view: BatchView) -> None:
         """Save every result of a batch that is over, then say so in the ledger: done twice, it changes nothing."""
         with tempfile.TemporaryDirectory(prefix="promptmill-") as folder:
-            named = [file_id for file_id in (view.output_file_id, view.error_file_id) if file_id]
-            paths = [Path(folder) / f"{number}.jsonl" for number in range(len(named))]
-            arrived = [self.provider.download(*pair) for pair in zip(named, paths, strict=True)]
-            if not all(arrived) and record.empty_looks < EMPTY_LOOKS:
+            files = download_results(self.provider, view, Path(folder))
+            if files is None and record.empty_looks < EMPTY_LOOKS:
                 self._save(record, empty_looks=record.empty_looks + 1)
                 self.notes[record.key] = "its result files aren't there yet"
                 return
-            files = [path for path, is_there in zip(paths, arrived, strict=True) if is_there]
-            places = find_lines(files, self.ledger.ids(record))
-            self._keep(record, places)
+            self._keep(record, find_lines(files or [], self.ledger.ids(record)))
 
     def _keep(self, record: BatchRecord, places: Places) -> None:
-        prepared = self.plan().prepared
-        validate = prepared.schema.validate if prepared.schema is not None else None
-        reading = Reading(self.job.request.endpoint, prepared.prices, validate)
-        answered, refused, cost, halt = 0, 0, ZERO_USD, ""
-        leftovers: list[Result] = []
-        for number, part in enumerate(read_slices(places, reading)):
-            if part.results:
-                self.store.save_slice(f"{record.key}-{number:05d}", answers_table(part.results))
-            answered, cost, halt = answered + len(part.results), cost + total_cost(part.results), halt or part.halt
-            refused += sum(isinstance(one, Failure) for one in part.results)
-            leftovers.extend(part.leftovers)
-        if leftovers:
-            self.ledger.save_leftovers(record, answers_table(leftovers))
-        if answered < record.requests:
+        brought = keep_results(self.plan().prepared, self.ledger, record, places)
+        if brought.answered < record.requests:
             self.ledger.save_state(replace(self.ledger.state, is_all_submitted=False))
         uncertain = record.reserved_usd * places.missing / record.requests if places.files else ZERO_USD
         self._save(
-            record, state="collected", answered=answered, refused=refused, cost_usd=cost, uncertain_usd=uncertain
+            record,
+            state="collected",
+            answered=brought.answered,
+            refused=brought.refused,
+            cost_usd=brought.cost_usd,
+            uncertain_usd=uncertain,
         )
-        log.info(
-            "batch %s collected: %d answered, %d to be tried again, %d missing, %d torn and %d foreign lines, $%s",
-            record.batch_id,
-            answered,
-            len(leftovers),
-            places.missing,
-            places.unreadable,
-            places.foreign,
-            cost.normalize(),
-        )
-        if halt:
-            raise ProviderRefused(f"The run was stopped: {halt}")
+        if brought.halt:
+            raise ProviderRefused(f"The run was stopped: {brought.halt}")
