@@ -121,7 +121,7 @@ async def advance_job(name: str, entry: Entry) -> dict[str, Any]:
     except PromptmillError:
         unregister(entry)
         raise
-    if work.is_finished:
+    if work.is_finished or not work.ledger.state.started_at:  # cancelled, or published
         unregister(entry)
     return found
 
