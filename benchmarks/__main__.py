@@ -1,10 +1,10 @@
-"""`python -m benchmarks [lean|flat|limits] [arguments]`; with none of them, all."""
+"""`python -m benchmarks [lean|flat|limits|shared] [arguments]`; with none of them, all."""
 
 import sys
 
-from benchmarks import flat, lean, limits
+from benchmarks import flat, lean, limits, shared
 
-BENCHMARKS = {"lean": lean.main, "flat": flat.main, "limits": limits.main}
+BENCHMARKS = {"lean": lean.main, "flat": flat.main, "limits": limits.main, "shared": shared.main}
 
 if __name__ == "__main__":
     name, *arguments = sys.argv[1:] or ["all"]

@@ -35,7 +35,7 @@ class Lessor(Protocol):
 class LeasedPace(Pace):
     """The pace of one limit of which this process may use only what it has leased."""
 
-    __slots__ = ("_block", "_ended", "_kind", "_leasing", "_lessor", "_wanted", "stock")
+    __slots__ = ("_block", "_ended", "_is_closed", "_kind", "_leasing", "_lessor", "_wanted", "stock")
 
     def __init__(
         self, given: float | None, lessor: Lessor, kind: Kind, ended: Callable[[BaseException | None], None]
@@ -50,6 +50,7 @@ class LeasedPace(Pace):
         self._block = 0.0  # the size of the last one
         self._wanted = 0.0  # by whoever is next
         self._leasing: asyncio.Task[None] | None = None
+        self._is_closed = False
 
     def want(self, cost: float) -> None:
         """Lease a block if there isn't enough for whoever is next; a large request takes several, one by one.
@@ -79,6 +80,7 @@ class LeasedPace(Pace):
 
     async def close(self) -> None:
         """Lease no more; what is granted too late decays where it was leased."""
+        self._is_closed = True
         if self._leasing is not None:
             self._leasing.cancel()
             await asyncio.wait([self._leasing])
@@ -87,7 +89,7 @@ class LeasedPace(Pace):
         return self.stock >= cost - ROUNDING
 
     def _lease(self) -> None:
-        if self._leasing is None:
+        if self._leasing is None and not self._is_closed:
             self._leasing = asyncio.get_running_loop().create_task(self._lease_block())
             self._leasing.add_done_callback(self._lease_done)
 
@@ -96,7 +98,6 @@ class LeasedPace(Pace):
         self.stock += self._block * HEADROOM
 
     def _lease_done(self, task: asyncio.Task[None]) -> None:
-        if task.cancelled():  # closed: it stays in its place, so that no other follows
-            return
         self._leasing = None
-        self._ended(task.exception())
+        if not self._is_closed:  # cancelled by somebody else, it is as if it had brought nothing: the next one follows
+            self._ended(None if task.cancelled() else task.exception())

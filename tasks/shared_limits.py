@@ -23,6 +23,7 @@ import httpx
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.responses import GlobalConcurrencyLimitResponse
 from prefect.exceptions import ObjectNotFound
+from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 from promptmill.errors import SetupError
 from promptmill.job import Limits
@@ -34,6 +35,7 @@ BURST_SECONDS = 5.0  # what a limit should be, in seconds of its decay
 TURN_BLOCKS = 0.5  # of a block's time, at most, until a process that was denied asks again
 CALL_SECONDS = 5.0
 AWAY_SECONDS = 5.0  # at most, between two calls to a server that is away
+AWAY_FAILURES = 3  # in a row, until somebody is told: a busy sqlite server refuses a call now and then
 LOCKED, TOO_MANY_SLOTS = 423, 422
 EXAMPLES: dict[Kind, int] = {"requests": 6_000, "tokens": 2_000_000}  # a minute, where the job gives none
 KINDS: tuple[Kind, ...] = ("requests", "tokens")
@@ -94,6 +96,10 @@ class PrefectLessor:
 
     async def lease(self, kind: Kind) -> float:
         """The size of a block, once it is granted; a server that is away, or a limit that was deleted, is waited for."""
+        with temporary_settings(updates={PREFECT_CLIENT_MAX_RETRIES: 0}):  # Prefect's first would come 2 s later
+            return await self._lease(kind)
+
+    async def _lease(self, kind: Kind) -> int:
         failures = 0
         while True:
             try:
@@ -103,7 +109,7 @@ class PrefectLessor:
                 self._must_read.add(kind)
                 await self._wait_for_server(kind, failures, error)
                 continue
-            if failures:
+            if failures >= AWAY_FAILURES:
                 log.info("limits.shared: %s is being leased again", limit_name(self._name, kind))
             if granted:
                 return granted
@@ -129,7 +135,7 @@ class PrefectLessor:
         return block
 
     async def _wait_for_server(self, kind: Kind, failures: int, error: Exception) -> None:
-        if failures == 1:
+        if failures == AWAY_FAILURES:
             reason = str(error) or type(error).__name__
             log.warning("limits.shared: %s can't be leased, requests wait: %s", limit_name(self._name, kind), reason)
         seconds = min(AWAY_SECONDS, 0.25 * 2 ** min(failures, 10))

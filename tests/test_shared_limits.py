@@ -1,49 +1,33 @@
 """Several processes on one limit: never more than it together, nearly all of it, and none runs free."""
 
 import asyncio
+import json
+import os
 import random
-from collections.abc import Callable
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
+from prefect.testing.utilities import prefect_test_harness
 
 from promptmill.errors import SetupError
-from promptmill.pace import ServerLimit
-from promptmill.rate_limit import RateLimiter, RequestTooLarge
 from promptmill.simulator import Simulator
 from promptmill.transport import Credentials
 from tasks.shared_limits import open_lessor
 from tests.clock import run_on_clock
 from tests.conftest import MakeJob, carry_out
+from tests.leasing import open_limiter, work_for
 from tests.prefect_limits import PrefectLimits
+from tests.test_flow import command, write_job
 from tests.test_rate_limit import sliding_most
 
 AMPLE = 100_000_000
-
-
-async def open_limiter(server: PrefectLimits) -> RateLimiter:
-    """The limiter of one process."""
-    return RateLimiter(lessor=await open_lessor(server, "api"))
-
-
-async def work_for(limiter: RateLimiter, seconds: float, tokens: float, workers: int = 40) -> list[float]:
-    """When workers that ask as fast as they may were let through."""
-    loop, times = asyncio.get_running_loop(), list[float]()
-    until = loop.time() + seconds
-
-    async def work() -> None:
-        while loop.time() < until:
-            reservation = await limiter.reserve(tokens)
-            times.append(loop.time())
-            await asyncio.sleep(0.05)
-            limiter.settle(reservation, tokens)
-
-    tasks = [asyncio.ensure_future(work()) for _ in range(workers)]
-    await asyncio.wait(tasks, timeout=seconds)
-    for task in tasks:
-        task.cancel()
-    await asyncio.wait(tasks)
-    await limiter.close()
-    return times
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.mark.parametrize("processes", [1, 2, 4])
@@ -76,25 +60,6 @@ def test_processes_together_keep_within_the_limit_in_any_minute_after_the_first_
     assert min(map(len, found)) >= 0.5 * max(map(len, found))
 
 
-def test_who_asks_first_is_served_first_and_a_request_larger_than_a_block_or_the_limit_of_slots_passes() -> None:
-    async def scenario() -> dict[str, float]:
-        server, times = PrefectLimits(60_000, 60_000), dict[str, float]()
-        limiter = await open_limiter(server)
-
-        async def ask(name: str, tokens: float) -> None:
-            await limiter.reserve(tokens)
-            times[name] = asyncio.get_running_loop().time()
-
-        await asyncio.gather(ask("small", 10), ask("huge", 20_000), ask("tiny", 1))
-        await limiter.close()
-        return times
-
-    times = run_on_clock(scenario())
-
-    assert list(times) == ["small", "huge", "tiny"]
-    assert times["huge"] == pytest.approx(20_000 / 1_000 - 5, rel=0.1)  # five seconds' worth were there
-
-
 def test_large_requests_get_their_turn_beside_a_process_that_sends_small_ones() -> None:
     async def scenario() -> tuple[int, int]:
         server = PrefectLimits(AMPLE, 600_000)
@@ -105,51 +70,6 @@ def test_large_requests_get_their_turn_beside_a_process_that_sends_small_ones() 
     large, small = run_on_clock(scenario())
 
     assert large * 40_000 >= 0.6 * small * 100
-
-
-def test_a_request_larger_than_a_minute_of_the_whole_limit_is_refused_at_once() -> None:
-    async def scenario() -> None:
-        await (await open_limiter(PrefectLimits(60, 1_000))).reserve(1_001)
-
-    with pytest.raises(RequestTooLarge, match=r"1,001 tokens; the limit is 1,000"):
-        run_on_clock(scenario())
-
-
-def test_an_idle_process_leases_nothing() -> None:
-    async def scenario() -> tuple[int, int]:
-        server = PrefectLimits(6_000, 600_000)
-        limiter = await open_limiter(server)
-        await asyncio.sleep(100)
-        before = server.calls
-        limiter.settle(await limiter.reserve(100), 100)
-        await asyncio.sleep(1_000)
-        await limiter.close()
-        return before, server.calls
-
-    before, after = run_on_clock(scenario())
-
-    assert before == 0
-    assert after <= 2  # one block of each kind
-
-
-def test_nothing_is_leased_to_wait_out_a_penalty_and_everybody_is_held_up_by_it() -> None:
-    async def scenario() -> tuple[float, int]:
-        loop, server = asyncio.get_running_loop(), PrefectLimits(6_000, AMPLE)
-        limiter = await open_limiter(server)
-        await limiter.reserve(1)
-        limiter.penalise(30)
-        began = loop.time()
-        asking = [asyncio.ensure_future(limiter.reserve(1)) for _ in range(50)]
-        await asyncio.wait(asking, return_when=asyncio.FIRST_COMPLETED)
-        waited = loop.time() - began
-        await asyncio.gather(*asking)
-        await limiter.close()
-        return waited, server.total("requests")
-
-    waited, leased = run_on_clock(scenario())
-
-    assert waited >= 30
-    assert leased <= 200
 
 
 def test_while_the_server_is_away_what_was_leased_is_used_and_nothing_else_and_then_it_goes_on() -> None:
@@ -185,69 +105,6 @@ def test_a_limit_that_is_deleted_is_waited_for_and_one_that_is_changed_is_kept_t
 
     assert not [at for at in times if 33 < at < 60]
     assert 0.9 * 300 <= len([at for at in times if at >= 90]) <= 1.02 * 300
-
-
-def test_headers_can_slow_a_process_down_but_lift_nothing_beyond_what_is_leased() -> None:
-    async def scenario(told: float) -> int:
-        limiter = await open_limiter(PrefectLimits(600, AMPLE))
-        limiter.observe(await limiter.reserve(1), ServerLimit(told, told), ServerLimit(None, None))
-        return len(await work_for(limiter, 60, 10))
-
-    assert 600 * 0.95 <= run_on_clock(scenario(60_000)) <= 600 + 50
-    assert 290 <= run_on_clock(scenario(300)) <= 310
-
-
-def test_tokens_that_were_reserved_and_not_used_are_used_by_the_next_requests() -> None:
-    async def scenario() -> tuple[float, float]:
-        loop, server, used = asyncio.get_running_loop(), PrefectLimits(AMPLE, 60_000), 0.0
-        limiter = await open_limiter(server)
-        while loop.time() < 120:
-            reservation = await limiter.reserve(500)
-            limiter.settle(reservation, 100)
-            used += 100
-        await limiter.close()
-        return used, server.total("tokens")
-
-    used, leased = run_on_clock(scenario())
-
-    assert used >= 0.97 * leased - 1_000
-    assert used >= 0.95 * 120_000
-
-
-def test_a_cancelled_request_leaves_its_lease_to_the_next_and_blocks_nobody() -> None:
-    async def scenario() -> float:
-        server = PrefectLimits(6_000, 60_000)
-        limiter = await open_limiter(server)
-        waiting = asyncio.ensure_future(limiter.reserve(50_000))
-        await asyncio.sleep(4)
-        behind = asyncio.ensure_future(limiter.reserve(100))
-        await asyncio.sleep(0)
-        waiting.cancel()
-        began = asyncio.get_running_loop().time()
-        await behind
-        await limiter.close()
-        return asyncio.get_running_loop().time() - began
-
-    assert run_on_clock(scenario()) <= 0.1
-
-
-def test_a_lessor_that_fails_fails_whoever_waits_and_whoever_comes_later() -> None:
-    class Broken:
-        def per_minute(self, kind: str) -> float:
-            return 600
-
-        async def lease(self, kind: str) -> float:
-            await asyncio.sleep(1)
-            raise ZeroDivisionError
-
-    async def scenario() -> list[type]:
-        limiter = RateLimiter(lessor=Broken())
-        found = await asyncio.gather(*(limiter.reserve(1) for _ in range(3)), return_exceptions=True)
-        later = await asyncio.gather(limiter.reserve(1), return_exceptions=True)
-        await limiter.close()
-        return [type(one) for one in [*found, *later]]
-
-    assert run_on_clock(scenario()) == [ZeroDivisionError] * 4
 
 
 def remove(server: PrefectLimits) -> None:
@@ -294,3 +151,67 @@ async def test_without_prefect_a_shared_limit_is_an_error_and_nothing_is_sent(
         await carry_out(make_job(5, limits={"shared": "api"}), credentials)
 
     assert simulator.ledger()["counters"].get("attempts", 0) == 0
+
+
+@pytest.fixture(scope="module")
+def prefect() -> Iterator[str]:
+    """A Prefect server for this module; yields its API's URL."""
+    from prefect.settings import PREFECT_API_URL
+
+    with prefect_test_harness(server_startup_timeout=180):
+        yield str(PREFECT_API_URL.value())
+
+
+async def make_limits(name: str, requests_per_minute: int) -> None:
+    """The two limits, as an operator makes them."""
+    async with get_client() as client:
+        for kind, per_minute in (("requests", requests_per_minute), ("tokens", AMPLE)):
+            await client.create_global_concurrency_limit(
+                GlobalConcurrencyLimitCreate(
+                    name=f"{name}-{kind}", limit=per_minute // 12, slot_decay_per_second=per_minute / 60
+                )
+            )
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("shared-limits")
+async def test_processes_on_a_real_server_keep_to_the_limit_and_use_what_a_killed_one_leaves(prefect: str) -> None:
+    await make_limits("live", 6_000)
+    words = [sys.executable, "-m", "tests.leasing", "live", "52"]
+    environment = {**os.environ, "PREFECT_API_URL": prefect, "PYTHONPATH": str(ROOT)}
+    workers = [
+        subprocess.Popen(words, env=environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        for _ in range(3)
+    ]
+    time.sleep(12)
+
+    workers.pop().kill()
+    times = [json.loads(worker.communicate(timeout=120)[0]) for worker in workers]
+
+    begin, end = max(found[0] for found in times) + 12, min(found[-1] for found in times) - 1
+    used = sorted(at for found in times for at in found if begin <= at < end)
+    assert end - begin >= 30
+    assert 0.93 * 100 * (end - begin) <= len(used) <= 1.02 * 100 * (end - begin)
+    assert sliding_most([(at, 1) for at in used], 30) <= 1.02 * 30 * 100
+
+
+@pytest.mark.xdist_group("shared-limits")
+async def test_the_command_leases_its_limit_and_says_which_one_is_missing(
+    prefect: str, make_job: MakeJob, simulator: Simulator, tmp_path: Path
+) -> None:
+    path = write_job(make_job(20, limits={"shared": "made"}), tmp_path)
+
+    refused = command("run", path, api_url=prefect, base_url=simulator.base_url)
+    _, errors = refused.communicate(timeout=120)
+    sent = simulator.ledger()["totals"].get("requests", 0)
+    await make_limits("made", 6_000)
+    sampled = command("sample", path, "--rows", "5", api_url=prefect, base_url=simulator.base_url)
+    _, more_errors = sampled.communicate(timeout=120)
+    run = command("run", path, "--json", api_url=prefect, base_url=simulator.base_url)
+    output, _ = run.communicate(timeout=120)
+
+    assert (refused.returncode, sent) == (2, 0)
+    assert "prefect gcl create made-requests --limit 500 --slot-decay-per-second 100" in errors
+    assert "Traceback" not in errors
+    assert sampled.returncode == 0, more_errors
+    assert json.loads(output.splitlines()[-1])["succeeded"] == 20
