@@ -1,10 +1,17 @@
-"""`python -m benchmarks [lean|flat|limits|batch|pack] [arguments]`; with none of them, all."""
+"""`python -m benchmarks [lean|flat|limits|batch|pack|shared] [arguments]`; with none of them, all."""
 
 import sys
 
-from benchmarks import batch, flat, lean, limits
+from benchmarks import batch, flat, lean, limits, shared
 
-BENCHMARKS = {"lean": lean.main, "flat": flat.main, "limits": limits.main, "batch": batch.main, "pack": batch.pack}
+BENCHMARKS = {
+    "lean": lean.main,
+    "flat": flat.main,
+    "limits": limits.main,
+    "batch": batch.main,
+    "pack": batch.pack,
+    "shared": shared.main,
+}
 
 if __name__ == "__main__":
     name, *arguments = sys.argv[1:] or ["all"]

@@ -1,4 +1,4 @@
-"""The commands that need no Prefect: check, estimate and sample."""
+"""The commands that are no flow: check, estimate and sample; Prefect is asked for a job's provider or shared limit only."""
 
 import asyncio
 from dataclasses import asdict
@@ -8,12 +8,13 @@ from typing import Any
 from promptmill import console, tables
 from promptmill.estimate import cheaper_road
 from promptmill.job import Job
-from promptmill.manifest import manifest_values
+from promptmill.manifest import Manifest, manifest_values
 from promptmill.preflight import check_places
 from promptmill.prepared import SAMPLES, prepare
 from promptmill.publishing import finished_manifest
 from promptmill.runner import Run, plan_run, run_plainly
 from promptmill.sample import extrapolate, sample_job_of
+from promptmill.storage import Storage
 from promptmill.transport import Credentials
 
 
@@ -59,11 +60,22 @@ def estimate_job(job: Job, within_hours: float | None, as_json: bool) -> None:
         console.print_json({**asdict(estimate), "within_hours": within_hours, "road": road})
 
 
+async def _answer_sample(part: Run, target: Storage) -> Manifest:
+    """The sample's answers; a limit that it shares with runs is leased like theirs, which takes Prefect."""
+    if part.prepared.job.limits.shared is None:
+        return await run_plainly(part, target)
+    console.prepare_prefect()
+    from tasks.shared_limits import sharing
+
+    async with sharing(part.prepared.job.limits) as lessor:
+        return await run_plainly(part, target, lessor)
+
+
 def sample_job(job: Job, rows: int, as_json: bool) -> None:
     """Run the first rows and show what the whole would take."""
     whole = plan_job(job)
     part = plan_job(sample_job_of(whole.prepared.job, rows))
-    manifest = asyncio.run(run_plainly(part, whole.prepared.output.folder(SAMPLES)))
+    manifest = asyncio.run(_answer_sample(part, whole.prepared.output.folder(SAMPLES)))
     tables.show_sample(part, manifest, extrapolate(whole, manifest), as_json)
     if as_json:
         console.print_json(part.summary())

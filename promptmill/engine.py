@@ -13,7 +13,9 @@ from promptmill.budget import Budget
 from promptmill.client import Client
 from promptmill.completion import Validate
 from promptmill.dataset import Dataset
-from promptmill.job import Job
+from promptmill.errors import SetupError
+from promptmill.job import Job, Limits
+from promptmill.lease import Lessor
 from promptmill.plan import Chunk, Plan
 from promptmill.prepared import Prepared
 from promptmill.progress import Progress
@@ -73,17 +75,22 @@ class Engine:
 
 @asynccontextmanager
 async def open_engine(
-    prepared: Prepared, plan: Plan, credentials: Credentials, retry_before: float | None = None
+    prepared: Prepared,
+    plan: Plan,
+    credentials: Credentials,
+    retry_before: float | None = None,
+    lessor: Lessor | None = None,
 ) -> AsyncGenerator[Engine]:
-    """The shared parts of a run, closed at its end; failures answered before `retry_before` are asked again.
+    """The shared parts of a run, closed at its end; `lessor` hands out what `limits.shared` names, failures answered
+    before `retry_before` are asked again.
 
-    Raises: CredentialsError, StorageFailed.
+    Raises: CredentialsError, StorageFailed; SetupError when there is nobody to lease a shared limit from.
     """
     job, store = prepared.job, prepared.store
+    limiter = _limiter(job.limits, lessor)
     kept = await asyncio.to_thread(find_kept, store, plan, retry_before)
     budget = await _open_budget(job, store, kept.listing)
     stop = Stop()
-    limiter = RateLimiter(job.limits.requests_per_minute, job.limits.tokens_per_minute)
     timeout = job.retry.request_timeout_seconds
     async with Transport(credentials, job.request.endpoint, job.limits.max_concurrency, timeout) as transport:
         client = Client(transport, job.request.endpoint, limiter, budget, prepared.prices, job.retry, stop)
@@ -105,7 +112,19 @@ async def open_engine(
                 progress,
             )
         finally:
+            await limiter.close()
             await budget.close()
+
+
+def _limiter(limits: Limits, lessor: Lessor | None) -> RateLimiter:
+    if limits.shared is not None and lessor is None:
+        raise SetupError(
+            f"limits.shared is {limits.shared!r}, a limit that is leased from a Prefect server; this run has none and "
+            "would send on top of everybody else's. Run the job by `promptmill run` or `promptmill sample`, or leave "
+            "limits.shared out and give this process its own part as limits.requests_per_minute and "
+            "limits.tokens_per_minute."
+        )
+    return RateLimiter(limits.requests_per_minute, limits.tokens_per_minute, lessor=lessor)
 
 
 async def _open_budget(job: Job, store: Store, listing: Listing) -> Budget:

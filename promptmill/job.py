@@ -118,7 +118,11 @@ class Limits(Section):
     requests_per_minute: int | None = Field(None, ge=1, description="Requests a minute. Null: learned.")
     tokens_per_minute: int | None = Field(None, ge=1, description="Tokens a minute, in and out. Null: learned.")
     max_concurrency: int = Field(64, ge=1, le=10_000, description="Requests in flight, over all chunks.")
-    shared: str | None = Field(None, description="Name of a limit that several processes share.")
+    shared: str | None = Field(
+        None,
+        description="Name of a limit that several processes share: the Prefect global concurrency limits "
+        "NAME-requests and NAME-tokens.",
+    )
 
 
 class Retry(Section):

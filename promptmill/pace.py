@@ -50,6 +50,9 @@ class Pace:
         if self.left is not None and (limit := self.limit) is not None:
             self.left = min(limit, self.left + elapsed * limit / 60)
 
+    def want(self, cost: float) -> None:
+        """Hear what whoever is next needs; a pace of our own has nothing to prepare."""
+
     def wait_seconds(self, cost: float, factor: float) -> float:
         """Seconds until `cost` may be taken; 0 = now. `refill` was called for this moment."""
         limit = self.limit
@@ -74,6 +77,9 @@ class Pace:
         """Bring nothing more until then."""
         self.level = min(self.level, 0.0)  # nothing to burst with afterwards
         self.updated_at = max(self.updated_at, until)
+
+    async def close(self) -> None:
+        """Nothing is left behind."""
 
     def learn(self, told: ServerLimit, now: float, sent_at: float, mark: float) -> None:
         """Take over what an answer said; its request was sent at `sent_at`, with `mark` reserved in all by then."""

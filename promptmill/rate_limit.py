@@ -7,6 +7,8 @@ an even pace stays within N a minute by every way of counting that is documented
 Beside its own count the limiter keeps the provider's: `x-ratelimit-remaining-*` says what was left when a request was
 admitted, and what was sent and refilled since then is added up here. Whichever count is lower holds.
 
+A limit that several processes share is leased in blocks (lease.py); a request then waits for that as well.
+
 Sources: OpenAI, "Rate limits" guide (quantised limits, failed requests count, header names), read 2026-11-24; the
 bucket with futures and one timer follows the leaky bucket as a meter (ITU-T I.371).
 """
@@ -16,6 +18,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from promptmill.lease import Kind, LeasedPace, Lessor
 from promptmill.pace import Pace, ServerLimit
 
 PROBES = 8  # requests sent before the provider has told its limits, where the job gives none
@@ -48,16 +51,20 @@ class RateLimiter:
         requests_per_minute: float | None = None,
         tokens_per_minute: float | None = None,
         clock: Callable[[], float] | None = None,
+        lessor: Lessor | None = None,
     ) -> None:
         self._clock = clock
-        self._requests = Pace(requests_per_minute)
-        self._tokens = Pace(tokens_per_minute)
+        self._lessor = lessor
+        self._failure: BaseException | None = None  # of the lessor: nobody may send any more
+        self._requests = self._pace(requests_per_minute, "requests")
+        self._tokens = self._pace(tokens_per_minute, "tokens")
         self._waiting: deque[tuple[float, asyncio.Future[Reservation]]] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._paused_until = 0.0
         self._factor, self._factor_since = 1.0, 0.0
         self.counts_requested = False  # the provider counts what is asked for and gives nothing back
-        self._probes_left = PROBES if requests_per_minute is None or tokens_per_minute is None else None
+        is_known = self._requests.limit is not None and self._tokens.limit is not None
+        self._probes_left = None if is_known else PROBES
 
     @property
     def requests_per_minute(self) -> float | None:
@@ -77,8 +84,10 @@ class RateLimiter:
     async def reserve(self, tokens: float) -> Reservation:
         """One request and its tokens, once both limits allow it and all who asked earlier were served.
 
-        Raises: RequestTooLarge when it could never be allowed.
+        Raises: RequestTooLarge when it could never be allowed; whatever the lessor of a shared limit failed of.
         """
+        if self._failure is not None:
+            raise self._failure
         limit = self._tokens.limit
         if limit is not None and tokens > limit:
             raise RequestTooLarge(
@@ -93,7 +102,7 @@ class RateLimiter:
         try:
             return await future
         except asyncio.CancelledError:
-            if future.done() and not future.cancelled():
+            if future.done() and not future.cancelled() and future.exception() is None:
                 self.settle(future.result(), 0)
             self._wake()
             raise
@@ -134,6 +143,24 @@ class RateLimiter:
             self._factor, self._factor_since = max(SLOWEST_FACTOR, self._current_factor(now) / 2), now
         self._wake()
 
+    async def close(self) -> None:
+        """Lease no more."""
+        await self._requests.close()
+        await self._tokens.close()
+
+    def _pace(self, given: float | None, kind: Kind) -> Pace:
+        return Pace(given) if self._lessor is None else LeasedPace(given, self._lessor, kind, self._lease_ended)
+
+    def _lease_ended(self, failure: BaseException | None) -> None:
+        self._failure = failure or self._failure
+        if self._failure is None:
+            self._wake()
+            return
+        while self._waiting:
+            _, future = self._waiting.popleft()
+            if not future.done():
+                future.set_exception(self._failure)
+
     def _now(self) -> float:
         return self._clock() if self._clock is not None else asyncio.get_running_loop().time()
 
@@ -152,6 +179,8 @@ class RateLimiter:
         self._refill(now)
         if self._probes_left == 0:
             return float("inf")  # `observe` or a settled probe wakes the queue
+        self._requests.want(1)
+        self._tokens.want(tokens)
         factor = self._current_factor(now)
         return max(
             self._requests.wait_seconds(1, factor),

@@ -16,6 +16,7 @@ from promptmill.driver import drive_chunks
 from promptmill.engine import Engine, open_engine
 from promptmill.errors import RunStopped
 from promptmill.job import Job
+from promptmill.lease import Lessor
 from promptmill.manifest import Manifest, manifest_values
 from promptmill.plan import Chunk
 from promptmill.preflight import Preflight, preflight
@@ -76,13 +77,14 @@ def plan_run(
 
 
 @asynccontextmanager
-async def answering(run: Run) -> AsyncGenerator[Engine]:
+async def answering(run: Run, lessor: Lessor | None = None) -> AsyncGenerator[Engine]:
     """The engine of a run; when the run ends early its manifest says how far it came.
 
-    Raises: RunStopped (and its kin) when the run ended early.
+    Raises: RunStopped (and its kin) when the run ended early; SetupError when `limits.shared` has no lessor.
     """
     assert run.preflight is not None  # noqa: S101 - callers ask run.manifest first
-    async with open_engine(run.prepared, run.preflight.plan, run.credentials, run.retry_before) as engine:
+    plan = run.preflight.plan
+    async with open_engine(run.prepared, plan, run.credentials, run.retry_before, lessor) as engine:
         engine.may_send = run.mode == "online" or run.prepared.job.batch.leftovers == "online"
         try:
             yield engine
@@ -123,8 +125,11 @@ async def _reuse(engine: Engine, chunk: Chunk, answers: pa.Table) -> None:
     """Without Prefect nobody keeps a record of what was reused."""
 
 
-async def run_plainly(run: Run, target: Storage | None = None) -> Manifest:
-    """Carry out a planned run without Prefect: for samples and notebooks. Raises: RunStopped (and its kin)."""
-    async with answering(run) as engine:
+async def run_plainly(run: Run, target: Storage | None = None, lessor: Lessor | None = None) -> Manifest:
+    """Carry out a planned run without Prefect: for samples and notebooks.
+
+    Raises: RunStopped (and its kin); SetupError when `limits.shared` has no lessor.
+    """
+    async with answering(run, lessor) as engine:
         await drive_chunks(engine, _reuse, complete_chunk)
     return await publish_run(run, target)

@@ -14,6 +14,7 @@ from promptmill.engine import Engine
 from promptmill.progress import Snapshot
 from promptmill.runner import Run, answering
 from promptmill.terminal import Display, describe_progress
+from tasks.shared_limits import sharing
 from tasks.signals import stopping_gently
 
 ARTIFACT_SECONDS = 5.0
@@ -24,8 +25,8 @@ log = logging.getLogger("promptmill")
 
 @asynccontextmanager
 async def answering_visibly(run: Run) -> AsyncGenerator[Engine]:
-    """The engine of a run, its progress shown until it ends."""
-    async with answering(run) as engine:
+    """The engine of a run, its progress shown until it ends. Raises: SetupError when a shared limit is missing."""
+    async with sharing(run.prepared.job.limits) as lessor, answering(run, lessor) as engine:
         watcher = asyncio.create_task(_watch(engine))
         try:
             with stopping_gently(engine):
