@@ -7,7 +7,7 @@ PYTEST_ARGS ?= -n 2 --dist loadgroup
 UV := $(shell command -v uv 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check lint bench lock clean
+.PHONY: help install demo serve test check lint bench lock clean
 
 help: ## Show what there is to do.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ endif
 
 demo: install ## Run a real job with a real model on this machine.
 	$(BIN)/python -m examples.demo
+
+serve: install ## Start a Prefect server with everything deployed and a worker; Ctrl-C ends it.
+	$(BIN)/python deployments/serve.py
 
 test: install ## Run all tests.
 	$(BIN)/python -m pytest $(PYTEST_ARGS)

@@ -1,0 +1,102 @@
+"""A whole Promptmill on this machine: server, bootstrap, deployments and a worker; Ctrl-C ends all that it started.
+
+`python deployments/serve.py` uses the server that PREFECT_API_URL names and starts one where it names none.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PORT = os.environ.get("PROMPTMILL_SERVER_PORT", "4200")
+START_SECONDS = 120.0
+STOP_SECONDS = 20.0
+
+
+def environment() -> dict[str, str]:
+    """What all parts are started with."""
+    return {
+        "PROMPTMILL_WORK_POOL": "promptmill",
+        "PROMPTMILL_HOME": str(ROOT),
+        "PREFECT_API_URL": f"http://127.0.0.1:{PORT}/api",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+        **{name: value for name, value in os.environ.items() if value},
+    }
+
+
+def start(*words: str, settings: dict[str, str], quiet: bool = False) -> subprocess.Popen[bytes]:
+    """A part in a process group of its own, so that Ctrl-C reaches it through us and in our order."""
+    out = subprocess.DEVNULL if quiet else None
+    return subprocess.Popen(
+        [sys.executable, *words], cwd=ROOT, env=settings, start_new_session=True, stdout=out, stderr=out
+    )
+
+
+def stop(part: subprocess.Popen[bytes]) -> None:
+    """End a part with all that it started."""
+    if part.poll() is None:
+        os.killpg(part.pid, signal.SIGTERM)
+        try:
+            part.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(part.pid, signal.SIGKILL)
+            part.wait()
+
+
+def wait_for(server: subprocess.Popen[bytes] | None, api_url: str) -> None:
+    """Wait until the server answers. Raises: SystemExit when it doesn't."""
+    until = time.monotonic() + START_SECONDS
+    while time.monotonic() < until and (server is None or server.poll() is None):
+        try:
+            with urllib.request.urlopen(f"{api_url}/health", timeout=2):  # noqa: S310 - PREFECT_API_URL is the user's own
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.3)
+    raise SystemExit(
+        f"no Prefect server answers at {api_url}. Mend PREFECT_API_URL, or unset it and free port {PORT} "
+        "(PROMPTMILL_SERVER_PORT) to have one started."
+    )
+
+
+def run(*words: str, settings: dict[str, str]) -> None:
+    """A step that must go well. Raises: SystemExit."""
+    if (code := subprocess.run([sys.executable, *words], cwd=ROOT, env=settings, check=False).returncode) != 0:
+        raise SystemExit(f"`{' '.join(words)}` ended with exit code {code}; its output above says why.")
+
+
+def interrupted(*_: object) -> None:
+    """SIGTERM ends it as Ctrl-C does."""
+    raise KeyboardInterrupt
+
+
+def main() -> None:
+    """Start everything and stay until somebody ends it."""
+    signal.signal(signal.SIGTERM, interrupted)
+    settings, parts = environment(), list[subprocess.Popen[bytes]]()
+    api_url = settings["PREFECT_API_URL"]
+    try:
+        if "PREFECT_API_URL" not in os.environ:
+            parts.append(start("-m", "prefect", "server", "start", "--port", PORT, settings=settings, quiet=True))
+        wait_for(parts[0] if parts else None, api_url)
+        provider = ["--provider", "openai"] if settings.get("OPENAI_API_KEY") else []
+        run("deployments/bootstrap.py", *provider, settings=settings)
+        run("-m", "prefect", "--no-prompt", "deploy", "--all", settings=settings)
+        pool = settings["PROMPTMILL_WORK_POOL"]
+        parts.append(start("-m", "prefect", "worker", "start", "--pool", pool, settings=settings))
+        print(f"\nPromptmill is ready: {api_url.removesuffix('/api')}/deployments (Ctrl-C ends it)\n", flush=True)
+        parts[-1].wait()
+    except KeyboardInterrupt:
+        print("\nstopping…", flush=True)
+    finally:
+        for part in reversed(parts):
+            stop(part)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,181 @@
+"""`make serve` for real: a fresh server, everything deployed, a worker, runs started by hand and by events."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.schemas.objects import FlowRun
+from prefect.events import emit_event
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+import promptmill
+from benchmarks.rig import free_port
+from promptmill.simulator import Simulator, SimulatorOptions
+from tests.conftest import write_rows
+
+ROOT = Path(__file__).parents[1]
+KEY = "sk-that-must-not-show"
+NAMES = {
+    "online-inference/manual",
+    "online-inference/nightly",
+    "online-inference/on-dataset",
+    "batch-inference/manual",
+    "advance-batches/every-few-minutes",
+    "estimate-cost/manual",
+}
+pytestmark = pytest.mark.xdist_group("deployments")
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A served Promptmill beside a simulated provider; yields the API's URL."""
+    folder, port = tmp_path_factory.mktemp("served"), free_port()
+    with Simulator(SimulatorOptions()) as simulator:
+        settings = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")},
+            "PREFECT_HOME": str(folder / "prefect"),
+            "PROMPTMILL_STATE_URL": str(folder / "state"),
+            "PROMPTMILL_SERVER_PORT": str(port),
+            "OPENAI_API_KEY": KEY,
+            "OPENAI_BASE_URL": simulator.base_url,
+        }
+        log = (folder / "log").open("wb")
+        process = subprocess.Popen(
+            [sys.executable, "deployments/serve.py"], cwd=ROOT, env=settings, stdout=log, stderr=log
+        )
+        try:
+            _wait_until_ready(process, folder / "log")
+            yield f"http://127.0.0.1:{port}/api"
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(60)
+            log.close()
+
+
+def _wait_until_ready(process: subprocess.Popen[bytes], log: Path) -> None:
+    until = time.monotonic() + 240
+    while b"Promptmill is ready" not in log.read_bytes():
+        assert process.poll() is None, log.read_text()
+        assert time.monotonic() < until, log.read_text()
+        time.sleep(0.5)
+
+
+@asynccontextmanager
+async def client_of(api_url: str) -> AsyncGenerator[PrefectClient]:
+    """A client of the served server."""
+    with temporary_settings({PREFECT_API_URL: api_url}):
+        async with get_client() as client:
+            yield client
+
+
+async def ended(client: PrefectClient, run: FlowRun) -> FlowRun:
+    """A run once it has ended."""
+    until = time.monotonic() + 120
+    while not (found := await client.read_flow_run(run.id)).state or not found.state.is_final():  # pyright: ignore[reportOptionalMemberAccess]
+        assert time.monotonic() < until, found.state
+        await asyncio.sleep(0.5)
+    return found
+
+
+def job_values(folder: Path, name: str, rows: int = 20) -> dict[str, Any]:
+    """A job as a form would send it."""
+    return {
+        "name": name,
+        "input": {"url": str(write_rows(folder / f"{name}.parquet", [f"text {n}" for n in range(rows)]))},
+        "request": {"model": "gpt-6-luna", "user": "Label: {{ text }}", "parameters": {"max_completion_tokens": 16}},
+        "output": {"url": str(folder / f"{name}-out")},
+        "provider": "openai",
+        "batch": {"poll_seconds": 0.2},
+    }
+
+
+async def test_everything_is_deployed_with_its_schedules(served: str):
+    async with client_of(served) as client:
+        deployments = await client.read_deployments()
+        flows = {flow.id: flow.name for flow in await client.read_flows()}
+        found = {f"{flows[one.flow_id]}/{one.name}": one for one in deployments}
+        automations = {one.name for one in await client.read_automations()}
+
+    assert set(found) == NAMES
+    assert [schedule.active for schedule in found["online-inference/nightly"].schedules] == [False]
+    assert [schedule.active for schedule in found["advance-batches/every-few-minutes"].schedules] == [True]
+    assert {"promptmill-dead-runs", "promptmill-on-dataset-published"} <= automations
+
+
+def test_bootstrapping_again_changes_nothing(served: str):
+    checked = subprocess.run(
+        [sys.executable, "deployments/bootstrap.py", "--check"],
+        cwd=ROOT,
+        env={**os.environ, "PREFECT_API_URL": served},
+        capture_output=True,
+        check=False,
+    )
+
+    assert checked.returncode == 0, checked.stdout.decode() + checked.stderr.decode()
+    assert b"missing" not in checked.stdout
+
+
+async def test_a_run_started_through_the_api_finishes_and_shows_no_key(served: str, tmp_path: Path):
+    job = job_values(tmp_path, "by-hand")
+    async with client_of(served) as client:
+        deployment = await client.read_deployment_by_name("online-inference/manual")
+        run = await client.create_flow_run_from_deployment(deployment.id, parameters={"job": job})
+        done = await ended(client, run)
+        logs = await client.read_logs()
+        artifacts = await client.read_artifacts()
+        state = done.state.message if done.state else ""
+    shown = " ".join([str(done.parameters), *(one.message for one in logs), *(str(one.data) for one in artifacts)])
+
+    assert done.state_name == "Completed", state
+    assert len(promptmill.read(job["output"]["url"])) == 20
+    assert "by-hand" in shown
+    assert KEY not in shown
+
+
+async def test_a_bad_value_is_refused_when_the_run_is_created(served: str, tmp_path: Path):
+    job = job_values(tmp_path, "refused")
+    async with client_of(served) as client:
+        deployment = await client.read_deployment_by_name("online-inference/manual")
+        with pytest.raises(Exception, match=r"chunk_rows|less than"):
+            await client.create_flow_run_from_deployment(deployment.id, parameters={"job": {**job, "chunk_rows": 0}})
+
+
+async def test_a_published_dataset_starts_a_run_over_it(served: str, tmp_path: Path):
+    rows = write_rows(tmp_path / "arrived.parquet", ["a good one", "a bad one"])
+    job = job_values(tmp_path, "upstream")
+    job_file = tmp_path / "job.yaml"
+    job_file.write_text(yaml.safe_dump(job))
+    async with client_of(served) as client:
+        deployment = await client.read_deployment_by_name("online-inference/on-dataset")
+        emit_event("dataset.published", {"prefect.resource.id": "dataset.reviews"}, payload={"url": str(rows)})
+        until = time.monotonic() + 60
+        while not (runs := [one for one in await client.read_flow_runs() if one.deployment_id == deployment.id]):
+            assert time.monotonic() < until
+            await asyncio.sleep(0.5)
+
+    assert runs[0].parameters["overrides"] == {"input.url": str(rows)}
+
+
+async def test_a_batch_job_is_left_to_advance_batches(served: str, tmp_path: Path):
+    job = job_values(tmp_path, "left")
+    async with client_of(served) as client:
+        submit = await client.read_deployment_by_name("batch-inference/manual")
+        advance = await client.read_deployment_by_name("advance-batches/every-few-minutes")
+        submitted = await ended(
+            client, await client.create_flow_run_from_deployment(submit.id, parameters={"job": job})
+        )
+        await asyncio.sleep(3)
+        stepped = await ended(client, await client.create_flow_run_from_deployment(advance.id))
+
+    assert (submitted.state_name, stepped.state_name) == ("Completed", "Completed")
+    assert len(promptmill.read(job["output"]["url"])) == 20
