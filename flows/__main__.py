@@ -15,7 +15,7 @@ from promptmill import console
 from promptmill.errors import Interrupted, PromptmillError
 from promptmill.job import Job
 from promptmill.jobfile import load_job, parse_override
-from promptmill.memory import bound_arenas
+from promptmill.memory import spare_memory
 
 app = typer.Typer(
     help="Run a language model over every row of a dataset.",
@@ -118,7 +118,7 @@ def simulate(context: typer.Context) -> None:
 
 def main() -> None:
     """Run the command; what a user can mend is said in a sentence, and the exit code says what kind it is."""
-    bound_arenas()
+    spare_memory()
     try:
         app()
     except PromptmillError as error:

@@ -5,10 +5,9 @@ A run reads its input three times (to plan, to send, to publish) and holds the r
 
 from collections.abc import Collection, Iterator
 from hashlib import blake2b
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import orjson
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -17,6 +16,9 @@ from promptmill.dataset_text import CsvReader, JsonlReader
 from promptmill.errors import DatasetError
 from promptmill.job import Input
 from promptmill.naming import did_you_mean
+
+if TYPE_CHECKING:  # 49 MB that only a notebook needs
+    import pandas as pd
 
 BUFFER_BYTES = 1 << 20  # of each column that is read from a Parquet file
 BATCH_ROWS = 1_000
@@ -108,7 +110,7 @@ def _fingerprint(files: Files, spec: Input) -> str:
     return blake2b(orjson.dumps(identity), digest_size=16).hexdigest()
 
 
-def from_frame(frame: pd.DataFrame, spec: Input) -> Dataset:
+def from_frame(frame: "pd.DataFrame", spec: Input) -> Dataset:
     """A dataset over a frame in memory; its index isn't carried. Raises: DatasetError."""
     try:
         table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)

@@ -13,7 +13,7 @@ from promptmill.errors import JobError
 from promptmill.estimate import describe_estimate
 from promptmill.job import Job
 from promptmill.jobfile import load_job, parse_job
-from promptmill.memory import bound_arenas
+from promptmill.memory import spare_memory
 from promptmill.runner import Run, plan_run
 from tasks.provider import load_credentials
 from tasks.run_logs import quiet_expected_errors
@@ -42,7 +42,7 @@ async def plan_dataset(
     mode: Literal["online", "batch"] = "online",
 ) -> Run:
     """Everything that can be known for free: chunks, identities, estimate. Raises: SetupError (and its kin)."""
-    bound_arenas()
+    spare_memory()
     quiet_expected_errors()
     whole = await asyncio.to_thread(resolve_job, job, job_url, overrides)
     credentials = await load_credentials(whole.provider)
