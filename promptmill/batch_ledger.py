@@ -24,6 +24,7 @@ from pydantic import TypeAdapter, ValidationError
 from promptmill.answers import decode_answers, encode_answers
 from promptmill.batch_file import BatchFile
 from promptmill.errors import CheckpointUnreadable, StorageFailed
+from promptmill.owner import this_process
 from promptmill.storage import STORAGE_ERRORS, Storage
 
 FOLDER = "batches/"
@@ -43,6 +44,7 @@ class BatchRecord:
     reserved_usd: Decimal
     packed_at: float
     state: State = "packed"
+    owner: str = ""  # the process that has it in hand, while it isn't submitted (owner.py)
     file_id: str = ""
     batch_id: str = ""
     status: str = ""  # the provider's last word
@@ -120,7 +122,16 @@ class Ledger:
         """Record that a file will be submitted; None when another process has taken it up. Raises: StorageFailed."""
         number = sum(key.startswith(file.digest) for key in self.records)
         key = f"{file.digest}-{number}"
-        record = BatchRecord(key, file.requests, file.bytes, file.input_tokens, file.reserved_usd, now, changed_at=now)
+        record = BatchRecord(
+            key,
+            file.requests,
+            file.bytes,
+            file.input_tokens,
+            file.reserved_usd,
+            now,
+            owner=this_process(),
+            changed_at=now,
+        )
         self._write(f"{FOLDER}{key}.ids", file.ids.astype("<u8").tobytes())
         try:
             is_ours = self.storage.create(f"{FOLDER}{key}.json", RECORD.dump_json(record))
@@ -132,7 +143,7 @@ class Ledger:
 
     def save(self, record: BatchRecord, now: float) -> BatchRecord:
         """Replace a record. Raises: StorageFailed."""
-        record = replace(record, changed_at=now)
+        record = replace(record, changed_at=now, owner=this_process())
         self._write(f"{FOLDER}{record.key}.json", RECORD.dump_json(record))
         self.records[record.key] = record
         return record

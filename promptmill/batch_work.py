@@ -34,6 +34,7 @@ from promptmill.batch_results import download_results, keep_results
 from promptmill.batch_submit import submit_wave
 from promptmill.errors import ProviderRefused, RunStopped, TooManyFailures
 from promptmill.job import Job
+from promptmill.owner import is_at_work
 from promptmill.progress import JUDGED_ROWS
 from promptmill.runner import Run
 from promptmill.store import Store
@@ -146,6 +147,9 @@ class BatchWork:
             )
 
     def _advance(self, record: BatchRecord) -> None:
+        if record.state in {"packed", "creating"} and is_at_work(record.owner, self.clock() - record.changed_at):
+            self.notes[record.key] = f"process {record.owner} has it in hand"
+            return
         step = first_step(record, self.clock())
         if step == "recover":
             self._recover(record)

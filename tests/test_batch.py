@@ -1,6 +1,10 @@
 """A job by the Batch API, against the simulated provider and its odd cases."""
 
 import json
+import platform
+import subprocess
+import sys
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -301,6 +305,40 @@ async def test_input_files_are_deleted_once_the_job_is_published(
     await carry_batches(make_job(10, output__url=str(tmp_path / "b"), batch__keep_files=True, **FAST), credentials)
 
     assert (deleted, len(_input_files(simulator, credentials))) == (0, 1)
+
+
+async def test_a_batch_that_another_process_is_submitting_is_left_to_it(
+    make_job: MakeJob, credentials: Credentials, simulator: Simulator
+):
+    """Two runs of one job at the same time make one batch of each file."""
+    job = make_job(20, **FAST)
+    work = start_batches(plan(job, credentials))
+    sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    simulator.configure(upload_429_ratio=1.0, retry_after_seconds=0.02)
+    work.step()
+    simulator.configure(upload_429_ratio=0.0)
+    packed = work.ledger.live[0]
+    work.ledger.records[packed.key] = owned = replace(packed, owner=f"{platform.node()}:{sleeper.pid}")
+    work.step()
+    left = work.ledger.records[packed.key]
+    sleeper.kill()
+    sleeper.wait()
+    wait_for(work)
+
+    assert left == owned
+    assert (counter(simulator, "batches_created"), billed(simulator)) == (1, 20)
+
+
+async def test_results_that_the_provider_has_deleted_are_asked_for_again(
+    make_job: MakeJob, credentials: Credentials, simulator: Simulator
+):
+    """They are paid for and gone: nothing but asking again brings them back."""
+    simulator.configure(file_hidden_seconds=600.0)
+    job = make_job(10, retry={"max_attempts": 1}, max_failure_ratio=1.0, **FAST)
+    manifest = await carry_batches(job, credentials)
+
+    assert_whole(manifest, 10)
+    assert manifest.failures_by_kind == {"missing": 10}
 
 
 def _input_files(simulator: Simulator, credentials: Credentials) -> list[dict[str, Any]]:
