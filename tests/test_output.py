@@ -73,6 +73,9 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         patch.setenv("AWS_ACCESS_KEY_ID", "test")
         patch.setenv("AWS_SECRET_ACCESS_KEY", "test-secret")
         patch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{ports['s3.port']}")
+        patch.setenv(
+            "TEST_S3_ENDPOINT", f"http://127.0.0.1:{ports['s3.port']}"
+        )  # the other three are taken from each test
         s3fs.S3FileSystem.clear_instance_cache()
         server = subprocess.Popen(weed_command(folder, ports), cwd=folder, stdout=log, stderr=log)
         try:
