@@ -30,13 +30,14 @@ def prepare_prefect() -> None:
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("PREFECT_CLI_PROMPT", "false")
     os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
-    if not sys.stderr.isatty():
-        log_to_stderr()
+    os.environ.setdefault("DO_NOT_TRACK", "1")  # and so no notice about it
+    log_to_stderr(logging.WARNING if sys.stderr.isatty() else logging.INFO)
 
 
-def log_to_stderr() -> None:
-    """Our own lines, one for each chunk and one every few seconds, where there is no terminal to draw on."""
+def log_to_stderr(level: int) -> None:
+    """Our own lines from a level on: all where there is no terminal to draw on, else what a drawing doesn't say."""
     handler = logging.StreamHandler()
+    handler.setLevel(level)
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
     ours = logging.getLogger("promptmill")
     ours.addHandler(handler)
