@@ -7,8 +7,6 @@ import shutil
 import time
 from pathlib import Path
 
-import numpy as np
-
 from promptmill.answers import answers_table
 from promptmill.batch_collect import find_lines, read_slices
 from promptmill.batch_file import Packer, Room
@@ -16,7 +14,7 @@ from promptmill.batch_ledger import Ledger
 from promptmill.batch_results import reading_of
 from promptmill.batch_rows import PendingRows
 from promptmill.batch_submit import encoder_of, reserve_price
-from promptmill.errors import DatasetError
+from promptmill.errors import DatasetError, JobError
 from promptmill.rows import find_kept
 from promptmill.runner import Run
 
@@ -24,7 +22,7 @@ from promptmill.runner import Run
 def export_batches(run: Run, folder: Path) -> list[Path]:
     """Write a job's unanswered rows as batch files; returns their paths. Rows in live batches are left out. Blocks.
 
-    Raises: DatasetError when the folder has batch files already.
+    Raises: DatasetError when the folder has batch files already; JobError when a row fits into none.
     """
     folder.mkdir(parents=True, exist_ok=True)
     prepared = run.prepared
@@ -40,6 +38,12 @@ def export_batches(run: Run, folder: Path) -> list[Path]:
         target = folder / f"{prepared.job.name}-{len(written):05d}.jsonl"
         shutil.move(file.path, target)
         written.append(target)
+    if packer.full_by is not None:
+        raise JobError(
+            f"a row's request alone doesn't fit into a batch file: its {packer.full_by} are more than the limit of "
+            f"{batch.max_bytes:,} bytes (batch.max_bytes). Shorten it or raise the limit; the {len(written)} files "
+            f"written to {folder} lack that row and all after it."
+        )
     return written
 
 
@@ -50,11 +54,7 @@ def import_results(run: Run, files: list[Path]) -> tuple[int, int]:
     Raises: DatasetError when no line is of this job.
     """
     prepared = run.prepared
-    rows = _pending(run)
-    for _ in rows:
-        pass  # fills `seen` with the rows that wait
-    ids = np.concatenate([np.empty(0, np.uint64), *rows.seen])
-    places = find_lines(files, ids)
+    places = find_lines(files, _pending(run).ids())
     stamp = f"import-{time.time_ns():x}"
     kept, unused = 0, places.unreadable + places.foreign
     for number, part in enumerate(read_slices(places, reading_of(prepared))):

@@ -1,5 +1,6 @@
 """Jobs with batches in flight: one small object a job at PROMPTMILL_STATE_URL, so that any machine finds them."""
 
+import logging
 import os
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -14,6 +15,7 @@ from promptmill.storage import STORAGE_ERRORS, Storage
 
 SETTING = "PROMPTMILL_STATE_URL"
 FOLDER = "jobs"
+log = logging.getLogger("promptmill")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ def registered(job_name: str | None = None) -> list[Entry]:
     try:
         names = sorted(name for name in storage.sizes(FOLDER) if name.endswith(".json"))
         entries = [_read(storage, name) for name in names]
-    except (*STORAGE_ERRORS, ValueError, KeyError) as error:
+    except STORAGE_ERRORS as error:
         raise StorageFailed(f"{storage.url} can't be read: {error}. Check {SETTING} and the access to it.") from error
     return [one for one in entries if one is not None and job_name in {None, one.job.name}]
 
@@ -66,10 +68,23 @@ def registered(job_name: str | None = None) -> list[Entry]:
 def _read(storage: Storage, name: str) -> Entry | None:
     try:
         values = orjson.loads(storage.read(name))
+        job = Job.model_validate(values["job"])
+        return Entry(name, job, bool(values["retry_failed"]), tuple(values["flow_run_ids"]))
     except FileNotFoundError:
         return None  # another process has just finished it
-    job = Job.model_validate(values["job"])
-    return Entry(name, job, bool(values["retry_failed"]), tuple(values["flow_run_ids"]))
+    except (ValueError, KeyError, TypeError) as error:
+        return _unusable(storage, name, error)
+
+
+def _unusable(storage: Storage, name: str, error: Exception) -> None:
+    """One entry that is damaged keeps no other job from its turn."""
+    log.error(
+        "%s/%s isn't a job that can be looked after: %s. Run the job again, which writes it anew; its batches are in its "
+        "own ledger.",
+        storage.url,
+        name,
+        error,
+    )
 
 
 def unregister(entry: Entry) -> None:

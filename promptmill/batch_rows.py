@@ -1,7 +1,8 @@
 """The rows that are to go into the next batches, streamed in input order."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,12 @@ from promptmill.arrow import pc
 from promptmill.batch_ledger import BatchRecord, Ledger, RowCounts
 from promptmill.plan import Chunk, Unrendered, needed_columns
 from promptmill.records import Failure, FailureKind, Request, Usage
-from promptmill.rows import Kept, render_chunk
+from promptmill.rows import Kept, read_chunks, render_chunk
 from promptmill.runner import Run
 from promptmill.store import hash_custom_id
 
 
-@dataclass(slots=True)
+@dataclass
 class PendingRows:
     """Rows without an answer that are in no live batch; those that were tried often enough become failures."""
 
@@ -26,31 +27,37 @@ class PendingRows:
     ledger: Ledger
     kept: Kept
     now: float
-    seen: list[NDArray[np.uint64]] = field(default_factory=list[NDArray[np.uint64]])  # rows of unfinished chunks
 
     def __iter__(self) -> Iterator[Request]:
         """The requests. Raises: DatasetError when the input changed; StorageFailed."""
+        live = RowCounts(self.ledger.ids(one) for one in self.ledger.live)
+        tried = RowCounts(self.ledger.ids(one) for one in self._tried)
+        for chunk, rendered in self._rendered():
+            yield from self._pending_of(chunk, rendered, live, tried)
+
+    def ids(self) -> NDArray[np.uint64]:
+        """Hashes of the custom_ids of all rows of unfinished chunks, answered ones and those in batches included."""
+        found = [hash_custom_id(one.custom_id) for _, rendered in self._rendered() for one in rendered]
+        return np.fromiter(found, np.uint64, len(found))
+
+    def _rendered(self) -> Iterator[tuple[Chunk, list[Request | Unrendered]]]:
         assert self.run.preflight is not None  # noqa: S101 - there is something to do
         plan, prepared = self.run.preflight.plan, self.run.prepared
-        live = RowCounts(self.ledger.ids(one) for one in self.ledger.live)
-        tried = RowCounts(self.ledger.ids(one) for one in self._tried())
         pending = [chunk for chunk in plan.chunks if self.kept.finished(chunk) is None]
-        if not pending:
-            return
-        first, last = pending[0], pending[-1]
-        wanted = {chunk.index for chunk in pending}
         columns = needed_columns(prepared.builder, prepared.job)
-        rows = prepared.job.chunk_rows
-        tables = prepared.dataset.read(rows, columns, start=first.start, stop=last.start + last.rows)
-        for chunk, table in zip(plan.chunks[first.index : last.index + 1], tables, strict=True):
-            if chunk.index in wanted:
-                rendered = render_chunk(prepared.builder, prepared.job, plan, chunk, table)
-                yield from self._pending_of(chunk, rendered, live, tried)
+        for chunk, table in read_chunks(prepared.dataset, prepared.job, plan, pending, columns):
+            yield chunk, render_chunk(prepared.builder, prepared.job, plan, chunk, table)
 
+    @cached_property
     def _tried(self) -> list[BatchRecord]:
         """Batches whose leftovers count as tries: a row that is asked again starts anew."""
         since = self.kept.retry_before or 0.0
         return [one for one in self.ledger.collected if one.packed_at >= since]
+
+    @cached_property
+    def _last_words(self) -> pa.Table:
+        """What the last batch of each row that none answered said of it."""
+        return merge_answers([table for one in self._tried if (table := self.ledger.leftovers(one)) is not None])
 
     @property
     def _submissions_at_most(self) -> int:
@@ -64,7 +71,6 @@ class PendingRows:
         known = self.kept.to_keep(self.kept.known(chunk, order))
         answered = set(known["custom_id"].to_pylist()) if known.num_rows else set[str]()
         hashes = [hash_custom_id(one) for one in order]
-        self.seen.append(np.fromiter(hashes, np.uint64, len(hashes)))
         times = tried.of(hashes)
         exhausted: list[str] = []
         for one, is_live, count in zip(rendered, live.of(hashes), times, strict=True):
@@ -79,8 +85,7 @@ class PendingRows:
 
     def _give_up(self, chunk: Chunk, custom_ids: Sequence[str], attempts: int) -> None:
         """Make failures of rows that no batch answered, with what the last one said of them."""
-        found = [table for one in self._tried() if (table := self.ledger.leftovers(one)) is not None]
-        last = merge_answers(found)
+        last = self._last_words
         reasons = last.filter(pc.is_in(last["custom_id"], pa.array(custom_ids, pa.string()))).to_pylist()
         said = {row["custom_id"]: row for row in reasons}
         failures = [self._failure(one, said.get(one), attempts) for one in custom_ids]

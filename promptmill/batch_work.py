@@ -40,6 +40,7 @@ from promptmill.runner import Run
 from promptmill.store import Store
 
 SETTLE_SECONDS = 60.0  # after which a batch that the provider's list doesn't show was never created
+NOT_CREATED = "cancelled before it was created"
 log = logging.getLogger("promptmill")
 
 
@@ -101,7 +102,7 @@ class BatchWork:
             if record.state == "submitted":
                 self.provider.cancel(record.batch_id)
             elif record.state != "creating":
-                self._save(record, state="dropped", message="cancelled before it was created")
+                self._save(record, state="dropped", message=NOT_CREATED)
 
     def _submit(self) -> None:
         """Submit what waits, as far as there is room."""
@@ -172,6 +173,9 @@ class BatchWork:
 
     def _create(self, record: BatchRecord) -> None:
         """Create the batch of an uploaded file, and never twice: an unclear answer is cleared up by searching."""
+        if self.ledger.state.is_cancelled:
+            self._save(record, state="dropped", message=NOT_CREATED)
+            return
         record = self._save(record, state="creating")
         window = self.job.batch.completion_window
         endpoint = line_url(self.job.request.endpoint)
@@ -198,6 +202,8 @@ class BatchWork:
     def _adopt(self, record: BatchRecord, view: BatchView) -> None:
         record = self._save(record, state="submitted", batch_id=view.id, empty_looks=0)
         self._seen(record, view)
+        if self.ledger.state.is_cancelled:
+            self.provider.cancel(view.id)
         log.info(
             "batch %s submitted: %d requests, %d bytes, %d tokens, at most $%s",
             view.id,

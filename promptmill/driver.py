@@ -13,6 +13,7 @@ import pyarrow as pa
 from promptmill.engine import Engine
 from promptmill.errors import Interrupted, RunStopped, StorageFailed
 from promptmill.plan import Chunk, needed_columns
+from promptmill.rows import read_chunks
 
 CompleteChunk = Callable[[Engine, Chunk, pa.Table], Awaitable[object]]
 REUSED_AT_ONCE = 8
@@ -52,14 +53,10 @@ async def _finished(engine: Engine, reuse: CompleteChunk, pending: list[Chunk]) 
 
 async def _started(engine: Engine, complete: CompleteChunk, pending: list[Chunk]) -> AsyncIterator[Awaitable[Any]]:
     """One piece of work for each pending chunk, its rows read just before."""
-    first, last = pending[0], pending[-1]
-    wanted = {chunk.index for chunk in pending}
     columns = needed_columns(engine.builder, engine.job)
-    tables = engine.dataset.read(engine.job.chunk_rows, columns, start=first.start, stop=last.start + last.rows)
-    for chunk in engine.plan.chunks[first.index : last.index + 1]:
-        table = await asyncio.to_thread(next, tables, None)
-        if chunk.index in wanted and table is not None:
-            yield complete(engine, chunk, table)
+    chunks = read_chunks(engine.dataset, engine.job, engine.plan, pending, columns)
+    while (found := await asyncio.to_thread(next, chunks, None)) is not None:
+        yield complete(engine, *found)
 
 
 async def _run_bounded(work: AsyncIterator[Awaitable[Any]], bound: int, engine: Engine) -> None:

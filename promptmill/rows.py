@@ -1,6 +1,6 @@
 """The rows of a chunk: rendered as they were planned, and looked up among the answers that are kept."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ import pyarrow as pa
 from promptmill.answers import ANSWERS, merge_answers
 from promptmill.arrow import pc
 from promptmill.checkpoint import chunk_key
-from promptmill.dataset import rows_of
+from promptmill.dataset import Dataset, rows_of
 from promptmill.errors import CheckpointUnreadable, DatasetError
 from promptmill.job import Job
 from promptmill.plan import Chunk, Plan, Unrendered, render_row, render_rows, row_ids
@@ -62,6 +62,20 @@ def find_kept(store: Store, plan: Plan, retry_before: float | None = None) -> Ke
     """The answers that are kept now. Blocks."""
     listing = store.listing()
     return Kept(store, listing, AnswerIndex(store, listing.loose(plan.keys)), retry_before)
+
+
+def read_chunks(
+    dataset: Dataset, job: Job, plan: Plan, chunks: Sequence[Chunk], columns: set[str]
+) -> Iterator[tuple[Chunk, pa.Table]]:
+    """These chunks with these columns of their rows, in the order of the plan; one pass. Raises: DatasetError."""
+    if not chunks:
+        return
+    first, last = chunks[0], chunks[-1]
+    wanted = {chunk.index for chunk in chunks}
+    tables = dataset.read(job.chunk_rows, columns, start=first.start, stop=last.start + last.rows)
+    for chunk, table in zip(plan.chunks[first.index : last.index + 1], tables, strict=False):
+        if chunk.index in wanted:
+            yield chunk, table
 
 
 def render_chunk(

@@ -6,9 +6,8 @@ create a missing *bucket* on `makedirs`, where a missing bucket should be an err
 """
 
 import os
-import secrets
 import tempfile
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager, suppress
 from pathlib import PurePosixPath
 from typing import IO, Any, cast
@@ -86,7 +85,12 @@ class Storage:
     def create(self, name: str, data: bytes) -> bool:
         """Publish an object only where there is none; False when there is one. Raises: any of STORAGE_ERRORS."""
         if self.is_local:
-            return self._create_local(name, data)
+            try:
+                with self._local_writer(name, os.link) as file:  # fails where there is one, unlike a rename
+                    file.write(data)
+            except FileExistsError:
+                return False
+            return True
         try:
             self.fs.pipe_file(self.path(name), data, mode="create")
         except OSError:  # s3fs 2026.9 says EINVAL for 412; and an answer may be lost where the object was made
@@ -137,27 +141,9 @@ class Storage:
                     remote.discard()
             raise
 
-    def _create_local(self, name: str, data: bytes) -> bool:
-        beside = f"{name}-{secrets.token_hex(6)}"
-        folder, leaf = os.path.split(self.path(beside))
-        temporary = f"{folder}/{TEMPORARY_PREFIX}{leaf}"
-        os.makedirs(folder, exist_ok=True)
-        try:
-            with open(temporary, "xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(temporary, FILE_MODE)
-            os.link(temporary, self.path(name))  # fails where there is one, unlike a rename
-        except FileExistsError:
-            return False
-        finally:
-            with suppress(FileNotFoundError):
-                os.unlink(temporary)
-        return True
-
     @contextmanager
-    def _local_writer(self, name: str) -> Generator[IO[bytes]]:
+    def _local_writer(self, name: str, put: Callable[[str, str], None] = os.replace) -> Generator[IO[bytes]]:
+        """A file beside its place, flushed to the disk and put there when the block ends well."""
         target = self.path(name)
         folder = os.path.dirname(target)
         os.makedirs(folder, exist_ok=True)
@@ -168,11 +154,10 @@ class Storage:
                 file.flush()
                 os.fsync(file.fileno())
             os.chmod(temporary, FILE_MODE)
-            os.replace(temporary, target)
-        except BaseException:
-            with suppress(OSError):
+            put(temporary, target)
+        finally:
+            with suppress(FileNotFoundError):
                 os.unlink(temporary)
-            raise
 
 
 def _is_temporary(path: str) -> bool:

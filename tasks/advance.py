@@ -23,12 +23,12 @@ async def each_job(act: Act, job_name: str | None) -> list[dict[str, Any]]:
             "(PROMPTMILL_STATE_URL). Check the name, or leave it out for all jobs."
         )
     found: list[dict[str, Any]] = []
-    failed: list[PromptmillError] = []
+    failed: list[Exception] = []
     for entry in entries:
         try:
             found.append(await act(entry.job.name, entry))
-        except PromptmillError as error:
-            log.error("%s: %s", entry.job.name, error)
+        except Exception as error:
+            log.error("%s: %s", entry.job.name, error, exc_info=not isinstance(error, PromptmillError))
             failed.append(error)
     if failed:
         raise failed[0]

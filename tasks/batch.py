@@ -10,7 +10,6 @@ from functools import cache
 from typing import Any
 
 from prefect import task
-from prefect.artifacts import acreate_progress_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
@@ -26,12 +25,12 @@ from promptmill.batch_run import (
     take_over,
 )
 from promptmill.batch_work import BatchWork
-from promptmill.errors import Interrupted, PromptmillError, RunStopped, StorageFailed
+from promptmill.errors import Interrupted, PromptmillError, RunStopped, SetupError, StorageFailed
 from promptmill.runner import Run, plan_run
 from promptmill.terminal import LineDisplay
 from tasks.complete import answer_rows
 from tasks.ending import ending
-from tasks.progress import answering_visibly
+from tasks.progress import answering_visibly, show_progress
 from tasks.provider import load_credentials
 from tasks.publish import publish_output
 
@@ -93,7 +92,8 @@ async def finish_batches(work: BatchWork, run: Run) -> None:
 async def advance_job(name: str, entry: Entry) -> dict[str, Any]:
     """Move a registered job's batches one step, and publish it when they are over.
 
-    A job that can't go on is announced as failed and struck off; a storage that is away is asked again next time.
+    A job that can't go on is announced as failed and struck off; a storage or an input that is away is asked again next
+    time.
     """
     del name
     credentials = await load_credentials(entry.job.provider)
@@ -116,8 +116,8 @@ async def advance_job(name: str, entry: Entry) -> dict[str, Any]:
         return describe(work)
     try:
         found = await _advance(work)
-    except StorageFailed:
-        raise
+    except (StorageFailed, NotNow, SetupError):
+        raise  # what is away now may be back, or mended, by the next step
     except PromptmillError:
         unregister(entry)
         raise
@@ -136,7 +136,7 @@ async def _advance(work: BatchWork) -> dict[str, Any]:
             await asyncio.to_thread(stop_run, work, run, error)
             raise
     log.info("%s: %s", work.job.name, describe_line(work, time.time()))
-    await acreate_progress_artifact(_percent(work), key=f"{work.job.name}-progress", description=work.job.name)
+    await show_progress(work.job.name, _percent(work))
     if not work.is_finished:
         return describe(work)
     run = await asyncio.to_thread(work.plan)

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, nullcontext, suppress
 from uuid import UUID
 
+import httpx
 from prefect.artifacts import acreate_progress_artifact, aupdate_progress_artifact
 from prefect.exceptions import PrefectException
 
@@ -20,6 +21,7 @@ from tasks.signals import stopping_gently
 ARTIFACT_SECONDS = 5.0
 LOG_SECONDS = 10.0
 FRAME_SECONDS = 0.5
+UNSHOWN = (PrefectException, OSError, httpx.HTTPError)  # a display that can't be updated ends no run
 log = logging.getLogger("promptmill")
 
 
@@ -39,7 +41,7 @@ async def answering_visibly(run: Run) -> AsyncGenerator[Engine]:
 
 async def _watch(engine: Engine) -> None:
     """Show progress until cancelled, and once more then."""
-    artifact = await _create_artifact(engine)
+    artifact = await show_progress(engine.job.name, 0.0)
     shown = Display(engine) if sys.stderr.isatty() else None
     with shown or nullcontext():
         since_artifact = since_log = 0.0
@@ -63,16 +65,16 @@ async def _watch(engine: Engine) -> None:
             await asyncio.shield(_update_artifact(artifact, engine, snapshot))
 
 
-async def _create_artifact(engine: Engine) -> UUID | None:
-    with suppress(PrefectException, OSError):
-        return await acreate_progress_artifact(0.0, key=f"{engine.job.name}-progress", description=engine.job.name)
+async def show_progress(job_name: str, percent: float) -> UUID | None:
+    """A progress artifact; None when there is no server to keep it, which is no reason to end a run."""
+    with suppress(*UNSHOWN):
+        return await acreate_progress_artifact(percent, key=f"{job_name}-progress", description=job_name)
     return None
 
 
 async def _update_artifact(artifact: UUID | None, engine: Engine, snapshot: Snapshot) -> None:
-    """A display that can't be updated is no reason to end a run."""
     if artifact is not None:
-        with suppress(PrefectException, OSError):
+        with suppress(*UNSHOWN):
             await aupdate_progress_artifact(
                 artifact, 100 * snapshot.done / max(1, snapshot.total), description=describe_progress(engine, snapshot)
             )

@@ -1,5 +1,6 @@
 """The end of a run: the output written, the summary shown, the event told."""
 
+from contextlib import suppress
 from dataclasses import asdict
 from decimal import Decimal
 from typing import Any
@@ -13,6 +14,7 @@ from promptmill.estimate import describe_estimate
 from promptmill.manifest import MANIFEST, Manifest
 from promptmill.publishing import REPORT
 from promptmill.runner import Run, publish_run
+from tasks.progress import UNSHOWN
 
 EVENT_OF_STATE = {"completed": "completed", "budget_exhausted": "budget_exhausted"}  # any other: failed
 
@@ -29,7 +31,8 @@ async def announce(run: Run) -> None:
     if manifest is None:
         return
     url = run.prepared.output.url
-    await acreate_markdown_artifact(summarise(manifest, url), key=f"{run.prepared.job.name}-summary")
+    with suppress(*UNSHOWN):
+        await acreate_markdown_artifact(summarise(manifest, url), key=f"{run.prepared.job.name}-summary")
     emit_event(
         f"promptmill.job.{EVENT_OF_STATE.get(manifest.state, 'failed')}",
         resource={"prefect.resource.id": f"promptmill.job.{run.prepared.job.name}"},

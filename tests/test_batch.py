@@ -4,6 +4,7 @@ import json
 import platform
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -13,8 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 
 import promptmill
+from promptmill.batch_exchange import export_batches
 from promptmill.batch_run import start_batches
-from promptmill.errors import BudgetExhausted, ProviderRefused, TooManyFailures
+from promptmill.errors import BudgetExhausted, JobError, ProviderRefused, TooManyFailures
 from promptmill.manifest import Manifest
 from promptmill.simulator import Simulator
 from promptmill.transport import Credentials
@@ -349,3 +351,29 @@ def _input_files(simulator: Simulator, credentials: Credentials) -> list[dict[st
     )
     with urlopen(request) as answer:
         return json.load(answer)["data"]
+
+
+async def test_a_batch_of_unclear_creation_is_not_created_after_a_cancellation(
+    make_job: MakeJob, credentials: Credentials, simulator: Simulator
+):
+    work = start_batches(plan(make_job(10, **FAST), credentials))
+    simulator.configure(create_429_ratio=1.0, retry_after_seconds=0.05)
+    work.step()
+    simulator.configure(create_429_ratio=0.0)
+    (record,) = work.ledger.live
+    work.ledger.save(replace(record, state="creating", not_before=0.0), 0.0)
+    work.cancel()
+    work.clock = lambda: time.time() + 3600
+    wait_for(work)
+
+    assert [one.state for one in work.ledger.records.values()] == ["dropped"]
+    assert counter(simulator, "batches_created") == 0
+
+
+def test_a_row_that_fits_into_no_file_is_told_when_exporting(
+    make_job: MakeJob, credentials: Credentials, tmp_path: Path
+):
+    job = make_job(["short", "x" * 5_000, "short too"], batch__max_bytes=3_000)
+
+    with pytest.raises(JobError, match=r"doesn't fit into a batch file: its bytes"):
+        export_batches(plan(job, credentials), tmp_path / "files")
