@@ -1,4 +1,4 @@
-"""The `promptmill` command: check, estimate, sample, run, batches, and the simulator.
+"""The `promptmill` command: check, estimate, sample, run, batches, doctor, and the simulator.
 
 Prefect is imported by the commands that need it and by no other, since it takes most of a second.
 """
@@ -82,6 +82,9 @@ def run(
     ] = Mode.online,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Ask again for the rows that failed.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace another job's output.")] = False,
+    approve: Annotated[
+        bool, typer.Option("--approve", help="Go on though the estimate is above approve_above_usd.")
+    ] = False,
     overrides: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
@@ -89,6 +92,8 @@ def run(
     from flows.local import finished_run
 
     whole = _load(job, overrides)
+    if approve:
+        whole = whole.model_copy(update={"approve_above_usd": None})
     manifest = finished_run(whole, retry_failed, overwrite)
     if manifest is None:
         console.prepare_prefect()
@@ -105,6 +110,15 @@ async def _flow_run(mode: Mode, job: Job, retry_failed: bool, overwrite: bool) -
     from flows.online_inference import online_inference
 
     return await online_inference(job=job, retry_failed=retry_failed, overwrite=overwrite)
+
+
+@app.command()
+def doctor(job: Annotated[str | None, typer.Argument(metavar="[JOB]")] = None, as_json: AsJson = False) -> None:
+    """Look at server, worker, blocks, limits, result storage, provider and clock: one line each, with the remedy."""
+    console.prepare_prefect()
+    from flows.doctor import examine
+
+    examine(_load(job, None) if job is not None else None, as_json)
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, add_help_option=False)

@@ -10,6 +10,7 @@ from prefect import flow
 
 from promptmill.batch_run import describe
 from promptmill.job import Job
+from tasks.approval import approve
 from tasks.batch import finish_batches, hand_over, submit_batches, wait_for_batches
 from tasks.ending import ending
 from tasks.plan import plan_dataset
@@ -35,6 +36,7 @@ async def batch_inference(
         wait: Stay until the answers are published, instead of leaving them to advance-batches.
     """
     run = await plan_dataset(job, job_url, overrides, retry_failed, overwrite, mode="batch")
+    await approve(run)
     async with ending(run):
         if run.is_pending:
             batches = await submit_batches(run)

@@ -9,6 +9,7 @@ from typing import Any
 from prefect import flow
 
 from promptmill.job import Job
+from tasks.approval import approve
 from tasks.complete import answer_rows
 from tasks.ending import ending
 from tasks.plan import plan_dataset
@@ -34,6 +35,7 @@ async def online_inference(
         overwrite: Replace the output of another job that stands there.
     """
     run = await plan_dataset(job, job_url, overrides, retry_failed, overwrite)
+    await approve(run)
     async with ending(run):
         if run.is_pending:
             async with answering_visibly(run) as engine:

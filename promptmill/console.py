@@ -50,6 +50,13 @@ def say(line: str) -> None:
     stderr().print(line, markup=False, soft_wrap=True)
 
 
+def show_finding(is_well: bool, name: str, detail: str) -> None:
+    """One line of the doctor's."""
+    mark = "[green]ok  [/]" if is_well else "[bold red]FAIL[/]"
+    stderr().print(f"{mark} [dim]{name}:[/] ", end="")
+    stderr().print(detail, markup=False, soft_wrap=True)
+
+
 def show_batches(batches: Sequence[Mapping[str, Any]]) -> None:
     """A table of batches, a line each."""
     if not batches:

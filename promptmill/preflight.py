@@ -96,6 +96,11 @@ def _warnings(prepared: Prepared, plan: Plan, estimate: Estimate, sample: Manife
         )
     if job.budget_usd is not None and estimate.online_usd > job.budget_usd:
         warnings.append(f"the estimate, ${estimate.online_usd:.4f}, is above budget_usd, ${job.budget_usd}")
+    if job.approve_above_usd is not None and estimate.online_usd > job.approve_above_usd:
+        warnings.append(
+            f"the estimate, ${estimate.online_usd:.4f}, is above approve_above_usd, ${job.approve_above_usd}: a person is "
+            "asked before what isn't answered yet is sent (--approve says yes)"
+        )
     if (
         job.budget_usd is not None
         and prepared.builder.max_output_tokens is None

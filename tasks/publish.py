@@ -3,12 +3,15 @@
 from contextlib import suppress
 from dataclasses import asdict
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
-from prefect import task
 from prefect.artifacts import acreate_markdown_artifact
+from prefect.assets import Asset, add_asset_metadata, materialize
 from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
+from prefect.tasks import Task, TaskOptions
+from pydantic import ValidationError
 
 from promptmill.estimate import describe_estimate
 from promptmill.manifest import MANIFEST, Manifest
@@ -19,10 +22,39 @@ from tasks.progress import UNSHOWN
 EVENT_OF_STATE = {"completed": "completed", "budget_exhausted": "budget_exhausted"}  # any other: failed
 
 
-@task(name="publish-output", task_run_name="publish", cache_policy=NO_CACHE, persist_result=False)
 async def publish_output(run: Run) -> None:
-    """Write parts, failures, report and manifest. Raises: StorageFailed, DatasetError: all answers are kept."""
-    await publish_run(run)
+    """Write parts, failures, report and manifest, and tell of it as an asset where the output's URL can name one.
+
+    Raises: StorageFailed, DatasetError: all answers are kept.
+    """
+    options = TaskOptions(name="publish-output", task_run_name="publish", cache_policy=NO_CACHE, persist_result=False)
+    try:
+        asset = Asset(key=asset_key(run.prepared.output.url))
+    except ValidationError:
+        await Task(publish_run, **options)(run)
+        return
+
+    async def publish(run: Run) -> None:
+        manifest = await publish_run(run)
+        add_asset_metadata(asset, outcome(manifest, run.prepared.output.url))
+
+    await materialize(asset, by="promptmill", **options)(publish)(run)
+
+
+def asset_key(url: str) -> str:
+    """The URL that names an output as an asset."""
+    return url if "://" in url else Path(url).absolute().as_uri()
+
+
+def outcome(manifest: Manifest, url: str) -> dict[str, Any]:
+    """What events and assets say of a run."""
+    return {
+        "rows": manifest.rows,
+        "succeeded": manifest.succeeded,
+        "failed": manifest.failed,
+        "cost_usd": str(manifest.cost_usd),
+        "manifest_url": f"{url}/{MANIFEST}",
+    }
 
 
 async def announce(run: Run) -> None:
@@ -36,13 +68,7 @@ async def announce(run: Run) -> None:
     emit_event(
         f"promptmill.job.{EVENT_OF_STATE.get(manifest.state, 'failed')}",
         resource={"prefect.resource.id": f"promptmill.job.{run.prepared.job.name}"},
-        payload={
-            "manifest_url": f"{url}/{MANIFEST}",
-            "rows": manifest.rows,
-            "succeeded": manifest.succeeded,
-            "failed": manifest.failed,
-            "cost_usd": str(manifest.cost_usd),
-        },
+        payload=outcome(manifest, url),
     )
 
 

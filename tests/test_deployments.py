@@ -1,13 +1,14 @@
 """`make serve` for real: a fresh server, everything deployed, a worker, runs started by hand and by events."""
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import yaml
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.events import emit_event
+from prefect.events.filters import EventFilter, EventNameFilter, EventResourceFilter
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 import promptmill
@@ -37,29 +39,39 @@ pytestmark = pytest.mark.xdist_group("deployments")
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A served Promptmill beside a simulated provider; yields the API's URL."""
+def provider() -> Iterator[Simulator]:
+    """The provider of all runs here."""
+    with Simulator(SimulatorOptions()) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def quick_provider(provider: Simulator) -> None:
+    """No test leaves it slow."""
+    provider.configure(latency_seconds=0.0)
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory, provider: Simulator) -> Iterator[str]:
+    """A served Promptmill; yields the API's URL."""
     folder, port = tmp_path_factory.mktemp("served"), free_port()
-    with Simulator(SimulatorOptions()) as simulator:
-        settings = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")},
-            "PREFECT_HOME": str(folder / "prefect"),
-            "PROMPTMILL_STATE_URL": str(folder / "state"),
-            "PROMPTMILL_SERVER_PORT": str(port),
-            "OPENAI_API_KEY": KEY,
-            "OPENAI_BASE_URL": simulator.base_url,
-        }
-        log = (folder / "log").open("wb")
-        process = subprocess.Popen(
-            [sys.executable, "deployments/serve.py"], cwd=ROOT, env=settings, stdout=log, stderr=log
-        )
-        try:
-            _wait_until_ready(process, folder / "log")
-            yield f"http://127.0.0.1:{port}/api"
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(60)
-            log.close()
+    settings = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")},
+        "PREFECT_HOME": str(folder / "prefect"),
+        "PROMPTMILL_STATE_URL": str(folder / "state"),
+        "PROMPTMILL_SERVER_PORT": str(port),
+        "OPENAI_API_KEY": KEY,
+        "OPENAI_BASE_URL": provider.base_url,
+    }
+    log = (folder / "log").open("wb")
+    process = subprocess.Popen([sys.executable, "deployments/serve.py"], cwd=ROOT, env=settings, stdout=log, stderr=log)
+    try:
+        _wait_until_ready(process, folder / "log")
+        yield f"http://127.0.0.1:{port}/api"
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
+        log.close()
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], log: Path) -> None:
@@ -76,6 +88,32 @@ async def client_of(api_url: str) -> AsyncGenerator[PrefectClient]:
     with temporary_settings({PREFECT_API_URL: api_url}):
         async with get_client() as client:
             yield client
+
+
+async def start(client: PrefectClient, name: str, job: dict[str, Any], **parameters: Any) -> FlowRun:
+    """A run of a deployment."""
+    deployment = await client.read_deployment_by_name(name)
+    return await client.create_flow_run_from_deployment(deployment.id, parameters={"job": job, **parameters})
+
+
+async def reached(client: PrefectClient, run: FlowRun, state_name: str, seconds: float = 90) -> FlowRun:
+    """A run once it is in a state."""
+    until = time.monotonic() + seconds
+    while (found := await client.read_flow_run(run.id)).state_name != state_name:
+        assert time.monotonic() < until, found.state
+        await asyncio.sleep(0.3)
+    return found
+
+
+def processes_of(run: FlowRun) -> list[int]:
+    """The processes that run it."""
+    wanted = f"PREFECT__FLOW_RUN_ID={run.id}".encode()
+    found: list[int] = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if wanted in (folder / "environ").read_bytes().split(b"\0"):
+                found.append(int(folder.name))
+    return found
 
 
 async def ended(client: PrefectClient, run: FlowRun) -> FlowRun:
@@ -109,7 +147,7 @@ async def test_everything_is_deployed_with_its_schedules(served: str):
     assert set(found) == NAMES
     assert [schedule.active for schedule in found["online-inference/nightly"].schedules] == [False]
     assert [schedule.active for schedule in found["advance-batches/every-few-minutes"].schedules] == [True]
-    assert {"promptmill-dead-runs", "promptmill-on-dataset-published"} <= automations
+    assert {"promptmill-dead-runs", "promptmill-crashed-runs", "promptmill-on-dataset-published"} <= automations
 
 
 def test_bootstrapping_again_changes_nothing(served: str):
@@ -179,3 +217,89 @@ async def test_a_batch_job_is_left_to_advance_batches(served: str, tmp_path: Pat
 
     assert (submitted.state_name, stepped.state_name) == ("Completed", "Completed")
     assert len(promptmill.read(job["output"]["url"])) == 20
+
+
+@pytest.mark.parametrize("is_approved", [pytest.param(True, id="approved"), pytest.param(False, id="rejected")])
+async def test_an_expensive_run_asks_a_person_first(
+    is_approved: bool, served: str, provider: Simulator, tmp_path: Path
+):
+    job = {**job_values(tmp_path, f"asks-{is_approved}".lower()), "approve_above_usd": "0.000001"}
+    async with client_of(served) as client:
+        run = await start(client, "online-inference/manual", job)
+        await reached(client, run, "Suspended")
+        sent_before = provider.ledger()["requests"]
+        answer = {"approve": is_approved, "budget_usd": 1.0}
+        result = await client.resume_flow_run(run.id, run_input=answer)
+        done = await ended(client, run)
+
+    assert result.status.value == "ACCEPT", result
+    assert done.state is not None
+    if is_approved:
+        assert done.state_name == "Completed", done.state.message
+        assert len(promptmill.read(job["output"]["url"])) == 20
+        manifest = json.loads((Path(job["output"]["url"]) / "_manifest.json").read_bytes())
+        assert manifest["budget_usd"] == "1.0"
+    else:
+        assert done.state_name == "Failed"
+        assert "rejected" in (done.state.message or "")
+        assert provider.ledger()["requests"] == sent_before
+
+
+async def test_an_unknown_parameter_fails_the_run_at_once(served: str, tmp_path: Path):
+    async with client_of(served) as client:
+        run = await start(client, "online-inference/manual", job_values(tmp_path, "typo"), overides={"input.limit": 1})
+        done = await ended(client, run)
+
+    assert done.state is not None
+    assert done.state_name == "Failed", done.state
+    assert "overrides" in (done.state.message or "")
+
+
+async def test_a_killed_run_crashes_and_goes_on_once_by_itself(served: str, provider: Simulator, tmp_path: Path):
+    job = {**job_values(tmp_path, "killed", rows=60), "chunk_rows": 5, "chunks_in_flight": 1}
+    job["limits"] = {"max_concurrency": 5}
+    provider.configure(latency_seconds=1.0)
+    async with client_of(served) as client:
+        run = await start(client, "online-inference/manual", job)
+        checkpoints = Path(job["output"]["url"]) / "_checkpoints"
+        until = time.monotonic() + 60
+        while len(list(checkpoints.glob("*.parquet"))) < 3:
+            assert time.monotonic() < until
+            await asyncio.sleep(0.1)
+        for process in processes_of(run):
+            os.kill(process, signal.SIGKILL)
+        await reached(client, run, "Completed", 120)
+        done = await client.read_flow_run(run.id)
+    manifest = json.loads((Path(job["output"]["url"]) / "_manifest.json").read_bytes())
+
+    assert done.run_count == 2
+    assert (manifest["rows"], manifest["succeeded"]) == (60, 60)
+    assert 15 <= manifest["reused"] < 60
+    assert manifest["requests_sent"] == 60 - manifest["reused"]
+
+
+async def test_our_output_is_an_asset_and_our_event_reaches_a_downstream_flow(served: str, tmp_path: Path):
+    job = job_values(tmp_path, "told")
+    async with client_of(served) as client:
+        done = await ended(client, await start(client, "online-inference/manual", job))
+        events = await told_events(client, "promptmill.job.completed", "promptmill.job.told")
+        assets = await told_events(
+            client, "prefect.asset.materialization.succeeded", Path(job["output"]["url"]).as_uri()
+        )
+    payload = events[0].payload
+
+    assert done.state_name == "Completed"
+    assert (payload["rows"], payload["succeeded"], payload["failed"]) == (20, 20, 0)
+    assert len(promptmill.read(payload["manifest_url"].removesuffix("/_manifest.json"))) == 20
+    assert assets[0].payload["rows"] == 20
+    assert assets[0].payload["manifest_url"] == payload["manifest_url"]
+
+
+async def told_events(client: PrefectClient, name: str, resource: str) -> list[Any]:
+    """Events of a name on a resource, once there are some."""
+    chosen = EventFilter(event=EventNameFilter(name=[name]), resource=EventResourceFilter(id=[resource]))
+    until = time.monotonic() + 30
+    while not (found := (await client.read_events(filter=chosen)).events):
+        assert time.monotonic() < until
+        await asyncio.sleep(0.5)
+    return list(found)

@@ -1,0 +1,96 @@
+"""What a Prefect server has of what Promptmill needs: server, pool, worker, blocks, automations, deployments, limits."""
+
+import time
+
+import httpx
+import prefect
+from prefect.client.orchestration import PrefectClient, get_client
+from prefect.exceptions import ObjectNotFound, PrefectException
+from prefect.settings import PREFECT_API_URL
+
+from promptmill.errors import PromptmillError
+from promptmill.health import Finding, look_at_clock
+from promptmill.job import Job
+from tasks.needs import needs, pool_name
+from tasks.shared_limits import open_lessor
+
+DEPLOYMENTS = (
+    "online-inference/manual",
+    "online-inference/nightly",
+    "online-inference/on-dataset",
+    "batch-inference/manual",
+    "advance-batches/every-few-minutes",
+    "estimate-cost/manual",
+)
+AWAY = (PrefectException, httpx.HTTPError, OSError, RuntimeError)
+
+
+async def look_at_server(job: Job | None) -> list[Finding]:
+    """The server and all that should be on it; where none is set, only that."""
+    url = PREFECT_API_URL.value()
+    if not url:
+        detail = (
+            "PREFECT_API_URL is not set: `promptmill run` works with a server of its own for each run; schedules, "
+            "triggers and the UI need one (`make serve`)"
+        )
+        return [Finding("server", job is None or job.limits.shared is None, detail)]
+    try:
+        async with get_client() as client:
+            found = await _versions(client, url)
+            for look in (_needs, _worker, _deployments):
+                found.extend(await look(client))
+            if job is not None and job.limits.shared is not None:
+                found.append(await _limit(client, job))
+            return found
+    except AWAY as error:
+        remedy = "Start it, or check PREFECT_API_URL and PREFECT_API_KEY."
+        return [Finding("server", False, f"{url} doesn't answer: {type(error).__name__}: {error}. {remedy}")]
+
+
+async def _versions(client: PrefectClient, url: str) -> list[Finding]:
+    answer = await client._client.get("/admin/version")  # pyright: ignore[reportPrivateUsage]
+    theirs, ours = str(answer.json()), prefect.__version__
+    is_same = theirs.split(".")[:2] == ours.split(".")[:2]
+    detail = f"{url}, prefect {theirs}" + ("" if is_same else f"; ours is {ours}. Install the same minor version")
+    return [Finding("server", is_same, detail), look_at_clock("server", answer.headers.get("date"), time.time())]
+
+
+async def _needs(client: PrefectClient) -> list[Finding]:
+    remedy = "missing. Run: python deployments/bootstrap.py"
+    found: list[Finding] = []
+    for need in needs(client):
+        is_there = await need.is_there()
+        found.append(Finding(need.name, is_there, "there" if is_there else remedy))
+    return found
+
+
+async def _worker(client: PrefectClient) -> list[Finding]:
+    try:
+        workers = await client.read_workers_for_work_pool(pool_name())
+    except ObjectNotFound:
+        workers = []
+    online = [one.name for one in workers if one.status == "ONLINE"]
+    remedy = f"none is online, so that runs stay Scheduled. Run: prefect worker start --pool {pool_name()}"
+    return [Finding("worker", bool(online), ", ".join(online) or remedy)]
+
+
+async def _deployments(client: PrefectClient) -> list[Finding]:
+    missing: list[str] = []
+    for name in DEPLOYMENTS:
+        try:
+            await client.read_deployment_by_name(name)
+        except ObjectNotFound:
+            missing.append(name)
+    detail = f"missing: {', '.join(missing)}. Run: prefect --no-prompt deploy --all" if missing else "all six are there"
+    return [Finding("deployments", not missing, detail)]
+
+
+async def _limit(client: PrefectClient, job: Job) -> Finding:
+    name = job.limits.shared or ""
+    try:
+        await open_lessor(
+            client, name, {"requests": job.limits.requests_per_minute, "tokens": job.limits.tokens_per_minute}
+        )
+    except PromptmillError as error:
+        return Finding(f"limit {name}", False, str(error))
+    return Finding(f"limit {name}", True, "requests and tokens are there")

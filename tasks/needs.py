@@ -1,0 +1,202 @@
+"""What Promptmill needs on a Prefect server, each with how it is found and how it is made.
+
+`deployments/bootstrap.py` makes what is missing; `promptmill doctor` names it.
+"""
+
+import contextlib
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from prefect.automations import Automation
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, WorkPoolCreate
+from prefect.client.schemas.objects import StateType
+from prefect.events.actions import ChangeFlowRunState
+from prefect.events.schemas.automations import EventTrigger, Posture
+from prefect.events.schemas.events import ResourceSpecification
+from prefect.exceptions import ObjectNotFound
+from pydantic import SecretStr
+
+from tasks.persistence import STORAGE_NAME, CheckpointStorage
+from tasks.provider import ProviderCredentials
+
+DEFAULT_POOL = "promptmill"
+DEAD_RUNS = "promptmill-dead-runs"
+CRASHED_RUNS = "promptmill-crashed-runs"
+TAG = "promptmill"  # of the deployments, and so of their runs
+HEARTBEAT_SECONDS = 180  # of Prefect's own default, prefect/settings/models/flows.py, 3.8.8
+MISSED_HEARTBEATS = 3
+BURST_SECONDS = 5.0  # of a shared limit: what it may hand out at once
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """Something that must be on the server."""
+
+    name: str
+    is_there: Callable[[], Awaitable[bool]]
+    make: Callable[[], Awaitable[object]]
+
+
+def work_pool(client: PrefectClient, name: str, kind: str) -> Need:
+    """The pool that the workers take runs from."""
+
+    async def is_there() -> bool:
+        try:
+            await client.read_work_pool(name)
+        except ObjectNotFound:
+            return False
+        return True
+
+    return Need(f"work pool {name}", is_there, lambda: client.create_work_pool(WorkPoolCreate(name=name, type=kind)))
+
+
+def checkpoints() -> Need:
+    """The block that chunk tasks keep their records by."""
+
+    async def is_there() -> bool:
+        try:
+            await CheckpointStorage.aload(STORAGE_NAME)
+        except ValueError:
+            return False
+        return True
+
+    return Need(f"block {STORAGE_NAME}", is_there, lambda: CheckpointStorage().asave(STORAGE_NAME, overwrite=True))
+
+
+def provider(name: str) -> Need:
+    """A provider's key together with its address, from the environment."""
+    key = os.environ.get("OPENAI_API_KEY")
+
+    async def is_there() -> bool:
+        try:
+            block = await ProviderCredentials.aload(name)
+        except ValueError:
+            return False
+        return key is None or block.api_key.get_secret_value() == key
+
+    async def make() -> None:
+        if key is None:
+            raise SystemExit(f"the provider block {name!r} needs OPENAI_API_KEY in the environment. Export it.")
+        block = ProviderCredentials(
+            api_key=SecretStr(key),
+            base_url=os.environ.get("OPENAI_BASE_URL"),
+            organization=os.environ.get("OPENAI_ORG_ID"),
+            project=os.environ.get("OPENAI_PROJECT_ID"),
+            default_headers={},
+        )
+        await block.asave(name, overwrite=True)
+
+    return Need(f"provider block {name}", is_there, make)
+
+
+def provider_type(client: PrefectClient) -> Need:
+    """The type of the credentials block, so that one can be made in the UI."""
+
+    async def is_there() -> bool:
+        try:
+            await client.read_block_type_by_slug(ProviderCredentials.get_block_type_slug())
+        except ObjectNotFound:
+            return False
+        return True
+
+    async def make() -> None:
+        await ProviderCredentials.register_type_and_schema(client=client)  # pyright: ignore[reportGeneralTypeIssues]
+
+    return Need("block type Promptmill Provider", is_there, make)
+
+
+def dead_runs(client: PrefectClient) -> Need:
+    """Runs whose process is gone become Crashed once their heartbeats are missed; Prefect alone leaves them Running."""
+    trigger = EventTrigger(
+        after={"prefect.flow-run.heartbeat"},
+        expect={"prefect.flow-run.*"},
+        match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]}),
+        for_each={"prefect.resource.id"},
+        posture=Posture.Proactive,
+        threshold=1,
+        within=timedelta(seconds=HEARTBEAT_SECONDS * MISSED_HEARTBEATS),
+    )
+    action = ChangeFlowRunState(
+        state=StateType.CRASHED,
+        name="Crashed",
+        message=f"No heartbeat for {HEARTBEAT_SECONDS * MISSED_HEARTBEATS} s.",
+        force=False,
+    )
+    return _automation(client, Automation(name=DEAD_RUNS, trigger=trigger, actions=[action], enabled=True))
+
+
+def crashed_runs(client: PrefectClient) -> Need:
+    """A run of ours that crashed at its first attempt is scheduled once more, and goes on from its checkpoints."""
+    trigger = EventTrigger(
+        expect={"prefect.flow-run.Crashed"},
+        match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"], "prefect.run-count": ["1"]}),
+        match_related=ResourceSpecification({"prefect.resource.id": [f"prefect.tag.{TAG}"]}),
+        posture=Posture.Reactive,
+        threshold=1,
+    )
+    action = ChangeFlowRunState(
+        state=StateType.SCHEDULED,
+        name="AwaitingRetry",
+        message="It crashed; it goes on from its checkpoints, once.",
+        force=True,
+    )
+    return _automation(client, Automation(name=CRASHED_RUNS, trigger=trigger, actions=[action], enabled=True))
+
+
+def _automation(client: PrefectClient, automation: Automation) -> Need:
+    async def is_there() -> bool:
+        return bool(await client.read_automations_by_name(automation.name))
+
+    async def make() -> None:
+        await automation.acreate()
+
+    return Need(f"automation {automation.name}", is_there, make)
+
+
+def shared_limit(client: PrefectClient, name: str, per_minute: float) -> Need:
+    """A limit that several processes lease blocks of (limits.shared)."""
+    slots, decay = max(1, round(per_minute / 60 * BURST_SECONDS)), per_minute / 60
+
+    async def is_there() -> bool:
+        try:
+            found = await client.read_global_concurrency_limit_by_name(name)
+        except ObjectNotFound:
+            return False
+        return found.limit == slots and abs(found.slot_decay_per_second - decay) < 1e-6
+
+    wanted = GlobalConcurrencyLimitCreate(name=name, limit=slots, slot_decay_per_second=decay)
+    return Need(f"limit {name}", is_there, lambda: _replace(client, wanted))
+
+
+async def _replace(client: PrefectClient, wanted: GlobalConcurrencyLimitCreate) -> None:
+    with contextlib.suppress(ObjectNotFound):
+        await client.delete_global_concurrency_limit_by_name(wanted.name)
+    await client.create_global_concurrency_limit(wanted)
+
+
+def pool_name() -> str:
+    """The pool that PROMPTMILL_WORK_POOL names."""
+    return os.environ.get("PROMPTMILL_WORK_POOL") or DEFAULT_POOL
+
+
+def needs(
+    client: PrefectClient, pool_type: str = "process", providers: Sequence[str] = (), limits: Sequence[str] = ()
+) -> list[Need]:
+    """All that is needed, in the order in which it is made; a limit is NAME=REQUESTS,TOKENS a minute."""
+    found = [
+        work_pool(client, pool_name(), pool_type),
+        provider_type(client),
+        checkpoints(),
+        dead_runs(client),
+        crashed_runs(client),
+    ]
+    found.extend(provider(name) for name in providers)
+    for text in limits:
+        name, _, amounts = text.partition("=")
+        requests, _, tokens = amounts.partition(",")
+        found.append(shared_limit(client, f"{name}-requests", float(requests)))
+        found.append(shared_limit(client, f"{name}-tokens", float(tokens)))
+    return found
