@@ -28,6 +28,7 @@ CRASHED_RUNS = "promptmill-crashed-runs"
 TAG = "promptmill"  # of the deployments, and so of their runs
 HEARTBEAT_SECONDS = 180  # of Prefect's own default, prefect/settings/models/flows.py, 3.8.8
 MISSED_HEARTBEATS = 3
+RERUN_SECONDS = 20  # from a crash to the next attempt
 BURST_SECONDS = 5.0  # of a shared limit: what it may hand out at once
 
 
@@ -129,13 +130,19 @@ def dead_runs(client: PrefectClient) -> Need:
 
 
 def crashed_runs(client: PrefectClient) -> Need:
-    """A run of ours that crashed at its first attempt is scheduled once more, and goes on from its checkpoints."""
+    """A run of ours that crashed at its first attempt is scheduled once more, and goes on from its checkpoints.
+
+    Some seconds later, since a worker reports a crash twice, and the second report would end the new attempt.
+    """
     trigger = EventTrigger(
-        expect={"prefect.flow-run.Crashed"},
+        after={"prefect.flow-run.Crashed"},
+        expect={"prefect.flow-run.AwaitingRetry", "prefect.flow-run.Scheduled", "prefect.flow-run.Running"},
+        for_each={"prefect.resource.id"},
         match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"], "prefect.run-count": ["1"]}),
         match_related=ResourceSpecification({"prefect.resource.id": [f"prefect.tag.{TAG}"]}),
-        posture=Posture.Reactive,
+        posture=Posture.Proactive,
         threshold=1,
+        within=timedelta(seconds=RERUN_SECONDS),
     )
     action = ChangeFlowRunState(
         state=StateType.SCHEDULED,
