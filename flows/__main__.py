@@ -117,8 +117,11 @@ def doctor(job: Annotated[str | None, typer.Argument(metavar="[JOB]")] = None, a
     """Look at server, worker, blocks, limits, result storage, provider and clock: one line each, with the remedy."""
     console.prepare_prefect()
     from flows.doctor import examine
+    from flows.local import credentials_of
+    from promptmill.transport import Credentials
 
-    examine(_load(job, None) if job is not None else None, as_json)
+    whole = _load(job, None) if job is not None else None
+    examine(whole, lambda: Credentials() if whole is None else credentials_of(whole), as_json)
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, add_help_option=False)

@@ -17,7 +17,6 @@ import pytest
 import yaml
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun
-from prefect.events import emit_event
 from prefect.events.filters import EventFilter, EventNameFilter, EventResourceFilter
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
@@ -189,6 +188,26 @@ async def test_a_bad_value_is_refused_when_the_run_is_created(served: str, tmp_p
             await client.create_flow_run_from_deployment(deployment.id, parameters={"job": {**job, "chunk_rows": 0}})
 
 
+UPSTREAM = """
+import sys
+from prefect import flow
+from prefect.events import emit_event
+
+@flow
+def upstream(url):
+    emit_event("dataset.published", {"prefect.resource.id": "dataset.reviews"}, payload={"url": url})
+
+upstream(sys.argv[1])
+"""
+
+
+def publish_upstream(api_url: str, url: str) -> None:
+    """A flow of somebody else's, in a process of its own, publishes a dataset."""
+    subprocess.run(
+        [sys.executable, "-c", UPSTREAM, url], env={**os.environ, "PREFECT_API_URL": api_url}, check=True, timeout=60
+    )
+
+
 async def test_a_published_dataset_starts_a_run_over_it(served: str, tmp_path: Path):
     rows = write_rows(tmp_path / "arrived.parquet", ["a good one", "a bad one"])
     job = job_values(tmp_path, "upstream")
@@ -196,7 +215,7 @@ async def test_a_published_dataset_starts_a_run_over_it(served: str, tmp_path: P
     job_file.write_text(yaml.safe_dump(job))
     async with client_of(served) as client:
         deployment = await client.read_deployment_by_name("online-inference/on-dataset")
-        emit_event("dataset.published", {"prefect.resource.id": "dataset.reviews"}, payload={"url": str(rows)})
+        await asyncio.to_thread(publish_upstream, served, str(rows))
         until = time.monotonic() + 60
         while not (runs := [one for one in await client.read_flow_runs() if one.deployment_id == deployment.id]):
             assert time.monotonic() < until
