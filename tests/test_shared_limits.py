@@ -173,11 +173,14 @@ async def make_limits(name: str, requests_per_minute: int) -> None:
             )
 
 
+LEASING_SECONDS = 58  # more where a machine starts processes slowly
+
+
 @pytest.mark.slow
 @pytest.mark.xdist_group("shared-limits")
 async def test_processes_on_a_real_server_keep_to_the_limit_and_use_what_a_killed_one_leaves(prefect: str) -> None:
     await make_limits("live", 6_000)
-    words = [sys.executable, "-m", "tests.leasing", "live", "52"]
+    words = [sys.executable, "-m", "tests.leasing", "live", str(LEASING_SECONDS)]
     environment = {**os.environ, "PREFECT_API_URL": prefect, "PYTHONPATH": str(ROOT)}
     workers = [
         subprocess.Popen(words, env=environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
@@ -188,7 +191,8 @@ async def test_processes_on_a_real_server_keep_to_the_limit_and_use_what_a_kille
     workers.pop().kill()
     times = [json.loads(worker.communicate(timeout=120)[0]) for worker in workers]
 
-    begin, end = max(found[0] for found in times) + 12, min(found[-1] for found in times) - 1
+    starts = [found[0] for found in times]
+    begin, end = max(starts) + 12, min(starts) + LEASING_SECONDS - 1  # a stall of one at the end counts too
     used = sorted(at for found in times for at in found if begin <= at < end)
     assert end - begin >= 30
     assert 0.93 * 100 * (end - begin) <= len(used) <= 1.02 * 100 * (end - begin)
