@@ -73,7 +73,9 @@ def read_chunks(
     first, last = chunks[0], chunks[-1]
     wanted = {chunk.index for chunk in chunks}
     tables = dataset.read(job.chunk_rows, columns, start=first.start, stop=last.start + last.rows)
-    for chunk, table in zip(plan.chunks[first.index : last.index + 1], tables, strict=False):
+    for chunk in plan.chunks[first.index : last.index + 1]:
+        if (table := next(tables, None)) is None:
+            raise _changed(job, chunk)
         if chunk.index in wanted:
             yield chunk, table
 
@@ -86,12 +88,16 @@ def render_chunk(
     rows = rows_of(table)
     rendered = render_rows(builder, rows, ids)
     if chunk_key(one.custom_id for one in rendered) != chunk.key:
-        raise DatasetError(
-            f"rows {chunk.label} of {job.input.url} aren't those that were planned: the input was changed while "
-            "the run read it. Run the same command again; what was answered and didn't change is kept."
-        )
+        raise _changed(job, chunk)
     for number, repetition in plan.repetitions.items():
         if chunk.start <= number < chunk.start + chunk.rows:
             i = number - chunk.start
             rendered[i] = render_row(builder, rows[i], ids[i], repetition)
     return rendered
+
+
+def _changed(job: Job, chunk: Chunk) -> DatasetError:
+    return DatasetError(
+        f"rows {chunk.label} of {job.input.url} aren't those that were planned: the input was changed while "
+        "the run read it. Run the same command again; what was answered and didn't change is kept."
+    )

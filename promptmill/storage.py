@@ -156,7 +156,7 @@ class Storage:
             os.chmod(temporary, FILE_MODE)
             put(temporary, target)
         finally:
-            with suppress(FileNotFoundError):
+            with suppress(OSError):
                 os.unlink(temporary)
 
 

@@ -16,12 +16,12 @@ import pytest
 import promptmill
 from promptmill.batch_exchange import export_batches
 from promptmill.batch_run import start_batches
-from promptmill.errors import BudgetExhausted, JobError, ProviderRefused, TooManyFailures
+from promptmill.errors import BudgetExhausted, DatasetError, JobError, ProviderRefused, TooManyFailures
 from promptmill.manifest import Manifest
 from promptmill.simulator import Simulator
 from promptmill.transport import Credentials
 from tests.batching import carry_batches, wait_for
-from tests.conftest import MakeJob, carry_out, plan
+from tests.conftest import MakeJob, carry_out, plan, write_rows
 
 FAST = {"batch__poll_seconds": 0.05}
 
@@ -377,3 +377,16 @@ def test_a_row_that_fits_into_no_file_is_told_when_exporting(
 
     with pytest.raises(JobError, match=r"doesn't fit into a batch file: its bytes"):
         export_batches(plan(job, credentials), tmp_path / "files")
+
+
+def test_an_input_that_lost_rows_since_it_was_planned_submits_nothing_further(
+    make_job: MakeJob, credentials: Credentials, simulator: Simulator
+):
+    job = make_job(40, **FAST)
+    work = start_batches(plan(job, credentials))
+    write_rows(Path(job.input.url), [f"text number {number}" for number in range(20)])
+
+    with pytest.raises(DatasetError, match="changed while the run read it"):
+        work.step()
+
+    assert counter(simulator, "batches_created") == 0
