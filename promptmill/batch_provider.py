@@ -11,13 +11,12 @@ from typing import Any
 
 import httpx2
 import openai
-from openai import OpenAI
 from openai.types import Batch as ApiBatch
 
 from promptmill.batch_plan import BatchView
 from promptmill.errors import PromptmillError, ProviderRefused
 from promptmill.retry import StopRun, TryAgain, classify_status, read_error
-from promptmill.transport import Credentials, make_sdk
+from promptmill.transport import Credentials, make_blocking_sdk
 
 KEY = "promptmill_batch"  # of a batch's metadata
 READ_RETRIES = 4
@@ -43,15 +42,7 @@ class BatchProvider:
 
     def __init__(self, credentials: Credentials) -> None:
         """Raises: CredentialsError."""
-        sdk = make_sdk(credentials)
-        self._client = OpenAI(
-            api_key=sdk.api_key,
-            base_url=sdk.base_url,
-            organization=sdk.organization,
-            project=sdk.project,
-            default_headers=dict(credentials.default_headers or {}),
-            max_retries=0,
-        )
+        self._client = make_blocking_sdk(credentials)
         self._reader = self._client.with_options(max_retries=READ_RETRIES)
 
     def upload(self, path: Path, name: str, since: float) -> str:

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from importlib.metadata import version
 
-from openai import OpenAI, OpenAIError
+from openai import OpenAIError
 
 from promptmill.errors import PromptmillError
 from promptmill.preflight import probe_output
 from promptmill.prepared import open_output
-from promptmill.transport import Credentials, make_sdk
+from promptmill.transport import Credentials, make_blocking_sdk
 from promptmill.version import VERSION
 
 SLACK_SECONDS = 60.0  # that a clock may be off; S3 refuses requests that are 15 minutes off
@@ -46,22 +46,13 @@ def look_at_storage(name: str, url: str) -> Finding:
 def look_at_provider(credentials: Credentials) -> list[Finding]:
     """Whether the provider answers this key, and whether its clock is ours. Blocks, sends nothing that is billed."""
     try:
-        sdk = make_sdk(credentials)
-        client = OpenAI(
-            api_key=sdk.api_key,
-            base_url=sdk.base_url,
-            organization=sdk.organization,
-            project=sdk.project,
-            default_headers=dict(credentials.default_headers or {}),
-            max_retries=1,
-            timeout=PROVIDER_SECONDS,
-        )
+        client = make_blocking_sdk(credentials).with_options(max_retries=1, timeout=PROVIDER_SECONDS)
         answer = client.models.with_raw_response.list()
     except (PromptmillError, OpenAIError) as error:
         remedy = "Check OPENAI_API_KEY and OPENAI_BASE_URL, or the job's provider block, and the way to it."
         return [Finding("provider", False, f"{type(error).__name__}: {error} {remedy}")]
     return [
-        Finding("provider", True, f"{sdk.base_url} answers this key"),
+        Finding("provider", True, f"{client.base_url} answers this key"),
         look_at_clock("provider", answer.headers.get("date"), time.time()),
     ]
 

@@ -5,20 +5,22 @@ the client's own models and layers take nine tenths of a request's time on our p
 retries would pass by our limits.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Literal, Self
+from typing import Literal, Self, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import openai
-from openai import AsyncOpenAI
+from openai import AsyncOpenAI, OpenAI
 
 from promptmill.errors import CredentialsError
 from promptmill.job import Endpoint
 from promptmill.wire import PATHS
+
+Sdk = TypeVar("Sdk", AsyncOpenAI, OpenAI)
 
 CONNECT_SECONDS = 15.0
 
@@ -57,8 +59,17 @@ class TransportError(Exception):
 
 def make_sdk(credentials: Credentials) -> AsyncOpenAI:
     """The openai client, its own retries off. Raises: CredentialsError when there is no key."""
+    return _make(AsyncOpenAI, credentials)
+
+
+def make_blocking_sdk(credentials: Credentials) -> OpenAI:
+    """The same for worker threads. Raises: CredentialsError when there is no key."""
+    return _make(OpenAI, credentials)
+
+
+def _make(kind: Callable[..., Sdk], credentials: Credentials) -> Sdk:
     try:
-        return AsyncOpenAI(
+        return kind(
             api_key=credentials.api_key,
             base_url=credentials.base_url,
             organization=credentials.organization,

@@ -12,7 +12,7 @@ from promptmill.errors import PromptmillError
 from promptmill.health import Finding, look_at_clock
 from promptmill.job import Job
 from tasks.needs import needs, pool_name
-from tasks.shared_limits import open_lessor
+from tasks.shared_limits import sharing
 
 DEPLOYMENTS = (
     "online-inference/manual",
@@ -40,7 +40,7 @@ async def look_at_server(job: Job | None) -> list[Finding]:
             for look in (_needs, _worker, _deployments):
                 found.extend(await look(client))
             if job is not None and job.limits.shared is not None:
-                found.append(await _limit(client, job))
+                found.append(await _limit(job))
             return found
     except AWAY as error:
         remedy = "Start it, or check PREFECT_API_URL and PREFECT_API_KEY."
@@ -85,12 +85,10 @@ async def _deployments(client: PrefectClient) -> list[Finding]:
     return [Finding("deployments", not missing, detail)]
 
 
-async def _limit(client: PrefectClient, job: Job) -> Finding:
-    name = job.limits.shared or ""
+async def _limit(job: Job) -> Finding:
+    name = f"limit {job.limits.shared}"
     try:
-        await open_lessor(
-            client, name, {"requests": job.limits.requests_per_minute, "tokens": job.limits.tokens_per_minute}
-        )
+        async with sharing(job.limits):
+            return Finding(name, True, "requests and tokens are there")
     except PromptmillError as error:
-        return Finding(f"limit {name}", False, str(error))
-    return Finding(f"limit {name}", True, "requests and tokens are there")
+        return Finding(name, False, str(error))

@@ -41,15 +41,19 @@ class Need:
     make: Callable[[], Awaitable[object]]
 
 
+async def _exists(reading: Awaitable[object], absent: type[Exception]) -> bool:
+    try:
+        await reading
+    except absent:
+        return False
+    return True
+
+
 def work_pool(client: PrefectClient, name: str, kind: str) -> Need:
     """The pool that the workers take runs from."""
 
     async def is_there() -> bool:
-        try:
-            await client.read_work_pool(name)
-        except ObjectNotFound:
-            return False
-        return True
+        return await _exists(client.read_work_pool(name), ObjectNotFound)
 
     return Need(f"work pool {name}", is_there, lambda: client.create_work_pool(WorkPoolCreate(name=name, type=kind)))
 
@@ -58,11 +62,7 @@ def checkpoints() -> Need:
     """The block that chunk tasks keep their records by."""
 
     async def is_there() -> bool:
-        try:
-            await CheckpointStorage.aload(STORAGE_NAME)
-        except ValueError:
-            return False
-        return True
+        return await _exists(CheckpointStorage.aload(STORAGE_NAME), ValueError)
 
     return Need(f"block {STORAGE_NAME}", is_there, lambda: CheckpointStorage().asave(STORAGE_NAME, overwrite=True))
 
@@ -97,11 +97,7 @@ def provider_type(client: PrefectClient) -> Need:
     """The type of the credentials block, so that one can be made in the UI."""
 
     async def is_there() -> bool:
-        try:
-            await client.read_block_type_by_slug(ProviderCredentials.get_block_type_slug())
-        except ObjectNotFound:
-            return False
-        return True
+        return await _exists(client.read_block_type_by_slug(ProviderCredentials.get_block_type_slug()), ObjectNotFound)
 
     async def make() -> None:
         await ProviderCredentials.register_type_and_schema(client=client)  # pyright: ignore[reportGeneralTypeIssues]
