@@ -6,8 +6,6 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from promptmill.job import Job
@@ -15,6 +13,8 @@ from promptmill.manifest import Manifest
 from promptmill.runner import Run, plan_run, run_plainly
 from promptmill.simulator import Simulator, SimulatorOptions
 from promptmill.transport import Credentials
+from tests.rows import write_rows
+from tests.serving import serving
 
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 os.environ.setdefault("DO_NOT_TRACK", "1")
@@ -43,18 +43,31 @@ def simulator() -> Iterator[Simulator]:
         yield running
 
 
+@pytest.fixture(scope="session")
+def served_provider() -> Iterator[Simulator]:
+    """The provider of all runs on the served Promptmill."""
+    with Simulator(SimulatorOptions()) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory, served_provider: Simulator) -> Iterator[str]:
+    """A served Promptmill, one for all modules of the group `deployments`; yields the API's URL."""
+    with serving(tmp_path_factory.mktemp("served"), served_provider) as api_url:
+        yield api_url
+
+
+@pytest.fixture
+def provider(served_provider: Simulator) -> Iterator[Simulator]:
+    """The provider of runs on the served Promptmill; no test leaves it slow."""
+    yield served_provider
+    served_provider.configure(latency_seconds=0.0)
+
+
 @pytest.fixture
 def credentials(simulator: Simulator) -> Credentials:
     """How to reach the simulator."""
     return Credentials(api_key="test", base_url=simulator.base_url)
-
-
-def write_rows(path: Path, texts: list[str | None], first_id: int = 0) -> Path:
-    """A Parquet file of ids and texts."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    ids = [f"r{number}" for number in range(first_id, first_id + len(texts))]
-    pq.write_table(pa.table({"id": ids, "text": pa.array(texts, pa.string())}), path)
-    return path
 
 
 @pytest.fixture

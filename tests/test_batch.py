@@ -21,7 +21,8 @@ from promptmill.manifest import Manifest
 from promptmill.simulator import Simulator
 from promptmill.transport import Credentials
 from tests.batching import carry_batches, wait_for
-from tests.conftest import MakeJob, carry_out, plan, write_rows
+from tests.conftest import MakeJob, carry_out, plan
+from tests.rows import write_rows
 
 FAST = {"batch__poll_seconds": 0.05}
 

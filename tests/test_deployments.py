@@ -7,26 +7,18 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import asynccontextmanager, suppress
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from prefect.client.orchestration import PrefectClient, get_client
-from prefect.client.schemas.objects import FlowRun
-from prefect.events.filters import EventFilter, EventNameFilter, EventResourceFilter
-from prefect.settings import PREFECT_API_URL, temporary_settings
 
 import promptmill
-from benchmarks.rig import free_port
-from promptmill.simulator import Simulator, SimulatorOptions
-from tests.conftest import write_rows
+from promptmill.simulator import Simulator
+from tests.rows import write_rows
+from tests.serving import KEY, ROOT, client_of, ended, job_values, processes_of, reached, start, told_events
 
-ROOT = Path(__file__).parents[1]
-KEY = "sk-that-must-not-show"
 NAMES = {
     "online-inference/manual",
     "online-inference/nightly",
@@ -36,105 +28,6 @@ NAMES = {
     "estimate-cost/manual",
 }
 pytestmark = pytest.mark.xdist_group("deployments")
-
-
-@pytest.fixture(scope="module")
-def provider() -> Iterator[Simulator]:
-    """The provider of all runs here."""
-    with Simulator(SimulatorOptions()) as running:
-        yield running
-
-
-@pytest.fixture(autouse=True)
-def quick_provider(provider: Simulator) -> None:
-    """No test leaves it slow."""
-    provider.configure(latency_seconds=0.0)
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory, provider: Simulator) -> Iterator[str]:
-    """A served Promptmill; yields the API's URL."""
-    folder, port = tmp_path_factory.mktemp("served"), free_port()
-    settings = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")},
-        "PREFECT_HOME": str(folder / "prefect"),
-        "PROMPTMILL_STATE_URL": str(folder / "state"),
-        "PROMPTMILL_SERVER_PORT": str(port),
-        "OPENAI_API_KEY": KEY,
-        "OPENAI_BASE_URL": provider.base_url,
-    }
-    log = (folder / "log").open("wb")
-    process = subprocess.Popen([sys.executable, "deployments/serve.py"], cwd=ROOT, env=settings, stdout=log, stderr=log)
-    try:
-        _wait_until_ready(process, folder / "log")
-        yield f"http://127.0.0.1:{port}/api"
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(60)
-        log.close()
-
-
-def _wait_until_ready(process: subprocess.Popen[bytes], log: Path) -> None:
-    until = time.monotonic() + 240
-    while b"Promptmill is ready" not in log.read_bytes():
-        assert process.poll() is None, log.read_text()
-        assert time.monotonic() < until, log.read_text()
-        time.sleep(0.5)
-
-
-@asynccontextmanager
-async def client_of(api_url: str) -> AsyncGenerator[PrefectClient]:
-    """A client of the served server."""
-    with temporary_settings({PREFECT_API_URL: api_url}):
-        async with get_client() as client:
-            yield client
-
-
-async def start(client: PrefectClient, name: str, job: dict[str, Any], **parameters: Any) -> FlowRun:
-    """A run of a deployment."""
-    deployment = await client.read_deployment_by_name(name)
-    return await client.create_flow_run_from_deployment(deployment.id, parameters={"job": job, **parameters})
-
-
-async def reached(client: PrefectClient, run: FlowRun, state_name: str, seconds: float = 90) -> FlowRun:
-    """A run once it is in a state."""
-    until = time.monotonic() + seconds
-    while (found := await client.read_flow_run(run.id)).state_name != state_name:
-        assert time.monotonic() < until, found.state
-        await asyncio.sleep(0.3)
-    return found
-
-
-def processes_of(run: FlowRun) -> list[int]:
-    """The processes that run it."""
-    wanted = f"PREFECT__FLOW_RUN_ID={run.id}".encode()
-    found: list[int] = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            if wanted in (folder / "environ").read_bytes().split(b"\0"):
-                found.append(int(folder.name))
-    return found
-
-
-async def ended(client: PrefectClient, run: FlowRun) -> FlowRun:
-    """A run once it has ended."""
-    until = time.monotonic() + 120
-    while not (found := await client.read_flow_run(run.id)).state or not found.state.is_final():  # pyright: ignore[reportOptionalMemberAccess]
-        assert time.monotonic() < until, found.state
-        await asyncio.sleep(0.5)
-    return found
-
-
-def job_values(folder: Path, name: str, rows: int = 20) -> dict[str, Any]:
-    """A job as a form would send it."""
-    return {
-        "name": name,
-        "input": {"url": str(write_rows(folder / f"{name}.parquet", [f"text {n}" for n in range(rows)]))},
-        "request": {"model": "gpt-6-luna", "user": "Label: {{ text }}", "parameters": {"max_completion_tokens": 16}},
-        "output": {"url": str(folder / f"{name}-out")},
-        "provider": "openai",
-        "batch": {"poll_seconds": 0.2},
-    }
 
 
 async def test_everything_is_deployed_with_its_schedules(served: str):
@@ -303,16 +196,6 @@ async def test_our_output_is_an_asset_and_our_event_reaches_a_downstream_flow(se
     assert len(promptmill.read(payload["manifest_url"].removesuffix("/_manifest.json"))) == 20
     assert assets[0].payload["rows"] == 20
     assert assets[0].payload["manifest_url"] == payload["manifest_url"]
-
-
-async def told_events(client: PrefectClient, name: str, resource: str) -> list[Any]:
-    """Events of a name on a resource, once there are some."""
-    chosen = EventFilter(event=EventNameFilter(name=[name]), resource=EventResourceFilter(id=[resource]))
-    until = time.monotonic() + 30
-    while not (found := (await client.read_events(filter=chosen, limit=10)).events):
-        assert time.monotonic() < until
-        await asyncio.sleep(0.5)
-    return list(found)
 
 
 def test_the_doctor_finds_a_served_promptmill_well(served: str, tmp_path: Path):

@@ -25,7 +25,8 @@ from promptmill.runner import answering, run_plainly
 from promptmill.simulator import Simulator
 from promptmill.storage import Storage
 from promptmill.transport import Credentials
-from tests.conftest import MakeJob, carry_out, plan, write_rows
+from tests.conftest import MakeJob, carry_out, plan
+from tests.rows import write_rows
 
 
 def texts(job: Job) -> list[str]:
