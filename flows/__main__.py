@@ -108,7 +108,10 @@ async def _flow_run(mode: Mode, job: Job, retry_failed: bool, overwrite: bool) -
 
         return await batch_inference(job=job, retry_failed=retry_failed, overwrite=overwrite, wait=True)
     from flows.online_inference import online_inference
+    from tasks.shard_runs import require_server
 
+    if job.shards > 1 and job.task_runner == "local":
+        require_server(job.shards)
     return await online_inference(job=job, retry_failed=retry_failed, overwrite=overwrite)
 
 

@@ -30,6 +30,7 @@ from promptmill.shards import Ended, ShardPlan
 
 DEPLOYMENT = "answer-shard/any-worker"
 SERVER_ERRORS = 500
+REMEDY = "Start a server with everything deployed (make serve), or run it in one process: --set shards=1."
 PAGE = 100  # runs in one call
 STRAY_SECONDS = 120.0  # that shards of an earlier run are given to end
 ENDS: dict[StateType, Ended] = {
@@ -133,17 +134,21 @@ def _is_over(run: FlowRun) -> bool:
 @asynccontextmanager
 async def shard_runs(shards: int, output_tag: str) -> AsyncGenerator[ShardRuns]:
     """Who runs shards as deployments. Raises: SetupError when there is no server or no such deployment."""
-    remedy = "Start a server with everything deployed (make serve), or run it in one process: shards: 1."
-    if not PREFECT_API_URL.value():
-        raise SetupError(
-            f"shards is {shards}, which takes a Prefect server with workers; PREFECT_API_URL isn't set. {remedy}"
-        )
+    require_server(shards)
     async with get_client() as client:
         try:
             await client.read_deployment_by_name(DEPLOYMENT)
         except ObjectNotFound as error:
             raise SetupError(
                 f"shards is {shards}, and the Prefect server has no deployment {DEPLOYMENT!r}. Run `prefect --no-prompt "
-                f"deploy --all`. {remedy}"
+                f"deploy --all`. {REMEDY}"
             ) from error
         yield ShardRuns(client, output_tag)
+
+
+def require_server(shards: int) -> None:
+    """Raises: SetupError when shards have nobody to run them; known at once, where a plan may take minutes."""
+    if not PREFECT_API_URL.value():
+        raise SetupError(
+            f"shards is {shards}, which takes a Prefect server with workers; PREFECT_API_URL isn't set. {REMEDY}"
+        )
