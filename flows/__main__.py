@@ -152,7 +152,9 @@ def main() -> None:
 
 
 def _is_interruption(error: BaseException) -> bool:
-    """Whether somebody stopped the command; Prefect has an error of its own for SIGTERM."""
+    """Whether somebody stopped the command; Typer makes an exit of Ctrl-C, and Prefect has an error of its own for SIGTERM."""
+    if isinstance(error, SystemExit):
+        return error.code == Interrupted.exit_code
     return isinstance(error, KeyboardInterrupt | asyncio.CancelledError) or type(error).__name__ == "TerminationSignal"
 
 
