@@ -7,7 +7,6 @@ from prefect.logging.handlers import APILogHandler
 
 from promptmill.errors import PromptmillError
 
-
 UNSTORED = "Failed to write result: Failed to serialize object of type"  # an error is no result: nothing is lost by it
 
 

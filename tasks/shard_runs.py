@@ -33,6 +33,7 @@ SERVER_ERRORS = 500
 REMEDY = "Start a server with everything deployed (make serve), or run it in one process: --set shards=1."
 PAGE = 100  # runs in one call
 STRAY_SECONDS = 120.0  # that shards of an earlier run are given to end
+UNBEGUN = {StateType.SCHEDULED, StateType.PENDING}
 ENDS: dict[StateType, Ended] = {
     StateType.COMPLETED: "completed",
     StateType.FAILED: "failed",
@@ -49,6 +50,7 @@ class ShardRuns:
     def __init__(self, client: PrefectClient, output_tag: str) -> None:
         self._client = client
         self._output_tag = output_tag
+        self.waiting = 0
         self._runs: dict[int, UUID] = {}  # shard → its latest run
         self.all_ids: list[str] = []  # of every run
 
@@ -69,6 +71,7 @@ class ShardRuns:
     async def ended(self) -> dict[int, Ended]:
         """The shards whose latest run has ended. A run that somebody deleted counts as crashed."""
         found = {one.id: one for one in await self._read(list(self._runs.values()))}
+        self.waiting = sum(one.state is not None and one.state.type in UNBEGUN for one in found.values())
         ends: dict[int, Ended] = {}
         for shard, identity in self._runs.items():
             one = found.get(identity)

@@ -52,7 +52,7 @@ def served_provider() -> Iterator[Simulator]:
 
 @pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory, served_provider: Simulator) -> Iterator[str]:
-    """A served Promptmill, one for all modules of the group `deployments`; yields the API's URL."""
+    """A served Promptmill, one for all modules of a group; yields the API's URL."""
     with serving(tmp_path_factory.mktemp("served"), served_provider) as api_url:
         yield api_url
 

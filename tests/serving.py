@@ -1,6 +1,6 @@
 """A served Promptmill for tests: a fresh server with everything deployed and a worker, and how runs on it are followed.
 
-The fixtures live for the whole test session, so that all modules of the group `deployments` share one server.
+The fixtures live for the whole test session, so that all modules of an xdist group share one server.
 """
 
 import asyncio
