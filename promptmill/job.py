@@ -140,7 +140,7 @@ class Pricing(Section):
 
     input_per_mtok: Money = Field(description="USD per million input tokens.")
     cached_input_per_mtok: Money | None = Field(None, description="USD per million cached ones. Default: the input's.")
-    output_per_mtok: Money = Field(Decimal(0), description="USD per million output tokens.")
+    output_per_mtok: Money = Field(Decimal(0), description="USD per million output tokens; embeddings have none.")
     batch_discount: Decimal = Field(
         Decimal("0.5"), ge=0, le=1, description="What the Batch API takes off: 0.5 is half the price."
     )
@@ -208,5 +208,15 @@ class Job(Section):
     batch: Batch = Field(
         default_factory=lambda: Batch.model_validate({}), description="How the OpenAI Batch API is used."
     )
+
+    @model_validator(mode="after")
+    def _require_output_price(self) -> "Job":
+        is_paid = self.request.endpoint != "embeddings"
+        if self.pricing is not None and is_paid and "output_per_mtok" not in self.pricing.model_fields_set:
+            raise ValueError(
+                f"pricing has no output_per_mtok, and {self.request.endpoint} answers are paid by it; give it (0 for a "
+                "model whose answers cost nothing)"
+            )
+        return self
 
     SECTIONS: ClassVar[tuple[str, ...]] = ("input", "request", "output", "limits", "retry", "pricing", "batch")
