@@ -15,6 +15,7 @@ from tasks.ending import ending
 from tasks.plan import plan_dataset
 from tasks.progress import answering_visibly
 from tasks.publish import publish_output
+from tasks.shards import answer_in_shards
 
 
 @flow(name="online-inference", persist_result=False)
@@ -38,6 +39,7 @@ async def online_inference(
     await approve(run)
     async with ending(run):
         if run.is_pending:
+            await answer_in_shards(run)
             async with answering_visibly(run) as engine:
                 await answer_rows(engine)
             await publish_output(run)

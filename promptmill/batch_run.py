@@ -12,7 +12,7 @@ from promptmill.errors import RunStopped
 from promptmill.job import Job
 from promptmill.prepared import CHECKPOINTS
 from promptmill.progress import Progress
-from promptmill.publishing import RunFacts, stopped_manifest
+from promptmill.publishing import RunFacts, counted_manifest
 from promptmill.runner import Run
 from promptmill.stop import Stop
 from promptmill.storage import Storage
@@ -121,4 +121,4 @@ def stop_run(work: BatchWork, run: Run, reason: RunStopped) -> None:
         flow_run_ids=run.flow_run_ids,
         batches=[{"id": one.batch_id, "status": one.status, "requests": one.requests} for one in run.batches],
     )
-    run.manifest = stopped_manifest(run.prepared, facts, progress, reason)
+    run.manifest = counted_manifest(run.prepared, facts, progress, reason.state)

@@ -49,7 +49,7 @@ def submit_wave(run: Run, ledger: Ledger, now: float, submit: Submit) -> bool:
     kept = find_kept(prepared.store, run.preflight.plan, ledger.state.retry_before)
     spent = ZERO_USD
     if prepared.job.budget_usd is not None:
-        spent = max(prepared.store.known_spend(kept.listing), prepared.store.read_spend())
+        spent = prepared.store.settle_spend(kept.listing)
         spent += sum((one.uncertain_usd for one in ledger.collected), ZERO_USD)
     rows = PendingRows(run, ledger, kept, now)
     with tempfile.TemporaryDirectory(prefix="promptmill-") as folder:

@@ -44,7 +44,7 @@ async def _finished(engine: Engine, reuse: CompleteChunk, pending: list[Chunk]) 
             engine.progress.reuse(answers)
             await reuse(engine, chunk, answers)
 
-    for chunk in engine.plan.chunks:
+    for chunk in engine.chunks:
         if engine.kept.listing.is_finished(chunk.key):
             yield take_over(chunk)
         else:

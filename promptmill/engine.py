@@ -5,6 +5,7 @@ import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from decimal import Decimal
 
 import pyarrow as pa
 
@@ -22,8 +23,9 @@ from promptmill.progress import Progress
 from promptmill.prompts import RequestBuilder
 from promptmill.rate_limit import RateLimiter
 from promptmill.rows import Kept, find_kept
+from promptmill.share import Share
 from promptmill.stop import Stop
-from promptmill.store import BATCH_ROWS, Listing, Store
+from promptmill.store import BATCH_ROWS, SPEND, Listing, Store
 from promptmill.transport import Credentials, Transport
 
 log = logging.getLogger("promptmill")
@@ -34,7 +36,8 @@ class Engine:
     """One run's shared parts; lives on one event loop."""
 
     job: Job
-    plan: Plan
+    plan: Plan  # of the whole run
+    chunks: Sequence[Chunk]  # that this process answers
     dataset: Dataset
     builder: RequestBuilder
     validate: Validate | None
@@ -44,6 +47,7 @@ class Engine:
     store: Store
     kept: Kept  # the answers that there were when the run began
     progress: Progress
+    is_recorded: bool = False  # finished chunks have their records: shards wrote them
     may_send: bool = True  # False: every row is answered already, by batches
     unsaved: dict[str, list[pa.Table]] = field(default_factory=dict[str, list[pa.Table]])
     # chunk key → answers that its last task run could not save; the next one sends none of them again
@@ -80,27 +84,30 @@ async def open_engine(
     credentials: Credentials,
     retry_before: float | None = None,
     lessor: Lessor | None = None,
+    share: Share | None = None,
 ) -> AsyncGenerator[Engine]:
     """The shared parts of a run, closed at its end; `lessor` hands out what `limits.shared` names, failures answered
-    before `retry_before` are asked again.
+    before `retry_before` are asked again, and of a run in shards it is one `share`.
 
     Raises: CredentialsError, StorageFailed; SetupError when there is nobody to lease a shared limit from.
     """
     job, store = prepared.job, prepared.store
-    limiter = _limiter(job.limits, lessor)
-    kept = await asyncio.to_thread(find_kept, store, plan, retry_before)
-    budget = await _open_budget(job, store, kept.listing)
+    limiter = _limiter(job.limits, lessor, 1.0 if share is None else share.part)
+    chunks = plan.chunks if share is None else plan.chunks[share.first : share.stop]
+    kept = await asyncio.to_thread(find_kept, store, plan, retry_before, None if share is None else chunks)
+    budget = await _open_budget(job, store, kept.listing, share)
     stop = Stop()
     timeout = job.retry.request_timeout_seconds
     async with Transport(credentials, job.request.endpoint, job.limits.max_concurrency, timeout) as transport:
         client = Client(transport, job.request.endpoint, limiter, budget, prepared.prices, job.retry, stop)
         validate = prepared.schema.validate if prepared.schema is not None else None
         slots = asyncio.Semaphore(job.limits.max_concurrency)
-        progress = Progress(plan.rows, job.max_failure_ratio, stop)
+        progress = Progress(sum(chunk.rows for chunk in chunks), job.max_failure_ratio, stop)
         try:
             yield Engine(
                 job,
                 plan,
+                chunks,
                 prepared.dataset,
                 prepared.builder,
                 validate,
@@ -116,7 +123,7 @@ async def open_engine(
             await budget.close()
 
 
-def _limiter(limits: Limits, lessor: Lessor | None) -> RateLimiter:
+def _limiter(limits: Limits, lessor: Lessor | None, part: float) -> RateLimiter:
     if limits.shared is not None and lessor is None:
         raise SetupError(
             f"limits.shared is {limits.shared!r}, a limit that is leased from a Prefect server; this run has none and "
@@ -124,16 +131,21 @@ def _limiter(limits: Limits, lessor: Lessor | None) -> RateLimiter:
             "limits.shared out and give this process its own part as limits.requests_per_minute and "
             "limits.tokens_per_minute."
         )
-    return RateLimiter(limits.requests_per_minute, limits.tokens_per_minute, lessor=lessor)
+    return RateLimiter(limits.requests_per_minute, limits.tokens_per_minute, lessor=lessor, part=part)
 
 
-async def _open_budget(job: Job, store: Store, listing: Listing) -> Budget:
+async def _open_budget(job: Job, store: Store, listing: Listing, share: Share | None) -> Budget:
+    """The money of a run, or of one share of it, whose record counts what earlier attempts at it took."""
     if job.budget_usd is None:
         return Budget(None)
-    known = await asyncio.to_thread(store.known_spend, listing)
-    recorded = await asyncio.to_thread(store.read_spend)
+    name = SPEND if share is None else share.spend
 
-    async def record(amount: object) -> None:
-        await asyncio.to_thread(store.write_spend, amount)  # pyright: ignore[reportArgumentType]
+    def already_spent() -> Decimal:
+        return store.settle_spend(listing) if share is None else store.read_spend(name)
 
-    return Budget(job.budget_usd, max(known, recorded), record)
+    spent = await asyncio.to_thread(already_spent)
+
+    async def record(amount: Decimal) -> None:
+        await asyncio.to_thread(store.write_spend, amount, name)
+
+    return Budget(job.budget_usd, spent, record)

@@ -196,6 +196,15 @@ class Job(Section):
     )
     chunk_rows: int = Field(500, ge=1, le=100_000, description="Rows a chunk: one Prefect task, one checkpoint.")
     chunks_in_flight: int = Field(4, ge=1, le=1_000, description="Chunk tasks running at once.")
+    shards: int = Field(
+        1,
+        ge=1,
+        le=1_000,
+        description="Parts of the dataset that workers answer side by side, each a run of its own. 1: this process alone.",
+    )
+    task_runner: Literal["local", "dask"] = Field(
+        "local", description="What carries the shards: runs on Prefect workers, or tasks on a Dask cluster."
+    )
     checkpoint_rows: int = Field(50, ge=1, description="At most so many answered rows a chunk can be lost by a kill.")
     batch: Batch = Field(
         default_factory=lambda: Batch.model_validate({}), description="How the OpenAI Batch API is used."

@@ -13,6 +13,13 @@ class ServerLimit:
     limit: float | None  # a minute
     remaining: float | None
 
+    def part(self, share: float) -> "ServerLimit":
+        """What is ours of it, where others have the rest."""
+        if share == 1.0:
+            return self
+        limit = None if self.limit is None else self.limit * share
+        return ServerLimit(limit, None if self.remaining is None else self.remaining * share)
+
 
 class Pace:
     """One limit a minute: our own even pace, and what the provider says is left."""

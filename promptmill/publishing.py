@@ -13,7 +13,7 @@ from promptmill.answers import ZERO_USD
 from promptmill.arrow import pc
 from promptmill.columns import output_schema
 from promptmill.dataset import fingerprint_of
-from promptmill.errors import DatasetError, OutputError, RunStopped, StorageFailed
+from promptmill.errors import DatasetError, OutputError, StorageFailed
 from promptmill.estimate import Estimate
 from promptmill.manifest import Manifest, describe_difference, read_manifest, write_manifest
 from promptmill.output import OutputWriter, next_part_number, remove_stale
@@ -161,12 +161,12 @@ def _manifest(prepared: Prepared, facts: RunFacts, totals: _Totals, state: str =
     )
 
 
-def stopped_manifest(prepared: Prepared, facts: RunFacts, progress: Progress, reason: RunStopped) -> Manifest:
-    """What a run that ended early can say of itself; printed and emitted, but not written beside the parts:
-    there a manifest says that the output is complete.
+def counted_manifest(prepared: Prepared, facts: RunFacts, progress: Progress, state: str) -> Manifest:
+    """What a run that publishes nothing can say of itself; it isn't written beside the parts: there a manifest says that
+    the output is complete.
     """
     totals = _Totals(progress.done, progress.failed, progress.usage, progress.spent_usd, progress.kinds)
-    return _manifest(prepared, facts, totals, reason.state)
+    return _manifest(prepared, facts, totals, state)
 
 
 def finished_manifest(prepared: Prepared, retry_failed: bool) -> Manifest | None:

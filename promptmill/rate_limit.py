@@ -52,7 +52,10 @@ class RateLimiter:
         tokens_per_minute: float | None = None,
         clock: Callable[[], float] | None = None,
         lessor: Lessor | None = None,
+        part: float = 1.0,
     ) -> None:
+        """`part` of what the provider tells is ours: other processes of the run have the rest."""
+        self._part = part
         self._clock = clock
         self._lessor = lessor
         self._failure: BaseException | None = None  # of the lessor: nobody may send any more
@@ -119,8 +122,8 @@ class RateLimiter:
         """Take over what an answer's headers say of the limits and of what is left of them."""
         now = self._now()
         self._refill(now)
-        self._requests.learn(requests, now, reservation.sent_at, reservation.requests_mark)
-        self._tokens.learn(tokens, now, reservation.sent_at, reservation.tokens_mark)
+        self._requests.learn(requests.part(self._part), now, reservation.sent_at, reservation.requests_mark)
+        self._tokens.learn(tokens.part(self._part), now, reservation.sent_at, reservation.tokens_mark)
         self._probes_left = None
         self._wake()
 

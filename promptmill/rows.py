@@ -58,10 +58,14 @@ class Kept:
         return pc.and_(pc.is_valid(answers["kind"]), pc.less(answers["answered_at"], self.retry_before))
 
 
-def find_kept(store: Store, plan: Plan, retry_before: float | None = None) -> Kept:
-    """The answers that are kept now. Blocks."""
+def find_kept(
+    store: Store, plan: Plan, retry_before: float | None = None, chunks: Sequence[Chunk] | None = None
+) -> Kept:
+    """The answers that are kept now, for all chunks of the plan or for these. Blocks."""
     listing = store.listing()
-    return Kept(store, listing, AnswerIndex(store, listing.loose(plan.keys)), retry_before)
+    ours = None if chunks is None else {chunk.key for chunk in chunks}
+    others = [] if ours is None else [key for key in plan.keys if key not in ours]
+    return Kept(store, listing, AnswerIndex(store, listing.loose(plan.keys, others)), retry_before)
 
 
 def read_chunks(

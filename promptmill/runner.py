@@ -21,7 +21,9 @@ from promptmill.manifest import Manifest, manifest_values
 from promptmill.plan import Chunk
 from promptmill.preflight import Preflight, preflight
 from promptmill.prepared import Prepared, prepare
-from promptmill.publishing import RunFacts, finished_manifest, publish, stopped_manifest
+from promptmill.publishing import RunFacts, counted_manifest, finished_manifest, publish
+from promptmill.shards import sum_shards
+from promptmill.share import Share
 from promptmill.storage import Storage
 from promptmill.transport import Credentials
 
@@ -40,11 +42,16 @@ class Run:
     facts: RunFacts | None = None
     mode: str = "online"
     batches: Sequence[BatchRecord] = ()  # that this run's rows were in
+    share: Share | None = None  # of a run that was split, where this is a shard of it
+    shards: Sequence[Manifest] = ()  # how far each attempt at a shard of this run came
+    retry_since: float | None = None  # when asking again for failed rows began, where that was before this run
 
     @property
     def retry_before(self) -> float | None:
         """Failures answered before are asked again; seconds since the epoch. A batch run's own are final."""
-        return self.started_at.timestamp() if self.retry_failed else None
+        if not self.retry_failed:
+            return None
+        return self.started_at.timestamp() if self.retry_since is None else self.retry_since
 
     @property
     def is_pending(self) -> bool:
@@ -84,7 +91,8 @@ async def answering(run: Run, lessor: Lessor | None = None) -> AsyncGenerator[En
     """
     assert run.preflight is not None  # noqa: S101 - callers ask run.manifest first
     plan = run.preflight.plan
-    async with open_engine(run.prepared, plan, run.credentials, run.retry_before, lessor) as engine:
+    async with open_engine(run.prepared, plan, run.credentials, run.retry_before, lessor, run.share) as engine:
+        engine.is_recorded = bool(run.shards)
         engine.may_send = run.mode == "online" or run.prepared.job.batch.leftovers == "online"
         try:
             yield engine
@@ -92,21 +100,23 @@ async def answering(run: Run, lessor: Lessor | None = None) -> AsyncGenerator[En
             reason = error if isinstance(error, RunStopped) else engine.stop.reason
             if reason is not None:
                 facts = _facts(run, engine)
-                run.manifest = stopped_manifest(run.prepared, facts, engine.progress, reason)
+                run.manifest = counted_manifest(run.prepared, facts, engine.progress, reason.state)
             raise
         run.facts = _facts(run, engine)
+        if run.share is not None:
+            run.manifest = counted_manifest(run.prepared, run.facts, engine.progress, "completed")
 
 
 def _facts(run: Run, engine: Engine) -> RunFacts:
     assert run.preflight is not None  # noqa: S101 - there is an engine
-    counters, limiter = engine.client.counters, engine.client.limiter
+    counters, limiter, shards = engine.client.counters, engine.client.limiter, sum_shards(run.shards)
     return RunFacts(
         started_at=run.started_at,
         estimate=run.preflight.estimate,
         mode=run.mode,
-        requests_sent=counters.requests + sum(one.requests for one in run.batches),
-        attempts=counters.attempts + sum(one.requests for one in run.batches),
-        reused=max(0, engine.progress.reused - sum(one.answered for one in run.batches)),
+        requests_sent=counters.requests + sum(one.requests for one in run.batches) + shards.requests_sent,
+        attempts=counters.attempts + sum(one.requests for one in run.batches) + shards.attempts,
+        reused=max(0, engine.progress.reused - sum(one.answered for one in run.batches) - shards.answered),
         batches=[{"id": one.batch_id, "status": one.status, "requests": one.requests} for one in run.batches],
         flow_run_ids=run.flow_run_ids,
         limits=(limiter.requests_per_minute, limiter.tokens_per_minute),

@@ -4,17 +4,20 @@
     <chunk key>.json                 Prefect's result: the record of that chunk (tasks/persistence.py)
     rows/<chunk key>-<random>.parquet   answers of a chunk under way
     spend.json                       what may have been spent, where the job has a budget
+    shards/                          what shards of a run are told and tell (shards.py), and what each may have spent
 
 Answers are looked up by custom_id and not only by chunk, so that rows answered under other chunk bounds, in a sample or
 before rows were inserted are reused too.
 """
 
+import re
 import secrets
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
+from typing import Any, cast
 
 import numpy as np
 import orjson
@@ -28,6 +31,8 @@ from promptmill.storage import STORAGE_ERRORS, Storage
 
 READERS = 16  # answer files read at once; each is a request to an object store
 SPEND = "spend.json"
+SHARDS = "shards"
+SHARD_SPEND = re.compile(rf"{SHARDS}/[^/]+/spend-\d+\.json")
 ROWS = "rows/"
 BATCH_ROWS = f"{ROWS}batch-"  # answers collected from a batch, of many chunks
 
@@ -52,10 +57,11 @@ class Listing:
         """Whether all answers of that chunk are kept in one file, and none besides."""
         return f"{key}.parquet" in self.sizes and key not in self.unfinished
 
-    def loose(self, keys: Iterable[str]) -> list[str]:
-        """Answer files that are no finished chunk of these keys."""
+    def loose(self, keys: Iterable[str], others: Collection[str] = ()) -> list[str]:
+        """Answer files that are no finished chunk of these keys; of `others`, which somebody else answers, none at all."""
         planned = {f"{key}.parquet" for key in keys}  # batches/ has the ledger of batches, which holds no answers
-        return sorted(name for name in self.sizes if name.endswith(".parquet") and name not in planned)
+        unwanted = planned.union(*(self.unfinished.get(key, ()) for key in others))
+        return sorted(name for name in self.sizes if name.endswith(".parquet") and name not in unwanted)
 
 
 class Store:
@@ -118,22 +124,41 @@ class Store:
         with ThreadPoolExecutor(READERS) as readers:
             return [found for found in readers.map(read, names) if found is not None]
 
-    def read_spend(self) -> Decimal:
-        """What earlier runs may have spent by their own record; 0 where there is none."""
-        try:
-            return Decimal(str(orjson.loads(self.storage.read(SPEND))["spent_at_most_usd"]))
-        except (FileNotFoundError, orjson.JSONDecodeError, KeyError, TypeError, InvalidOperation):
-            return ZERO_USD
+    def read_spend(self, name: str = SPEND) -> Decimal:
+        """What may have been spent by one record; 0 where there is none."""
+        return _amount(self._read_record(name))
 
-    def write_spend(self, amount_usd: Decimal) -> None:
-        """Record what may be spent from now on. Raises: StorageFailed."""
-        self._write(SPEND, orjson.dumps({"spent_at_most_usd": str(amount_usd)}))
+    def write_spend(self, amount_usd: Decimal, name: str = SPEND, counted: Sequence[str] = ()) -> None:
+        """Record what may be spent from now on; `counted` are records of shards that it includes. Raises: StorageFailed."""
+        self._write(name, orjson.dumps({"spent_at_most_usd": str(amount_usd), "counted": list(counted)}))
+
+    def settle_spend(self, listing: Listing) -> Decimal:
+        """What may have been spent in all, by the answers or by the records; those of shards are moved into the one.
+
+        Killed between two steps, it counts none twice. Only while no shard is at work. Raises: StorageFailed.
+        """
+        record = self._read_record(SPEND)
+        shards = [name for name in listing.sizes if SHARD_SPEND.fullmatch(name)]
+        fresh = [name for name in shards if name not in record.get("counted", ())]
+        recorded = sum((self.read_spend(name) for name in fresh), _amount(record))
+        spent = max(self.known_spend(listing), recorded)
+        if shards:
+            self.write_spend(spent, counted=shards)
+            self.storage.delete(shards)
+        return spent
 
     def known_spend(self, listing: Listing) -> Decimal:
         """The cost of all answers that are kept."""
         names = [name for name in listing.sizes if name.endswith(".parquet")]
         sums = [pc.sum(table["cost_usd"]).as_py() for _, table in self.load_all(names, ["cost_usd"])]
         return sum((Decimal(one) for one in sums if one is not None), ZERO_USD)
+
+    def _read_record(self, name: str) -> dict[str, Any]:
+        try:
+            found = orjson.loads(self.storage.read(name))
+        except (FileNotFoundError, orjson.JSONDecodeError):
+            return {}
+        return cast(dict[str, Any], found) if isinstance(found, dict) else {}
 
     def _write(self, name: str, data: bytes) -> None:
         try:
@@ -200,6 +225,14 @@ class AnswerIndex:
         table = self._store.load(self._names[number])
         self._last = (number, table)
         return table
+
+
+def _amount(record: Mapping[str, Any]) -> Decimal:
+    """What a record of spending says; 0 for one that is torn or foreign."""
+    try:
+        return Decimal(str(record["spent_at_most_usd"]))
+    except (KeyError, InvalidOperation):
+        return ZERO_USD
 
 
 def hash_custom_id(custom_id: str) -> int:

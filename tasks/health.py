@@ -18,6 +18,7 @@ DEPLOYMENTS = (
     "online-inference/manual",
     "online-inference/nightly",
     "online-inference/on-dataset",
+    "answer-shard/any-worker",
     "batch-inference/manual",
     "advance-batches/every-few-minutes",
     "estimate-cost/manual",
@@ -81,7 +82,7 @@ async def _deployments(client: PrefectClient) -> list[Finding]:
             await client.read_deployment_by_name(name)
         except ObjectNotFound:
             missing.append(name)
-    detail = f"missing: {', '.join(missing)}. Run: prefect --no-prompt deploy --all" if missing else "all six are there"
+    detail = f"missing: {', '.join(missing)}. Run: prefect --no-prompt deploy --all" if missing else "all are there"
     return [Finding("deployments", not missing, detail)]
 
 

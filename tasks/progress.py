@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import sys
-from collections.abc import AsyncGenerator
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, nullcontext, suppress
 from uuid import UUID
 
@@ -14,13 +15,14 @@ from prefect.exceptions import PrefectException
 from promptmill.engine import Engine
 from promptmill.progress import Snapshot
 from promptmill.runner import Run, answering
-from promptmill.terminal import Display, describe_progress
+from promptmill.terminal import Display, LineDisplay, describe_progress
 from tasks.shared_limits import sharing
 from tasks.signals import stopping_gently
 
 ARTIFACT_SECONDS = 5.0
 LOG_SECONDS = 10.0
 FRAME_SECONDS = 0.5
+LINE_SECONDS = 60.0
 UNSHOWN = (PrefectException, OSError, httpx.HTTPError)  # a display that can't be updated ends no run
 log = logging.getLogger("promptmill")
 
@@ -29,7 +31,7 @@ log = logging.getLogger("promptmill")
 async def answering_visibly(run: Run) -> AsyncGenerator[Engine]:
     """The engine of a run, its progress shown until it ends. Raises: SetupError when a shared limit is missing."""
     async with sharing(run.prepared.job.limits) as lessor, answering(run, lessor) as engine:
-        watcher = asyncio.create_task(_watch(engine))
+        watcher = asyncio.create_task(_watch(engine, _title(run)))
         try:
             with stopping_gently(engine):
                 yield engine
@@ -39,9 +41,15 @@ async def answering_visibly(run: Run) -> AsyncGenerator[Engine]:
                 await watcher
 
 
-async def _watch(engine: Engine) -> None:
+def _title(run: Run) -> str:
+    """A run's name among artifacts; a shard has one of its own."""
+    name = run.prepared.job.name
+    return name if run.share is None else f"{name}-shard-{run.share.index}"
+
+
+async def _watch(engine: Engine, title: str) -> None:
     """Show progress until cancelled, and once more then."""
-    artifact = await show_progress(engine.job.name, 0.0)
+    artifact = await show_progress(title, 0.0)
     shown = Display(engine) if sys.stderr.isatty() else None
     with shown or nullcontext():
         since_artifact = since_log = 0.0
@@ -65,11 +73,33 @@ async def _watch(engine: Engine) -> None:
             await asyncio.shield(_update_artifact(artifact, engine, snapshot))
 
 
-async def show_progress(job_name: str, percent: float) -> UUID | None:
+async def show_progress(title: str, percent: float) -> UUID | None:
     """A progress artifact; None when there is no server to keep it, which is no reason to end a run."""
     with suppress(*UNSHOWN):
-        return await acreate_progress_artifact(percent, key=f"{job_name}-progress", description=job_name)
+        return await acreate_progress_artifact(percent, key=f"{title}-progress", description=title)
     return None
+
+
+@asynccontextmanager
+async def showing_lines(name: str) -> AsyncGenerator[Callable[[str, float], Awaitable[None]]]:
+    """A way to say in a line and in per cent how far something is; written to the log a few times only."""
+    artifact = await show_progress(name, 0.0)
+    display = LineDisplay(name) if sys.stderr.isatty() else None
+    last = -LINE_SECONDS
+
+    async def show(line: str, percent: float) -> None:
+        nonlocal last
+        if display is not None:
+            display.update(line)
+        elif time.monotonic() - last >= LINE_SECONDS:
+            log.info(line)
+            last = time.monotonic()
+        if artifact is not None:
+            with suppress(*UNSHOWN):
+                await aupdate_progress_artifact(artifact, percent, description=line)
+
+    with display or nullcontext():
+        yield show
 
 
 async def _update_artifact(artifact: UUID | None, engine: Engine, snapshot: Snapshot) -> None:

@@ -22,6 +22,7 @@ NAMES = {
     "online-inference/manual",
     "online-inference/nightly",
     "online-inference/on-dataset",
+    "answer-shard/any-worker",
     "batch-inference/manual",
     "advance-batches/every-few-minutes",
     "estimate-cost/manual",

@@ -1,0 +1,149 @@
+"""Shards as Prefect runs: each a run of the deployment answer-shard, on whatever worker is free.
+
+Each run has a process, a state, a log and a cancel button of its own. Created with a key for run, shard and attempt, none
+is created twice; linked to the run that split, the server cancels them with it even if that run's process is gone.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from uuid import UUID
+
+import httpx
+from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterId,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    FlowRunFilterTags,
+)
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.deployments import arun_deployment
+from prefect.exceptions import ObjectNotFound
+from prefect.settings import PREFECT_API_URL
+from prefect.states import Cancelling
+
+from promptmill.errors import RunStopped, SetupError
+from promptmill.shard_folder import ShardFolder
+from promptmill.shards import Ended, ShardPlan
+
+DEPLOYMENT = "answer-shard/any-worker"
+SERVER_ERRORS = 500
+PAGE = 100  # runs in one call
+STRAY_SECONDS = 120.0  # that shards of an earlier run are given to end
+ENDS: dict[StateType, Ended] = {
+    StateType.COMPLETED: "completed",
+    StateType.FAILED: "failed",
+    StateType.CRASHED: "crashed",
+    StateType.CANCELLED: "cancelled",
+}
+
+
+class ShardRuns:
+    """The shards of one run, as runs of a deployment."""
+
+    adopts = True  # what a run started before it crashed goes on when it does
+
+    def __init__(self, client: PrefectClient, output_tag: str) -> None:
+        self._client = client
+        self._output_tag = output_tag
+        self._runs: dict[int, UUID] = {}  # shard → its latest run
+        self.all_ids: list[str] = []  # of every run
+
+    async def start(self, folder: ShardFolder, plan: ShardPlan, shard: int, attempt: int) -> None:
+        """Create an attempt's run, or find it where an earlier process of this run has."""
+        created = await arun_deployment(
+            DEPLOYMENT,
+            client=self._client,
+            parameters={"plan_url": folder.plan_url, "shard": shard, "attempt": attempt},
+            timeout=0,
+            flow_run_name=f"{plan.job.name}: rows {plan.label(shard)}",
+            tags=[self._output_tag],
+            idempotency_key=f"{folder.name}-{shard}-{attempt}",
+        )
+        self._runs[shard] = created.id
+        self.all_ids.append(str(created.id))
+
+    async def ended(self) -> dict[int, Ended]:
+        """The shards whose latest run has ended. A run that somebody deleted counts as crashed."""
+        found = {one.id: one for one in await self._read(list(self._runs.values()))}
+        ends: dict[int, Ended] = {}
+        for shard, identity in self._runs.items():
+            one = found.get(identity)
+            if one is None or (one.state is not None and one.state.type in ENDS):
+                ends[shard] = ENDS[one.state.type] if one is not None and one.state is not None else "crashed"
+        return ends
+
+    async def cancel(self) -> None:
+        """Cancel what hasn't ended."""
+        await self._cancel([one for one in await self._read(list(self._runs.values())) if not _is_over(one)])
+
+    async def end_strays(self, kept: str | None) -> None:
+        """Cancel shards that earlier runs over this output left at work, and wait for their end; `kept` is a plan's URL.
+
+        Raises: RunStopped when they don't end.
+        """
+        loop = asyncio.get_running_loop()
+        until = loop.time() + STRAY_SECONDS
+        cancelled: set[UUID] = set()
+        while strays := [one for one in await self._live() if one.parameters.get("plan_url") != kept]:
+            if loop.time() > until:
+                raise RunStopped(
+                    f"{len(strays)} shards of an earlier run over this output are still at work after "
+                    f"{STRAY_SECONDS:.0f} s, {strays[0].name!r} among them; two runs would pay for the same rows. Cancel "
+                    "them in the Prefect UI and run the job again."
+                )
+            await self._cancel([one for one in strays if one.id not in cancelled])
+            cancelled.update(one.id for one in strays)
+            await asyncio.sleep(1.0)
+
+    async def _read(self, ids: Sequence[UUID]) -> list[FlowRun]:
+        found: list[FlowRun] = []
+        for start in range(0, len(ids), PAGE):
+            chosen = FlowRunFilter(id=FlowRunFilterId(any_=list(ids[start : start + PAGE])))
+            found.extend(await self._client.read_flow_runs(flow_run_filter=chosen, limit=PAGE))
+        return found
+
+    async def _live(self) -> list[FlowRun]:
+        chosen = FlowRunFilter(
+            tags=FlowRunFilterTags(all_=[self._output_tag]),
+            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[one for one in StateType if one not in ENDS])),
+        )
+        return await self._client.read_flow_runs(flow_run_filter=chosen, limit=PAGE)
+
+    async def _cancel(self, runs: Sequence[FlowRun]) -> None:
+        for one in runs:
+            await self._client.set_flow_run_state(
+                one.id, Cancelling(message="The run that it is a shard of was ended.")
+            )
+
+
+def is_away(error: Exception) -> bool:
+    """Whether a Prefect server that failed so may answer later."""
+    if isinstance(error, ObjectNotFound):
+        return False
+    return not isinstance(error, httpx.HTTPStatusError) or error.response.status_code >= SERVER_ERRORS
+
+
+def _is_over(run: FlowRun) -> bool:
+    return run.state is not None and run.state.type in ENDS
+
+
+@asynccontextmanager
+async def shard_runs(shards: int, output_tag: str) -> AsyncGenerator[ShardRuns]:
+    """Who runs shards as deployments. Raises: SetupError when there is no server or no such deployment."""
+    remedy = "Start a server with everything deployed (make serve), or run it in one process: shards: 1."
+    if not PREFECT_API_URL.value():
+        raise SetupError(
+            f"shards is {shards}, which takes a Prefect server with workers; PREFECT_API_URL isn't set. {remedy}"
+        )
+    async with get_client() as client:
+        try:
+            await client.read_deployment_by_name(DEPLOYMENT)
+        except ObjectNotFound as error:
+            raise SetupError(
+                f"shards is {shards}, and the Prefect server has no deployment {DEPLOYMENT!r}. Run `prefect --no-prompt "
+                f"deploy --all`. {remedy}"
+            ) from error
+        yield ShardRuns(client, output_tag)
