@@ -12,6 +12,7 @@ from hashlib import blake2b
 import orjson
 
 from promptmill.job import Job
+from promptmill.schema_text import without_schema_text
 
 SCHEMA_VERSION = 1  # of stored answers; a new number means that no older checkpoint is read
 REQUEST_DIGEST_BYTES = 16
@@ -57,7 +58,7 @@ def job_digest(job: Job) -> str:
     """The job's identity, 8 hex, over name, request and input.url: what a run may publish over without being told to."""
     identity = {
         "name": job.name,
-        "request": job.request.model_dump(mode="json"),
+        "request": without_schema_text(job.request.model_dump(mode="json")),
         "input_url": job.input.url,
     }
     return blake2b(orjson.dumps(identity, option=orjson.OPT_SORT_KEYS), digest_size=JOB_DIGEST_BYTES).hexdigest()

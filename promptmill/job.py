@@ -80,10 +80,11 @@ class RequestSpec(Section):
         description="For embeddings: the template of the text.",
         json_schema_extra={"format": "textarea"},
     )
-    response_schema: dict[str, JsonValue] | str | None = Field(
+    response_schema: str | dict[str, JsonValue] | None = Field(
         None,
-        description='A JSON Schema, the path of one, or "package.module:PydanticModel". Answers are validated against '
-        "it and its top-level properties become columns.",
+        description="A JSON Schema as text (JSON or YAML that begins with a brace) or as an object, the path of one, or "
+        '"package.module:PydanticModel". Answers are validated against it and its top-level properties become columns. '
+        "Models answer in the order of its properties: a text keeps it, of an object `required` tells it.",
     )
     parameters: dict[str, JsonValue] = Field(
         default_factory=dict, description="Passed to the provider as they are: temperature, max_completion_tokens, …"

@@ -1,4 +1,8 @@
-"""A job file at any URL → `Job`; every mistake in it at once, each with its place and what would be right."""
+"""A job file at any URL → `Job`; every mistake in it at once, each with its place and what would be right.
+
+Overrides may have lost the order of their keys on the way (key_order.py): they are applied in the order of their paths,
+and mappings among them are canonical.
+"""
 
 from collections.abc import Mapping
 from typing import Any, cast
@@ -8,7 +12,9 @@ from pydantic import ValidationError
 
 from promptmill.errors import JobError
 from promptmill.job import Job
+from promptmill.key_order import canonical
 from promptmill.naming import did_you_mean
+from promptmill.schema_text import keep_schema_order
 from promptmill.storage import STORAGE_ERRORS, open_filesystem
 
 
@@ -17,21 +23,23 @@ def load_job(url: str, overrides: Mapping[str, object] | None = None) -> Job:
 
     Raises: JobError when the file can't be read, isn't YAML or isn't a job.
     """
-    return parse_job(_read(url), overrides, source=url)
+    return parse_job(_read(url), overrides, source=url, is_ordered=True)
 
 
-def parse_job(content: object, overrides: Mapping[str, object] | None = None, source: str = "job") -> Job:
-    """A job out of plain values. Raises: JobError."""
+def parse_job(
+    content: object, overrides: Mapping[str, object] | None = None, source: str = "job", *, is_ordered: bool = False
+) -> Job:
+    """A job out of plain values; `is_ordered`: their keys have the order in which they were written. Raises: JobError."""
     if not isinstance(content, dict):
         raise JobError(
             f"{source} holds {type(content).__name__}; a job is a mapping of keys (name, input, request, output). "
             "See the README for the smallest one."
         )
     values = cast(dict[str, Any], content)
-    for path, value in (overrides or {}).items():
-        values = _replaced(values, path.split("."), value, path)
+    for path, value in sorted((overrides or {}).items()):
+        values = _replaced(values, path.split("."), _unordered(value), path)
     try:
-        return Job.model_validate(values)
+        return Job.model_validate(keep_schema_order(values) if is_ordered else values)
     except ValidationError as error:
         lines = "\n".join(f"  {line}" for line in describe_errors(error))
         raise JobError(f"{source} isn't a job that can be run:\n{lines}\nMend it and try again.") from error
@@ -69,6 +77,13 @@ def _read(url: str) -> object:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise JobError(f"the job file {url} isn't YAML: {error}. Mend it and try again.") from error
+
+
+def _unordered(value: object) -> object:
+    try:
+        return canonical(value)
+    except TypeError:
+        return value  # a key that is no string, which the job refuses
 
 
 def _replaced(values: dict[str, Any], path: list[str], value: object, whole: str) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from pydantic import AfterValidator, AwareDatetime, Field, PlainSerializer, Type
 
 from promptmill.errors import OutputError
 from promptmill.job import Job
+from promptmill.schema_text import without_schema_text
 from promptmill.storage import STORAGE_ERRORS, Storage
 
 MANIFEST = "_manifest.json"
@@ -150,7 +151,7 @@ def describe_difference(standing: Manifest, job: Job) -> list[str]:
 
 def _identity(job: Mapping[str, Any]) -> dict[str, object]:
     """What the job digest covers, by dotted key."""
-    known: dict[str, object] = {"name": job.get("name"), "request": job.get("request")}
+    known: dict[str, object] = {"name": job.get("name"), "request": without_schema_text(job.get("request") or {})}
     known["input"] = {"url": (job.get("input") or {}).get("url")}
     return dict(_flatten("", known))
 

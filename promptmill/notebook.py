@@ -57,4 +57,4 @@ def _job(job: Job | Mapping[str, Any] | str) -> Job:
         return job
     if isinstance(job, str):
         return load_job(job)
-    return parse_job({"input": {"url": FRAME_URL}, **job})
+    return parse_job({"input": {"url": FRAME_URL}, **job}, is_ordered=True)

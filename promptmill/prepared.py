@@ -18,6 +18,7 @@ from promptmill.job import Job
 from promptmill.pricing import PriceList, prices_for
 from promptmill.prompts import RequestBuilder
 from promptmill.schema import ResponseSchema, load_schema
+from promptmill.schema_text import without_schema_text
 from promptmill.storage import Storage
 from promptmill.store import Store
 from promptmill.tokens import TokenCounter, counter_for
@@ -46,7 +47,7 @@ class Prepared:
         parts = {
             "input": self.job.input.model_dump(mode="json"),
             "rows": self.dataset.fingerprint,
-            "request": self.job.request.model_dump(mode="json"),
+            "request": without_schema_text(self.job.request.model_dump(mode="json")),
             "schema": self.schema.strict_schema if self.schema else None,
             "compare": self.job.output.compare,
         }

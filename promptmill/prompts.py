@@ -1,9 +1,9 @@
 """Rows → requests: rendered templates in the body that the endpoint takes, with an identity and a token count.
 
 Whatever doesn't depend on the row is rendered, counted and serialised once; a row only fills the gaps between.
-Bodies are canonical, so that equal requests have equal bytes in every process: keys are sorted, but for the
-`properties` of a JSON Schema, whose order the model follows as it writes. The identity of an embeddings request covers
-{input, model, parameters} of its row alone, whatever rows travel with it, and not the encoding we ask for by default.
+Bodies are canonical (key_order.py), so that equal requests have equal bytes in every process, whatever order the keys
+of the job arrived in. The identity of an embeddings request covers {input, model, parameters} of its row alone, whatever
+rows travel with it, and not the encoding we ask for by default.
 """
 
 import re
@@ -16,6 +16,7 @@ import orjson
 from promptmill.checkpoint import custom_id, request_digest, row_digest, unrendered_digest
 from promptmill.errors import JobError
 from promptmill.job import RequestSpec
+from promptmill.key_order import canonical
 from promptmill.records import Request
 from promptmill.schema import ResponseSchema
 from promptmill.templates import RowTemplate, RowUnrenderable, row_values
@@ -91,7 +92,7 @@ class RequestBuilder:
         """One HTTP body for the inputs of many rows, each a `Request.body`; the answers come in their order."""
         parameters = {"encoding_format": "base64", **self._spec.parameters}  # a quarter of the bytes of decimals
         texts = orjson.Fragment(b"[" + b",".join(inputs) + b"]")
-        return orjson.dumps(_canonical({**parameters, "model": self._spec.model, "input": texts}))
+        return orjson.dumps(canonical({**parameters, "model": self._spec.model, "input": texts}))
 
     def _body(self) -> dict[str, Any]:
         """The whole body, with a gap for every text that depends on the row."""
@@ -158,21 +159,12 @@ class RequestBuilder:
 def _cut(body: Mapping[str, Any]) -> list[bytes]:
     """The canonical body in pieces: constant ones at even places, the numbers of slots at odd ones."""
     try:
-        return _GAP.split(orjson.dumps(_canonical(body)))
+        return _GAP.split(orjson.dumps(canonical(body)))
     except TypeError as error:
         raise JobError(
             f"the request can't be written as JSON ({error}); numbers have 64 bits, texts are valid Unicode. "
             "Mend request.parameters or the texts."
         ) from error
-
-
-def _canonical(value: Any, *, is_ordered: bool = False) -> Any:
-    """The same value with the keys of its objects sorted, but for the properties of a JSON Schema."""
-    if isinstance(value, dict):
-        known = cast(dict[str, Any], value)
-        keys = list(known) if is_ordered else sorted(known)
-        return {key: _canonical(known[key], is_ordered=key == "properties") for key in keys}
-    return [_canonical(one) for one in cast(list[Any], value)] if isinstance(value, list) else value
 
 
 def _encode(text: str, label: str) -> bytes:

@@ -1,5 +1,9 @@
 """The response schema: where it comes from, what is sent of it, and whether an answer keeps to it.
 
+The order of its properties, in which a model answers, is the one that was written: in a file, a class, a text or a job
+file. A mapping given to the API may have lost it on the way (key_order.py): there `required` says it, and the names say
+the rest. So one schema makes one request on every road, as long as its `required` names its properties as they come.
+
 `package.module:Model` imports that module, and so runs its code: whoever starts a job that names one trusts the author
 of both. Nothing else is run, and no `$ref` is ever fetched.
 """
@@ -21,6 +25,8 @@ from referencing import Registry
 from referencing.exceptions import Unresolvable
 
 from promptmill.errors import JobError
+from promptmill.key_order import canonical
+from promptmill.schema_text import is_schema_text, parse_schema_text
 from promptmill.storage import STORAGE_ERRORS, open_filesystem
 from promptmill.strict_schema import JsonSchema, definition_name, to_strict
 
@@ -35,10 +41,10 @@ best_match = cast(Callable[[Iterable[invalid.ValidationError]], invalid.Validati
 class ResponseSchema:
     """A JSON Schema in strict form, and a validator that was built once."""
 
-    def __init__(self, schema: Mapping[str, Any], name: str | None = None) -> None:
+    def __init__(self, schema: Mapping[str, Any], name: str | None = None, *, is_ordered: bool = True) -> None:
         """Raises: JobError when it isn't a JSON Schema, isn't an object at the top, or has no strict form."""
-        _check(schema)
-        self.strict_schema, changes = to_strict(schema)
+        strict, changes = to_strict(_checked(schema), is_ordered=is_ordered)
+        self.strict_schema: JsonSchema = canonical(strict)
         self.additions: tuple[str, ...] = tuple(changes)  # what strict mode made different; sentences
         self.name = _clean_name(name or str(schema.get("title") or "response"))
         self.definitions: dict[str, JsonSchema] = self.strict_schema.get("$defs", {})
@@ -78,12 +84,14 @@ class ResponseSchema:
 
 
 def load_schema(spec: Mapping[str, Any] | str) -> ResponseSchema:
-    """The schema that a job names: itself, the URL of a .json or .yaml file, or "package.module:PydanticModel".
+    """The schema that a job names: itself, its text, the URL of a .json or .yaml file, "package.module:PydanticModel".
 
     Raises: JobError when it can't be found or read, or can't be used.
     """
     if not isinstance(spec, str):
-        return ResponseSchema(spec)
+        return ResponseSchema(spec, is_ordered=False)
+    if is_schema_text(spec):
+        return ResponseSchema(_read_text(spec))
     if MODEL_PATH.fullmatch(spec):
         model = _import_model(spec)
         try:
@@ -114,11 +122,21 @@ def _import_model(path: str) -> type[BaseModel]:
     return cast(type[BaseModel], found)
 
 
+def _read_text(text: str) -> JsonSchema:
+    try:
+        return parse_schema_text(text)
+    except ValueError as error:
+        raise JobError(
+            f"request.response_schema is a text that begins with {text.lstrip()[:20]!r} and can't be read: {error}; a "
+            "text that begins with a brace is a JSON Schema, as JSON or YAML. Mend it there."
+        ) from error
+
+
 def _read_file(url: str) -> JsonSchema:
     if not url.endswith((".json", ".yaml", ".yml")):
         raise JobError(
             f"request.response_schema is {url!r}; a file ends in .json, .yaml or .yml, a pydantic model is written "
-            "package.module:Model. Give one of them, or the schema itself."
+            "package.module:Model, a text of JSON begins with a brace. Give one of them, or the schema itself."
         )
     try:
         filesystem, path = open_filesystem(url)
@@ -137,9 +155,12 @@ def _read_file(url: str) -> JsonSchema:
     return cast(JsonSchema, loaded)
 
 
-def _check(schema: Mapping[str, Any]) -> None:
+def _checked(schema: Mapping[str, Any]) -> JsonSchema:
+    """The schema in JSON's own values: what YAML took for a date is a text."""
     try:
-        Draft202012Validator.check_schema(orjson.loads(orjson.dumps(schema)))
+        plain = cast(JsonSchema, orjson.loads(orjson.dumps(schema)))
+        Draft202012Validator.check_schema(plain)
+        return plain
     except invalid.SchemaError as error:
         raise JobError(
             f"the response schema is no valid JSON Schema at {error.json_path}: {_shorten(error.message)}; draft "

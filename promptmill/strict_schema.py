@@ -3,12 +3,16 @@
 Strict mode knows no optional properties and no open objects. What the author left unsaid is filled in, as the SDK does
 for pydantic models (openai 3.54.0, `lib/_pydantic.py`); what the author said otherwise is an error, since a guess would
 change what the answers mean. Keywords that strict mode refuses: OpenAI's Structured Outputs guide, read 2026-11-24.
+
+Models write properties in the order of the schema. Where the order in which it was written is known, it is kept; where
+only a mapping is known, whose keys may have lost theirs on the way, it is that of `required` (key_order.py).
 """
 
 from collections.abc import Mapping
 from typing import Any, cast
 
 from promptmill.errors import JobError
+from promptmill.key_order import order_properties
 
 JsonSchema = dict[str, Any]
 
@@ -32,16 +36,17 @@ MEANINGLESS_KEYWORDS = ("$schema", "$id", "$comment", "$anchor", "$dynamicAnchor
 DEFINITIONS = "#/$defs/"
 
 
-def to_strict(schema: Mapping[str, Any]) -> tuple[JsonSchema, list[str]]:
+def to_strict(schema: Mapping[str, Any], *, is_ordered: bool = True) -> tuple[JsonSchema, list[str]]:
     """The strict form of a schema, and a sentence for each change to what its author said.
 
     Objects that say nothing about other or optional properties get `additionalProperties: false` and all of theirs
-    required without a sentence. The order of properties is kept: models write them in that order.
+    required without a sentence. `is_ordered`: the properties have the order in which they were written.
+    In the strict form `required` names all properties, in their order.
     Raises: JobError when it has no strict form, or refers to what isn't there.
     """
     root = dict(schema)
     definitions = {**root.pop("definitions", {}), **root.pop("$defs", {})}
-    maker = _StrictForm(definitions)
+    maker = _StrictForm(definitions, is_ordered)
     strict = maker.make(root, "#")
     if strict.get("type") != "object":
         raise JobError(
@@ -57,9 +62,10 @@ def to_strict(schema: Mapping[str, Any]) -> tuple[JsonSchema, list[str]]:
 class _StrictForm:
     """Makes strict forms of the parts of one schema, and notes what it changes."""
 
-    def __init__(self, definitions: Mapping[str, JsonSchema]) -> None:
+    def __init__(self, definitions: Mapping[str, JsonSchema], is_ordered: bool) -> None:
         self.changes: list[str] = []
         self._definitions = definitions
+        self._is_ordered = is_ordered
         self._open: set[str] = set()  # definitions that are being written out; inside itself one stays a $ref
 
     def make(self, schema: object, place: str) -> JsonSchema:
@@ -138,7 +144,18 @@ class _StrictForm:
             )
         if not properties:
             self.changes.append(f"{place}: an object without properties, so the answer can only be {{}}")
+        if not self._is_ordered:
+            properties = node["properties"] = self._restored(properties, node.get("required"), missing, place)
         node["required"] = list(properties)
+
+    def _restored(self, properties: JsonSchema, required: object, unnamed: list[str], place: str) -> JsonSchema:
+        """The properties in an order that doesn't depend on that of a mapping's keys."""
+        if unnamed and len(properties) > 1:
+            self.changes.append(
+                f"{place}: required doesn't name {', '.join(sorted(unnamed))}, so that they come last and by name: an "
+                "inline mapping has no order of its own; name all in the order wanted, or give the schema as a text"
+            )
+        return order_properties(properties, required)
 
     def _descend(self, node: JsonSchema, place: str) -> None:
         if "properties" in node:

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -17,7 +16,7 @@ import yaml
 import promptmill
 from promptmill.simulator import Simulator
 from tests.rows import write_rows
-from tests.serving import KEY, ROOT, client_of, ended, job_values, processes_of, reached, start, told_events
+from tests.serving import KEY, ROOT, client_of, ended, job_values, kill_midway, reached, start, told_events
 
 NAMES = {
     "online-inference/manual",
@@ -165,13 +164,7 @@ async def test_a_killed_run_crashes_and_goes_on_once_by_itself(served: str, prov
     provider.configure(latency_seconds=1.0)
     async with client_of(served) as client:
         run = await start(client, "online-inference/manual", job)
-        checkpoints = Path(job["output"]["url"]) / "_checkpoints"
-        until = time.monotonic() + 60
-        while len(list(checkpoints.glob("*.parquet"))) < 3:
-            assert time.monotonic() < until
-            await asyncio.sleep(0.1)
-        for process in processes_of(run):
-            os.kill(process, signal.SIGKILL)
+        await kill_midway(run, job)
         await reached(client, run, "Completed", 120)
         done = await client.read_flow_run(run.id)
     manifest = json.loads((Path(job["output"]["url"]) / "_manifest.json").read_bytes())

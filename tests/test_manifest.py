@@ -142,6 +142,13 @@ def test_equal_jobs_do_not_differ_wherever_their_output_and_limits(manifest: Man
     assert [] == describe_difference(manifest, other)
 
 
+def test_a_schema_as_text_differs_in_nothing_from_the_same_schema_as_an_object(manifest: Manifest) -> None:
+    schema = {"type": "object", "properties": {"b": {"type": "string"}, "a": {"enum": ["x"]}}}
+    old = replace(manifest, job=job(response_schema=schema).model_dump(mode="json"))
+
+    assert [] == describe_difference(old, job(response_schema=orjson.dumps(schema).decode()))
+
+
 def test_a_difference_is_told_by_its_key_with_both_values(manifest: Manifest) -> None:
     other = job(model="n", parameters={"temperature": 0})
     other = other.model_copy(update={"name": "labels", "input": other.input.model_copy(update={"url": "here.csv"})})

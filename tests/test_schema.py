@@ -178,3 +178,11 @@ def test_a_tree_that_is_too_deep_is_an_answer_that_fails() -> None:
     found = schema.validate('{"t":' + "[" * 900 + "]" * 900 + "}")
 
     assert found is None or "too deeply" in found
+
+
+def test_a_date_that_yaml_has_read_is_its_text(tmp_path: Path) -> None:
+    path = tmp_path / "days.yaml"
+    path.write_text("{type: object, properties: {day: {enum: [2026-01-01]}}}")
+
+    assert load_schema(str(path)).validate('{"day":"2026-01-01"}') is None
+    assert load_schema(path.read_text()).validate('{"day":"2026-01-01"}') is None

@@ -1,0 +1,73 @@
+"""A PostgreSQL server of its own for a benchmark or a test, in a temporary folder on a free loopback port.
+
+The programs are those of Debian's package `postgresql`, which keeps them out of PATH. They refuse to run as root; root
+runs them as the package's user.
+"""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+from benchmarks.rig import free_port
+
+USER = "postgres"  # that Debian's package makes
+START_SECONDS = 60.0
+STOP_SECONDS = 30.0
+
+
+def find_postgres() -> Path | None:
+    """The folder of PostgreSQL's programs, the newest where there are several; None where it isn't installed."""
+    packaged = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=lambda path: int(path.parts[-3]))
+    found = str(packaged[-1]) if packaged else shutil.which("postgres")
+    return Path(found).parent if found else None
+
+
+@contextlib.contextmanager
+def postgres() -> Generator[str]:
+    """A running server; yields the URL by which Prefect's server uses it. Whatever it kept is gone afterwards."""
+    programs = find_postgres()
+    if programs is None:
+        raise SystemExit("PostgreSQL isn't installed. Install it: apt-get install postgresql")
+    port = free_port()
+    with tempfile.TemporaryDirectory(prefix="promptmill-postgres-") as name:
+        as_whom = _as_user(Path(name))
+        data = f"{name}/data"
+        subprocess.run(
+            [programs / "initdb", "-D", data, "-U", USER, "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync"],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            **as_whom,
+        )
+        words = [programs / "postgres", "-D", data, "-h", "127.0.0.1", "-p", str(port), "-k", name]
+        with (Path(name) / "log").open("wb") as log:
+            server = subprocess.Popen(words, stdout=log, stderr=log, **as_whom)
+        try:
+            _wait_until_ready(server, programs, port, Path(name) / "log")
+            yield f"postgresql+asyncpg://{USER}@127.0.0.1:{port}/postgres"
+        finally:
+            server.send_signal(signal.SIGINT)  # fast: clients are cut off
+            server.wait(STOP_SECONDS)
+
+
+def _as_user(folder: Path) -> dict[str, Any]:
+    """How a program is run by a user that it agrees to; the folder becomes that user's."""
+    if os.geteuid() != 0:
+        return {"cwd": folder}
+    shutil.chown(folder, USER)
+    return {"cwd": folder, "user": USER, "group": USER, "extra_groups": []}
+
+
+def _wait_until_ready(server: subprocess.Popen[bytes], programs: Path, port: int, log: Path) -> None:
+    until = time.monotonic() + START_SECONDS
+    ask = [programs / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)]
+    while subprocess.run(ask, check=False).returncode != 0:
+        if server.poll() is not None or time.monotonic() > until:
+            raise SystemExit(f"PostgreSQL didn't start: {log.read_text()}")
+        time.sleep(0.1)
