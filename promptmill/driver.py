@@ -73,7 +73,7 @@ async def _run_bounded(work: AsyncIterator[Awaitable[Any]], bound: int, engine: 
             running = await _wait_for_one(running, engine)
     except BaseException as error:
         if isinstance(error, asyncio.CancelledError):
-            engine.stop.because(Interrupted())
+            engine.stop.interrupt(Interrupted())
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)  # asyncio prints what nobody asked for

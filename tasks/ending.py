@@ -6,14 +6,16 @@ from contextlib import asynccontextmanager
 from promptmill.errors import RunStopped
 from promptmill.runner import Run
 from tasks.publish import announce
+from tasks.signals import ending_as_prefect_expects
 
 
 @asynccontextmanager
 async def ending(run: Run) -> AsyncGenerator[None]:
     """Announce a run's end; one that ended early goes on raising."""
-    try:
-        yield
-    except RunStopped:
+    with ending_as_prefect_expects():
+        try:
+            yield
+        except RunStopped:
+            await announce(run)
+            raise
         await announce(run)
-        raise
-    await announce(run)

@@ -103,8 +103,10 @@ async def showing_lines(name: str) -> AsyncGenerator[Callable[[str, float], Awai
 
 
 async def _update_artifact(artifact: UUID | None, engine: Engine, snapshot: Snapshot) -> None:
-    if artifact is not None:
-        with suppress(*UNSHOWN):
+    if artifact is None:
+        return
+    with suppress(*UNSHOWN):
+        async with asyncio.timeout(ARTIFACT_SECONDS):  # Prefect's client tries for a minute while its server is away
             await aupdate_progress_artifact(
                 artifact, 100 * snapshot.done / max(1, snapshot.total), description=describe_progress(engine, snapshot)
             )

@@ -19,7 +19,7 @@ from promptmill.publishing import REPORT
 from promptmill.runner import Run, publish_run
 from tasks.progress import UNSHOWN
 
-EVENT_OF_STATE = {"completed": "completed", "budget_exhausted": "budget_exhausted"}  # any other: failed
+EVENTS = frozenset({"completed", "budget_exhausted", "cancelled"})  # a run in any other state has failed
 
 
 async def publish_output(run: Run) -> None:
@@ -68,7 +68,7 @@ async def announce(run: Run) -> None:
             summarise(manifest, url), key=f"{run.prepared.job.name}-summary", description=describe_end(manifest)
         )
     emit_event(
-        f"promptmill.job.{EVENT_OF_STATE.get(manifest.state, 'failed')}",
+        f"promptmill.job.{manifest.state if manifest.state in EVENTS else 'failed'}",
         resource={"prefect.resource.id": f"promptmill.job.{run.prepared.job.name}"},
         payload=outcome(manifest, url),
     )

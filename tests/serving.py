@@ -36,6 +36,7 @@ def serving(folder: Path, provider: Simulator, **environment: str) -> Iterator[s
         "PREFECT_HOME": str(folder / "prefect"),
         "PROMPTMILL_STATE_URL": str(folder / "state"),
         "PROMPTMILL_SERVER_PORT": str(port),
+        "PREFECT_WORKER_QUERY_SECONDS": "2",  # between two looks for runs to start
         "OPENAI_API_KEY": KEY,
         "OPENAI_BASE_URL": provider.base_url,
         **environment,
@@ -133,3 +134,8 @@ async def told_events(client: PrefectClient, name: str, resource: str) -> list[A
         assert time.monotonic() < until
         await asyncio.sleep(0.5)
     return list(found)
+
+
+def sent(provider: Simulator) -> int:
+    """Requests that the provider has billed."""
+    return int(provider.ledger()["totals"].get("requests", 0))  # pyright: ignore
