@@ -8,17 +8,15 @@ from prefect.logging.handlers import APILogHandler
 
 from promptmill.errors import PromptmillError
 
-UNSTORED = "Failed to write result: Failed to serialize object of type"  # an error is no result: nothing is lost by it
-
 
 class _WithoutTraceback(logging.Filter):
-    """An error whose message says all there is to say needs no traceback, and no word that it isn't kept as a result."""
+    """An error whose message says all there is to say needs no traceback."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
         if isinstance(error, PromptmillError):
             record.msg, record.args, record.exc_info, record.exc_text = str(error), (), None, None
-        return UNSTORED not in record.getMessage()
+        return True
 
 
 class _WithoutUnwritten(logging.Filter):

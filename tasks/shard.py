@@ -21,6 +21,7 @@ from tasks.complete import answer_rows
 from tasks.progress import answering_visibly
 from tasks.provider import load_credentials
 from tasks.run_logs import quiet_expected_errors
+from tasks.signals import ending_as_prefect_expects
 
 PULSE_SECONDS = 2.0  # between two looks
 SILENCE_SECONDS = 60.0  # without a beat until the run that split is taken for dead
@@ -34,6 +35,13 @@ async def answer_share(plan_url: str, shard: int, attempt: int, is_watched: bool
     spare_memory()
     quiet_expected_errors()
     folder = await asyncio.to_thread(ShardFolder.at, plan_url)
+    with ending_as_prefect_expects():
+        run = await _answer(folder, shard, attempt, is_watched)
+    return run.summary()
+
+
+async def _answer(folder: ShardFolder, shard: int, attempt: int, is_watched: bool) -> Run:
+    """The shard as a run that has ended well; either way its end is told."""
     run: Run | None = None
     try:
         run = await _open(folder, shard)
@@ -45,7 +53,7 @@ async def answer_share(plan_url: str, shard: int, attempt: int, is_watched: bool
             await _tell(folder, shard, attempt, Outcome(_manifest(run), reason))
         raise
     await _tell(folder, shard, attempt, Outcome(_manifest(run), None))
-    return run.summary()
+    return run
 
 
 @task(name="answer-shard", task_run_name="shard {shard}", cache_policy=NO_CACHE, persist_result=False)

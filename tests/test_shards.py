@@ -22,6 +22,7 @@ from promptmill.storage import Storage
 from promptmill.store import Store
 from promptmill.transport import Credentials
 from tasks import shard
+from tasks.signals import Terminated
 from tests.conftest import MakeJob, plan
 from tests.rows import write_rows
 
@@ -165,6 +166,25 @@ def test_a_plan_of_other_work_is_not_gone_on_with(make_job: MakeJob, credentials
     assert found.is_of(run.prepared.job, run.preflight.plan, None)
     assert not found.is_of(run.prepared.job, run.preflight.plan, 1.0)
     assert not found.is_of(other.prepared.job, run.preflight.plan, None)
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        pytest.param(Terminated(), Interrupted, id="a-kin-of-ours"),
+        pytest.param(ProviderRefused("no quota"), ProviderRefused, id="ours"),
+        pytest.param(None, type(None), id="ended-well"),
+    ],
+)
+def test_an_outcome_is_read_as_it_was_told(error: Any, expected: type, tmp_path: Path):
+    folder = ShardFolder(Store(Storage(str(tmp_path))), "run")
+    folder.write_outcome(3, 2, Outcome(None, error))
+    found = folder.read_outcome(3, 2)
+
+    assert found is not None
+    assert type(found.error) is expected
+    assert str(found.error) == str(error)
+    assert folder.read_outcome(3, 1) is None
 
 
 def test_a_foreign_plan_is_none(tmp_path: Path):
