@@ -25,6 +25,7 @@ def environment() -> dict[str, str]:
         "PROMPTMILL_HOME": str(ROOT),
         "PREFECT_API_URL": f"http://127.0.0.1:{PORT}/api",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_WORKER_QUERY_SECONDS": "3",  # until a worker sees a run; Prefect's own 10 is most of a start
         "DO_NOT_TRACK": "1",
         **{name: value for name, value in os.environ.items() if value},
     }

@@ -54,8 +54,11 @@ class RateLimiter:
         lessor: Lessor | None = None,
         part: float = 1.0,
     ) -> None:
-        """`part` of what the provider tells is ours: other processes of the run have the rest."""
-        self._part = part
+        """`part` of what the provider tells is ours: other processes of the run have the rest.
+
+        Of a limit that is leased all is: who has how much of it is the lessor's to say, and changes all the time.
+        """
+        self._part = part if lessor is None else 1.0
         self._clock = clock
         self._lessor = lessor
         self._failure: BaseException | None = None  # of the lessor: nobody may send any more

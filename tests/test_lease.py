@@ -6,6 +6,7 @@ import pytest
 
 from promptmill.pace import ServerLimit
 from promptmill.rate_limit import RateLimiter, RequestTooLarge
+from tasks.shared_limits import open_lessor
 from tests.clock import run_on_clock
 from tests.leasing import open_limiter, work_for
 from tests.prefect_limits import PrefectLimits
@@ -85,6 +86,17 @@ def test_headers_can_slow_a_process_down_but_lift_nothing_beyond_what_is_leased(
 
     assert 600 * 0.95 <= run_on_clock(scenario(60_000)) <= 600 + 50
     assert 290 <= run_on_clock(scenario(300)) <= 310
+
+
+def test_one_shard_of_several_may_use_all_of_a_leased_limit_whatever_its_part_is() -> None:
+    """The others may have ended."""
+
+    async def scenario() -> int:
+        limiter = RateLimiter(lessor=await open_lessor(PrefectLimits(600, AMPLE), "api"), part=0.25)
+        limiter.observe(await limiter.reserve(1), ServerLimit(600, 599), ServerLimit(AMPLE, AMPLE))
+        return len(await work_for(limiter, 60, 10))
+
+    assert 600 * 0.95 <= run_on_clock(scenario()) <= 600 + 50
 
 
 def test_tokens_that_were_reserved_and_not_used_are_used_by_the_next_requests() -> None:
