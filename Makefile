@@ -19,6 +19,8 @@ $(STAMP): requirements.lock pyproject.toml
 		|| { echo "$$($(PYTHON) --version) is too old; Promptmill needs Python 3.11 or newer. Install one and run: make install PYTHON=python3.12"; exit 1; }
 ifeq ($(UV),)
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@# pip before 23.3 doesn't hold a pin where somebody asks for an extra of the same package (sqlalchemy[asyncio])
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip>=24,<27'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 else
