@@ -14,6 +14,7 @@ from tasks.approval import approve
 from tasks.batch import finish_batches, hand_over, submit_batches, wait_for_batches
 from tasks.ending import ending
 from tasks.plan import plan_dataset
+from tasks.turns import take_turn
 
 
 @flow(name="batch-inference", persist_result=False)
@@ -37,6 +38,7 @@ async def batch_inference(
     """
     run = await plan_dataset(job, job_url, overrides, retry_failed, overwrite, mode="batch")
     await approve(run)
+    await take_turn(run)
     async with ending(run):
         if run.is_pending:
             batches = await submit_batches(run)

@@ -16,6 +16,7 @@ from tasks.plan import plan_dataset
 from tasks.progress import answering_visibly
 from tasks.publish import publish_output
 from tasks.shards import answer_in_shards
+from tasks.turns import take_turn
 
 
 @flow(name="online-inference", persist_result=False)
@@ -37,6 +38,7 @@ async def online_inference(
     """
     run = await plan_dataset(job, job_url, overrides, retry_failed, overwrite)
     await approve(run)
+    await take_turn(run)
     async with ending(run):
         if run.is_pending:
             await answer_in_shards(run)

@@ -9,7 +9,6 @@ import logging
 import secrets
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
-from hashlib import blake2b
 
 from promptmill.errors import RunStopped
 from promptmill.runner import Run
@@ -21,6 +20,7 @@ from promptmill.store import Store
 from tasks.following import Carrier, Following
 from tasks.progress import UNSHOWN
 from tasks.shard_runs import shard_runs
+from tasks.turns import output_digest
 
 log = logging.getLogger("promptmill")
 
@@ -66,8 +66,7 @@ async def _carrier(run: Run) -> AsyncGenerator[Carrier]:
         async with dask_shards(run.prepared.store) as carrier:
             yield carrier
         return
-    digest = blake2b(job.output.url.encode(), digest_size=4).hexdigest()
-    async with shard_runs(job.shards, f"promptmill-output-{digest}") as carrier:
+    async with shard_runs(job.shards, f"promptmill-shards-of-{output_digest(job.output.url)}") as carrier:
         yield carrier
 
 
