@@ -64,7 +64,9 @@ async def announce(run: Run) -> None:
         return
     url = run.prepared.output.url
     with suppress(*UNSHOWN):
-        await acreate_markdown_artifact(summarise(manifest, url), key=f"{run.prepared.job.name}-summary")
+        await acreate_markdown_artifact(
+            summarise(manifest, url), key=f"{run.prepared.job.name}-summary", description=describe_end(manifest)
+        )
     emit_event(
         f"promptmill.job.{EVENT_OF_STATE.get(manifest.state, 'failed')}",
         resource={"prefect.resource.id": f"promptmill.job.{run.prepared.job.name}"},
@@ -80,6 +82,11 @@ async def announce_estimate(run: Run) -> dict[str, Any]:
     text = f"# {run.prepared.job.name}: estimate\n\n{estimate.rows:,} rows, {describe_estimate(estimate)}\n{notes}\n"
     await acreate_markdown_artifact(text, key=f"{run.prepared.job.name}-estimate")
     return {**asdict(estimate), "online_usd": str(estimate.online_usd), "batch_usd": str(estimate.batch_usd)}
+
+
+def describe_end(manifest: Manifest) -> str:
+    """A run's end in a line."""
+    return f"{manifest.state}: {manifest.rows:,} rows, {manifest.failed:,} failed, ${manifest.cost_usd:.4f}"
 
 
 def summarise(manifest: Manifest, url: str) -> str:
