@@ -54,5 +54,5 @@ lock: ## Compile requirements.lock anew.
 		--extra dev --extra demo --extra tokens --custom-compile-command "make lock" --quiet --upgrade -o requirements.lock
 
 clean: ## Remove .venv, caches and the demo's output.
-	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis demo-output .demo
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis demo-output test-output .demo
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

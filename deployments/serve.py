@@ -90,7 +90,7 @@ def main() -> None:
         run("-m", "prefect", "--no-prompt", "deploy", "--all", settings=settings)
         pool = settings["PROMPTMILL_WORK_POOL"]
         parts.append(start("-m", "prefect", "worker", "start", "--pool", pool, settings=settings))
-        print(f"\nPromptmill is ready: {api_url.removesuffix('/api')}/deployments (Ctrl-C ends it)\n", flush=True)
+        print(f"\nPromptmill is ready: {api_url.removesuffix('/api')} (Ctrl-C ends it)\n", flush=True)
         parts[-1].wait()
     except KeyboardInterrupt:
         print("\nstopping…", flush=True)

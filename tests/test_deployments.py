@@ -162,7 +162,7 @@ async def test_an_expensive_run_asks_a_person_first(
         run = await start(client, "online-inference/manual", job)
         await reached(client, run, "Suspended")
         sent_before = provider.ledger()["tiers"]
-        answer = {"approve": is_approved, "budget_usd": 1.0}
+        answer = {"decision": "approve" if is_approved else "reject", "budget_usd": 1.0}
         result = await client.resume_flow_run(run.id, run_input=answer)
         done = await ended(client, run)
 
