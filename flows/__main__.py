@@ -149,8 +149,9 @@ def main() -> None:
 
 
 def _is_interruption(error: BaseException) -> bool:
-    """Whether somebody stopped the command; Prefect has an error of its own for SIGTERM."""
-    return isinstance(error, KeyboardInterrupt | asyncio.CancelledError) or type(error).__name__ == "TerminationSignal"
+    """Whether somebody stopped the command; Prefect has errors of its own for SIGTERM and for a cancelled flow run."""
+    ours = isinstance(error, KeyboardInterrupt | asyncio.CancelledError)
+    return ours or type(error).__name__ in {"TerminationSignal", "Abort"}
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 from promptmill.errors import RunStopped
 from promptmill.runner import Run
+from tasks.ownership import ending_without_ownership
 from tasks.publish import announce
 from tasks.signals import ending_as_prefect_expects
 
@@ -13,9 +14,10 @@ from tasks.signals import ending_as_prefect_expects
 async def ending(run: Run) -> AsyncGenerator[None]:
     """Announce a run's end; one that ended early goes on raising."""
     with ending_as_prefect_expects():
-        try:
-            yield
-        except RunStopped:
+        async with ending_without_ownership():
+            try:
+                yield
+            except RunStopped:
+                await announce(run)
+                raise
             await announce(run)
-            raise
-        await announce(run)
