@@ -26,6 +26,8 @@ def environment() -> dict[str, str]:
         "PREFECT_API_URL": f"http://127.0.0.1:{PORT}/api",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_WORKER_QUERY_SECONDS": "3",  # until a worker sees a run; Prefect's own 10 is most of a start
+        # A server that forgets its leases when it is started again ends every run within four minutes.
+        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
         "DO_NOT_TRACK": "1",
         **{name: value for name, value in os.environ.items() if value},
     }

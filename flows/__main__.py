@@ -152,10 +152,14 @@ def main() -> None:
 
 
 def _is_interruption(error: BaseException) -> bool:
-    """Whether somebody stopped the command; Typer makes an exit of Ctrl-C, and Prefect has an error of its own for SIGTERM."""
+    """Whether somebody stopped the command.
+
+    Typer makes an exit of Ctrl-C; Prefect has errors of its own for SIGTERM and for a cancelled flow run.
+    """
     if isinstance(error, SystemExit):
         return error.code == Interrupted.exit_code
-    return isinstance(error, KeyboardInterrupt | asyncio.CancelledError) or type(error).__name__ == "TerminationSignal"
+    ours = isinstance(error, KeyboardInterrupt | asyncio.CancelledError)
+    return ours or type(error).__name__ in {"TerminationSignal", "Abort"}
 
 
 if __name__ == "__main__":

@@ -47,13 +47,14 @@ def asset_key(url: str) -> str:
 
 
 def outcome(manifest: Manifest, url: str) -> dict[str, Any]:
-    """What events and assets say of a run."""
+    """What events and assets say of a run, to flows that may run in another folder than ours."""
+    place = url if "://" in url else str(Path(url).absolute())
     return {
         "rows": manifest.rows,
         "succeeded": manifest.succeeded,
         "failed": manifest.failed,
         "cost_usd": str(manifest.cost_usd),
-        "manifest_url": f"{url}/{MANIFEST}",
+        "manifest_url": f"{place}/{MANIFEST}",
     }
 
 

@@ -29,7 +29,10 @@ KEY = "sk-that-must-not-show"
 
 @contextmanager
 def serving(folder: Path, provider: Simulator, **environment: str) -> Iterator[str]:
-    """`make serve` in a process of its own, with a home of its own; yields the API's URL. Its output is in folder/log."""
+    """`make serve` in a process of its own, with a home of its own; yields the API's URL. Its output is in folder/log.
+
+    It has a server of its own unless the environment names one (PREFECT_API_URL).
+    """
     port = free_port()
     settings = {
         **{name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")},
@@ -37,6 +40,7 @@ def serving(folder: Path, provider: Simulator, **environment: str) -> Iterator[s
         "PROMPTMILL_STATE_URL": str(folder / "state"),
         "PROMPTMILL_SERVER_PORT": str(port),
         "PREFECT_WORKER_QUERY_SECONDS": "2",  # between two looks for runs to start
+        "PREFECT_SERVER_DEPLOYMENTS_CONCURRENCY_SLOT_WAIT_SECONDS": "2",  # of a run whose deployment is at its limit
         "OPENAI_API_KEY": KEY,
         "OPENAI_BASE_URL": provider.base_url,
         **environment,
@@ -45,7 +49,7 @@ def serving(folder: Path, provider: Simulator, **environment: str) -> Iterator[s
     process = subprocess.Popen([sys.executable, "deployments/serve.py"], cwd=ROOT, env=settings, stdout=log, stderr=log)
     try:
         _wait_until_ready(process, folder / "log")
-        yield f"http://127.0.0.1:{port}/api"
+        yield environment.get("PREFECT_API_URL", f"http://127.0.0.1:{port}/api")
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(60)

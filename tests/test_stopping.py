@@ -3,6 +3,7 @@
 import asyncio
 import time
 
+import anyio
 import pytest
 
 from promptmill import chunk
@@ -57,3 +58,22 @@ async def test_an_interrupted_run_is_given_seconds_whatever_it_was_doing(
             await driving
 
     assert time.monotonic() - began < 3.0
+
+
+async def test_a_run_that_prefect_cancels_again_and_again_keeps_the_answers_on_their_way(
+    make_job: MakeJob, credentials: Credentials, simulator: Simulator
+) -> None:
+    """So it does when the lease of a deployment's concurrency limit can't be renewed (prefect 3.8.8, flow_engine.py)."""
+    simulator.configure(latency_seconds=1.0)
+    run = plan(make_job(20, limits={"max_concurrency": 5}), credentials)
+
+    with anyio.CancelScope() as scope:
+        async with answering(run) as engine:
+            asyncio.get_running_loop().call_later(1.5, scope.cancel)
+            await drive_chunks(engine, complete_chunk, complete_chunk)
+    paid = simulator.ledger()["totals"]["requests"]
+    simulator.configure(latency_seconds=0.0)
+    manifest = await carry_out(make_job(20), credentials)
+
+    assert scope.cancelled_caught
+    assert manifest.reused == paid < 20
