@@ -132,7 +132,7 @@ def crashed_runs(client: PrefectClient) -> Need:
     """
     trigger = EventTrigger(
         after={"prefect.flow-run.Crashed"},
-        expect={"prefect.flow-run.AwaitingRetry", "prefect.flow-run.Scheduled", "prefect.flow-run.Running"},
+        expect={f"prefect.flow-run.{state}" for state in ("AwaitingRetry", "Scheduled", "Running", "Failed")},
         for_each={"prefect.resource.id"},
         match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"], "prefect.run-count": ["1"]}),
         match_related=ResourceSpecification({"prefect.resource.id": [f"prefect.tag.{TAG}"]}),
