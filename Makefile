@@ -19,6 +19,8 @@ $(STAMP): requirements.lock pyproject.toml
 		|| { echo "$$($(PYTHON) --version) is too old; Promptmill needs Python 3.11 or newer. Install one and run: make install PYTHON=python3.12"; exit 1; }
 ifeq ($(UV),)
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@# pip before 23.3 doesn't hold a pin where somebody asks for an extra of the same package (sqlalchemy[asyncio])
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip>=24,<27'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 else
@@ -52,5 +54,5 @@ lock: ## Compile requirements.lock anew.
 		--extra dev --extra demo --extra tokens --custom-compile-command "make lock" --quiet --upgrade -o requirements.lock
 
 clean: ## Remove .venv, caches and the demo's output.
-	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis demo-output .demo
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis demo-output test-output .demo
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

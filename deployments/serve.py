@@ -26,6 +26,8 @@ def environment() -> dict[str, str]:
         "PREFECT_API_URL": f"http://127.0.0.1:{PORT}/api",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_WORKER_QUERY_SECONDS": "3",  # until a worker sees a run; Prefect's own 10 is most of a start
+        # A server that forgets its leases when it is started again ends every run within four minutes.
+        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
         "DO_NOT_TRACK": "1",
         **{name: value for name, value in os.environ.items() if value},
     }
@@ -90,7 +92,7 @@ def main() -> None:
         run("-m", "prefect", "--no-prompt", "deploy", "--all", settings=settings)
         pool = settings["PROMPTMILL_WORK_POOL"]
         parts.append(start("-m", "prefect", "worker", "start", "--pool", pool, settings=settings))
-        print(f"\nPromptmill is ready: {api_url.removesuffix('/api')}/deployments (Ctrl-C ends it)\n", flush=True)
+        print(f"\nPromptmill is ready: {api_url.removesuffix('/api')} (Ctrl-C ends it)\n", flush=True)
         parts[-1].wait()
     except KeyboardInterrupt:
         print("\nstopping…", flush=True)

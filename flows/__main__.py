@@ -108,7 +108,10 @@ async def _flow_run(mode: Mode, job: Job, retry_failed: bool, overwrite: bool) -
 
         return await batch_inference(job=job, retry_failed=retry_failed, overwrite=overwrite, wait=True)
     from flows.online_inference import online_inference
+    from tasks.shard_runs import require_server
 
+    if job.shards > 1 and job.task_runner == "local":
+        require_server(job.shards)
     return await online_inference(job=job, retry_failed=retry_failed, overwrite=overwrite)
 
 
@@ -149,8 +152,14 @@ def main() -> None:
 
 
 def _is_interruption(error: BaseException) -> bool:
-    """Whether somebody stopped the command; Prefect has an error of its own for SIGTERM."""
-    return isinstance(error, KeyboardInterrupt | asyncio.CancelledError) or type(error).__name__ == "TerminationSignal"
+    """Whether somebody stopped the command.
+
+    Typer makes an exit of Ctrl-C; Prefect has errors of its own for SIGTERM and for a cancelled flow run.
+    """
+    if isinstance(error, SystemExit):
+        return error.code == Interrupted.exit_code
+    ours = isinstance(error, KeyboardInterrupt | asyncio.CancelledError)
+    return ours or type(error).__name__ in {"TerminationSignal", "Abort"}
 
 
 if __name__ == "__main__":

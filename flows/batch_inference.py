@@ -9,13 +9,16 @@ from typing import Any
 from prefect import flow
 
 from promptmill.batch_run import describe
+from promptmill.forms import as_form
 from promptmill.job import Job
 from tasks.approval import approve
 from tasks.batch import finish_batches, hand_over, submit_batches, wait_for_batches
 from tasks.ending import ending
 from tasks.plan import plan_dataset
+from tasks.turns import take_turn
 
 
+@as_form
 @flow(name="batch-inference", persist_result=False)
 async def batch_inference(
     job: Job | None = None,
@@ -28,8 +31,8 @@ async def batch_inference(
     """Submit every row of the dataset in batches; advance-batches collects and publishes the answers.
 
     Args:
-        job: The job. Give it here or as a file.
-        job_url: The URL of a job file, instead of the job.
+        job: The job itself: choose Job and fill it in, unless job_url names a job file.
+        job_url: The URL of a job file, any fsspec URL, instead of the job itself.
         overrides: Values to replace in the job, by dotted name: {"batch.enqueued_tokens": 2000000}.
         retry_failed: Ask again for the rows that failed, and for nothing else.
         overwrite: Replace the output of another job that stands there.
@@ -37,6 +40,7 @@ async def batch_inference(
     """
     run = await plan_dataset(job, job_url, overrides, retry_failed, overwrite, mode="batch")
     await approve(run)
+    await take_turn(run)
     async with ending(run):
         if run.is_pending:
             batches = await submit_batches(run)

@@ -4,11 +4,13 @@ from typing import Any
 
 from prefect import flow
 
+from promptmill.forms import as_form
 from promptmill.job import Job
 from tasks.plan import plan_dataset
 from tasks.publish import announce_estimate
 
 
+@as_form
 @flow(name="estimate-cost", persist_result=False)
 async def estimate_cost(
     job: Job | None = None, job_url: str | None = None, overrides: dict[str, Any] | None = None
@@ -16,8 +18,8 @@ async def estimate_cost(
     """Estimate a job and show the estimate as an artifact.
 
     Args:
-        job: The job. Give it here or as a file.
-        job_url: The URL of a job file, instead of the job.
+        job: The job itself: choose Job and fill it in, unless job_url names a job file.
+        job_url: The URL of a job file, any fsspec URL, instead of the job itself.
         overrides: Values to replace in the job, by dotted name: {"input.limit": 1000}.
     """
     run = await plan_dataset(job, job_url, overrides, overwrite=True, even_if_finished=True)

@@ -55,7 +55,9 @@ def estimate_job(job: Job, within_hours: float | None, as_json: bool) -> None:
     assert run.preflight is not None  # noqa: S101 - planned even if finished
     estimate = run.preflight.estimate
     road = cheaper_road(estimate, within_hours) if within_hours is not None else None
-    tables.show_estimate(estimate, run.preflight.warnings, road, as_json)
+    assumed = run.prepared.prices.assumption_of("batch")
+    warnings = (*run.preflight.warnings, *([assumed] if assumed is not None else []))
+    tables.show_estimate(estimate, warnings, road, as_json)
     if as_json:
         console.print_json({**asdict(estimate), "within_hours": within_hours, "road": road})
 

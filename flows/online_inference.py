@@ -8,6 +8,7 @@ from typing import Any
 
 from prefect import flow
 
+from promptmill.forms import as_form
 from promptmill.job import Job
 from tasks.approval import approve
 from tasks.complete import answer_rows
@@ -16,8 +17,10 @@ from tasks.plan import plan_dataset
 from tasks.progress import answering_visibly
 from tasks.publish import publish_output
 from tasks.shards import answer_in_shards
+from tasks.turns import take_turn
 
 
+@as_form
 @flow(name="online-inference", persist_result=False)
 async def online_inference(
     job: Job | None = None,
@@ -29,14 +32,15 @@ async def online_inference(
     """Answer every row of the dataset and publish the answers as Parquet.
 
     Args:
-        job: The job. Give it here or as a file.
-        job_url: The URL of a job file, instead of the job.
+        job: The job itself: choose Job and fill it in, unless job_url names a job file.
+        job_url: The URL of a job file, any fsspec URL, instead of the job itself.
         overrides: Values to replace in the job, by dotted name: {"limits.requests_per_minute": 500}.
         retry_failed: Ask again for the rows that failed, and for nothing else.
         overwrite: Replace the output of another job that stands there.
     """
     run = await plan_dataset(job, job_url, overrides, retry_failed, overwrite)
     await approve(run)
+    await take_turn(run)
     async with ending(run):
         if run.is_pending:
             await answer_in_shards(run)

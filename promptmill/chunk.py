@@ -8,6 +8,7 @@ included. Half of that fills a file, so that sending goes on while the other hal
 import asyncio
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import cast
@@ -125,29 +126,32 @@ async def _send_all(engine: Engine, work: _Work, saver: Saver) -> None:
         raise engine.stop.because(StorageFailed(f"{len(work.requests)} rows that batches answered {NOT_FOUND}"))
     tasks: set[asyncio.Task[None]] = set()
     try:
-        for pack in _packs(engine, work.requests):
-            slot = Slot(engine.slots)
-            with engine.stop.waiting():
-                await slot.acquire()
-            task = asyncio.create_task(_send_pack(engine, pack, slot, saver, work.retried))
-            tasks.add(task)
-            task.add_done_callback(tasks.discard)
-            if saver.error is not None:
-                break
-        while tasks:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        with suppress(RunStopped):  # the reason is in engine.stop
+            await _start_all(engine, work, saver, tasks)
+        await _finish(engine, tasks)
     except asyncio.CancelledError:
-        engine.stop.because(Interrupted())
+        engine.stop.interrupt(Interrupted())
         await _drain(tasks)
         raise
-    except RunStopped:
-        await _drain(tasks)
     finally:
         await saver.close()
     if saver.error is not None:
         raise saver.error
     if engine.stop.reason is not None:
         raise engine.stop.reason
+
+
+async def _start_all(engine: Engine, work: _Work, saver: Saver, tasks: set[asyncio.Task[None]]) -> None:
+    """Start a task for each request once there is a slot for it; `tasks` are those under way. Raises: RunStopped."""
+    for pack in _packs(engine, work.requests):
+        slot = Slot(engine.slots)
+        with engine.stop.waiting():
+            await slot.acquire()
+        task = asyncio.create_task(_send_pack(engine, pack, slot, saver, work.retried))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+        if saver.error is not None:
+            return
 
 
 def _packs(engine: Engine, requests: Sequence[Request]) -> list[list[Request]]:
@@ -179,6 +183,17 @@ async def _results(engine: Engine, pack: Sequence[Request], slot: Slot) -> list[
     if engine.job.request.endpoint == "embeddings":
         return await complete_pack(engine.client, engine.builder, pack, slot)
     return [await complete_request(engine.client, pack[0], slot, engine.validate)]
+
+
+async def _finish(engine: Engine, tasks: set[asyncio.Task[None]]) -> None:
+    """Wait for what is on its way, which is paid for; once somebody waits for the run's end, DRAIN_SECONDS at most."""
+    hurry = asyncio.ensure_future(engine.stop.is_urgent.wait())
+    try:
+        while tasks and not hurry.done():
+            await asyncio.wait({*tasks, hurry}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        hurry.cancel()
+    await _drain(tasks)
 
 
 async def _drain(tasks: set[asyncio.Task[None]]) -> None:

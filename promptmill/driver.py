@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
+import anyio
 import pyarrow as pa
 
 from promptmill.engine import Engine
@@ -73,10 +74,11 @@ async def _run_bounded(work: AsyncIterator[Awaitable[Any]], bound: int, engine: 
             running = await _wait_for_one(running, engine)
     except BaseException as error:
         if isinstance(error, asyncio.CancelledError):
-            engine.stop.because(Interrupted())
+            engine.stop.interrupt(Interrupted())
         for task in running:
             task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)  # asyncio prints what nobody asked for
+        with anyio.CancelScope(shield=True):  # Prefect's scopes cancel again and again, which no drain survives
+            await asyncio.gather(*running, return_exceptions=True)  # asyncio prints what nobody asked for
         raise
 
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
 
+from promptmill.forms import shape_section
 from promptmill.naming import did_you_mean
 
 Endpoint = Literal["chat.completions", "responses", "embeddings"]
@@ -24,7 +25,7 @@ RESERVED_PARAMETERS = frozenset({"model", "messages", "input", "stream", "n", "r
 class Section(BaseModel):
     """A part of the job that refuses keys it doesn't know."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, json_schema_extra=shape_section)
 
     @model_validator(mode="before")
     @classmethod
@@ -67,18 +68,15 @@ class RequestSpec(Section):
     system: str | None = Field(
         None,
         description="System prompt: a Jinja2 template, columns by name.",
-        json_schema_extra={"format": "textarea"},
     )
     user: str | None = Field(
         None,
-        description="User prompt: a Jinja2 template, columns by name.",
-        json_schema_extra={"format": "textarea"},
+        description="User prompt: a Jinja2 template, columns by name. Needed where neither messages nor input is given.",
     )
     messages: list[Message] | None = Field(None, description="The whole list of messages, instead of system and user.")
     input: str | None = Field(
         None,
         description="For embeddings: the template of the text.",
-        json_schema_extra={"format": "textarea"},
     )
     response_schema: str | dict[str, JsonValue] | None = Field(
         None,
@@ -114,10 +112,10 @@ class RequestSpec(Section):
 
 
 class Limits(Section):
-    """What the provider allows. Null: learned from the provider's x-ratelimit headers."""
+    """What the provider allows. Empty: learned from the provider's x-ratelimit headers."""
 
-    requests_per_minute: int | None = Field(None, ge=1, description="Requests a minute. Null: learned.")
-    tokens_per_minute: int | None = Field(None, ge=1, description="Tokens a minute, in and out. Null: learned.")
+    requests_per_minute: int | None = Field(None, ge=1, description="Requests a minute. Empty: learned.")
+    tokens_per_minute: int | None = Field(None, ge=1, description="Tokens a minute, in and out. Empty: learned.")
     max_concurrency: int = Field(64, ge=1, le=10_000, description="Requests in flight, over all chunks.")
     shared: str | None = Field(
         None,
@@ -141,7 +139,7 @@ class Pricing(Section):
 
     input_per_mtok: Money = Field(description="USD per million input tokens.")
     cached_input_per_mtok: Money | None = Field(None, description="USD per million cached ones. Default: the input's.")
-    output_per_mtok: Money = Field(Decimal(0), description="USD per million output tokens.")
+    output_per_mtok: Money = Field(Decimal(0), description="USD per million output tokens; embeddings have none.")
     batch_discount: Decimal = Field(
         Decimal("0.5"), ge=0, le=1, description="What the Batch API takes off: 0.5 is half the price."
     )
@@ -167,7 +165,7 @@ class Batch(Section):
 
     max_requests: int = Field(MAX_BATCH_REQUESTS, ge=1, le=MAX_BATCH_REQUESTS, description="Requests a batch.")
     max_bytes: int = Field(MAX_BATCH_BYTES, ge=1_000, le=MAX_BATCH_BYTES, description="Bytes of a batch's file.")
-    enqueued_tokens: int | None = Field(None, ge=1, description="Tokens that may be queued. Null: learned.")
+    enqueued_tokens: int | None = Field(None, ge=1, description="Tokens that may be queued. Empty: learned.")
     completion_window: str = Field("24h", description="The provider's window; OpenAI knows 24h.")
     poll_seconds: float = Field(60, gt=0, description="Seconds between two looks at a batch.")
     leftovers: Literal["resubmit", "online", "fail"] = Field(
@@ -184,16 +182,16 @@ class Job(Section):
     request: RequestSpec = Field(description="What is asked of the model for each row.")
     output: Output = Field(description="Where the answers go.")
     provider: str | None = Field(
-        None, description="A credentials block's name. Null: OPENAI_API_KEY and OPENAI_BASE_URL."
+        None, description="A credentials block's name. Empty: OPENAI_API_KEY and OPENAI_BASE_URL of the worker."
     )
-    limits: Limits = Field(default_factory=lambda: Limits.model_validate({}), description="What the provider allows.")
-    retry: Retry = Field(default_factory=lambda: Retry.model_validate({}), description="How long a row is tried.")
-    pricing: Pricing | None = Field(None, description="Prices, for models that no price table knows.")
     budget_usd: Money | None = Field(None, description="Hard cap in US dollars for this output, over all its runs.")
     approve_above_usd: Money | None = Field(None, description="Ask a person before a run that is estimated above this.")
     max_failure_ratio: float = Field(
         0.05, ge=0, le=1, description="More failures than this of the rows seen (at least 100) stop the run."
     )
+    limits: Limits = Field(default_factory=lambda: Limits.model_validate({}))
+    retry: Retry = Field(default_factory=lambda: Retry.model_validate({}), description="How long a row is tried.")
+    pricing: Pricing | None = Field(None, description="Prices, for models that no price table knows.")
     chunk_rows: int = Field(500, ge=1, le=100_000, description="Rows a chunk: one Prefect task, one checkpoint.")
     chunks_in_flight: int = Field(4, ge=1, le=1_000, description="Chunk tasks running at once.")
     shards: int = Field(
@@ -206,8 +204,16 @@ class Job(Section):
         "local", description="What carries the shards: runs on Prefect workers, or tasks on a Dask cluster."
     )
     checkpoint_rows: int = Field(50, ge=1, description="At most so many answered rows a chunk can be lost by a kill.")
-    batch: Batch = Field(
-        default_factory=lambda: Batch.model_validate({}), description="How the OpenAI Batch API is used."
-    )
+    batch: Batch = Field(default_factory=lambda: Batch.model_validate({}))
+
+    @model_validator(mode="after")
+    def _require_output_price(self) -> "Job":
+        is_paid = self.request.endpoint != "embeddings"
+        if self.pricing is not None and is_paid and "output_per_mtok" not in self.pricing.model_fields_set:
+            raise ValueError(
+                f"pricing has no output_per_mtok, and {self.request.endpoint} answers are paid by it; give it (0 for a "
+                "model whose answers cost nothing)"
+            )
+        return self
 
     SECTIONS: ClassVar[tuple[str, ...]] = ("input", "request", "output", "limits", "retry", "pricing", "batch")

@@ -95,7 +95,12 @@ def _warnings(prepared: Prepared, plan: Plan, estimate: Estimate, sample: Manife
             "no sample of this job was ever run; `promptmill sample` tries a few rows and measures the cost"
         )
     if job.budget_usd is not None and estimate.online_usd > job.budget_usd:
-        warnings.append(f"the estimate, ${estimate.online_usd:.4f}, is above budget_usd, ${job.budget_usd}")
+        warnings.append(
+            f"the estimate, ${estimate.online_usd:.4f} online and ${estimate.batch_usd:.4f} by batch, is above budget_usd, "
+            f"${job.budget_usd}"
+        )
+    if (assumed := prepared.prices.assumption_of(job.request.parameters.get("service_tier"))) is not None:
+        warnings.append(assumed)
     if job.approve_above_usd is not None and estimate.online_usd > job.approve_above_usd:
         warnings.append(
             f"the estimate, ${estimate.online_usd:.4f}, is above approve_above_usd, ${job.approve_above_usd}: a person is "

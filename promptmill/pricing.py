@@ -117,6 +117,10 @@ class PriceList:
         rates = self._price_of(tier).at(input_tokens)
         return input_tokens * rates.input + output_tokens * rates.output
 
+    def assumption_of(self, tier: object) -> str | None:
+        """What is assumed of a tier's price, None where the table knows it."""
+        return self.assumptions.get(ECHOED_TIERS[tier]) if isinstance(tier, str) and tier in ECHOED_TIERS else None
+
     def _price_of(self, tier: str | None) -> TierPrice:
         try:
             return self._by_echo[tier]

@@ -70,7 +70,7 @@ class ShardFolder:
         error = outcome.error
         values: dict[str, Any] = {
             "manifest": manifest_values(outcome.manifest) if outcome.manifest is not None else None,
-            "error": type(error).__name__ if error is not None else None,
+            "error": _name_of(error) if error is not None else None,
             "message": str(error) if error is not None else None,
         }
         self._write(f"outcome-{shard}-{attempt}.json", orjson.dumps(values))
@@ -129,6 +129,11 @@ def folders(store: Store) -> list[ShardFolder]:
     """Of runs that were split and haven't cleaned up. Raises: any of STORAGE_ERRORS."""
     names = {name.split("/")[1] for name in store.storage.sizes(SHARDS)}
     return [ShardFolder(store, name) for name in sorted(names)]
+
+
+def _name_of(error: PromptmillError) -> str:
+    """The name of an error's nearest class in errors.py."""
+    return next(kind.__name__ for kind in type(error).__mro__ if getattr(errors, kind.__name__, None) is kind)
 
 
 def _error_of(name: str | None, message: str | None) -> PromptmillError | None:

@@ -17,6 +17,7 @@ class Stop:
 
     def __init__(self) -> None:
         self.reason: RunStopped | None = None
+        self.is_urgent = asyncio.Event()  # somebody waits for the end: what is under way is given seconds, not minutes
         self._waiting: set[asyncio.Task[Any]] = set()
         self._cancelled: set[asyncio.Task[Any]] = set()
 
@@ -29,6 +30,11 @@ class Stop:
                 if task is not current and task.cancel():
                     self._cancelled.add(task)
         return self.reason
+
+    def interrupt(self, reason: RunStopped) -> None:
+        """Stop the run, and let nothing take long from here on; also where it was stopping already."""
+        self.because(reason)
+        self.is_urgent.set()
 
     @contextmanager
     def waiting(self) -> Generator[None]:

@@ -5,14 +5,16 @@ When it goes on, the flow begins at its top and plans anew, which is free; the a
 
 import asyncio
 from decimal import Decimal
+from typing import Literal
 
 from prefect.context import FlowRunContext
 from prefect.flow_runs import asuspend_flow_run
 from prefect.input import RunInput
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from promptmill.approval import NotApproved, cap_budget, needs_approval, unpaid_usd
 from promptmill.estimate import describe_estimate
+from promptmill.forms import shape_section
 from promptmill.runner import Run
 
 ANSWER_SECONDS = 24 * 3600  # no answer until then is a no: the run ends Failed
@@ -21,9 +23,11 @@ ANSWER_SECONDS = 24 * 3600  # no answer until then is a no: the run ends Failed
 class Approval(RunInput):
     """The form that the Prefect UI shows for a suspended run."""
 
-    approve: bool = Field(False, description="Yes: the run goes on. No: it ends, and nothing was sent.")
+    model_config = ConfigDict(json_schema_extra=shape_section)
+
+    decision: Literal["approve", "reject"] = Field(description="approve: the run goes on. reject: nothing is sent.")
     budget_usd: float | None = Field(
-        None, description="Spend at most so many US dollars for this output. Empty: the job's own budget."
+        None, description="Approved, spend at most this for the output. Empty: the job's own budget."
     )
 
 
@@ -44,9 +48,9 @@ async def approve(run: Run) -> None:
             f"${run.prepared.job.approve_above_usd} (approve_above_usd). Run it with --approve to say yes here, or start "
             "it from a deployment to be asked in the Prefect UI."
         )
-    form = Approval.with_initial_data(description=_question(run, unpaid), approve=False)
+    form = Approval.with_initial_data(description=_question(run, unpaid))
     answer = await asuspend_flow_run(wait_for_input=form, timeout=ANSWER_SECONDS, key="approval")
-    if not answer.approve:
+    if answer.decision == "reject":
         raise NotApproved(f"the run, estimated at ${unpaid:,.4f}, was rejected. Nothing was sent.")
     if answer.budget_usd is not None:
         cap_budget(run, Decimal(str(answer.budget_usd)))
@@ -60,5 +64,6 @@ def _question(run: Run, unpaid: Decimal) -> str:
     return (
         f"**{job.name}** is estimated to cost **${unpaid:,.4f}** more ({run.mode}); it asks above "
         f"${job.approve_above_usd}.\n\n{estimate.rows:,} rows, {describe_estimate(estimate)}. Budget of this output: "
-        f"{budget}.\n\nApprove it, lower its budget, or leave it: no answer within {ANSWER_SECONDS // 3600} hours is a no."
+        f"{budget}.\n\nApprove or reject it; who approves may lower its budget. No answer within {ANSWER_SECONDS // 3600} "
+        "hours is a no."
     )

@@ -2,9 +2,7 @@
 
 import asyncio
 import logging
-import sys
 import time
-from contextlib import nullcontext
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -27,14 +25,12 @@ from promptmill.batch_run import (
 from promptmill.batch_work import BatchWork
 from promptmill.errors import Interrupted, PromptmillError, RunStopped, SetupError, StorageFailed
 from promptmill.runner import Run, plan_run
-from promptmill.terminal import LineDisplay
 from tasks.complete import answer_rows
 from tasks.ending import ending
-from tasks.progress import answering_visibly, show_progress
+from tasks.progress import answering_visibly, show_progress, showing_lines
 from tasks.provider import load_credentials
 from tasks.publish import publish_output
 
-LOG_SECONDS = 60.0
 log = logging.getLogger("promptmill")
 
 
@@ -59,16 +55,9 @@ async def step_batches(work: BatchWork, run: Run) -> None:
 
 async def wait_for_batches(work: BatchWork, run: Run) -> None:
     """Look at a run's batches until none can answer more rows, showing how far they are."""
-    shown = LineDisplay(work.job.name) if sys.stderr.isatty() else None
-    with shown or nullcontext():
-        last = 0.0
+    async with showing_lines(work.job.name) as show:
         while not work.is_finished:
-            line = describe_line(work, time.time())
-            if shown is not None:
-                shown.update(line)
-            elif time.monotonic() - last >= LOG_SECONDS or not last:
-                log.info(line)
-                last = time.monotonic()
+            await show(describe_line(work, time.time()), _percent(work))
             await asyncio.sleep(work.job.batch.poll_seconds)
             await step_batches(work, run)
 

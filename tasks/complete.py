@@ -6,9 +6,12 @@ A submitted async task would get an event loop of its own and could share neithe
 from dataclasses import asdict
 from typing import Any
 
+import httpx
 import pyarrow as pa
 from prefect import task
+from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State, TaskRun
+from prefect.exceptions import ObjectNotFound, PrefectException
 from prefect.tasks import Task
 
 from promptmill.chunk import complete_chunk, record_chunk
@@ -19,7 +22,7 @@ from promptmill.plan import Chunk
 from tasks.persistence import SERIALIZER, checkpoint_key, checkpoint_storage
 
 RETRY_DELAYS_SECONDS = [5.0, 30.0]
-TAG = "promptmill"  # a platform team may set Prefect's own limits on it, and on promptmill-<job>
+TAG = "promptmill"  # a platform team may set Prefect's own limits on it, and on promptmill-<job>, before a run
 
 
 async def is_worth_retrying(task: Task[Any, Any], task_run: TaskRun, state: State[Any]) -> bool:
@@ -32,7 +35,6 @@ async def is_worth_retrying(task: Task[Any, Any], task_run: TaskRun, state: Stat
 @task(
     name="complete-chunk",
     task_run_name="rows {label}",
-    tags=[TAG],
     retries=len(RETRY_DELAYS_SECONDS),
     retry_delay_seconds=RETRY_DELAYS_SECONDS,
     retry_condition_fn=is_worth_retrying,
@@ -47,10 +49,29 @@ async def answer_chunk(label: str, engine: Engine, chunk: Chunk, table: pa.Table
     return asdict(record_chunk(chunk, table) if is_finished else await complete_chunk(engine, chunk, table))
 
 
+async def limited_tags(*tags: str) -> list[str]:
+    """Those of the tags that a limit is set on; of all where the server can't be asked.
+
+    Prefect asks its server at each task run whether there is a limit on the task's tags (prefect 3.8.8, task_engine.py):
+    with a tag that nobody limits, no chunk would start while the server is away, and after a minute the run would fail.
+    """
+    found: list[str] = []
+    async with get_client() as client:
+        for tag in tags:
+            try:
+                await client.read_global_concurrency_limit_by_name(f"tag:{tag}")
+            except ObjectNotFound:
+                continue
+            except (PrefectException, httpx.HTTPError, OSError):
+                pass  # there may be one
+            found.append(tag)
+    return found
+
+
 async def answer_rows(engine: Engine) -> None:
     """Answer every row of the plan, chunk by chunk. Raises: RunStopped (and its kin) when the run ends early."""
-    storage = await checkpoint_storage()
-    cached = answer_chunk.with_options(result_storage=storage, tags=[TAG, f"{TAG}-{engine.job.name}"])
+    storage, tags = await checkpoint_storage(), await limited_tags(TAG, f"{TAG}-{engine.job.name}")
+    cached = answer_chunk.with_options(result_storage=storage, tags=tags)
     fresh = cached.with_options(refresh_cache=True)  # this chunk has work to do, whatever its record says
 
     async def reuse(engine: Engine, chunk: Chunk, answers: pa.Table) -> None:

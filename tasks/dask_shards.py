@@ -36,6 +36,7 @@ class DaskShards:
 
     def __init__(self, runner: DaskTaskRunner, store: Store) -> None:
         self.all_ids: list[str] = []
+        self.waiting = 0  # the cluster doesn't say
         self._runner = runner
         self._store = store
         self._futures: dict[int, PrefectDaskFuture[Any]] = {}

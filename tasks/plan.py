@@ -14,9 +14,11 @@ from promptmill.estimate import describe_estimate
 from promptmill.job import Job
 from promptmill.jobfile import load_job, parse_job
 from promptmill.memory import spare_memory
+from promptmill.prepared import resolve_output
 from promptmill.runner import Run, plan_run
 from tasks.provider import load_credentials
 from tasks.run_logs import quiet_expected_errors
+from tasks.turns import queue_up
 
 
 def resolve_job(job: Job | None, job_url: str | None, overrides: Mapping[str, object] | None) -> Job:
@@ -47,6 +49,8 @@ async def plan_dataset(
     whole = await asyncio.to_thread(resolve_job, job, job_url, overrides)
     credentials = await load_credentials(whole.provider)
     scheduled = flow_run.get_scheduled_start_time() or datetime.now(UTC)
+    if not even_if_finished:  # an estimate leaves the output as it is
+        await queue_up(resolve_output(whole, scheduled.date()).output.url)
     run = await asyncio.to_thread(
         plan_run,
         whole,

@@ -16,6 +16,7 @@ from promptmill.engine import Engine
 from promptmill.progress import Snapshot
 from promptmill.runner import Run, answering
 from promptmill.terminal import Display, LineDisplay, describe_progress
+from tasks.ownership import watch_ownership
 from tasks.shared_limits import sharing
 from tasks.signals import stopping_gently
 
@@ -31,14 +32,16 @@ log = logging.getLogger("promptmill")
 async def answering_visibly(run: Run) -> AsyncGenerator[Engine]:
     """The engine of a run, its progress shown until it ends. Raises: SetupError when a shared limit is missing."""
     async with sharing(run.prepared.job.limits) as lessor, answering(run, lessor) as engine:
-        watcher = asyncio.create_task(_watch(engine, _title(run)))
+        watchers = [asyncio.create_task(_watch(engine, _title(run))), asyncio.create_task(watch_ownership(engine))]
         try:
             with stopping_gently(engine):
                 yield engine
         finally:
-            watcher.cancel()
-            with suppress(asyncio.CancelledError):
-                await watcher
+            for watcher in watchers:
+                watcher.cancel()
+            for watcher in watchers:
+                with suppress(asyncio.CancelledError):
+                    await watcher
 
 
 def _title(run: Run) -> str:
@@ -103,8 +106,10 @@ async def showing_lines(name: str) -> AsyncGenerator[Callable[[str, float], Awai
 
 
 async def _update_artifact(artifact: UUID | None, engine: Engine, snapshot: Snapshot) -> None:
-    if artifact is not None:
-        with suppress(*UNSHOWN):
+    if artifact is None:
+        return
+    with suppress(*UNSHOWN):
+        async with asyncio.timeout(ARTIFACT_SECONDS):  # Prefect's client tries for a minute while its server is away
             await aupdate_progress_artifact(
                 artifact, 100 * snapshot.done / max(1, snapshot.total), description=describe_progress(engine, snapshot)
             )

@@ -19,7 +19,7 @@ from promptmill.publishing import REPORT
 from promptmill.runner import Run, publish_run
 from tasks.progress import UNSHOWN
 
-EVENT_OF_STATE = {"completed": "completed", "budget_exhausted": "budget_exhausted"}  # any other: failed
+EVENTS = frozenset({"completed", "budget_exhausted", "cancelled"})  # a run in any other state has failed
 
 
 async def publish_output(run: Run) -> None:
@@ -47,13 +47,14 @@ def asset_key(url: str) -> str:
 
 
 def outcome(manifest: Manifest, url: str) -> dict[str, Any]:
-    """What events and assets say of a run."""
+    """What events and assets say of a run, to flows that may run in another folder than ours."""
+    place = url if "://" in url else str(Path(url).absolute())
     return {
         "rows": manifest.rows,
         "succeeded": manifest.succeeded,
         "failed": manifest.failed,
         "cost_usd": str(manifest.cost_usd),
-        "manifest_url": f"{url}/{MANIFEST}",
+        "manifest_url": f"{place}/{MANIFEST}",
     }
 
 
@@ -64,9 +65,11 @@ async def announce(run: Run) -> None:
         return
     url = run.prepared.output.url
     with suppress(*UNSHOWN):
-        await acreate_markdown_artifact(summarise(manifest, url), key=f"{run.prepared.job.name}-summary")
+        await acreate_markdown_artifact(
+            summarise(manifest, url), key=f"{run.prepared.job.name}-summary", description=describe_end(manifest)
+        )
     emit_event(
-        f"promptmill.job.{EVENT_OF_STATE.get(manifest.state, 'failed')}",
+        f"promptmill.job.{manifest.state if manifest.state in EVENTS else 'failed'}",
         resource={"prefect.resource.id": f"promptmill.job.{run.prepared.job.name}"},
         payload=outcome(manifest, url),
     )
@@ -80,6 +83,14 @@ async def announce_estimate(run: Run) -> dict[str, Any]:
     text = f"# {run.prepared.job.name}: estimate\n\n{estimate.rows:,} rows, {describe_estimate(estimate)}\n{notes}\n"
     await acreate_markdown_artifact(text, key=f"{run.prepared.job.name}-estimate")
     return {**asdict(estimate), "online_usd": str(estimate.online_usd), "batch_usd": str(estimate.batch_usd)}
+
+
+def describe_end(manifest: Manifest) -> str:
+    """How a run ended, in a line."""
+    return (
+        f"{manifest.state}: {manifest.succeeded:,} of {manifest.rows:,} rows succeeded, {manifest.failed:,} failed, "
+        f"${manifest.cost_usd:,.4f}"
+    )
 
 
 def summarise(manifest: Manifest, url: str) -> str:

@@ -3,6 +3,7 @@
 import logging
 
 from prefect.context import FlowRunContext, TaskRunContext
+from prefect.exceptions import SerializationError
 from prefect.logging.handlers import APILogHandler
 
 from promptmill.errors import PromptmillError
@@ -18,6 +19,13 @@ class _WithoutTraceback(logging.Filter):
         return True
 
 
+class _WithoutUnwritten(logging.Filter):
+    """An error of a task is in its state; Prefect also warns of each that it can't be kept as JSON, as if it were lost."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not (record.args and any(isinstance(one, SerializationError) for one in record.args))
+
+
 class _RunLog(APILogHandler):
     """Sends our lines to the run they belong to; outside of one there is nobody to send them to."""
 
@@ -26,13 +34,14 @@ class _RunLog(APILogHandler):
             super().emit(record)
 
 
-_FILTER = _WithoutTraceback()
+_FILTERS = (_WithoutTraceback(), _WithoutUnwritten())
 
 
 def quiet_expected_errors() -> None:
     """Drop tracebacks of our own errors from Prefect's logs, and send our lines to the run's log; once a process."""
     for name in ("prefect.flow_runs", "prefect.task_runs"):
-        logging.getLogger(name).addFilter(_FILTER)
+        for one in _FILTERS:
+            logging.getLogger(name).addFilter(one)
     ours = logging.getLogger("promptmill")
     if not any(isinstance(handler, _RunLog) for handler in ours.handlers):
         ours.addHandler(_RunLog())

@@ -18,6 +18,7 @@ from promptmill.shard_folder import ShardFolder
 from promptmill.shards import Outcome
 from promptmill.splitting import open_share
 from tasks.complete import answer_rows
+from tasks.ending import ending_in_order
 from tasks.progress import answering_visibly
 from tasks.provider import load_credentials
 from tasks.run_logs import quiet_expected_errors
@@ -26,11 +27,23 @@ PULSE_SECONDS = 2.0  # between two looks
 SILENCE_SECONDS = 60.0  # without a beat until the run that split is taken for dead
 
 
-async def answer_share(plan_url: str, shard: int, attempt: int, is_watched: bool = False) -> dict[str, Any]:
-    """The manifest of a shard, all of whose rows are answered; `is_watched`: it ends when the run that split does.
+async def answer_share(plan_url: str, shard: int, attempt: int) -> dict[str, Any]:
+    """The manifest of a shard as a flow run of its own, all of whose rows are answered.
 
     Raises: RunStopped (and its kin), SetupError (and its kin); the run that split hears of either.
     """
+    async with ending_in_order():
+        return await _answer(plan_url, shard, attempt, is_watched=False)
+
+
+@task(name="answer-shard", task_run_name="shard {shard}", cache_policy=NO_CACHE, persist_result=False)
+async def answer_share_task(plan_url: str, shard: int, attempt: int) -> dict[str, Any]:
+    """The same for a task runner that takes it elsewhere, where nobody could end it but the run that split."""
+    return await _answer(plan_url, shard, attempt, is_watched=True)
+
+
+async def _answer(plan_url: str, shard: int, attempt: int, is_watched: bool) -> dict[str, Any]:
+    """Answer a shard's rows; however it ends, it is told. `is_watched`: it ends when the run that split does."""
     spare_memory()
     quiet_expected_errors()
     folder = await asyncio.to_thread(ShardFolder.at, plan_url)
@@ -46,12 +59,6 @@ async def answer_share(plan_url: str, shard: int, attempt: int, is_watched: bool
         raise
     await _tell(folder, shard, attempt, Outcome(_manifest(run), None))
     return run.summary()
-
-
-@task(name="answer-shard", task_run_name="shard {shard}", cache_policy=NO_CACHE, persist_result=False)
-async def answer_share_task(plan_url: str, shard: int, attempt: int) -> dict[str, Any]:
-    """A shard for a task runner that takes it elsewhere, where nobody could end it from outside."""
-    return await answer_share(plan_url, shard, attempt, is_watched=True)
 
 
 def _manifest(run: Run | None) -> Manifest | None:

@@ -30,8 +30,10 @@ from promptmill.shards import Ended, ShardPlan
 
 DEPLOYMENT = "answer-shard/any-worker"
 SERVER_ERRORS = 500
+REMEDY = "Start a server with everything deployed (make serve), or run it in one process: --set shards=1."
 PAGE = 100  # runs in one call
 STRAY_SECONDS = 120.0  # that shards of an earlier run are given to end
+UNBEGUN = {StateType.SCHEDULED, StateType.PENDING}
 ENDS: dict[StateType, Ended] = {
     StateType.COMPLETED: "completed",
     StateType.FAILED: "failed",
@@ -48,6 +50,7 @@ class ShardRuns:
     def __init__(self, client: PrefectClient, output_tag: str) -> None:
         self._client = client
         self._output_tag = output_tag
+        self.waiting = 0
         self._runs: dict[int, UUID] = {}  # shard → its latest run
         self.all_ids: list[str] = []  # of every run
 
@@ -68,6 +71,7 @@ class ShardRuns:
     async def ended(self) -> dict[int, Ended]:
         """The shards whose latest run has ended. A run that somebody deleted counts as crashed."""
         found = {one.id: one for one in await self._read(list(self._runs.values()))}
+        self.waiting = sum(one.state is not None and one.state.type in UNBEGUN for one in found.values())
         ends: dict[int, Ended] = {}
         for shard, identity in self._runs.items():
             one = found.get(identity)
@@ -133,17 +137,21 @@ def _is_over(run: FlowRun) -> bool:
 @asynccontextmanager
 async def shard_runs(shards: int, output_tag: str) -> AsyncGenerator[ShardRuns]:
     """Who runs shards as deployments. Raises: SetupError when there is no server or no such deployment."""
-    remedy = "Start a server with everything deployed (make serve), or run it in one process: shards: 1."
-    if not PREFECT_API_URL.value():
-        raise SetupError(
-            f"shards is {shards}, which takes a Prefect server with workers; PREFECT_API_URL isn't set. {remedy}"
-        )
+    require_server(shards)
     async with get_client() as client:
         try:
             await client.read_deployment_by_name(DEPLOYMENT)
         except ObjectNotFound as error:
             raise SetupError(
                 f"shards is {shards}, and the Prefect server has no deployment {DEPLOYMENT!r}. Run `prefect --no-prompt "
-                f"deploy --all`. {remedy}"
+                f"deploy --all`. {REMEDY}"
             ) from error
         yield ShardRuns(client, output_tag)
+
+
+def require_server(shards: int) -> None:
+    """Raises: SetupError when shards have nobody to run them; known at once, where a plan may take minutes."""
+    if not PREFECT_API_URL.value():
+        raise SetupError(
+            f"shards is {shards}, which takes a Prefect server with workers; PREFECT_API_URL isn't set. {REMEDY}"
+        )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from promptmill.job import Job
 from promptmill.manifest import Manifest
@@ -16,6 +17,8 @@ from promptmill.transport import Credentials
 from tests.rows import write_rows
 from tests.serving import serving
 
+settings.register_profile("promptmill", deadline=None)  # a busy machine is no fault of an example
+settings.load_profile("promptmill")
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 os.environ.setdefault("DO_NOT_TRACK", "1")
 
@@ -52,7 +55,7 @@ def served_provider() -> Iterator[Simulator]:
 
 @pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory, served_provider: Simulator) -> Iterator[str]:
-    """A served Promptmill, one for all modules of the group `deployments`; yields the API's URL."""
+    """A served Promptmill, one for all modules of a group; yields the API's URL."""
     with serving(tmp_path_factory.mktemp("served"), served_provider) as api_url:
         yield api_url
 

@@ -1,6 +1,6 @@
 """A served Promptmill for tests: a fresh server with everything deployed and a worker, and how runs on it are followed.
 
-The fixtures live for the whole test session, so that all modules of the group `deployments` share one server.
+The fixtures live for the whole test session, so that all modules of an xdist group share one server.
 """
 
 import asyncio
@@ -29,13 +29,18 @@ KEY = "sk-that-must-not-show"
 
 @contextmanager
 def serving(folder: Path, provider: Simulator, **environment: str) -> Iterator[str]:
-    """`make serve` in a process of its own, with a home of its own; yields the API's URL. Its output is in folder/log."""
+    """`make serve` in a process of its own, with a home of its own; yields the API's URL. Its output is in folder/log.
+
+    It has a server of its own unless the environment names one (PREFECT_API_URL).
+    """
     port = free_port()
     settings = {
         **{name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")},
         "PREFECT_HOME": str(folder / "prefect"),
         "PROMPTMILL_STATE_URL": str(folder / "state"),
         "PROMPTMILL_SERVER_PORT": str(port),
+        "PREFECT_WORKER_QUERY_SECONDS": "2",  # between two looks for runs to start
+        "PREFECT_SERVER_DEPLOYMENTS_CONCURRENCY_SLOT_WAIT_SECONDS": "2",  # of a run whose deployment is at its limit
         "OPENAI_API_KEY": KEY,
         "OPENAI_BASE_URL": provider.base_url,
         **environment,
@@ -44,7 +49,7 @@ def serving(folder: Path, provider: Simulator, **environment: str) -> Iterator[s
     process = subprocess.Popen([sys.executable, "deployments/serve.py"], cwd=ROOT, env=settings, stdout=log, stderr=log)
     try:
         _wait_until_ready(process, folder / "log")
-        yield f"http://127.0.0.1:{port}/api"
+        yield environment.get("PREFECT_API_URL", f"http://127.0.0.1:{port}/api")
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(60)
@@ -133,3 +138,8 @@ async def told_events(client: PrefectClient, name: str, resource: str) -> list[A
         assert time.monotonic() < until
         await asyncio.sleep(0.5)
     return list(found)
+
+
+def sent(provider: Simulator) -> int:
+    """Requests that the provider has billed."""
+    return int(provider.ledger()["totals"].get("requests", 0))  # pyright: ignore

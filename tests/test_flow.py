@@ -211,7 +211,9 @@ def test_an_interrupted_command_keeps_its_answers_and_exits_with_130(
     output, _ = again.communicate(timeout=120)
 
     assert process.returncode == 130, errors
+    assert "The run was interrupted. All that was answered is kept" in errors.splitlines()[-1]
     assert "Traceback" not in errors
+    assert "Failed to serialize" not in errors
     assert json.loads(output.splitlines()[-1])["reused"] == billed
     assert simulator.ledger()["totals"]["requests"] == 400
 

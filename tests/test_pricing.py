@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from promptmill.errors import JobError
 from promptmill.job import Pricing
-from promptmill.pricing import CONTEXTS, TIERS, PriceList, Tier, prices_for
+from promptmill.pricing import CONTEXTS, TIERS, PriceList, Rates, Tier, TierPrice, prices_for
 from promptmill.records import Usage
+from tests.conftest import MakeJob
 
 MTOK = Usage(input_tokens=1_000_000, output_tokens=1_000_000)
 TABLE = [  # model, tier, USD per million tokens: input, cached input, output; genai-prices 0.2.3, read 2026-11-24
@@ -145,6 +146,9 @@ def test_an_unknown_price_is_refused(model: str) -> None:
     assert repr(model) in str(refused.value)
 
 
+RATES = Rates(Decimal(1), Decimal(1), Decimal(1), Decimal(1))
+
+
 def test_the_jobs_own_pricing_goes_first() -> None:
     pricing = Pricing(input_per_mtok=Decimal(3), output_per_mtok=Decimal(9), batch_discount=Decimal("0.25"))
     listed = prices_for("gpt-6-luna", pricing)
@@ -197,3 +201,21 @@ def test_dated_names_are_known(model: str) -> None:
     base = model[: -len("-2024-07-18")]
 
     assert prices(base).price(MTOK) == prices(model).price(MTOK)
+
+
+def test_answers_that_are_paid_need_a_price(make_job: MakeJob) -> None:
+    with pytest.raises(
+        ValueError, match=r"pricing has no output_per_mtok, and chat.completions answers are paid by it"
+    ):
+        make_job(3, pricing={"input_per_mtok": "0.1"})
+
+    assert make_job(3, pricing={"input_per_mtok": "0.1", "output_per_mtok": "0"}).pricing is not None
+
+
+def test_what_is_assumed_of_a_tier_is_said() -> None:
+    listed = PriceList("test", {tier: TierPrice(RATES) for tier in TIERS}, {"flex": "flex is assumed"})
+
+    assert listed.assumption_of("flex") == "flex is assumed"
+    assert listed.assumption_of("default") is None
+    assert listed.assumption_of("a-new-one") is None
+    assert listed.assumption_of(None) is None

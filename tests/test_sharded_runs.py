@@ -18,7 +18,7 @@ import promptmill
 from promptmill.simulator import Simulator
 from tests.serving import client_of, ended, job_values, processes_of, start
 
-pytestmark = pytest.mark.xdist_group("deployments")
+pytestmark = pytest.mark.xdist_group("shards")
 
 
 def sharded(folder: Path, name: str, rows: int = 60, **changes: Any) -> dict[str, Any]:
@@ -137,6 +137,7 @@ async def test_cancelling_a_run_cancels_its_shards_and_keeps_what_they_answered(
         done = await ended(client, run)
         shards = [await ended(client, one) for one in await shards_of(client, job)]
         sent = requests_sent(provider)
+        assert not list((Path(job["output"]["url"]) / "_checkpoints" / "shards").rglob("plan.json"))
         await asyncio.sleep(3)
         assert requests_sent(provider) == sent
         provider.configure(latency_seconds=0.0)

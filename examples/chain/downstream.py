@@ -1,0 +1,30 @@
+"""Downstream of Promptmill: a flow that is started when a run has finished, and reads what it answered.
+
+Its deployment is in prefect.yaml beside it: the trigger hands it the manifest's URL out of our event.
+"""
+
+from collections import Counter
+
+from prefect import flow, task
+from prefect.artifacts import create_table_artifact
+
+import promptmill
+
+
+@task
+def count_answers(manifest_url: str) -> dict[str, int]:
+    """How often each answer was given. Any reader of Parquet will do instead: the output is an ordinary dataset."""
+    answers = promptmill.read(manifest_url.removesuffix("/_manifest.json"), columns=["response"])
+    return dict(Counter(answers["response"]))
+
+
+@flow(name="count-answers")
+def count_answers_of(manifest_url: str) -> dict[str, int]:
+    """Show how often each answer was given.
+
+    Args:
+        manifest_url: Where the manifest of a finished run is, as our events tell it.
+    """
+    counts = count_answers(manifest_url)
+    create_table_artifact([{"answer": one, "rows": rows} for one, rows in counts.items()], key="answers")
+    return counts

@@ -1,0 +1,88 @@
+"""Runs over one output take turns: the one that began first goes on, and those after it wait.
+
+A deployment's own limit counts runs of that deployment, and would let a run by hand meet the nightly one of the same job,
+or keep two jobs from running side by side. So a run marks itself by a tag when its plan begins, and looks at others with
+that tag once it is made. Who has crashed or waits for approval isn't Running, and is waited for by nobody.
+"""
+
+import asyncio
+import logging
+from hashlib import blake2b
+from uuid import UUID
+
+from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    FlowRunFilterTags,
+)
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.runtime import flow_run
+
+from promptmill.runner import Run
+from tasks.progress import UNSHOWN
+from tasks.shard_runs import is_away
+
+LOOK_SECONDS = 5.0
+AT_WORK = [StateType.RUNNING, StateType.CANCELLING]
+log = logging.getLogger("promptmill")
+
+
+def output_digest(url: str) -> str:
+    """What names an output in tags, 8 hex."""
+    return blake2b(url.rstrip("/").encode(), digest_size=4).hexdigest()
+
+
+def _tag(url: str) -> str:
+    return f"promptmill-output-{output_digest(url)}"
+
+
+async def queue_up(output_url: str) -> None:
+    """Mark the flow run as one over this output."""
+    async with get_client() as client:
+        own = await client.read_flow_run(_own_id())
+        await client.update_flow_run(own.id, tags=[*own.tags, _tag(output_url)])
+
+
+async def take_turn(run: Run) -> None:
+    """Return once no run that began earlier is at work on the same output; at once where nothing is to be done."""
+    if not run.is_pending:
+        return
+    said: UUID | None = None
+    async with get_client() as client:
+        while (first := await _patiently(client, run.prepared.output.url)) is not None:
+            if said != first.id:
+                log.info("waits for the run %r (%s), which works on the same output", first.name, first.id)
+                said = first.id
+            await asyncio.sleep(LOOK_SECONDS)
+
+
+async def _patiently(client: PrefectClient, output_url: str) -> FlowRun | None:
+    """The run that goes first; asked again of a server that is away."""
+    while True:
+        try:
+            return await _first_before_us(client, _tag(output_url))
+        except UNSHOWN as error:
+            if not is_away(error):
+                raise
+            await asyncio.sleep(LOOK_SECONDS)
+
+
+async def _first_before_us(client: PrefectClient, tag: str) -> FlowRun | None:
+    own = await client.read_flow_run(_own_id())
+    chosen = FlowRunFilter(
+        tags=FlowRunFilterTags(all_=[tag]), state=FlowRunFilterState(type=FlowRunFilterStateType(any_=AT_WORK))
+    )
+    found = await client.read_flow_runs(flow_run_filter=chosen)
+    return min((one for one in found if one.id != own.id and _order(one) < _order(own)), key=_order, default=None)
+
+
+def _order(run: FlowRun) -> tuple[float, str]:
+    """First come, first served, by when it began to run this time; one that is being cancelled ends before all others."""
+    assert run.state is not None  # noqa: S101 - it runs
+    return 0.0 if run.state.is_cancelling() else run.state.timestamp.timestamp(), str(run.id)
+
+
+def _own_id() -> UUID:
+    return UUID(flow_run.get_id())
