@@ -1,8 +1,8 @@
-"""`python -m benchmarks [lean|flat|limits|batch|pack|shared] [arguments]`; with none of them, all."""
+"""`python -m benchmarks [lean|flat|limits|batch|pack|shared|deployed] [arguments]`; with none of them, all."""
 
 import sys
 
-from benchmarks import batch, flat, lean, limits, shared
+from benchmarks import batch, deployed, flat, lean, limits, shared
 
 BENCHMARKS = {
     "lean": lean.main,
@@ -11,6 +11,7 @@ BENCHMARKS = {
     "batch": batch.main,
     "pack": batch.pack,
     "shared": shared.main,
+    "deployed": deployed.main,
 }
 
 if __name__ == "__main__":

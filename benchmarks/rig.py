@@ -125,19 +125,20 @@ def _wait_for(url: str, seconds: float = 120) -> None:
 
 
 @contextlib.contextmanager
-def _process(*command: str, **environment: str) -> Generator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen(
-        command, env={**os.environ, **environment}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-        yield process
-    finally:
-        process.send_signal(signal.SIGTERM)
+def process(*command: str, log: Path | None = None, **environment: str) -> Generator[subprocess.Popen[bytes]]:
+    """A program until the block ends; what it prints goes to `log`."""
+    with contextlib.ExitStack() as files:
+        out = subprocess.DEVNULL if log is None else files.enter_context(log.open("wb"))
+        running = subprocess.Popen(command, env={**os.environ, **environment}, stdout=out, stderr=out)
         try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            yield running
+        finally:
+            running.send_signal(signal.SIGTERM)
+            try:
+                running.wait(20)
+            except subprocess.TimeoutExpired:
+                running.kill()
+                running.wait()
 
 
 @contextlib.contextmanager
@@ -145,18 +146,18 @@ def provider(**options: object) -> Generator[str]:
     """The simulator in a process of its own; yields its base URL."""
     port = free_port()
     flags = [word for name, value in options.items() for word in ("--option", f"{name}={value}")]
-    with _process(sys.executable, "-m", "promptmill.simulator", "--port", str(port), *flags):
+    with process(sys.executable, "-m", "promptmill.simulator", "--port", str(port), *flags):
         _wait_for(f"http://127.0.0.1:{port}/_simulator/ledger")
         yield f"http://127.0.0.1:{port}/v1"
 
 
 @contextlib.contextmanager
-def prefect_server(home: Path) -> Generator[str]:
-    """A Prefect server in a process of its own; yields its API's URL."""
+def prefect_server(home: Path, log: Path | None = None, **environment: str) -> Generator[str]:
+    """A Prefect server in a process of its own; yields its API's URL. `log` is what it prints."""
     port = free_port()
-    environment = {"PREFECT_HOME": str(home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+    settings = {"PREFECT_HOME": str(home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false", **environment}
     command = ("-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port), "--no-ui")
-    with _process(sys.executable, *command, **environment):
+    with process(sys.executable, *command, log=log, **settings):
         _wait_for(f"http://127.0.0.1:{port}/api/health")
         yield f"http://127.0.0.1:{port}/api"
 

@@ -46,11 +46,11 @@ def _measure(processes: int, folder: Path, api_url: str) -> None:
         root = base_url.removesuffix("/v1")
         timeline = get_json(f"{root}/_simulator/timeline")["requests"]
         counters: dict[str, Any] = get_json(f"{root}/_simulator/ledger")["counters"]
-    steady = _steady(timeline)
+    steady = steady_seconds(timeline)
     report(
         f"shared/{processes}-processes",
         used_percent=round(100 * 60 * statistics.fmean(steady) / REQUESTS, 2),
-        most_in_a_minute_percent=round(100 * _most_in_a_minute(steady) / REQUESTS, 2),
+        most_in_a_minute_percent=round(100 * most_in_a_minute(steady) / REQUESTS, 2),
         answered_429_percent=round(100 * counters.get("rate_limit_429", 0) / max(1, counters["attempts"]), 3),
         succeeded=[run.manifest.get("succeeded") for run in runs],
         seconds=[round(run.seconds, 1) for run in runs],
@@ -64,13 +64,13 @@ def _write_job(folder: Path, processes: int) -> Path:
     return write_job(folder, rows, limits=limits)
 
 
-def _steady(seconds: list[float]) -> list[float]:
+def steady_seconds(seconds: list[float]) -> list[float]:
     """After the first minute and before the first process has come to its end."""
     active = [number for number, amount in enumerate(seconds) if amount]
     return seconds[active[0] + 60 : active[-1] - 20]
 
 
-def _most_in_a_minute(seconds: list[float]) -> float:
+def most_in_a_minute(seconds: list[float]) -> float:
     return max(sum(seconds[start : start + 60]) for start in range(max(1, len(seconds) - 59)))
 
 

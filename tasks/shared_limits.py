@@ -5,9 +5,13 @@ minute and `limit` about five seconds' worth: what an idle limit may hand out at
 by themselves, so that nothing is held: the share of a process that was killed is back as fast as it decays.
 
 A process asks the API about once a second for a block of a second's worth, and not Prefect's own `rate_limit` for each
-request, which used 42 to 75 % of a limit (prefect 3.8.8, two processes; blocks: 97 %). While the server is away what
-was leased is used up and nothing is sent beyond it. Cancelled or unanswered calls may have been granted; they cost
-capacity, never the limit. Semantics of grants: prefect 3.8.8, server/api/concurrency_limits_v2.py, read 2026-11-24.
+request, which used 42 to 75 % of a limit (prefect 3.8.8, two processes; blocks: 97 %). A slow server is asked for more
+at a time (patience.py); while it is away what was leased is used up and nothing is sent beyond it. Cancelled or
+unanswered calls may have been granted; they cost capacity, never the limit. Semantics of grants: prefect 3.8.8,
+server/api/concurrency_limits_v2.py, read 2026-11-24.
+
+On sqlite every grant may be refused with 503 while others write: two processes beside 1,200 task runs at once got nothing
+for 25 and 30 seconds, and lost none on PostgreSQL (2026-11-25). A limit that is shared in earnest needs PostgreSQL.
 """
 
 import asyncio
@@ -28,15 +32,13 @@ from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from promptmill.errors import SetupError
 from promptmill.job import Limits
 from promptmill.lease import Kind, Lessor
+from promptmill.patience import CALL_SECONDS, Patience
 
-BLOCK_SECONDS = 1.0
 SMALLEST_BLOCK = 8  # slots: the server forgets half a slot at each grant, on average (it rounds decay down)
 BURST_SECONDS = 5.0  # what a limit should be, in seconds of its decay
 TURN_BLOCKS = 0.5  # of a block's time, at most, until a process that was denied asks again
-CALL_SECONDS = 5.0
-AWAY_SECONDS = 5.0  # at most, between two calls to a server that is away
 AWAY_FAILURES = 3  # in a row, until somebody is told: a busy sqlite server refuses a call now and then
-LOCKED, TOO_MANY_SLOTS = 423, 422
+LOCKED, SERVER_ERRORS = 423, 500
 EXAMPLES: dict[Kind, int] = {"requests": 6_000, "tokens": 2_000_000}  # a minute, where the job gives none
 KINDS: tuple[Kind, ...] = ("requests", "tokens")
 log = logging.getLogger("promptmill")
@@ -63,15 +65,9 @@ class Terms:
     limit: int  # slots that may be taken at once
     per_second: float  # slots
 
-    @property
-    def block(self) -> int:
-        """Slots of one lease: a second's worth, or more where that is few, but no more than half the limit."""
-        return max(1, min(self.limit // 2, max(math.ceil(BLOCK_SECONDS * self.per_second), SMALLEST_BLOCK)))
-
-    @property
-    def block_seconds(self) -> float:
-        """How long a block takes to decay."""
-        return self.block / self.per_second
+    def block(self, seconds: float) -> int:
+        """Slots of a lease of so many seconds' worth, or of more where that is few, but no more than half the limit."""
+        return max(1, min(self.limit // 2, max(math.ceil(seconds * self.per_second), SMALLEST_BLOCK)))
 
 
 class PrefectLessor:
@@ -89,6 +85,7 @@ class PrefectLessor:
         self._terms = dict(terms)
         self._chance = chance
         self._must_read: set[Kind] = set()
+        self._patience: dict[Kind, Patience] = {kind: Patience() for kind in KINDS}
 
     def per_minute(self, kind: Kind) -> float:
         """The whole limit, as it was when the run began."""
@@ -100,31 +97,34 @@ class PrefectLessor:
             return await self._lease(kind)
 
     async def _lease(self, kind: Kind) -> int:
-        failures = 0
+        loop, patience = asyncio.get_running_loop(), self._patience[kind]
         while True:
+            began = loop.time()
             try:
                 granted = await self._ask(kind)
             except (httpx.HTTPError, OSError, SetupError) as error:
-                failures += 1
-                self._must_read.add(kind)
-                await self._wait_for_server(kind, failures, error)
+                await self._wait_for_server(kind, error, loop.time() - began)
                 continue
-            if failures >= AWAY_FAILURES:
+            if patience.failures >= AWAY_FAILURES:
                 log.info("limits.shared: %s is being leased again", limit_name(self._name, kind))
+            patience.answered(loop.time() - began)
             if granted:
                 return granted
-            failures = 0
-            turn = TURN_BLOCKS * self._terms[kind].block_seconds
+            turn = TURN_BLOCKS * self._block(kind) / self._terms[kind].per_second
             await asyncio.sleep(turn * (1 + self._chance()) / 2)
+
+    def _block(self, kind: Kind) -> int:
+        return self._terms[kind].block(self._patience[kind].block_seconds)
 
     async def _ask(self, kind: Kind) -> int:
         """The slots granted; 0 = none yet."""
+        timeout_seconds = self._patience[kind].timeout_seconds
         if kind in self._must_read:
-            self._terms[kind] = await read_terms(self._client, self._name, kind)
+            self._terms[kind] = await read_terms(self._client, self._name, kind, timeout_seconds=timeout_seconds)
             self._must_read.discard(kind)
-        name, block = limit_name(self._name, kind), self._terms[kind].block
+        name, block = limit_name(self._name, kind), self._block(kind)
         try:
-            async with asyncio.timeout(CALL_SECONDS):
+            async with asyncio.timeout(timeout_seconds):
                 answer = await self._client.increment_concurrency_slots([name], block, "rate_limit")
         except httpx.HTTPStatusError as error:
             if error.response.status_code == LOCKED:
@@ -134,12 +134,17 @@ class PrefectLessor:
             raise SetupError(_missing(self._name, kind))
         return block
 
-    async def _wait_for_server(self, kind: Kind, failures: int, error: Exception) -> None:
-        if failures == AWAY_FAILURES:
+    async def _wait_for_server(self, kind: Kind, error: Exception, seconds: float) -> None:
+        is_slow = isinstance(error, TimeoutError) or (
+            isinstance(error, httpx.HTTPStatusError) and error.response.status_code >= SERVER_ERRORS
+        )
+        if not is_slow:
+            self._must_read.add(kind)  # another server may answer next, or the limit was changed
+        wait = self._patience[kind].failed(seconds, is_slow, self._chance())
+        if self._patience[kind].failures == AWAY_FAILURES:
             reason = str(error) or type(error).__name__
             log.warning("limits.shared: %s can't be leased, requests wait: %s", limit_name(self._name, kind), reason)
-        seconds = min(AWAY_SECONDS, 0.25 * 2 ** min(failures, 10))
-        await asyncio.sleep(seconds * (1 + self._chance()) / 2)
+        await asyncio.sleep(wait)
 
 
 @asynccontextmanager
@@ -173,11 +178,13 @@ async def open_lessor(client: SlotClient, name: str, given: Mapping[Kind, int | 
     return PrefectLessor(client, name, terms)
 
 
-async def read_terms(client: SlotClient, name: str, kind: Kind, given: int | None = None) -> Terms:
+async def read_terms(
+    client: SlotClient, name: str, kind: Kind, given: int | None = None, timeout_seconds: float = CALL_SECONDS
+) -> Terms:
     """What an operator has set for one of the two limits. Raises: SetupError, httpx.HTTPError, TimeoutError."""
     full = limit_name(name, kind)
     try:
-        async with asyncio.timeout(CALL_SECONDS):
+        async with asyncio.timeout(timeout_seconds):
             found = await client.read_global_concurrency_limit_by_name(full)
     except ObjectNotFound as error:
         raise SetupError(_missing(name, kind, given)) from error

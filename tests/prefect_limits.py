@@ -46,7 +46,7 @@ class PrefectLimits:
         self.calls = 0
         self.granted: list[tuple[float, str, int]] = []
         self.is_away = False
-        self._latency_seconds = latency_seconds
+        self.latency_seconds = latency_seconds
 
     def total(self, kind: str) -> int:
         """The slots granted so far."""
@@ -83,6 +83,6 @@ class PrefectLimits:
         return httpx.Response(200, json=granted)
 
     async def _answer(self) -> None:
-        await asyncio.sleep(self._latency_seconds)
+        await asyncio.sleep(self.latency_seconds)
         if self.is_away:
             raise httpx.ConnectError("All connection attempts failed")

@@ -91,6 +91,23 @@ def test_while_the_server_is_away_what_was_leased_is_used_and_nothing_else_and_t
     assert len([at for at in times if at >= 96]) >= 0.95 * 24 * 100
 
 
+@pytest.mark.parametrize(("latency_seconds", "share"), [(1.0, 0.97), (4.0, 0.85), (8.0, 0.5)])
+def test_a_server_that_answers_late_holds_nobody_up_for_good(latency_seconds: float, share: float) -> None:
+    """Calls that were given up after five seconds never got an answer from a server that took six."""
+    random.seed(3)
+
+    async def scenario() -> list[list[float]]:
+        server = PrefectLimits(6_000, AMPLE)
+        limiters = [await open_limiter(server) for _ in range(2)]
+        server.latency_seconds = latency_seconds
+        return await asyncio.gather(*(work_for(one, 240, 10) for one in limiters))
+
+    late = sorted(at for times in run_on_clock(scenario()) for at in times if at >= 60)
+
+    assert len(late) >= share * 100 * 180
+    assert sliding_most([(at, 1) for at in late]) <= 1.02 * 6_000
+
+
 def test_a_limit_that_is_deleted_is_waited_for_and_one_that_is_changed_is_kept_to() -> None:
     async def scenario() -> list[float]:
         server = PrefectLimits(6_000, AMPLE)
