@@ -4,9 +4,12 @@ When it goes on, the flow begins at its top and plans anew, which is free; the a
 """
 
 import asyncio
+import math
+from contextlib import suppress
 from decimal import Decimal
 
 from prefect.context import FlowRunContext
+from prefect.events.worker import EventsWorker
 from prefect.flow_runs import asuspend_flow_run
 from prefect.input import RunInput
 from pydantic import Field
@@ -14,8 +17,9 @@ from pydantic import Field
 from promptmill.approval import NotApproved, cap_budget, needs_approval, unpaid_usd
 from promptmill.estimate import describe_estimate
 from promptmill.runner import Run
+from promptmill.terminal import format_seconds
 
-ANSWER_SECONDS = 24 * 3600  # no answer until then is a no: the run ends Failed
+FLUSH_SECONDS = 5.0
 
 
 class Approval(RunInput):
@@ -45,11 +49,21 @@ async def approve(run: Run) -> None:
             "it from a deployment to be asked in the Prefect UI."
         )
     form = Approval.with_initial_data(description=_question(run, unpaid), approve=False)
-    answer = await asuspend_flow_run(wait_for_input=form, timeout=ANSWER_SECONDS, key="approval")
+    await _send_heartbeats()
+    answer = await asuspend_flow_run(
+        wait_for_input=form, timeout=math.ceil(run.prepared.job.approve_within_seconds), key="approval"
+    )
     if not answer.approve:
         raise NotApproved(f"the run, estimated at ${unpaid:,.4f}, was rejected. Nothing was sent.")
     if answer.budget_usd is not None:
         cap_budget(run, Decimal(str(answer.budget_usd)))
+
+
+async def _send_heartbeats() -> None:
+    """A heartbeat that the server saw after the suspension would have the run taken for dead (automations.py)."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(FLUSH_SECONDS):
+            await asyncio.to_thread(EventsWorker.instance().wait_until_empty)
 
 
 def _question(run: Run, unpaid: Decimal) -> str:
@@ -60,5 +74,6 @@ def _question(run: Run, unpaid: Decimal) -> str:
     return (
         f"**{job.name}** is estimated to cost **${unpaid:,.4f}** more ({run.mode}); it asks above "
         f"${job.approve_above_usd}.\n\n{estimate.rows:,} rows, {describe_estimate(estimate)}. Budget of this output: "
-        f"{budget}.\n\nApprove it, lower its budget, or leave it: no answer within {ANSWER_SECONDS // 3600} hours is a no."
+        f"{budget}.\n\nApprove it, lower its budget, or leave it: no answer within "
+        f"{format_seconds(job.approve_within_seconds)} is a no."
     )
