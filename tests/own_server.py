@@ -13,6 +13,8 @@ from deployments.serve import environment, run, wait_for
 from promptmill.simulator import Simulator
 from tests.serving import KEY, ROOT
 
+SHARED_PER_MINUTE = 600  # requests of the limit `shared`
+
 
 class OwnServer:
     """One server and its workers; database, leases and deployments survive it."""
