@@ -43,6 +43,8 @@ async def test_runs_go_on_while_the_server_is_away_but_never_beyond_what_they_le
     sharing = {**job_values(tmp_path, "sharing", 200), "chunk_rows": 20, "limits": {"shared": "shared"}}
     sharing["request"] = {**sharing["request"], "model": "gpt-4o-mini"}
     mine, shared = "gpt-6-luna", "gpt-4o-mini"
+    own_provider.reset()
+    own_provider.configure(latency_seconds=2.0)
     with own.worker():
         async with client_of(own.api_url) as client:
             runs = [
@@ -74,9 +76,10 @@ async def test_a_run_whose_worker_was_killed_with_it_crashes_and_goes_on_under_t
 ):
     job = {**job_values(tmp_path, "orphan", 60), "chunk_rows": 5, "chunks_in_flight": 1}
     job["limits"] = {"max_concurrency": 5}
+    own_provider.configure(latency_seconds=2.0)
     before = sent(own_provider)
     async with client_of(own.api_url) as client:
-        with own.worker() as worker:
+        with own.worker(is_prefects=True) as worker:
             run = await start(client, "online-inference/manual", job)
             automation = dead_runs(10, f"prefect.flow-run.{run.id}")  # three heartbeats would take nine minutes
             automation.name = "a-dead-run"
