@@ -23,6 +23,7 @@ DEPLOYMENTS = (
     "advance-batches/every-few-minutes",
     "estimate-cost/manual",
 )
+IN_MEMORY = "prefect.server.concurrency.lease_storage.memory"
 AWAY = (PrefectException, httpx.HTTPError, OSError, RuntimeError)
 
 
@@ -38,7 +39,7 @@ async def look_at_server(job: Job | None) -> list[Finding]:
     try:
         async with get_client() as client:
             found = await _versions(client, url)
-            for look in (_needs, _worker, _deployments):
+            for look in (_leases, _needs, _worker, _deployments):
                 found.extend(await look(client))
             if job is not None and job.limits.shared is not None:
                 found.append(await _limit(job))
@@ -54,6 +55,20 @@ async def _versions(client: PrefectClient, url: str) -> list[Finding]:
     is_same = theirs.split(".")[:2] == ours.split(".")[:2]
     detail = f"{url}, prefect {theirs}" + ("" if is_same else f"; ours is {ours}. Install the same minor version")
     return [Finding("server", is_same, detail), look_at_clock("server", answer.headers.get("date"), time.time())]
+
+
+async def _leases(client: PrefectClient) -> list[Finding]:
+    """Where the server keeps the leases of runs; one that doesn't tell isn't asked twice."""
+    try:
+        settings = (await client._client.get("/admin/settings")).json()  # pyright: ignore[reportPrivateUsage]
+        place = str(settings["server"]["concurrency"]["lease_storage"])
+    except (*AWAY, KeyError, TypeError, ValueError):
+        return []
+    advice = (
+        "in the server's memory: each run ends, and goes on once, within four minutes of a restart of the server. Set "
+        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE there (docs/deploying.md)"
+    )
+    return [Finding("leases", True, advice if place == IN_MEMORY else f"kept by {place}")]
 
 
 async def _needs(client: PrefectClient) -> list[Finding]:

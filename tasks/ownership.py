@@ -17,6 +17,7 @@ from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.exceptions import Abort, PrefectException
 from prefect.runtime import flow_run
+from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from prefect.states import Cancelled
 
 from promptmill.engine import Engine
@@ -35,17 +36,19 @@ class TakenOver(Interrupted):
 
 
 async def watch_ownership(engine: Engine) -> None:
-    """Stop the run once it is no longer ours; looks until it is cancelled. Never free of charge: one call each time."""
+    """Stop the run once it is no longer ours; looks every few seconds, by one call to the server, until cancelled."""
     attempt: int | None = None
-    async with get_client() as client:
-        while engine.stop.reason is None:
-            with suppress(PrefectException, httpx.HTTPError, OSError):
-                found = await client.read_flow_run(_id())
-                attempt = found.run_count if attempt is None else attempt
-                if (reason := lost_to(found, attempt)) is not None:
-                    log.warning("This process stops sending: %s", type(reason).__doc__)
-                    engine.stop.interrupt(reason)
-            await asyncio.sleep(LOOK_SECONDS)
+    no_retries = temporary_settings(updates={PREFECT_CLIENT_MAX_RETRIES: 0})  # its next could come minutes too late
+    with no_retries:
+        async with get_client() as client:
+            while engine.stop.reason is None:
+                with suppress(PrefectException, httpx.HTTPError, OSError):
+                    found = await client.read_flow_run(_id())
+                    attempt = found.run_count if attempt is None else attempt
+                    if (reason := lost_to(found, attempt)) is not None:
+                        log.warning("This process stops sending: %s", type(reason).__doc__)
+                        engine.stop.interrupt(reason)
+                await asyncio.sleep(LOOK_SECONDS)
 
 
 def lost_to(found: FlowRun, attempt: int) -> Interrupted | None:

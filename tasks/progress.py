@@ -39,9 +39,7 @@ async def answering_visibly(run: Run) -> AsyncGenerator[Engine]:
         finally:
             for watcher in watchers:
                 watcher.cancel()
-            for watcher in watchers:
-                with suppress(asyncio.CancelledError):
-                    await watcher
+            await asyncio.gather(*watchers, return_exceptions=True)  # a look that failed ends no run
 
 
 def _title(run: Run) -> str:

@@ -1,5 +1,6 @@
 """The end of a run: the output written, the summary shown, the event told."""
 
+import asyncio
 from contextlib import suppress
 from dataclasses import asdict
 from decimal import Decimal
@@ -19,6 +20,7 @@ from promptmill.publishing import REPORT
 from promptmill.runner import Run, publish_run
 from tasks.progress import UNSHOWN
 
+STOPPED_SECONDS = 5.0  # for showing why a run stopped: whoever stopped it waits
 EVENTS = frozenset({"completed", "budget_exhausted", "cancelled"})  # a run in any other state has failed
 
 
@@ -65,9 +67,10 @@ async def announce(run: Run) -> None:
         return
     url = run.prepared.output.url
     with suppress(*UNSHOWN):
-        await acreate_markdown_artifact(
-            summarise(manifest, url), key=f"{run.prepared.job.name}-summary", description=describe_end(manifest)
-        )
+        async with asyncio.timeout(None if manifest.state == "completed" else STOPPED_SECONDS):
+            await acreate_markdown_artifact(
+                summarise(manifest, url), key=f"{run.prepared.job.name}-summary", description=describe_end(manifest)
+            )
     emit_event(
         f"promptmill.job.{manifest.state if manifest.state in EVENTS else 'failed'}",
         resource={"prefect.resource.id": f"promptmill.job.{run.prepared.job.name}"},

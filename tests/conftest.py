@@ -55,9 +55,15 @@ def served_provider() -> Iterator[Simulator]:
 
 
 @pytest.fixture(scope="session")
-def served(tmp_path_factory: pytest.TempPathFactory, served_provider: Simulator) -> Iterator[str]:
+def served_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the served Promptmill keeps all it has: its log, Prefect's home, the state."""
+    return tmp_path_factory.mktemp("served")
+
+
+@pytest.fixture(scope="session")
+def served(served_folder: Path, served_provider: Simulator) -> Iterator[str]:
     """A served Promptmill, one for all modules of a group; yields the API's URL."""
-    with serving(tmp_path_factory.mktemp("served"), served_provider) as api_url:
+    with serving(served_folder, served_provider) as api_url:
         yield api_url
 
 
@@ -65,7 +71,7 @@ def served(tmp_path_factory: pytest.TempPathFactory, served_provider: Simulator)
 def provider(served_provider: Simulator) -> Iterator[Simulator]:
     """The provider of runs on the served Promptmill; no test leaves it slow."""
     yield served_provider
-    served_provider.configure(latency_seconds=0.0)
+    served_provider.configure(latency_seconds=0.0, api_key=None)
 
 
 @pytest.fixture(scope="session")
