@@ -21,6 +21,7 @@ from pydantic import SecretStr
 
 from tasks.persistence import STORAGE_NAME, CheckpointStorage
 from tasks.provider import ProviderCredentials
+from tasks.shared_limits import slots_of
 
 DEFAULT_POOL = "promptmill"
 DEAD_RUNS = "promptmill-dead-runs"
@@ -29,7 +30,6 @@ TAG = "promptmill"  # of the deployments, and so of their runs
 HEARTBEAT_SECONDS = 180  # of Prefect's own default, prefect/settings/models/flows.py, 3.8.8
 MISSED_HEARTBEATS = 3
 RERUN_SECONDS = 20  # from a crash to the next attempt
-BURST_SECONDS = 5.0  # of a shared limit: what it may hand out at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +161,7 @@ def _automation(client: PrefectClient, automation: Automation) -> Need:
 
 def shared_limit(client: PrefectClient, name: str, per_minute: float) -> Need:
     """A limit that several processes lease blocks of (limits.shared)."""
-    slots, decay = max(1, round(per_minute / 60 * BURST_SECONDS)), per_minute / 60
+    slots, decay = slots_of(per_minute), per_minute / 60
 
     async def is_there() -> bool:
         try:
