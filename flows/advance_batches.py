@@ -11,12 +11,13 @@ from prefect import flow
 from promptmill.forms import as_form
 from tasks.advance import each_job
 from tasks.batch import advance_job, cancel_job, describe_job
+from tasks.refusal import explain_crash
 
 ACTIONS = {"advance": advance_job, "cancel": cancel_job, "status": describe_job}
 
 
 @as_form
-@flow(name="advance-batches", persist_result=False)
+@flow(name="advance-batches", persist_result=False, on_crashed=[explain_crash])
 async def advance_batches(
     action: Literal["advance", "status", "cancel"] = "advance", job_name: str | None = None
 ) -> list[dict[str, Any]]:

@@ -15,11 +15,12 @@ from tasks.approval import approve
 from tasks.batch import finish_batches, hand_over, submit_batches, wait_for_batches
 from tasks.ending import ending
 from tasks.plan import plan_dataset
+from tasks.refusal import explain_crash
 from tasks.turns import take_turn
 
 
 @as_form
-@flow(name="batch-inference", persist_result=False)
+@flow(name="batch-inference", persist_result=False, validate_parameters=False, on_crashed=[explain_crash])
 async def batch_inference(
     job: Job | None = None,
     job_url: str | None = None,

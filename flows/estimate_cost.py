@@ -8,10 +8,11 @@ from promptmill.forms import as_form
 from promptmill.job import Job
 from tasks.plan import plan_dataset
 from tasks.publish import announce_estimate
+from tasks.refusal import explain_crash
 
 
 @as_form
-@flow(name="estimate-cost", persist_result=False)
+@flow(name="estimate-cost", persist_result=False, validate_parameters=False, on_crashed=[explain_crash])
 async def estimate_cost(
     job: Job | None = None, job_url: str | None = None, overrides: dict[str, Any] | None = None
 ) -> dict[str, Any]:

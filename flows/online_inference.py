@@ -16,12 +16,13 @@ from tasks.ending import ending
 from tasks.plan import plan_dataset
 from tasks.progress import answering_visibly
 from tasks.publish import publish_output
+from tasks.refusal import explain_crash
 from tasks.shards import answer_in_shards
 from tasks.turns import take_turn
 
 
 @as_form
-@flow(name="online-inference", persist_result=False)
+@flow(name="online-inference", persist_result=False, validate_parameters=False, on_crashed=[explain_crash])
 async def online_inference(
     job: Job | None = None,
     job_url: str | None = None,

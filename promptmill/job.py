@@ -186,6 +186,9 @@ class Job(Section):
     )
     budget_usd: Money | None = Field(None, description="Hard cap in US dollars for this output, over all its runs.")
     approve_above_usd: Money | None = Field(None, description="Ask a person before a run that is estimated above this.")
+    approve_within_seconds: float = Field(
+        86_400, ge=1, description="How long a person has for the answer; none in time counts as a no."
+    )
     max_failure_ratio: float = Field(
         0.05, ge=0, le=1, description="More failures than this of the rows seen (at least 100) stop the run."
     )

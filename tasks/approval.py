@@ -4,10 +4,13 @@ When it goes on, the flow begins at its top and plans anew, which is free; the a
 """
 
 import asyncio
+import math
+from contextlib import suppress
 from decimal import Decimal
 from typing import Literal
 
 from prefect.context import FlowRunContext
+from prefect.events.worker import EventsWorker
 from prefect.flow_runs import asuspend_flow_run
 from prefect.input import RunInput
 from pydantic import ConfigDict, Field
@@ -16,8 +19,9 @@ from promptmill.approval import NotApproved, cap_budget, needs_approval, unpaid_
 from promptmill.estimate import describe_estimate
 from promptmill.forms import shape_section
 from promptmill.runner import Run
+from promptmill.terminal import format_seconds
 
-ANSWER_SECONDS = 24 * 3600  # no answer until then is a no: the run ends Failed
+FLUSH_SECONDS = 5.0
 
 
 class Approval(RunInput):
@@ -49,11 +53,21 @@ async def approve(run: Run) -> None:
             "it from a deployment to be asked in the Prefect UI."
         )
     form = Approval.with_initial_data(description=_question(run, unpaid))
-    answer = await asuspend_flow_run(wait_for_input=form, timeout=ANSWER_SECONDS, key="approval")
+    await _send_heartbeats()
+    answer = await asuspend_flow_run(
+        wait_for_input=form, timeout=math.ceil(run.prepared.job.approve_within_seconds), key="approval"
+    )
     if answer.decision == "reject":
         raise NotApproved(f"the run, estimated at ${unpaid:,.4f}, was rejected. Nothing was sent.")
     if answer.budget_usd is not None:
         cap_budget(run, Decimal(str(answer.budget_usd)))
+
+
+async def _send_heartbeats() -> None:
+    """A heartbeat that the server saw after the suspension would have the run taken for dead (automations.py)."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(FLUSH_SECONDS):
+            await asyncio.to_thread(EventsWorker.instance().wait_until_empty)
 
 
 def _question(run: Run, unpaid: Decimal) -> str:
@@ -64,6 +78,6 @@ def _question(run: Run, unpaid: Decimal) -> str:
     return (
         f"**{job.name}** is estimated to cost **${unpaid:,.4f}** more ({run.mode}); it asks above "
         f"${job.approve_above_usd}.\n\n{estimate.rows:,} rows, {describe_estimate(estimate)}. Budget of this output: "
-        f"{budget}.\n\nApprove or reject it; who approves may lower its budget. No answer within {ANSWER_SECONDS // 3600} "
-        "hours is a no."
+        f"{budget}.\n\nApprove or reject it; who approves may lower its budget. No answer within "
+        f"{format_seconds(job.approve_within_seconds)} is a no."
     )

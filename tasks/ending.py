@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 from promptmill.errors import RunStopped
 from promptmill.runner import Run
-from tasks.ownership import ending_without_ownership
+from tasks.ownership import TakenOver, ending_without_ownership
 from tasks.publish import announce
 from tasks.signals import ending_as_prefect_expects
 
@@ -16,8 +16,9 @@ async def ending(run: Run) -> AsyncGenerator[None]:
     async with ending_in_order():
         try:
             yield
-        except RunStopped:
-            await announce(run)
+        except RunStopped as error:
+            if not isinstance(error, TakenOver):  # another process goes on and will tell
+                await announce(run)
             raise
         await announce(run)
 

@@ -12,24 +12,16 @@ from datetime import timedelta
 from prefect.automations import Automation
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, WorkPoolCreate
-from prefect.client.schemas.objects import StateType
-from prefect.events.actions import ChangeFlowRunState
-from prefect.events.schemas.automations import EventTrigger, Posture
-from prefect.events.schemas.events import ResourceSpecification
+from prefect.events.schemas.automations import AutomationCore, EventTrigger
 from prefect.exceptions import ObjectNotFound
 from pydantic import SecretStr
 
+from tasks.automations import crashed_runs, dead_runs, unanswered_runs
 from tasks.persistence import STORAGE_NAME, CheckpointStorage
 from tasks.provider import ProviderCredentials
 from tasks.shared_limits import slots_of
 
 DEFAULT_POOL = "promptmill"
-DEAD_RUNS = "promptmill-dead-runs"
-CRASHED_RUNS = "promptmill-crashed-runs"
-TAG = "promptmill"  # of the deployments, and so of their runs
-HEARTBEAT_SECONDS = 180  # of Prefect's own default, prefect/settings/models/flows.py, 3.8.8
-MISSED_HEARTBEATS = 3
-RERUN_SECONDS = 20  # from a crash to the next attempt
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,58 +97,23 @@ def provider_type(client: PrefectClient) -> Need:
     return Need("block type Promptmill Provider", is_there, make)
 
 
-def dead_runs(client: PrefectClient) -> Need:
-    """Runs whose process is gone become Crashed once their heartbeats are missed; Prefect alone leaves them Running."""
-    trigger = EventTrigger(
-        after={"prefect.flow-run.heartbeat"},
-        expect={"prefect.flow-run.*"},
-        match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]}),
-        for_each={"prefect.resource.id"},
-        posture=Posture.Proactive,
-        threshold=1,
-        within=timedelta(seconds=HEARTBEAT_SECONDS * MISSED_HEARTBEATS),
-    )
-    action = ChangeFlowRunState(
-        state=StateType.CRASHED,
-        name="Crashed",
-        message=f"No heartbeat for {HEARTBEAT_SECONDS * MISSED_HEARTBEATS} s.",
-        force=False,
-    )
-    return _automation(client, Automation(name=DEAD_RUNS, trigger=trigger, actions=[action], enabled=True))
+def automation(client: PrefectClient, wanted: Automation) -> Need:
+    """Something that the server does by itself; one that was made for another heartbeat is replaced."""
 
-
-def crashed_runs(client: PrefectClient) -> Need:
-    """A run of ours that crashed at its first attempt is scheduled once more, and goes on from its checkpoints.
-
-    Some seconds later, since a worker reports a crash twice, and the second report would end the new attempt.
-    """
-    trigger = EventTrigger(
-        after={"prefect.flow-run.Crashed"},
-        expect={"prefect.flow-run.AwaitingRetry", "prefect.flow-run.Scheduled", "prefect.flow-run.Running"},
-        for_each={"prefect.resource.id"},
-        match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"], "prefect.run-count": ["1"]}),
-        match_related=ResourceSpecification({"prefect.resource.id": [f"prefect.tag.{TAG}"]}),
-        posture=Posture.Proactive,
-        threshold=1,
-        within=timedelta(seconds=RERUN_SECONDS),
-    )
-    action = ChangeFlowRunState(
-        state=StateType.SCHEDULED,
-        name="AwaitingRetry",
-        message="It crashed; it goes on from its checkpoints, once.",
-        force=True,
-    )
-    return _automation(client, Automation(name=CRASHED_RUNS, trigger=trigger, actions=[action], enabled=True))
-
-
-def _automation(client: PrefectClient, automation: Automation) -> Need:
     async def is_there() -> bool:
-        return bool(await client.read_automations_by_name(automation.name))
+        found = await client.read_automations_by_name(wanted.name)
+        return len(found) == 1 and _waits(found[0]) == _waits(wanted)
 
     async def make() -> None:
-        await automation.acreate()
+        for found in await client.read_automations_by_name(wanted.name):
+            await client.delete_automation(found.id)
+        await wanted.acreate()
 
-    return Need(f"automation {automation.name}", is_there, make)
+    return Need(f"automation {wanted.name}", is_there, make)
+
+
+def _waits(one: AutomationCore) -> timedelta | None:
+    return one.trigger.within if isinstance(one.trigger, EventTrigger) else None
 
 
 def shared_limit(client: PrefectClient, name: str, per_minute: float) -> Need:
@@ -193,8 +150,7 @@ def needs(
         work_pool(client, pool_name(), pool_type),
         provider_type(client),
         checkpoints(),
-        dead_runs(client),
-        crashed_runs(client),
+        *(automation(client, one) for one in (dead_runs(), crashed_runs(), unanswered_runs())),
     ]
     found.extend(provider(name) for name in providers)
     for text in limits:

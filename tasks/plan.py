@@ -21,7 +21,9 @@ from tasks.run_logs import quiet_expected_errors
 from tasks.turns import queue_up
 
 
-def resolve_job(job: Job | None, job_url: str | None, overrides: Mapping[str, object] | None) -> Job:
+def resolve_job(
+    job: Job | Mapping[str, Any] | None, job_url: str | None, overrides: Mapping[str, object] | None
+) -> Job:
     """The job of a run: given as an object or as a file's URL, with some values replaced. Raises: JobError."""
     if (job is None) == (job_url is None):
         raise JobError(
@@ -29,13 +31,14 @@ def resolve_job(job: Job | None, job_url: str | None, overrides: Mapping[str, ob
         )
     if job_url is not None:
         return load_job(job_url, overrides)
-    assert job is not None  # noqa: S101 - one of the two was given
-    return parse_job(job.model_dump(mode="json"), overrides) if overrides else job
+    if isinstance(job, Job) and not overrides:
+        return job
+    return parse_job(job.model_dump(mode="json") if isinstance(job, Job) else job, overrides)
 
 
 @task(name="plan-dataset", task_run_name="plan", cache_policy=NO_CACHE, persist_result=False)
 async def plan_dataset(
-    job: Job | None,
+    job: Job | Mapping[str, Any] | None,  # a deployed run has its values; what is wrong with them is said by us
     job_url: str | None = None,
     overrides: dict[str, Any] | None = None,
     retry_failed: bool = False,

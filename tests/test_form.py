@@ -23,7 +23,7 @@ pytestmark = pytest.mark.xdist_group("deployments")
 PROMPT = "Is this good or bad?\n\n{{ text }}\n\nAnswer with one word."
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def chromium() -> str:
     """The browser; its tests are skipped without one, and fail in CI."""
     return need_chromium(find_chromium(), os.environ.get("CI") == "true")
