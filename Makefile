@@ -49,9 +49,12 @@ check: lint test ## Format, lint, types and tests.
 bench: install ## Measure what the README promises (about 30 minutes).
 	$(BIN)/python -m benchmarks
 
-lock: ## Compile requirements.lock anew.
-	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
-		--extra dev --extra demo --extra tokens --custom-compile-command "make lock" --quiet --upgrade -o requirements.lock
+COMPILE := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--no-annotate --custom-compile-command "make lock" --quiet
+
+lock: ## Compile requirements.lock anew, and the image's part of it.
+	$(COMPILE) --extra dev --extra demo --extra tokens --extra image --upgrade -o requirements.lock
+	$(COMPILE) --extra image --constraint requirements.lock -o deployments/requirements.lock
 
 clean: ## Remove .venv, caches and the demo's output.
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis demo-output test-output .demo

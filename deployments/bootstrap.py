@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from prefect.client.orchestration import get_client
 
+from promptmill.errors import SetupError
 from tasks.needs import needs
 
 
@@ -21,7 +22,7 @@ async def bootstrap(options: argparse.Namespace) -> int:
     """Make what is missing, or only name it; returns the exit code."""
     missing = 0
     async with get_client() as client:
-        for need in needs(client, options.pool_type, options.provider, options.limit):
+        for need in needs(client, options.pool_type, options.provider, options.limit, options.image):
             if await need.is_there():
                 print(f"ok       {need.name}")
                 continue
@@ -36,12 +37,20 @@ def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description="What Promptmill needs on a Prefect server.")
     parser.add_argument("--check", action="store_true", help="only say what differs; exit 1 if anything does")
-    parser.add_argument("--pool-type", default="process", help="process, docker, kubernetes, …")
+    parser.add_argument(
+        "--pool-type", metavar="TYPE", help="process (where there is no pool yet), docker, kubernetes, …"
+    )
+    parser.add_argument(
+        "--image", help="what a docker or kubernetes pool runs: deployments/Dockerfile, built and pushed"
+    )
     parser.add_argument("--provider", action="append", default=[], metavar="NAME", help="save a credentials block")
     parser.add_argument(
         "--limit", action="append", default=[], metavar="NAME=REQUESTS,TOKENS", help="a shared limit, both a minute"
     )
-    raise SystemExit(asyncio.run(bootstrap(parser.parse_args())))
+    try:
+        raise SystemExit(asyncio.run(bootstrap(parser.parse_args())))
+    except SetupError as error:
+        raise SystemExit(f"{error}") from None
 
 
 if __name__ == "__main__":

@@ -1,8 +1,12 @@
 """A whole Promptmill on this machine: server, bootstrap, deployments and a worker; Ctrl-C ends all that it started.
 
-`python deployments/serve.py` uses the server that PREFECT_API_URL names and starts one where it names none.
+`python deployments/serve.py` uses the server that PREFECT_API_URL names and starts one where it names none;
+`--worker` only starts a worker. A worker of Prefect's that is ended kills its runs at once (prefect 3.8.8), with all
+that is on its way and paid for; here they are told first, and keep it.
 """
 
+import argparse
+import contextlib
 import os
 import signal
 import subprocess
@@ -16,6 +20,7 @@ ROOT = Path(__file__).parents[1]
 PORT = os.environ.get("PROMPTMILL_SERVER_PORT", "4200")
 START_SECONDS = 120.0
 STOP_SECONDS = 20.0
+RUN_STOP_SECONDS = 25.0  # a run lets requests on their way finish for ten seconds, then saves and reports
 
 
 def environment() -> dict[str, str]:
@@ -44,12 +49,49 @@ def start(*words: str, settings: dict[str, str], quiet: bool = False) -> subproc
 def stop(part: subprocess.Popen[bytes]) -> None:
     """End a part with all that it started."""
     if part.poll() is None:
+        end_runs(part)
+    if part.poll() is None:
         os.killpg(part.pid, signal.SIGTERM)
         try:
             part.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
             os.killpg(part.pid, signal.SIGKILL)
             part.wait()
+
+
+def end_runs(worker: subprocess.Popen[bytes]) -> None:
+    """Have a worker's runs stop and keep their answers, and the worker take up no other meanwhile."""
+    runs = children_of(worker.pid) if "worker" in worker.args else []  # pyright: ignore
+    if not runs:
+        return
+    os.killpg(worker.pid, signal.SIGKILL)
+    worker.wait()
+    for run in runs:
+        signal_group(run, signal.SIGTERM)
+    until = time.monotonic() + RUN_STOP_SECONDS
+    while time.monotonic() < until and any(signal_group(run, 0) for run in runs):
+        time.sleep(0.2)
+    for run in runs:
+        signal_group(run, signal.SIGKILL)
+
+
+def children_of(process: int) -> list[int]:
+    """The processes that another one started."""
+    with contextlib.suppress(OSError):
+        found = subprocess.run(["pgrep", "-P", str(process)], capture_output=True, text=True, check=False)  # noqa: S607
+        return [int(line) for line in found.stdout.split()]
+    return []
+
+
+def signal_group(leader: int, number: int) -> bool:
+    """Whether there was anybody in a group of processes to send a signal to."""
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(leader, os.WNOHANG)  # in a container, orphans are ours to bury
+    try:
+        os.killpg(leader, number)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
 
 
 def wait_for(server: subprocess.Popen[bytes] | None, api_url: str) -> None:
@@ -79,26 +121,38 @@ def interrupted(*_: object) -> None:
 
 
 def main() -> None:
-    """Start everything and stay until somebody ends it."""
+    """Start everything, or only a worker, and stay until somebody ends it."""
+    parser = argparse.ArgumentParser(description="A whole Promptmill on this machine.")
+    parser.add_argument(
+        "--worker", action="store_true", help="only a worker, for the server that PREFECT_API_URL names"
+    )
+    only_worker = parser.parse_args().worker
     signal.signal(signal.SIGTERM, interrupted)
-    settings, parts = environment(), list[subprocess.Popen[bytes]]()
-    api_url = settings["PREFECT_API_URL"]
+    parts = list[subprocess.Popen[bytes]]()
     try:
-        if "PREFECT_API_URL" not in os.environ:
-            parts.append(start("-m", "prefect", "server", "start", "--port", PORT, settings=settings, quiet=True))
-        wait_for(parts[0] if parts else None, api_url)
-        provider = ["--provider", "openai"] if settings.get("OPENAI_API_KEY") else []
-        run("deployments/bootstrap.py", *provider, settings=settings)
-        run("-m", "prefect", "--no-prompt", "deploy", "--all", settings=settings)
-        pool = settings["PROMPTMILL_WORK_POOL"]
-        parts.append(start("-m", "prefect", "worker", "start", "--pool", pool, settings=settings))
-        print(f"\nPromptmill is ready: {api_url.removesuffix('/api')} (Ctrl-C ends it)\n", flush=True)
-        parts[-1].wait()
+        serve(environment(), parts, only_worker)
     except KeyboardInterrupt:
         print("\nstopping…", flush=True)
     finally:
+        for number in (signal.SIGINT, signal.SIGTERM):  # whoever is impatient would leave processes behind
+            signal.signal(number, signal.SIG_IGN)
         for part in reversed(parts):
             stop(part)
+
+
+def serve(settings: dict[str, str], parts: list[subprocess.Popen[bytes]], only_worker: bool) -> None:
+    """Start the parts, and stay until the worker ends."""
+    api_url, pool = settings["PREFECT_API_URL"], settings["PROMPTMILL_WORK_POOL"]
+    if "PREFECT_API_URL" not in os.environ and not only_worker:
+        parts.append(start("-m", "prefect", "server", "start", "--port", PORT, settings=settings, quiet=True))
+    wait_for(parts[0] if parts else None, api_url)
+    if not only_worker:
+        provider = ["--provider", "openai"] if settings.get("OPENAI_API_KEY") else []
+        run("deployments/bootstrap.py", *provider, settings=settings)
+        run("-m", "prefect", "--no-prompt", "deploy", "--all", settings=settings)
+    parts.append(start("-m", "prefect", "worker", "start", "--pool", pool, settings=settings))
+    print(f"\nPromptmill is ready: {api_url.removesuffix('/api')} (Ctrl-C ends it)\n", flush=True)
+    parts[-1].wait()
 
 
 if __name__ == "__main__":

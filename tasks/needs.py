@@ -11,13 +11,15 @@ from datetime import timedelta
 
 from prefect.automations import Automation
 from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, WorkPoolCreate
+from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
 from prefect.events.schemas.automations import AutomationCore, EventTrigger
 from prefect.exceptions import ObjectNotFound
 from pydantic import SecretStr
 
+from promptmill.errors import SetupError
 from tasks.automations import crashed_runs, dead_runs, unanswered_runs
 from tasks.persistence import STORAGE_NAME, CheckpointStorage
+from tasks.pools import Pool
 from tasks.provider import ProviderCredentials
 from tasks.shared_limits import slots_of
 
@@ -41,13 +43,10 @@ async def _exists(reading: Awaitable[object], absent: type[Exception]) -> bool:
     return True
 
 
-def work_pool(client: PrefectClient, name: str, kind: str) -> Need:
+def work_pool(client: PrefectClient, name: str, kind: str | None = None, image: str | None = None) -> Need:
     """The pool that the workers take runs from."""
-
-    async def is_there() -> bool:
-        return await _exists(client.read_work_pool(name), ObjectNotFound)
-
-    return Need(f"work pool {name}", is_there, lambda: client.create_work_pool(WorkPoolCreate(name=name, type=kind)))
+    pool = Pool(client, name, kind, image)
+    return Need(f"work pool {name}", pool.is_there, pool.make)
 
 
 def checkpoints() -> Need:
@@ -143,19 +142,36 @@ def pool_name() -> str:
 
 
 def needs(
-    client: PrefectClient, pool_type: str = "process", providers: Sequence[str] = (), limits: Sequence[str] = ()
+    client: PrefectClient,
+    pool_type: str | None = None,
+    providers: Sequence[str] = (),
+    limits: Sequence[str] = (),
+    image: str | None = None,
 ) -> list[Need]:
     """All that is needed, in the order in which it is made; a limit is NAME=REQUESTS,TOKENS a minute."""
     found = [
-        work_pool(client, pool_name(), pool_type),
+        work_pool(client, pool_name(), pool_type, image),
         provider_type(client),
         checkpoints(),
         *(automation(client, one) for one in (dead_runs(), crashed_runs(), unanswered_runs())),
     ]
     found.extend(provider(name) for name in providers)
     for text in limits:
-        name, _, amounts = text.partition("=")
-        requests, _, tokens = amounts.partition(",")
-        found.append(shared_limit(client, f"{name}-requests", float(requests)))
-        found.append(shared_limit(client, f"{name}-tokens", float(tokens)))
+        found.extend(shared_limit(client, *one) for one in parse_limit(text))
+    return found
+
+
+def parse_limit(text: str) -> list[tuple[str, float]]:
+    """NAME=REQUESTS,TOKENS → the two limits' names and amounts a minute. Raises: SetupError."""
+    name, _, amounts = text.partition("=")
+    requests, _, tokens = amounts.partition(",")
+    try:
+        found = [(f"{name}-requests", float(requests)), (f"{name}-tokens", float(tokens))]
+    except ValueError:
+        found = []
+    if not name or not found or min(amount for _, amount in found) <= 0:
+        raise SetupError(
+            f"--limit {text!r} isn't of the form NAME=REQUESTS,TOKENS, both a minute and above 0, such as "
+            "--limit luna=6000,2000000. Mend it."
+        )
     return found

@@ -3,10 +3,15 @@
 A deployment's own limit counts runs of that deployment, and would let a run by hand meet the nightly one of the same job,
 or keep two jobs from running side by side. So a run marks itself by a tag when its plan begins, and looks at others with
 that tag once it is made. Who has crashed or waits for approval isn't Running, and is waited for by nobody.
+
+A run that was killed with nobody to report it, as one that a person started, stays Running for ever (prefect 3.8.8). So
+the mark names the process too, and one that is gone from this machine is waited for no more; of other machines the
+automation for dead runs says so.
 """
 
 import asyncio
 import logging
+from collections.abc import Iterable
 from hashlib import blake2b
 from uuid import UUID
 
@@ -20,11 +25,13 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.runtime import flow_run
 
+from promptmill.owner import is_at_work, this_process
 from promptmill.runner import Run
 from tasks.progress import UNSHOWN
 from tasks.shard_runs import is_away
 
 LOOK_SECONDS = 5.0
+PROCESS = "promptmill-process-"
 AT_WORK = [StateType.RUNNING, StateType.CANCELLING]
 log = logging.getLogger("promptmill")
 
@@ -39,10 +46,11 @@ def _tag(url: str) -> str:
 
 
 async def queue_up(output_url: str) -> None:
-    """Mark the flow run as one over this output."""
+    """Mark the flow run as one over this output, carried out by this process."""
     async with get_client() as client:
         own = await client.read_flow_run(_own_id())
-        await client.update_flow_run(own.id, tags=[*own.tags, _tag(output_url)])
+        others = [one for one in own.tags if not one.startswith(PROCESS)]
+        await client.update_flow_run(own.id, tags=[*others, _tag(output_url), f"{PROCESS}{this_process()}"])
 
 
 async def take_turn(run: Run) -> None:
@@ -53,7 +61,12 @@ async def take_turn(run: Run) -> None:
     async with get_client() as client:
         while (first := await _patiently(client, run.prepared.output.url)) is not None:
             if said != first.id:
-                log.info("waits for the run %r (%s), which works on the same output", first.name, first.id)
+                log.warning(
+                    "waits for the run %r (%s), which works on the same output. If its machine is gone, set its state to "
+                    "Crashed in the Prefect UI.",
+                    first.name,
+                    first.id,
+                )
                 said = first.id
             await asyncio.sleep(LOOK_SECONDS)
 
@@ -75,7 +88,14 @@ async def _first_before_us(client: PrefectClient, tag: str) -> FlowRun | None:
         tags=FlowRunFilterTags(all_=[tag]), state=FlowRunFilterState(type=FlowRunFilterStateType(any_=AT_WORK))
     )
     found = await client.read_flow_runs(flow_run_filter=chosen)
-    return min((one for one in found if one.id != own.id and _order(one) < _order(own)), key=_order, default=None)
+    before = [one for one in found if one.id != own.id and _order(one) < _order(own)]
+    return min((one for one in before if is_alive(one.tags)), key=_order, default=None)
+
+
+def is_alive(tags: Iterable[str]) -> bool:
+    """Whether a run with these tags is likely to be carried out still."""
+    processes = [one.removeprefix(PROCESS) for one in tags if one.startswith(PROCESS)]
+    return not processes or any(is_at_work(one, silent_seconds=0.0) for one in processes)
 
 
 def _order(run: FlowRun) -> tuple[float, str]:

@@ -14,6 +14,7 @@ from promptmill.manifest import Manifest
 from promptmill.runner import Run, plan_run, run_plainly
 from promptmill.simulator import Simulator, SimulatorOptions
 from promptmill.transport import Credentials
+from tests.own_server import SHARED_PER_MINUTE, OwnServer, own_server
 from tests.rows import write_rows
 from tests.serving import serving
 
@@ -65,6 +66,21 @@ def provider(served_provider: Simulator) -> Iterator[Simulator]:
     """The provider of runs on the served Promptmill; no test leaves it slow."""
     yield served_provider
     served_provider.configure(latency_seconds=0.0)
+
+
+@pytest.fixture(scope="session")
+def own_provider() -> Iterator[Simulator]:
+    """The provider of runs on the server that tests kill; its answers take two seconds."""
+    with Simulator(SimulatorOptions(latency_seconds=2.0)) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def own(tmp_path_factory: pytest.TempPathFactory, own_provider: Simulator) -> Iterator[OwnServer]:
+    """A server that tests may kill, with everything deployed and no worker; for the group `outages`."""
+    with own_server(tmp_path_factory.mktemp("own"), own_provider) as running:
+        running.deploy("--limit", f"shared={SHARED_PER_MINUTE},2000000")
+        yield running
 
 
 @pytest.fixture

@@ -13,6 +13,8 @@ from deployments.serve import environment, run, wait_for
 from promptmill.simulator import Simulator
 from tests.serving import KEY, ROOT
 
+SHARED_PER_MINUTE = 600  # requests of the limit `shared`
+
 
 class OwnServer:
     """One server and its workers; database, leases and deployments survive it."""
@@ -39,7 +41,7 @@ class OwnServer:
 
     def start(self) -> None:
         """Start the server, and wait until it answers."""
-        self._server = self._started("server", "start", "--port", str(self._port))
+        self._server = self._started("-m", "prefect", "server", "start", "--port", str(self._port))
         wait_for(self._server, self.api_url)
 
     def kill(self) -> None:
@@ -54,9 +56,10 @@ class OwnServer:
         run("-m", "prefect", "--no-prompt", "deploy", "--all", settings=self.settings)
 
     @contextmanager
-    def worker(self) -> Iterator[subprocess.Popen[bytes]]:
-        """A worker, ended with the block unless it was killed before."""
-        process = self._started("worker", "start", "--pool", self.settings["PROMPTMILL_WORK_POOL"])
+    def worker(self, is_prefects: bool = False) -> Iterator[subprocess.Popen[bytes]]:
+        """A worker, ours or Prefect's own, ended with the block unless it was killed before."""
+        words = ("-m", "prefect", "worker", "start", "--pool", self.settings["PROMPTMILL_WORK_POOL"])
+        process = self._started(*words) if is_prefects else self._started("deployments/serve.py", "--worker")
         try:
             yield process
         finally:
@@ -66,7 +69,7 @@ class OwnServer:
     def _started(self, *words: str) -> subprocess.Popen[bytes]:
         with self._log.open("ab") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "prefect", *words],
+                [sys.executable, *words],
                 cwd=ROOT,
                 env=self.settings,
                 stdout=log,

@@ -33,6 +33,15 @@ def serving(folder: Path, provider: Simulator, **environment: str) -> Iterator[s
 
     It has a server of its own unless the environment names one (PREFECT_API_URL).
     """
+    with serve_process(folder, provider, **environment) as (_, api_url):
+        yield api_url
+
+
+@contextmanager
+def serve_process(
+    folder: Path, provider: Simulator, **environment: str
+) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """The same, with the process, which leads a group as a terminal's does."""
     port = free_port()
     settings = {
         **{name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")},
@@ -46,10 +55,17 @@ def serving(folder: Path, provider: Simulator, **environment: str) -> Iterator[s
         **environment,
     }
     log = (folder / "log").open("wb")
-    process = subprocess.Popen([sys.executable, "deployments/serve.py"], cwd=ROOT, env=settings, stdout=log, stderr=log)
+    process = subprocess.Popen(
+        [sys.executable, "deployments/serve.py"],
+        cwd=ROOT,
+        env=settings,
+        stdout=log,
+        stderr=log,
+        start_new_session=True,
+    )
     try:
         _wait_until_ready(process, folder / "log")
-        yield environment.get("PREFECT_API_URL", f"http://127.0.0.1:{port}/api")
+        yield process, environment.get("PREFECT_API_URL", f"http://127.0.0.1:{port}/api")
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(60)
@@ -89,7 +105,12 @@ async def reached(client: PrefectClient, run: FlowRun, state_name: str, seconds:
 
 def processes_of(run: FlowRun) -> list[int]:
     """The processes that run it."""
-    wanted = f"PREFECT__FLOW_RUN_ID={run.id}".encode()
+    return processes_with("PREFECT__FLOW_RUN_ID", str(run.id))
+
+
+def processes_with(name: str, value: str) -> list[int]:
+    """The processes that have a value in their environment."""
+    wanted = f"{name}={value}".encode()
     found: list[int] = []
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):

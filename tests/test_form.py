@@ -59,7 +59,7 @@ async def test_a_job_is_filled_in_started_and_watched_to_its_end(screen: Screen,
     await screen.choose("parquet", "Input", "Format")
     await screen.box("Request", "Model").fill("gpt-6-luna")
     await screen.box("Request", "User").fill(PROMPT)
-    await screen.write_json(json.dumps(SCHEMA), "Request", "Response schema")
+    await screen.box("Request", "Response schema").fill(json.dumps(SCHEMA))
     await screen.write_json('{"max_completion_tokens": 64}', "Request", "Parameters")
     await screen.box("Output", "URL").fill(str(tmp_path / "out"))
     await screen.box("Provider").fill("openai")
@@ -73,7 +73,7 @@ async def test_a_job_is_filled_in_started_and_watched_to_its_end(screen: Screen,
 
     artifacts = await screen.open_tab(run_id, "Artifacts")
     await expect(artifacts).to_contain_text("rows 30 of 30")
-    await expect(artifacts).to_contain_text("completed: 30 rows, 0 failed")
+    await expect(artifacts).to_contain_text("completed: 30 of 30 rows succeeded, 0 failed")
     await screen.keep("artifacts")
     await artifacts.get_by_text("by-form-summary").click()
     await screen.page.get_by_role("link", name=re.compile("^[0-9a-f]{8}$")).click()

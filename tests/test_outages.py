@@ -4,7 +4,6 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,31 +11,16 @@ import pytest
 
 import promptmill
 from promptmill.manifest import read_manifest
-from promptmill.simulator import Simulator, SimulatorOptions
+from promptmill.simulator import Simulator
 from promptmill.storage import Storage
 from tasks.automations import dead_runs
-from tests.own_server import OwnServer, kill, own_server
+from tests.own_server import SHARED_PER_MINUTE, OwnServer, kill
 from tests.serving import client_of, job_values, processes_of, reached, sent, start
 
 AWAY_SECONDS = 45
 BLOCKS = 3  # of a second's worth each: what a process may have leased of a shared limit and not used
-PER_SECOND = 10
+PER_SECOND = SHARED_PER_MINUTE // 60
 pytestmark = pytest.mark.xdist_group("outages")
-
-
-@pytest.fixture(scope="module")
-def provider() -> Iterator[Simulator]:
-    """A provider whose answers take two seconds."""
-    with Simulator(SimulatorOptions(latency_seconds=2.0)) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, provider: Simulator) -> Iterator[OwnServer]:
-    """A server with everything deployed, and no worker yet."""
-    with own_server(tmp_path_factory.mktemp("own"), provider) as running:
-        running.deploy("--limit", f"shared={60 * PER_SECOND},2000000")
-        yield running
 
 
 def asked(provider: Simulator, model: str) -> int:
@@ -53,32 +37,34 @@ async def until(condition: Any, seconds: float = 60) -> None:
 
 
 async def test_runs_go_on_while_the_server_is_away_but_never_beyond_what_they_leased(
-    server: OwnServer, provider: Simulator, tmp_path: Path
+    own: OwnServer, own_provider: Simulator, tmp_path: Path
 ):
     alone = {**job_values(tmp_path, "alone", 160), "chunk_rows": 10, "limits": {"max_concurrency": 8}}
     sharing = {**job_values(tmp_path, "sharing", 200), "chunk_rows": 20, "limits": {"shared": "shared"}}
     sharing["request"] = {**sharing["request"], "model": "gpt-4o-mini"}
     mine, shared = "gpt-6-luna", "gpt-4o-mini"
-    with server.worker():
-        async with client_of(server.api_url) as client:
+    own_provider.reset()
+    own_provider.configure(latency_seconds=2.0)
+    with own.worker():
+        async with client_of(own.api_url) as client:
             runs = [
                 await start(client, "online-inference/manual", alone),
                 await start(client, "online-inference/nightly", sharing, job_url=None),
             ]
-            await until(lambda: asked(provider, mine) >= 16 and asked(provider, shared) >= 2 * PER_SECOND)
-        server.kill()
-        before = {model: asked(provider, model) for model in (mine, shared)}
+            await until(lambda: asked(own_provider, mine) >= 16 and asked(own_provider, shared) >= 2 * PER_SECOND)
+        own.kill()
+        before = {model: asked(own_provider, model) for model in (mine, shared)}
         await asyncio.sleep(AWAY_SECONDS)
-        meanwhile = {model: asked(provider, model) - before[model] for model in (mine, shared)}
-        server.start()
-        async with client_of(server.api_url) as client:
+        meanwhile = {model: asked(own_provider, model) - before[model] for model in (mine, shared)}
+        own.start()
+        async with client_of(own.api_url) as client:
             done = [await reached(client, run, "Completed", 120) for run in runs]
     manifests = [read_manifest(Storage(job["output"]["url"])) for job in (alone, sharing)]
 
     assert meanwhile[mine] >= 100
     assert meanwhile[shared] <= BLOCKS * PER_SECOND
     assert [one.run_count for one in done] == [1, 1]
-    assert [asked(provider, model) for model in (mine, shared)] == [160, 200]
+    assert [asked(own_provider, model) for model in (mine, shared)] == [160, 200]
     assert [(one.rows, one.succeeded, one.requests_sent) for one in manifests if one] == [
         (160, 160, 160),
         (200, 200, 200),
@@ -86,13 +72,14 @@ async def test_runs_go_on_while_the_server_is_away_but_never_beyond_what_they_le
 
 
 async def test_a_run_whose_worker_was_killed_with_it_crashes_and_goes_on_under_the_next_worker(
-    server: OwnServer, provider: Simulator, tmp_path: Path
+    own: OwnServer, own_provider: Simulator, tmp_path: Path
 ):
     job = {**job_values(tmp_path, "orphan", 60), "chunk_rows": 5, "chunks_in_flight": 1}
     job["limits"] = {"max_concurrency": 5}
-    before = sent(provider)
-    async with client_of(server.api_url) as client:
-        with server.worker() as worker:
+    own_provider.configure(latency_seconds=2.0)
+    before = sent(own_provider)
+    async with client_of(own.api_url) as client:
+        with own.worker(is_prefects=True) as worker:
             run = await start(client, "online-inference/manual", job)
             automation = dead_runs(10, f"prefect.flow-run.{run.id}")  # three heartbeats would take nine minutes
             automation.name = "a-dead-run"
@@ -102,11 +89,11 @@ async def test_a_run_whose_worker_was_killed_with_it_crashes_and_goes_on_under_t
             kill(worker)
             for process in processes_of(run):
                 os.kill(process, signal.SIGKILL)
-        paid = sent(provider) - before
-        provider.configure(latency_seconds=0.0)
+        paid = sent(own_provider) - before
+        own_provider.configure(latency_seconds=0.0)
         crashed = await reached(client, run, "Crashed")
         await automation.adelete()
-        with server.worker():
+        with own.worker():
             done = await reached(client, run, "Completed")
     manifest = read_manifest(Storage(job["output"]["url"]))
 

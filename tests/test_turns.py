@@ -2,14 +2,19 @@
 
 import asyncio
 import json
+import os
+import platform
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 from prefect.client.schemas.objects import FlowRun
 
 from promptmill.simulator import Simulator
+from tasks.turns import PROCESS, is_alive
 from tests.serving import client_of, ended, job_values, reached, start
 
 pytestmark = pytest.mark.xdist_group("shards")
@@ -25,13 +30,25 @@ async def test_a_second_run_of_a_job_waits_and_pays_for_nothing(served: str, pro
         await reached(client, first, "Running")
         second = await start(client, "online-inference/nightly", job, job_url=None)
         done = [await ended(client, one) for one in (first, second)]
-        logs = [one.message for one in await client.read_logs() if one.flow_run_id == second.id]
+        of_second = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[second.id]))
+        logs = [one.message for one in await client.read_logs(log_filter=of_second)]
     manifest = json.loads((Path(job["output"]["url"]) / "_manifest.json").read_bytes())
 
     assert [one.state_name for one in done] == ["Completed", "Completed"]
     assert provider.ledger()["totals"]["requests"] - before == 30
     assert any("works on the same output" in line and str(first.id) in line for line in logs)
     assert (manifest["rows"], manifest["reused"], manifest["requests_sent"]) == (30, 30, 0)
+
+
+def test_a_process_that_is_gone_from_this_machine_is_waited_for_no_more():
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    here = f"{PROCESS}{platform.node()}:"
+
+    assert not is_alive(["promptmill", f"{here}{gone.pid}"])
+    assert is_alive(["promptmill", f"{here}{os.getppid()}"])
+    assert is_alive([f"{PROCESS}another-machine:1"])
+    assert is_alive(["promptmill"])
 
 
 async def test_different_jobs_run_side_by_side(served: str, provider: Simulator, tmp_path: Path):

