@@ -3,7 +3,7 @@
 `python -m benchmarks deployed [rows] [requests a minute]` starts runs through the API, as the UI does: three small ones, to
 see how long a run takes to send its first request, then one of 100,000 rows in two shards that share a limit of 15,000
 requests a minute. Meanwhile the server is looked at every second, as by somebody who has the UI open, and every request
-that it answers is in its log. The figures of the limit leave out the first minute, in which an idle limit hands out five
+that it answers is in its log. The figures of the limit leave out the first minute, in which an idle limit hands out three
 seconds' worth besides.
 """
 
@@ -76,6 +76,7 @@ def _deployed(requests_per_minute: int) -> Generator[Place]:
             Path(name) / "server.log",
             PREFECT_SERVER_DATABASE_CONNECTION_URL=database,
             PREFECT_SERVER_LOGGING_LEVEL="INFO",
+            PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE="prefect.server.concurrency.lease_storage.filesystem",
         ) as api_url,
         provider(requests_per_minute=requests_per_minute, tokens_per_minute=AMPLE, latency_seconds=0.5) as base_url,
     ):

@@ -2,7 +2,7 @@
 
 `python -m benchmarks shared [2] [4]` runs that many `promptmill run` processes for two and a half minutes against one
 simulated provider and one Prefect server, each over its own rows, all with `limits.shared`. Requests bind.
-The figures leave the first minute out, in which an idle limit hands out five seconds' worth besides.
+The figures leave the first minute out, in which an idle limit hands out three seconds' worth besides.
 """
 
 import os

@@ -12,9 +12,10 @@ import asyncio
 from collections.abc import Callable
 from typing import Literal, Protocol
 
-from promptmill.pace import HEADROOM, Pace
+from promptmill.pace import Pace
 
 Kind = Literal["requests", "tokens"]
+USED_SHARE = 0.98  # of a lease is used: what piled up during a stall then passes no minute's limit by 2 %
 LOW_SHARE = 0.5  # of a block is left when the next one is asked for
 KEPT_BLOCKS = 2.0  # of what reservations give back stay here; more would be a burst on top of the limit
 ROUNDING = 1e-6  # sums of floats miss by less
@@ -95,7 +96,7 @@ class LeasedPace(Pace):
 
     async def _lease_block(self) -> None:
         self._block = await self._lessor.lease(self._kind)
-        self.stock += self._block * HEADROOM
+        self.stock += self._block * USED_SHARE
 
     def _lease_done(self, task: asyncio.Task[None]) -> None:
         self._leasing = None

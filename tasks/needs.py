@@ -21,9 +21,9 @@ from tasks.automations import crashed_runs, dead_runs, unanswered_runs
 from tasks.persistence import STORAGE_NAME, CheckpointStorage
 from tasks.pools import Pool
 from tasks.provider import ProviderCredentials
+from tasks.shared_limits import slots_of
 
 DEFAULT_POOL = "promptmill"
-BURST_SECONDS = 5.0  # of a shared limit: what it may hand out at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,7 @@ def _waits(one: AutomationCore) -> timedelta | None:
 
 def shared_limit(client: PrefectClient, name: str, per_minute: float) -> Need:
     """A limit that several processes lease blocks of (limits.shared)."""
-    slots, decay = max(1, round(per_minute / 60 * BURST_SECONDS)), per_minute / 60
+    slots, decay = slots_of(per_minute), per_minute / 60
 
     async def is_there() -> bool:
         try:

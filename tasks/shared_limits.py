@@ -1,7 +1,7 @@
 """`limits.shared: NAME`: several processes keep to one provider limit by two Prefect global concurrency limits.
 
 NAME-requests and NAME-tokens are made by an operator, with `slot_decay_per_second` the sixtieth part of the limit a
-minute and `limit` about five seconds' worth: what an idle limit may hand out at once. Each grant takes slots that decay
+minute and `limit` about three seconds' worth: what an idle limit may hand out at once. Each grant takes slots that decay
 by themselves, so that nothing is held: the share of a process that was killed is back as fast as it decays.
 
 A process asks the API about once a second for a block of a second's worth, and not Prefect's own `rate_limit` for each
@@ -34,8 +34,8 @@ from promptmill.job import Limits
 from promptmill.lease import Kind, Lessor
 from promptmill.patience import CALL_SECONDS, Patience
 
-SMALLEST_BLOCK = 8  # slots: the server forgets half a slot at each grant, on average (it rounds decay down)
-BURST_SECONDS = 5.0  # what a limit should be, in seconds of its decay
+SMALLEST_BLOCK = 12  # slots: the server forgets half a slot at each grant, on average (it rounds decay down)
+BURST_SECONDS = 3.0  # what a limit should be, in seconds of its decay: that much piles up while the server stalls
 TURN_BLOCKS = 0.5  # of a block's time, at most, until a process that was denied asks again
 AWAY_FAILURES = 3  # in a row, until somebody is told: a busy sqlite server refuses a call now and then
 LOCKED, SERVER_ERRORS = 423, 500
@@ -209,15 +209,19 @@ def limit_name(name: str, kind: Kind) -> str:
 
 def create_command(name: str, kind: Kind, per_minute: float) -> str:
     """What an operator types to make a limit."""
-    per_second = per_minute / 60
-    limit = max(2, math.ceil(BURST_SECONDS * per_second))
-    return f"prefect gcl create {limit_name(name, kind)} --limit {limit} --slot-decay-per-second {per_second:.6g}"
+    name, slots = limit_name(name, kind), slots_of(per_minute)
+    return f"prefect gcl create {name} --limit {slots} --slot-decay-per-second {per_minute / 60:.6g}"
+
+
+def slots_of(per_minute: float) -> int:
+    """What a limit's `limit` should be."""
+    return max(2, math.ceil(BURST_SECONDS * per_minute / 60))
 
 
 def _missing(name: str, kind: Kind, given: int | None = None) -> str:
     per_minute = given or EXAMPLES[kind]
     return (
         f"there is no Prefect limit {limit_name(name, kind)!r}; limits.shared: {name} needs it, and the run would "
-        f"otherwise go unlimited. Make it; for {per_minute:,} {kind} a minute, of which --limit is five seconds' "
+        f"otherwise go unlimited. Make it; for {per_minute:,} {kind} a minute, of which --limit is three seconds' "
         f"worth: {create_command(name, kind, per_minute)}"
     )

@@ -9,6 +9,8 @@ import httpx
 from prefect.client.schemas.responses import GlobalConcurrencyLimitResponse
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 
+from tasks.shared_limits import slots_of
+
 
 @dataclass
 class Limit:
@@ -40,12 +42,13 @@ class PrefectLimits:
 
     def __init__(self, requests_per_minute: float, tokens_per_minute: float, latency_seconds: float = 0.01) -> None:
         self.limits = {
-            f"api-{kind}": Limit(max(2, math.ceil(value / 12)), value / 60)
+            f"api-{kind}": Limit(slots_of(value), value / 60)
             for kind, value in (("requests", requests_per_minute), ("tokens", tokens_per_minute))
         }
         self.calls = 0
         self.granted: list[tuple[float, str, int]] = []
         self.is_away = False
+        self.stalls: list[tuple[float, float]] = []  # from, until: calls made meanwhile are answered at its end
         self.latency_seconds = latency_seconds
 
     def total(self, kind: str) -> int:
@@ -83,6 +86,8 @@ class PrefectLimits:
         return httpx.Response(200, json=granted)
 
     async def _answer(self) -> None:
-        await asyncio.sleep(self.latency_seconds)
+        now = asyncio.get_running_loop().time()
+        stalled = next((until - now for start, until in self.stalls if start <= now < until), 0.0)
+        await asyncio.sleep(stalled + self.latency_seconds)
         if self.is_away:
             raise httpx.ConnectError("All connection attempts failed")

@@ -30,7 +30,7 @@ def test_who_asks_first_is_served_first_and_a_request_larger_than_a_block_or_the
     times = run_on_clock(scenario())
 
     assert list(times) == ["small", "huge", "tiny"]
-    assert times["huge"] == pytest.approx(20_000 / 1_000 - 5, rel=0.1)  # five seconds' worth were there
+    assert times["huge"] == pytest.approx(20_000 / 1_000 - 3, rel=0.1)  # three seconds' worth were there
 
 
 def test_a_request_larger_than_a_minute_of_the_whole_limit_is_refused_at_once() -> None:

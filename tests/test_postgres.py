@@ -24,7 +24,7 @@ from tests.serving import KEY, ROOT, client_of, ended, job_values, kill_midway, 
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("postgres")]
 REQUESTS = 1_200  # a minute, of the shared limit
-BURST = REQUESTS // 12  # that an idle limit hands out at once
+BURST = REQUESTS // 20  # that an idle limit hands out at once
 # PostgreSQL gives the keys back as label, score, reasoning.
 SCHEMA = {
     "type": "object",
