@@ -48,6 +48,7 @@ async def test_only_a_run_that_was_under_way_and_fell_silent_is_taken_for_dead(s
         await automation.acreate()
         await asyncio.sleep(2)  # until the server has heard of it
         await beat(served, *runs)
+        await asyncio.sleep(5)  # until a busy server has heard these too, and not after the states that follow
         await client.set_flow_run_state(suspended, Suspended(timeout_seconds=600), force=True)
         await client.set_flow_run_state(again, Scheduled(name="AwaitingRetry"), force=True)
         until = time.monotonic() + 4 * SILENCE_SECONDS
