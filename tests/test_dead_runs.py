@@ -14,6 +14,7 @@ from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settin
 from prefect.states import Running, Scheduled, Suspended
 
 from promptmill.simulator import Simulator
+from tasks.approval import ORDER_SECONDS
 from tasks.automations import dead_runs, silence_seconds
 from tests.serving import client_of, ended, job_values, sent, start
 
@@ -45,9 +46,10 @@ async def test_only_a_run_that_was_under_way_and_fell_silent_is_taken_for_dead(s
         late = (await client.create_flow_run(nothing, state=Scheduled())).id
         automation = dead_runs(SILENCE_SECONDS, [f"prefect.flow-run.{run}" for run in (*runs, late)])
         automation.name = "dead-runs-of-this-test"
-        await automation.acreate()
+        automation = await automation.acreate()
         await asyncio.sleep(2)  # until the server has heard of it
         await beat(served, *runs)
+        await asyncio.sleep(ORDER_SECONDS)
         await client.set_flow_run_state(suspended, Suspended(timeout_seconds=600), force=True)
         await client.set_flow_run_state(again, Scheduled(name="AwaitingRetry"), force=True)
         until = time.monotonic() + 40
@@ -59,6 +61,7 @@ async def test_only_a_run_that_was_under_way_and_fell_silent_is_taken_for_dead(s
             await beat(served, alive)
             await asyncio.sleep(1)
         found = {run: (await client.read_flow_run(run)).state_name for run in (*runs, late)}
+        await automation.adelete()
 
     assert found == {
         dead: "Crashed",
