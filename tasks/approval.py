@@ -22,6 +22,7 @@ from promptmill.runner import Run
 from promptmill.terminal import format_seconds
 
 FLUSH_SECONDS = 5.0
+ORDER_SECONDS = 2.0  # between two events that a busy server is to see in this order: it takes several at once
 
 
 class Approval(RunInput):
@@ -68,6 +69,7 @@ async def _send_heartbeats() -> None:
     with suppress(TimeoutError):
         async with asyncio.timeout(FLUSH_SECONDS):
             await asyncio.to_thread(EventsWorker.instance().wait_until_empty)
+    await asyncio.sleep(ORDER_SECONDS)
 
 
 def _question(run: Run, unpaid: Decimal) -> str:

@@ -1,6 +1,7 @@
 """What tests share: a provider over the wire, small datasets, jobs over them."""
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
@@ -22,6 +23,8 @@ settings.register_profile("promptmill", deadline=None)  # a busy machine is no f
 settings.load_profile("promptmill")
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 os.environ.setdefault("DO_NOT_TRACK", "1")
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what runs in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # else Ctrl-C would be ignored by all that tests start
 
 SCHEMA = {
     "type": "object",

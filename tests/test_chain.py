@@ -6,10 +6,10 @@ import os
 import subprocess
 import sys
 import time
-import uuid
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
 import s3fs
@@ -69,23 +69,34 @@ def folder(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test-secret")
     monkeypatch.setenv("AWS_ENDPOINT_URL", os.environ["TEST_S3_ENDPOINT"])
     s3fs.S3FileSystem.clear_instance_cache()
-    return f"{s3_server}/{uuid.uuid4().hex}"
+    return f"{s3_server}/{uuid4().hex}"
 
 
-async def set_up(client: PrefectClient, job: Path, folder: str) -> None:
-    """What a user changes in the UI: credentials of the bucket, the job, and two triggers that need a name of theirs."""
+async def set_up(client: PrefectClient, job: Path, folder: str) -> list[UUID]:
+    """What a user changes in the UI: credentials of the bucket, the job, and two triggers that need a name of theirs.
+
+    Returns the automations that were made.
+    """
     env = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
     following, ours = [await client.read_deployment_by_name(name) for name in (NEXT, OURS)]
     await client.update_deployment(following.id, DeploymentUpdate(job_variables={"env": env}))
     update = DeploymentUpdate(parameters={"job_url": str(job)}, job_variables={"env": env})
     await client.update_deployment(ours.id, update)
     flow = {"prefect.resource.name": "publish-reviews", "prefect.resource.role": "flow"}
-    for trigger in (
+    triggers = (
         shipped_trigger("promptmill-on-upstream-flow", match_related=flow),
         shipped_trigger("promptmill-on-asset", match={"prefect.resource.id": f"{folder}/in/*"}),
-    ):
+    )
+    for trigger in triggers:
         trigger.set_deployment_id(ours.id)
-        await client.create_automation(trigger.as_automation())
+    return [await client.create_automation(trigger.as_automation()) for trigger in triggers]
+
+
+async def clean_up(client: PrefectClient, automations: list[UUID]) -> None:
+    """Leave the served Promptmill as it was deployed."""
+    for one in automations:
+        await client.delete_automation(one)
+    await client.delete_deployment((await client.read_deployment_by_name(NEXT)).id)
 
 
 async def test_an_upstream_flow_starts_ours_in_each_way_and_ours_starts_the_next(
@@ -96,12 +107,13 @@ async def test_an_upstream_flow_starts_ours_in_each_way_and_ours_starts_the_next
     deploy = ("-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", "examples/chain/prefect.yaml")
     await asyncio.to_thread(carry_out, served, *deploy)
     async with client_of(served) as client:
-        await set_up(client, job, folder)
+        automations = await set_up(client, job, folder)
         await asyncio.to_thread(carry_out, served, "-m", "examples.chain.upstream", dataset)
         ours = [await ended(client, one) for one in await runs_of(client, OURS, 3)]
         following = [await ended(client, one) for one in await runs_of(client, NEXT, 3)]
         told = await told_events(client, "prefect.asset.materialization.succeeded", f"{folder}/out/today")
         shown = await client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=["answers"])))
+        await clean_up(client, automations)
 
     given = {one.created_by.display_value: one.parameters for one in ours if one.created_by is not None}
     assert {one.state_name for one in (*ours, *following)} == {"Completed"}

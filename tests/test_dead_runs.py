@@ -45,7 +45,7 @@ async def test_only_a_run_that_was_under_way_and_fell_silent_is_taken_for_dead(s
         late = (await client.create_flow_run(nothing, state=Scheduled())).id
         automation = dead_runs(SILENCE_SECONDS, [f"prefect.flow-run.{run}" for run in (*runs, late)])
         automation.name = "dead-runs-of-this-test"
-        await automation.acreate()
+        automation = await automation.acreate()
         await asyncio.sleep(2)  # until the server has heard of it
         await beat(served, *runs)
         await asyncio.sleep(5)  # until a busy server has heard these too, and not after the states that follow
@@ -60,6 +60,7 @@ async def test_only_a_run_that_was_under_way_and_fell_silent_is_taken_for_dead(s
             await beat(served, alive)
             await asyncio.sleep(1)
         found = {run: (await client.read_flow_run(run)).state_name for run in (*runs, late)}
+        await automation.adelete()
 
     assert found == {
         dead: "Crashed",
