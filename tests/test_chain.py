@@ -55,7 +55,7 @@ def shipped_trigger(name: str, **changes: Any) -> DeploymentEventTrigger:
 
 async def runs_of(client: PrefectClient, deployment: str, count: int) -> list[FlowRun]:
     """The runs of a deployment, once there are so many."""
-    wanted, until = (await client.read_deployment_by_name(deployment)).id, time.monotonic() + 60
+    wanted, until = (await client.read_deployment_by_name(deployment)).id, time.monotonic() + 120
     while len(runs := [one for one in await client.read_flow_runs() if one.deployment_id == wanted]) < count:
         assert time.monotonic() < until, runs
         await asyncio.sleep(0.5)
@@ -108,6 +108,7 @@ async def test_an_upstream_flow_starts_ours_in_each_way_and_ours_starts_the_next
     await asyncio.to_thread(carry_out, served, *deploy)
     async with client_of(served) as client:
         automations = await set_up(client, job, folder)
+        await asyncio.sleep(3)  # until the server has heard of them
         await asyncio.to_thread(carry_out, served, "-m", "examples.chain.upstream", dataset)
         ours = [await ended(client, one) for one in await runs_of(client, OURS, 3)]
         following = [await ended(client, one) for one in await runs_of(client, NEXT, 3)]
