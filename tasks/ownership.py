@@ -23,7 +23,7 @@ from prefect.states import Cancelled
 from promptmill.engine import Engine
 from promptmill.errors import Interrupted
 
-LOOK_SECONDS = 8.0  # so that who is taken for dead has stopped before its successor starts (needs.RERUN_SECONDS)
+LOOK_SECONDS = 8.0  # so that who is taken for dead has stopped before its successor starts (automations.RERUN_SECONDS)
 log = logging.getLogger("promptmill")
 
 

@@ -16,7 +16,7 @@ import s3fs
 import yaml
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import DeploymentUpdate
-from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey, DeploymentFilter, DeploymentFilterId
 from prefect.client.schemas.objects import FlowRun
 from prefect.events import DeploymentEventTrigger
 
@@ -56,7 +56,8 @@ def shipped_trigger(name: str, **changes: Any) -> DeploymentEventTrigger:
 async def runs_of(client: PrefectClient, deployment: str, count: int) -> list[FlowRun]:
     """The runs of a deployment, once there are so many."""
     wanted, until = (await client.read_deployment_by_name(deployment)).id, time.monotonic() + 120
-    while len(runs := [one for one in await client.read_flow_runs() if one.deployment_id == wanted]) < count:
+    chosen = DeploymentFilter(id=DeploymentFilterId(any_=[wanted]))
+    while len(runs := await client.read_flow_runs(deployment_filter=chosen)) < count:
         assert time.monotonic() < until, runs
         await asyncio.sleep(0.5)
     return runs

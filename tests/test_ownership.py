@@ -54,9 +54,8 @@ async def test_a_run_started_by_hand_is_cancelled_in_the_ui_and_keeps_its_answer
     process = command("run", tmp_path / "job.yaml", api_url=served, base_url=provider.base_url)
     await until_sent(provider, before + 10)
     async with client_of(served) as client:
-        run = next(
-            one for one in await client.read_flow_runs() if one.parameters.get("job", {}).get("name") == job["name"]
-        )
+        runs = await client.read_flow_runs()
+        run = next(one for one in runs if (one.parameters.get("job") or {}).get("name") == job["name"])
         await client.set_flow_run_state(run.id, Cancelling())
         _, errors = await asyncio.to_thread(process.communicate, timeout=60)
         done = await ended(client, run)
