@@ -29,7 +29,7 @@ class PendingRows:
     now: float
 
     def __iter__(self) -> Iterator[Request]:
-        """The requests. Raises: DatasetError when the input changed; StorageFailed."""
+        """The requests. Raises: InputChanged; StorageFailed."""
         live = RowCounts(self.ledger.ids(one) for one in self.ledger.live)
         tried = RowCounts(self.ledger.ids(one) for one in self._tried)
         for chunk, rendered in self._rendered():

@@ -12,7 +12,7 @@ import anyio
 import pyarrow as pa
 
 from promptmill.engine import Engine
-from promptmill.errors import Interrupted, RunStopped, StorageFailed
+from promptmill.errors import Interrupted, RunStopped
 from promptmill.plan import Chunk, needed_columns
 from promptmill.rows import read_chunks
 
@@ -87,8 +87,6 @@ async def _wait_for_one(running: set[asyncio.Future[Any]], engine: Engine) -> se
     for task in done:
         try:
             task.result()
-        except StorageFailed as error:
+        except RunStopped as error:
             engine.stop.because(error)
-        except RunStopped:
-            pass  # its reason is in engine.stop
     return running

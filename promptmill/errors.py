@@ -10,6 +10,7 @@
     │   ├── ProviderRefused             401, no quota, an unknown model, a wait of hours
     │   ├── TooManyFailures             more failed rows than `max_failure_ratio` allows
     │   ├── StorageFailed               a checkpoint or a part could not be written
+    │   ├── InputChanged                the input isn't what it was when the run was planned
     │   ├── BudgetExhausted      3      `budget_usd` would have been passed
     │   └── Interrupted        130      Ctrl-C, SIGTERM or a cancelled flow run
     └── CheckpointUnreadable         a stored answer file is torn or foreign: the work is done again
@@ -62,6 +63,10 @@ class TooManyFailures(RunStopped):
 
 class StorageFailed(RunStopped):
     """A checkpoint or a part could not be written."""
+
+
+class InputChanged(RunStopped):
+    """The input was changed while the run read it."""
 
 
 class BudgetExhausted(RunStopped):

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from promptmill.dataset import from_frame
+from promptmill.errors import SetupError
 from promptmill.job import Job
 from promptmill.jobfile import load_job, parse_job
 from promptmill.manifest import Manifest
@@ -32,6 +33,8 @@ def run(frame: pd.DataFrame, job: Job | Mapping[str, Any] | str, *, retry_failed
 
     `job` is a Job, its values, or the path of a job file; `input` may be left out of the values. The frame's index is
     not carried. The output is published at `output.url` like that of any other run.
+    What only a flow can do is refused: `provider`, `limits.shared`, `approve_above_usd`, `shards` and `task_runner`; the
+    credentials are those of the environment.
     Works with and without an event loop running, as in Jupyter.
     Raises: SetupError when the job or its environment is wrong; RunStopped (and its kin) when the run ends early.
     """
@@ -39,7 +42,22 @@ def run(frame: pd.DataFrame, job: Job | Mapping[str, Any] | str, *, retry_failed
         return own_thread.submit(lambda: asyncio.run(_run(frame, _job(job), retry_failed))).result()
 
 
+def _refuse_what_takes_prefect(job: Job) -> None:
+    asked = {
+        "provider": job.provider is not None,
+        "approve_above_usd": job.approve_above_usd is not None,
+        "shards": job.shards > 1,
+        "task_runner": job.task_runner != "local",
+    }
+    if found := [name for name, is_asked in asked.items() if is_asked]:
+        raise SetupError(
+            f"the job has {', '.join(found)}, which only a flow can do, and promptmill.run uses none. Leave it out (the "
+            "provider is then that of OPENAI_API_KEY and OPENAI_BASE_URL), or run the job by `promptmill run`."
+        )
+
+
 async def _run(frame: pd.DataFrame, job: Job, retry_failed: bool) -> Answers:
+    _refuse_what_takes_prefect(job)
     planned = plan_run(
         job,
         Credentials(),

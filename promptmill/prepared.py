@@ -15,6 +15,7 @@ from promptmill.columns import clashing_columns
 from promptmill.dataset import Dataset, open_dataset
 from promptmill.errors import JobError, OutputError
 from promptmill.job import Job
+from promptmill.output import unwritable_columns
 from promptmill.pricing import PriceList, prices_for
 from promptmill.prompts import RequestBuilder
 from promptmill.schema import ResponseSchema, load_schema
@@ -65,6 +66,7 @@ def prepare(job: Job, today: date, dataset: Dataset | None = None) -> Prepared:
     counter = counter_for(job.request.model)
     dataset = dataset or open_dataset(job.input)
     builder = RequestBuilder(job.request, dataset.schema.names, schema, counter)
+    _refuse_unwritable(dataset)
     _refuse_clashes(job, dataset, schema)
     output = open_output(job.output.url)
     store = Store(output.folder(CHECKPOINTS))
@@ -94,6 +96,14 @@ def open_output(url: str) -> Storage:
         raise OutputError(
             f"output.url {url!r} can't be opened: {error}. Give a folder at a URL that fsspec knows."
         ) from error
+
+
+def _refuse_unwritable(dataset: Dataset) -> None:
+    if found := unwritable_columns(dataset.schema, dataset.carried):
+        raise JobError(
+            f"the input's columns {', '.join(found)} are of types that Parquet, and so the output, can't hold. Name the "
+            "columns to carry without them in input.columns; templates see all columns either way."
+        )
 
 
 def _refuse_clashes(job: Job, dataset: Dataset, schema: ResponseSchema | None) -> None:

@@ -13,7 +13,7 @@ from promptmill.answers import ZERO_USD
 from promptmill.arrow import pc
 from promptmill.columns import output_schema
 from promptmill.dataset import fingerprint_of
-from promptmill.errors import DatasetError, OutputError, StorageFailed
+from promptmill.errors import DatasetError, InputChanged, OutputError, StorageFailed
 from promptmill.estimate import Estimate
 from promptmill.manifest import Manifest, describe_difference, read_manifest, write_manifest
 from promptmill.output import OutputWriter, next_part_number, remove_stale
@@ -66,7 +66,7 @@ class _Totals:
 def publish(prepared: Prepared, plan: Plan, facts: RunFacts, target: Storage | None = None) -> Manifest:
     """Write the output of a run that has answered every row; returns its manifest.
 
-    Raises: StorageFailed when it can't be written, DatasetError when the input changed meanwhile: the answers are kept.
+    Raises: StorageFailed when it can't be written, InputChanged when the input changed meanwhile: the answers are kept.
     """
     storage = target or prepared.output
     try:
@@ -76,6 +76,8 @@ def publish(prepared: Prepared, plan: Plan, facts: RunFacts, target: Storage | N
             f"the output at {storage.url} can't be written: {error}. Make room or give access, then run the same command "
             "again: every answer is kept and none is paid for twice."
         ) from error
+    except DatasetError as error:  # it could be read when it was planned
+        raise InputChanged(str(error)) from error
 
 
 def _publish(prepared: Prepared, plan: Plan, facts: RunFacts, storage: Storage) -> Manifest:

@@ -10,7 +10,7 @@ from promptmill.answers import ANSWERS, merge_answers
 from promptmill.arrow import pc
 from promptmill.checkpoint import chunk_key
 from promptmill.dataset import Dataset, rows_of
-from promptmill.errors import CheckpointUnreadable, DatasetError
+from promptmill.errors import CheckpointUnreadable, DatasetError, InputChanged
 from promptmill.job import Job
 from promptmill.plan import Chunk, Plan, Unrendered, render_row, render_rows, row_ids
 from promptmill.prompts import RequestBuilder
@@ -71,14 +71,18 @@ def find_kept(
 def read_chunks(
     dataset: Dataset, job: Job, plan: Plan, chunks: Sequence[Chunk], columns: set[str]
 ) -> Iterator[tuple[Chunk, pa.Table]]:
-    """These chunks with these columns of their rows, in the order of the plan; one pass. Raises: DatasetError."""
+    """These chunks with these columns of their rows, in the order of the plan; one pass. Raises: InputChanged."""
     if not chunks:
         return
     first, last = chunks[0], chunks[-1]
     wanted = {chunk.index for chunk in chunks}
     tables = dataset.read(job.chunk_rows, columns, start=first.start, stop=last.start + last.rows)
     for chunk in plan.chunks[first.index : last.index + 1]:
-        if (table := next(tables, None)) is None:
+        try:
+            table = next(tables, None)
+        except DatasetError as error:  # it could be read when it was planned
+            raise InputChanged(str(error)) from error
+        if table is None:
             raise _changed(job, chunk)
         if chunk.index in wanted:
             yield chunk, table
@@ -87,7 +91,7 @@ def read_chunks(
 def render_chunk(
     builder: RequestBuilder, job: Job, plan: Plan, chunk: Chunk, table: pa.Table
 ) -> list[Request | Unrendered]:
-    """The request of each row of a chunk. Raises: DatasetError when these aren't the rows that were planned."""
+    """The request of each row of a chunk. Raises: InputChanged when these aren't the rows that were planned."""
     ids = row_ids(table, job.input.id_column, chunk.start)
     rows = rows_of(table)
     rendered = render_rows(builder, rows, ids)
@@ -100,8 +104,8 @@ def render_chunk(
     return rendered
 
 
-def _changed(job: Job, chunk: Chunk) -> DatasetError:
-    return DatasetError(
+def _changed(job: Job, chunk: Chunk) -> InputChanged:
+    return InputChanged(
         f"rows {chunk.label} of {job.input.url} aren't those that were planned: the input was changed while "
         "the run read it. Run the same command again; what was answered and didn't change is kept."
     )

@@ -21,6 +21,7 @@ from promptmill.manifest import Manifest, manifest_values
 from promptmill.plan import Chunk
 from promptmill.preflight import Preflight, preflight
 from promptmill.prepared import Prepared, prepare
+from promptmill.progress import Progress
 from promptmill.publishing import RunFacts, counted_manifest, finished_manifest, publish
 from promptmill.shards import sum_shards
 from promptmill.share import Share
@@ -44,6 +45,7 @@ class Run:
     batches: Sequence[BatchRecord] = ()  # that this run's rows were in
     share: Share | None = None  # of a run that was split, where this is a shard of it
     shards: Sequence[Manifest] = ()  # how far each attempt at a shard of this run came
+    progress: Progress | None = None  # of a run that has answered every row
     retry_since: float | None = None  # when asking again for failed rows began, where that was before this run
 
     @property
@@ -102,7 +104,7 @@ async def answering(run: Run, lessor: Lessor | None = None) -> AsyncGenerator[En
                 facts = _facts(run, engine)
                 run.manifest = counted_manifest(run.prepared, facts, engine.progress, reason.state)
             raise
-        run.facts = _facts(run, engine)
+        run.facts, run.progress = _facts(run, engine), engine.progress
         if run.share is not None:
             run.manifest = counted_manifest(run.prepared, run.facts, engine.progress, "completed")
 
@@ -124,10 +126,17 @@ def _facts(run: Run, engine: Engine) -> RunFacts:
 
 
 async def publish_run(run: Run, target: Storage | None = None) -> Manifest:
-    """Write the output of a run that has answered every row. Raises: StorageFailed, DatasetError."""
+    """Write the output of a run that has answered every row.
+
+    Raises: StorageFailed, InputChanged: all answers are kept, and the run's manifest says that they are there.
+    """
     assert run.preflight is not None  # noqa: S101 - there was something to do
-    assert run.facts is not None  # noqa: S101 - and `answering` ended well
-    run.manifest = await asyncio.to_thread(publish, run.prepared, run.preflight.plan, run.facts, target)
+    assert run.facts is not None and run.progress is not None  # noqa: S101, PT018 - and `answering` ended well
+    try:
+        run.manifest = await asyncio.to_thread(publish, run.prepared, run.preflight.plan, run.facts, target)
+    except RunStopped as error:
+        run.manifest = counted_manifest(run.prepared, run.facts, run.progress, error.state)
+        raise
     return run.manifest
 
 

@@ -23,7 +23,7 @@ from promptmill.batch_run import (
     take_over,
 )
 from promptmill.batch_work import BatchWork
-from promptmill.errors import Interrupted, PromptmillError, RunStopped, SetupError, StorageFailed
+from promptmill.errors import InputChanged, Interrupted, PromptmillError, RunStopped, SetupError, StorageFailed
 from promptmill.runner import Run, plan_run
 from tasks.complete import answer_rows
 from tasks.ending import ending
@@ -105,7 +105,7 @@ async def advance_job(name: str, entry: Entry) -> dict[str, Any]:
         return describe(work)
     try:
         found = await _advance(work)
-    except (StorageFailed, NotNow, SetupError):
+    except (StorageFailed, InputChanged, NotNow, SetupError):
         raise  # what is away now may be back, or mended, by the next step
     except PromptmillError:
         unregister(entry)

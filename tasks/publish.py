@@ -27,7 +27,7 @@ EVENTS = frozenset({"completed", "budget_exhausted", "cancelled"})  # a run in a
 async def publish_output(run: Run) -> None:
     """Write parts, failures, report and manifest, and tell of it as an asset where the output's URL can name one.
 
-    Raises: StorageFailed, DatasetError: all answers are kept.
+    Raises: StorageFailed, InputChanged: all answers are kept.
     """
     options = TaskOptions(name="publish-output", task_run_name="publish", cache_policy=NO_CACHE, persist_result=False)
     try:

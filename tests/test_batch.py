@@ -16,7 +16,7 @@ import pytest
 import promptmill
 from promptmill.batch_exchange import export_batches
 from promptmill.batch_run import start_batches
-from promptmill.errors import BudgetExhausted, DatasetError, JobError, ProviderRefused, TooManyFailures
+from promptmill.errors import BudgetExhausted, InputChanged, JobError, ProviderRefused, TooManyFailures
 from promptmill.manifest import Manifest
 from promptmill.simulator import Simulator
 from promptmill.transport import Credentials
@@ -387,7 +387,7 @@ def test_an_input_that_lost_rows_since_it_was_planned_submits_nothing_further(
     work = start_batches(plan(job, credentials))
     write_rows(Path(job.input.url), [f"text number {number}" for number in range(20)])
 
-    with pytest.raises(DatasetError, match="changed while the run read it"):
+    with pytest.raises(InputChanged, match="changed while the run read it"):
         work.step()
 
     assert counter(simulator, "batches_created") == 0

@@ -9,7 +9,7 @@ import time
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -22,13 +22,15 @@ import s3fs
 
 from promptmill.answers import answers_table
 from promptmill.columns import output_schema
-from promptmill.errors import OutputError
+from promptmill.errors import JobError, OutputError
 from promptmill.job import Job
 from promptmill.manifest import Manifest, PartInfo, write_manifest
 from promptmill.output import OutputWriter, next_part_number, remove_stale, unwritable_columns
+from promptmill.prepared import prepare
 from promptmill.reading import read, read_failures
 from promptmill.records import Completion, Failure, Result, Usage
 from promptmill.storage import Storage
+from tests.conftest import MakeJob
 
 DIGEST = "0123abcd"
 OTHER = "ffffffff"
@@ -319,3 +321,14 @@ def test_columns_that_parquet_cannot_hold_are_named() -> None:
     schema = pa.schema([("a", pa.int8()), ("b", pa.struct([])), ("c", pa.list_(pa.struct([])))])
 
     assert ["b (struct<>)"] == unwritable_columns(schema, ["a", "b"])
+
+
+def test_an_input_that_no_output_can_carry_is_refused_until_its_columns_are_chosen(
+    tmp_path: Path, make_job: MakeJob
+) -> None:
+    (tmp_path / "rows.jsonl").write_text('{"text": "x", "tags": {}}\n')
+    job = make_job(input={"url": str(tmp_path / "rows.jsonl")})
+
+    with pytest.raises(JobError, match=r"tags \(struct<>\).*input\.columns"):
+        prepare(job, date(2026, 11, 24))
+    prepare(make_job(input={"url": str(tmp_path / "rows.jsonl"), "columns": ["text"]}), date(2026, 11, 24))

@@ -1,0 +1,28 @@
+"""A frame in and frames out, with what only a flow can do refused."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+import promptmill
+from promptmill.errors import SetupError
+from promptmill.simulator import Simulator
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("provider", "openai"), ("approve_above_usd", "5"), ("shards", 2), ("task_runner", "dask")],
+)
+def test_what_takes_prefect_is_refused_before_anything_is_sent(
+    tmp_path: Path, simulator: Simulator, monkeypatch: pytest.MonkeyPatch, name: str, value: Any
+):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
+    monkeypatch.setenv("OPENAI_BASE_URL", simulator.base_url)
+    job = {"name": "noted", "request": {"model": "gpt-6-luna", "user": "{{ text }}"}, "output": {"url": str(tmp_path)}}
+
+    with pytest.raises(SetupError, match=rf"the job has {name}.*promptmill run"):
+        promptmill.run(pd.DataFrame({"text": ["a"]}), {**job, name: value})
+
+    assert simulator.ledger()["counters"]["attempts"] == 0
