@@ -144,7 +144,7 @@ def serve(settings: dict[str, str], parts: list[subprocess.Popen[bytes]], only_w
     """Start the parts, and stay until the worker ends."""
     api_url, pool = settings["PREFECT_API_URL"], settings["PROMPTMILL_WORK_POOL"]
     if "PREFECT_API_URL" not in os.environ and not only_worker:
-        parts.append(start("-m", "prefect", "server", "start", "--port", PORT, settings=settings, quiet=True))
+        parts.append(start("deployments/local_server.py", "--port", PORT, settings=settings, quiet=True))
     wait_for(parts[0] if parts else None, api_url)
     if not only_worker:
         provider = ["--provider", "openai"] if settings.get("OPENAI_API_KEY") else []

@@ -41,7 +41,7 @@ class OwnServer:
 
     def start(self) -> None:
         """Start the server, and wait until it answers."""
-        self._server = self._started("-m", "prefect", "server", "start", "--port", str(self._port))
+        self._server = self._started("deployments/local_server.py", "--port", str(self._port))
         wait_for(self._server, self.api_url)
 
     def kill(self) -> None:
