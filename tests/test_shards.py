@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from promptmill.errors import BudgetExhausted, DatasetError, Interrupted, ProviderRefused, RunStopped
-from promptmill.runner import plan_run
+from promptmill.runner import answering, plan_run
 from promptmill.shard_folder import ShardFolder, folders
 from promptmill.shards import Outcome, ShardDied, ShardPlan, verdict
 from promptmill.share import share_job, split_evenly, split_money
@@ -59,19 +59,34 @@ def test_parts_of_money_never_pass_the_whole(amount: Decimal, weights: list[int]
     assert amount - sum(parts) <= Decimal("0.000001") * len(parts)
 
 
-def test_limits_that_nobody_leases_are_divided(make_job: MakeJob, tmp_path: Path):
+def test_a_share_has_its_part_of_the_requests_in_flight_and_whole_limits_a_minute(make_job: MakeJob, tmp_path: Path):
     job = make_job(5, limits={"requests_per_minute": 100, "tokens_per_minute": 1_001, "max_concurrency": 10})
-    leased = make_job(5, limits={"requests_per_minute": 100, "shared": "luna", "max_concurrency": 2})
+    narrow = make_job(5, limits={"max_concurrency": 2})
     share = a_share(tmp_path, make_job)
 
     assert share_job(job, share).limits.model_dump() == {
-        "requests_per_minute": 33,
-        "tokens_per_minute": 333,
+        "requests_per_minute": 100,
+        "tokens_per_minute": 1_001,
         "max_concurrency": 3,
         "shared": None,
     }
-    assert share_job(leased, share).limits.requests_per_minute == 100
-    assert share_job(leased, share).limits.max_concurrency == 1
+    assert share_job(narrow, share).limits.max_concurrency == 1
+
+
+async def test_a_share_keeps_to_its_part_of_the_limits_and_sends_what_the_whole_allows(
+    make_job: MakeJob, credentials: Credentials
+):
+    run = plan(make_job(40, shards=2, limits={"tokens_per_minute": 1_000_000}), credentials)
+    found = split_run(run)
+    assert found is not None
+    folder = ShardFolder(run.prepared.store, "run")
+    async with answering(open_share(folder, found, 0, credentials, ("id",))) as engine:
+        limiter = engine.client.limiter
+        part = limiter.tokens_per_minute
+        sent = await limiter.reserve(700_000)
+
+    assert part == 500_000
+    assert sent.tokens == 700_000
 
 
 def a_share(folder: Path, make_job: MakeJob) -> Any:
