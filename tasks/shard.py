@@ -93,11 +93,13 @@ async def _watching(folder: ShardFolder, engine: Engine) -> AsyncGenerator[None]
 
 
 async def _watch(folder: ShardFolder, engine: Engine) -> None:
-    last, silent = await asyncio.to_thread(folder.pulse), 0.0
-    while last is not None and silent < SILENCE_SECONDS:
-        await asyncio.sleep(PULSE_SECONDS)
+    last, silent = b"", 0.0  # no beat was heard yet
+    while silent < SILENCE_SECONDS:
         with suppress(StorageFailed):  # away for a moment: as good as silent
             beat = await asyncio.to_thread(folder.pulse)
+            if beat is None:
+                break
             last, silent = beat, (0.0 if beat != last else silent)
+        await asyncio.sleep(PULSE_SECONDS)
         silent += PULSE_SECONDS
     engine.stop.because(Interrupted())

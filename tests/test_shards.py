@@ -25,6 +25,7 @@ from tasks import shard
 from tasks.signals import Terminated
 from tests.conftest import MakeJob, plan
 from tests.rows import write_rows
+from tests.unreliable import Unreliable
 
 
 @given(st.lists(st.integers(0, 50), min_size=1, max_size=60), st.integers(1, 12))
@@ -217,12 +218,17 @@ async def ended_of(engine: Any) -> None:
         await asyncio.sleep(0.02)
 
 
+@pytest.mark.parametrize("failures", [pytest.param(0, id="read"), pytest.param(3, id="unreadable-at-first")])
 @pytest.mark.parametrize("how", ["it ends", "it falls silent"])
-async def test_a_watched_shard_ends_when_its_run_does(how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+async def test_a_watched_shard_ends_when_its_run_does(
+    how: str, failures: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr(shard, "PULSE_SECONDS", 0.02)
     monkeypatch.setattr(shard, "SILENCE_SECONDS", 2.0)
-    folder, engine = ShardFolder(Store(Storage(str(tmp_path))), "run"), SimpleNamespace(stop=Stop())
+    storage = Unreliable(str(tmp_path))
+    folder, engine = ShardFolder(Store(storage), "run"), SimpleNamespace(stop=Stop())
     folder.beat(0)
+    storage.failures = failures
     async with shard._watching(folder, engine):  # type: ignore[arg-type]
         for number in range(1, 20):
             folder.beat(number)
