@@ -12,6 +12,7 @@ from promptmill.runner import Run
 from promptmill.shard_folder import ShardFolder
 from promptmill.shards import Ended, Outcome, ShardPlan, sum_progress, sum_shards, verdict
 from promptmill.storage import STORAGE_ERRORS
+from tasks.automations import RERUN_SECONDS
 from tasks.progress import UNSHOWN, showing_lines
 from tasks.shard_runs import is_away
 
@@ -54,6 +55,7 @@ class Following:
         self._run, self._carrier, self._folder, self._plan = run, carrier, folder, plan
         self._open: dict[int, int] = dict.fromkeys(range(len(plan.bounds)), 1)  # shard → attempt
         self._started: dict[int, int] = {}  # likewise
+        self._not_before: dict[int, float] = {}  # shard → when its next attempt may start
         self._is_warned = False
         self._unreadable_since: dict[int, float] = {}  # shard → when its outcome could first not be read
         self._rows_done = 0  # in finished chunks, at the last count
@@ -109,7 +111,7 @@ class Following:
     async def _step(self) -> None:
         """Start what is to be started, and look what has ended; a server that is away is asked again at the next step."""
         try:
-            for shard in [one for one, attempt in self._open.items() if self._started.get(one) != attempt]:
+            for shard in self._due():
                 await self._carrier.start(self._folder, self._plan, shard, self._open[shard])
                 self._started[shard] = self._open[shard]
             found = await self._carrier.ended()
@@ -119,8 +121,13 @@ class Following:
             log.debug("shards can't be looked at: %s", error)  # they go on without it
             return
         for shard, ended in found.items():
-            if shard in self._open:
+            if shard in self._open and self._started[shard] == self._open[shard]:
                 await self._judge(shard, ended)
+
+    def _due(self) -> list[int]:
+        """The shards whose next attempt is to be started now."""
+        waiting = [shard for shard, attempt in self._open.items() if self._started.get(shard) != attempt]
+        return [shard for shard in waiting if self._not_before.get(shard, 0.0) <= _now()]
 
     def _warn_of_waiting(self, seconds: float) -> None:
         """Say once that nobody takes the shards."""
@@ -148,8 +155,11 @@ class Following:
             log.info("rows %s: their shard has %s", label, ended)
             del self._open[shard]
             return
-        log.warning("rows %s: their shard has %s; attempt %d starts", label, ended, attempt + 1)
-        self._open[shard] = attempt + 1
+        pause = (
+            RERUN_SECONDS if outcome is None else 0
+        )  # its process may live, and has yet to see that it lost the shard
+        log.warning("rows %s: their shard has %s; attempt %d starts in %d s", label, ended, attempt + 1, pause)
+        self._open[shard], self._not_before[shard] = attempt + 1, _now() + pause
 
     async def _read_outcome(self, shard: int) -> Outcome | None:
         """What the latest attempt told of its end, kept. Raises: StorageFailed."""

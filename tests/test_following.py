@@ -7,14 +7,16 @@ from dataclasses import replace
 import pytest
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
-from promptmill.errors import StorageFailed
+from promptmill.errors import Interrupted, StorageFailed
 from promptmill.runner import Run
 from promptmill.shard_folder import ShardFolder
-from promptmill.shards import Ended, ShardPlan
+from promptmill.shards import Ended, Outcome, ShardDied, ShardPlan
 from promptmill.splitting import split_run
 from promptmill.store import Store
 from promptmill.transport import Credentials
-from tasks.following import COUNT_SECONDS, UNREADABLE_SECONDS, Following
+from tasks.automations import RERUN_SECONDS
+from tasks.following import COUNT_SECONDS, LOOK_SECONDS, UNREADABLE_SECONDS, Following
+from tasks.ownership import LOOK_SECONDS as LOST_SECONDS
 from tests.clock import run_on_clock
 from tests.conftest import MakeJob, plan
 from tests.unreliable import Unreliable
@@ -113,3 +115,33 @@ def test_an_outcome_that_stays_unreadable_ends_the_run_after_a_time(run: Run):
     with pytest.raises(StorageFailed, match=r"outcome-0-1.json can't be read: .*away for a moment"):
         run_on_clock(followed.until_all_ended())
     assert UNREADABLE_SECONDS <= carrier.ended_at <= UNREADABLE_SECONDS + 10
+
+
+@pytest.mark.parametrize(
+    "ended", [pytest.param("crashed", id="crashed-or-deleted"), pytest.param("failed", id="failed-without-a-word")]
+)
+def test_a_shard_that_left_no_word_is_tried_again_once_its_process_has_seen_that_it_lost_it(run: Run, ended: Ended):
+    carrier = Elsewhere({(0, 1): (4, "completed"), (1, 1): (8, ended), (1, 2): (0, "completed")})
+
+    run_on_clock(following(run, carrier).until_all_ended())
+
+    assert list(carrier.began) == [(0, 1), (1, 1), (1, 2)]
+    assert RERUN_SECONDS > LOST_SECONDS
+    assert 8 + RERUN_SECONDS <= carrier.began[1, 2] <= 8 + RERUN_SECONDS + 2 * LOOK_SECONDS
+
+
+def test_a_shard_that_ended_in_order_is_tried_again_at_once(run: Run):
+    carrier = Elsewhere({(0, 1): (4, "completed"), (1, 1): (8, "crashed"), (1, 2): (0, "completed")})
+    followed = following(run, carrier)
+    followed._folder.write_outcome(1, 1, Outcome(None, Interrupted()))
+
+    run_on_clock(followed.until_all_ended())
+
+    assert carrier.began[1, 2] <= 8 + 2 * LOOK_SECONDS
+
+
+def test_a_shard_that_dies_again_and_again_ends_the_run(run: Run):
+    carrier = Elsewhere({(0, 1): (4, "completed"), **{(1, attempt): (0, "crashed") for attempt in (1, 2, 3)}})
+
+    with pytest.raises(ShardDied, match="rows 21 to 40 died 3 times"):
+        run_on_clock(following(run, carrier).until_all_ended())
