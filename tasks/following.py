@@ -57,7 +57,7 @@ class Following:
         self._started: dict[int, int] = {}  # likewise
         self._not_before: dict[int, float] = {}  # shard → when its next attempt may start
         self._is_warned = False
-        self._unreadable_since: dict[int, float] = {}  # shard → when its outcome could first not be read
+        self._unreadable_since: dict[int, float] = {}  # shard → when its end could first not be judged
         self._rows_done = 0  # in finished chunks, at the last count
         self._heard: dict[tuple[int, int], Manifest] = {}  # shard, attempt → how far it came
 
@@ -145,10 +145,13 @@ class Following:
         attempt, label = self._open[shard], self._plan.label(shard)
         try:
             outcome = await self._read_outcome(shard)
+            judged = verdict(ended, outcome, attempt, label)
+            if judged == "again":
+                await asyncio.to_thread(self._folder.take_over, shard, attempt + 1)
         except StorageFailed as error:
             self._bear(shard, error)
             return
-        judged = verdict(ended, outcome, attempt, label)
+        self._unreadable_since.pop(shard, None)
         if isinstance(judged, PromptmillError):
             raise judged
         if judged == "done":
@@ -165,16 +168,15 @@ class Following:
         """What the latest attempt told of its end, kept. Raises: StorageFailed."""
         attempt = self._open[shard]
         outcome = await asyncio.to_thread(self._folder.read_outcome, shard, attempt)
-        self._unreadable_since.pop(shard, None)
         if outcome is not None and outcome.manifest is not None:
             self._heard[shard, attempt] = outcome.manifest
         return outcome
 
     def _bear(self, shard: int, error: StorageFailed) -> None:
-        """Let an outcome be read again at the next step: the other shards go on. Raises: the error, after a time."""
+        """Let a shard's end be judged again at the next step: the others go on. Raises: the error, after a time."""
         if shard not in self._unreadable_since:
             log.warning(
-                "rows %s: how their shard ended can't be read, and is tried for %.0f s: %s",
+                "rows %s: how their shard ended can't be read or answered, and is tried for %.0f s: %s",
                 self._plan.label(shard),
                 UNREADABLE_SECONDS,
                 error.__cause__,

@@ -10,7 +10,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
 from promptmill.engine import Engine
-from promptmill.errors import Interrupted, PromptmillError, SetupError, StorageFailed
+from promptmill.errors import Interrupted, PromptmillError, RunStopped, SetupError, StorageFailed
 from promptmill.manifest import Manifest
 from promptmill.memory import spare_memory
 from promptmill.runner import Run
@@ -47,6 +47,11 @@ async def _answer(plan_url: str, shard: int, attempt: int, is_watched: bool) -> 
     spare_memory()
     quiet_expected_errors()
     folder = await asyncio.to_thread(ShardFolder.at, plan_url)
+    if await asyncio.to_thread(folder.is_taken_over, shard, attempt):
+        raise RunStopped(
+            f"attempt {attempt} at shard {shard} began after it was given up: attempt {attempt + 1} has the shard. Nothing "
+            "was sent, and there is nothing to do."
+        )
     run: Run | None = None
     try:
         run = await _open(folder, shard)

@@ -123,9 +123,11 @@ def test_an_outcome_that_stays_unreadable_ends_the_run_after_a_time(run: Run):
 def test_a_shard_that_left_no_word_is_tried_again_once_its_process_has_seen_that_it_lost_it(run: Run, ended: Ended):
     carrier = Elsewhere({(0, 1): (4, "completed"), (1, 1): (8, ended), (1, 2): (0, "completed")})
 
-    run_on_clock(following(run, carrier).until_all_ended())
+    followed = following(run, carrier)
+    run_on_clock(followed.until_all_ended())
 
     assert list(carrier.began) == [(0, 1), (1, 1), (1, 2)]
+    assert [followed._folder.is_taken_over(1, attempt) for attempt in (1, 2)] == [True, False]
     assert RERUN_SECONDS > LOST_SECONDS
     assert 8 + RERUN_SECONDS <= carrier.began[1, 2] <= 8 + RERUN_SECONDS + 2 * LOOK_SECONDS
 

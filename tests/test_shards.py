@@ -203,6 +203,15 @@ def test_an_outcome_is_read_as_it_was_told(error: Any, expected: type, tmp_path:
     assert folder.read_outcome(3, 1) is None
 
 
+async def test_an_attempt_that_begins_after_it_was_given_up_sends_nothing(tmp_path: Path):
+    folder = ShardFolder(Store(Storage(str(tmp_path))), "run")
+    folder.take_over(1, 2)
+
+    with pytest.raises(RunStopped, match="attempt 2 has the shard"):
+        await shard.answer_share_task.fn(folder.plan_url, 1, 1)
+    assert folder.read_outcome(1, 1) is None
+
+
 def test_a_foreign_plan_is_none(tmp_path: Path):
     folder = ShardFolder(Store(Storage(str(tmp_path))), "run")
     folder.storage.write("shards/run/plan.json", b'{"job": {"name": "x"}, "chunks": "gone"}')
