@@ -13,21 +13,19 @@ class ServerLimit:
     limit: float | None  # a minute
     remaining: float | None
 
-    def part(self, share: float) -> "ServerLimit":
-        """What is ours of it, where others have the rest."""
-        if share == 1.0:
-            return self
-        limit = None if self.limit is None else self.limit * share
-        return ServerLimit(limit, None if self.remaining is None else self.remaining * share)
-
 
 class Pace:
-    """One limit a minute: our own even pace, and what the provider says is left."""
+    """One limit a minute: our own even pace, and what the provider says is left.
 
-    __slots__ = ("burst", "given", "learned", "left", "level", "per_second", "reserved", "updated_at", "weight")
+    Where others have the rest of the limit, `part` of it is ours, and the pace keeps to that. What is larger than our part
+    and fits the whole limit goes into debt, as all does that is larger than the burst: it waits no longer than for itself.
+    """
 
-    def __init__(self, given: float | None) -> None:
+    __slots__ = ("burst", "given", "learned", "left", "level", "part", "per_second", "reserved", "updated_at", "weight")
+
+    def __init__(self, given: float | None, part: float = 1.0) -> None:
         self.given = given
+        self.part = part
         self.learned: float | None = None
         self.level = 0.0  # what may be sent now; negative = a debt
         self.left: float | None = None  # what the provider would still take
@@ -39,7 +37,13 @@ class Pace:
 
     @property
     def limit(self) -> float | None:
-        """The limit that holds now: the lower of what was given and what was learned."""
+        """What is ours of the limit that holds now."""
+        whole = self.whole
+        return None if whole is None else whole * self.part
+
+    @property
+    def whole(self) -> float | None:
+        """The limit that holds now for all who share it: the lower of what was given and what was learned."""
         known = [value for value in (self.given, self.learned) if value is not None]
         return min(known) if known else None
 
@@ -96,4 +100,4 @@ class Pace:
             self._set_pace()
         if told.remaining is not None and (limit := self.limit) is not None:
             refilled = (now - sent_at) * limit / 60
-            self.left = min(limit, told.remaining + refilled - (self.reserved - mark) * self.weight)
+            self.left = min(limit, told.remaining * self.part + refilled - (self.reserved - mark) * self.weight)

@@ -54,16 +54,15 @@ class RateLimiter:
         lessor: Lessor | None = None,
         part: float = 1.0,
     ) -> None:
-        """`part` of what the provider tells is ours: other processes of the run have the rest.
+        """`part` of the limits, given or told by the provider, is ours: other processes of the run have the rest.
 
         Of a limit that is leased all is: who has how much of it is the lessor's to say, and changes all the time.
         """
-        self._part = part if lessor is None else 1.0
         self._clock = clock
         self._lessor = lessor
         self._failure: BaseException | None = None  # of the lessor: nobody may send any more
-        self._requests = self._pace(requests_per_minute, "requests")
-        self._tokens = self._pace(tokens_per_minute, "tokens")
+        self._requests = self._pace(requests_per_minute, "requests", part)
+        self._tokens = self._pace(tokens_per_minute, "tokens", part)
         self._waiting: deque[tuple[float, asyncio.Future[Reservation]]] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._paused_until = 0.0
@@ -74,12 +73,12 @@ class RateLimiter:
 
     @property
     def requests_per_minute(self) -> float | None:
-        """The limit that holds now, given or learned."""
+        """What is ours of the limit that holds now, given or learned."""
         return self._requests.limit
 
     @property
     def tokens_per_minute(self) -> float | None:
-        """The limit that holds now, given or learned."""
+        """What is ours of the limit that holds now, given or learned."""
         return self._tokens.limit
 
     @property
@@ -94,7 +93,7 @@ class RateLimiter:
         """
         if self._failure is not None:
             raise self._failure
-        limit = self._tokens.limit
+        limit = self._tokens.whole
         if limit is not None and tokens > limit:
             raise RequestTooLarge(
                 f"a request takes {tokens:,.0f} tokens; the limit is {limit:,.0f} tokens a minute "
@@ -125,8 +124,8 @@ class RateLimiter:
         """Take over what an answer's headers say of the limits and of what is left of them."""
         now = self._now()
         self._refill(now)
-        self._requests.learn(requests.part(self._part), now, reservation.sent_at, reservation.requests_mark)
-        self._tokens.learn(tokens.part(self._part), now, reservation.sent_at, reservation.tokens_mark)
+        self._requests.learn(requests, now, reservation.sent_at, reservation.requests_mark)
+        self._tokens.learn(tokens, now, reservation.sent_at, reservation.tokens_mark)
         self._probes_left = None
         self._wake()
 
@@ -154,8 +153,10 @@ class RateLimiter:
         await self._requests.close()
         await self._tokens.close()
 
-    def _pace(self, given: float | None, kind: Kind) -> Pace:
-        return Pace(given) if self._lessor is None else LeasedPace(given, self._lessor, kind, self._lease_ended)
+    def _pace(self, given: float | None, kind: Kind, part: float) -> Pace:
+        if self._lessor is None:
+            return Pace(given, part)
+        return LeasedPace(given, self._lessor, kind, self._lease_ended)
 
     def _lease_ended(self, failure: BaseException | None) -> None:
         self._failure = failure or self._failure

@@ -2,6 +2,7 @@
 
     shards/<run>/plan.json             job, chunks and bounds, written once by the run that splits
     shards/<run>/outcome-<shard>-<attempt>.json   how an attempt at a shard ended
+    shards/<run>/begun-<shard>-<attempt>   attempts before it at that shard have lost it, however late they start
     shards/<run>/spend-<shard>.json    what a shard may have spent, where the job has a budget (store.py)
     shards/<run>/pulse                 changes while the run lives, for shards that nobody could end otherwise
 
@@ -83,6 +84,14 @@ class ShardFolder:
         values = orjson.loads(data)
         manifest = decode(orjson.dumps(values["manifest"])) if values["manifest"] is not None else None
         return Outcome(manifest, _error_of(values["error"], values["message"]))
+
+    def take_over(self, shard: int, attempt: int) -> None:
+        """Say that this attempt is at a shard, and none before it. Raises: StorageFailed."""
+        self._write(f"begun-{shard}-{attempt}", b"")
+
+    def is_taken_over(self, shard: int, attempt: int) -> bool:
+        """Whether a shard was lost to the attempt after this one. Raises: StorageFailed."""
+        return self._read(f"begun-{shard}-{attempt + 1}") is not None
 
     def beat(self, number: int) -> None:
         """Show that the run lives. Raises: StorageFailed."""

@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from decimal import Decimal, localcontext
 
-from promptmill.job import Job, Limits
+from promptmill.job import Job
 
 CENT_OF_A_CENT = Decimal("0.000001")
 
@@ -22,7 +22,7 @@ class Share:
 
     @property
     def part(self) -> float:
-        """Of the limits that are learned from the provider, which hold for all shares together."""
+        """Of the limits a minute that nobody leases, which hold for all shares together."""
         return 1 / self.count
 
 
@@ -70,13 +70,10 @@ def _absolute(url: str) -> str:
 
 
 def share_job(job: Job, share: Share) -> Job:
-    """The job as one share carries it out: limits that nobody leases are divided, so that they hold over all shares."""
-    limits = job.limits
-    divided: dict[str, object] = {"max_concurrency": max(1, limits.max_concurrency // share.count)}
-    if limits.shared is None:
-        for name in ("requests_per_minute", "tokens_per_minute"):
-            if (limit := getattr(limits, name)) is not None:
-                divided[name] = max(1, limit // share.count)
-    return job.model_copy(
-        update={"limits": Limits.model_validate({**limits.model_dump(), **divided}), "budget_usd": share.budget_usd}
-    )
+    """The job as one share carries it out.
+
+    Its limits a minute stay whole, though the share keeps to its part of them: a request that they allow is sent.
+    """
+    concurrency = max(1, job.limits.max_concurrency // share.count)
+    limits = job.limits.model_copy(update={"max_concurrency": concurrency})
+    return job.model_copy(update={"limits": limits, "budget_usd": share.budget_usd})

@@ -2,22 +2,24 @@
 
 import asyncio
 import logging
-import time
 from contextlib import suppress
 from typing import Protocol
 
-from promptmill.errors import PromptmillError, RunStopped
+from promptmill.errors import PromptmillError, RunStopped, StorageFailed
 from promptmill.manifest import Manifest
 from promptmill.publishing import RunFacts, counted_manifest
 from promptmill.runner import Run
 from promptmill.shard_folder import ShardFolder
-from promptmill.shards import Ended, ShardPlan, sum_progress, sum_shards, verdict
+from promptmill.shards import Ended, Outcome, ShardPlan, sum_progress, sum_shards, verdict
+from promptmill.storage import STORAGE_ERRORS
+from tasks.automations import RERUN_SECONDS
 from tasks.progress import UNSHOWN, showing_lines
 from tasks.shard_runs import is_away
 
 LOOK_SECONDS = 2.0
 COUNT_SECONDS = 15.0  # between two counts of the finished chunks, each a listing
 START_SECONDS = 90.0  # until somebody is told that no shard was begun
+UNREADABLE_SECONDS = 600.0  # that the storage may be away when an outcome is to be read
 END_SECONDS = 30.0  # that cancelled shards are given to tell how far they came
 log = logging.getLogger("promptmill")
 
@@ -53,7 +55,10 @@ class Following:
         self._run, self._carrier, self._folder, self._plan = run, carrier, folder, plan
         self._open: dict[int, int] = dict.fromkeys(range(len(plan.bounds)), 1)  # shard → attempt
         self._started: dict[int, int] = {}  # likewise
+        self._not_before: dict[int, float] = {}  # shard → when its next attempt may start
         self._is_warned = False
+        self._unreadable_since: dict[int, float] = {}  # shard → when its end could first not be judged
+        self._rows_done = 0  # in finished chunks, at the last count
         self._heard: dict[tuple[int, int], Manifest] = {}  # shard, attempt → how far it came
 
     @property
@@ -64,16 +69,16 @@ class Following:
     async def until_all_ended(self) -> None:
         """Start all, and those that die again. Raises: RunStopped (and its kin) when one ends the whole run."""
         async with showing_lines(self._run.prepared.job.name) as show:
-            waited, began = COUNT_SECONDS, time.monotonic()
+            waited, began = COUNT_SECONDS, _now()
             while self._open:
                 await self._step()
-                self._warn_of_waiting(time.monotonic() - began)
+                self._warn_of_waiting(_now() - began)
                 if waited >= COUNT_SECONDS:
-                    await show(*await asyncio.to_thread(self._count))
+                    await show(*await self._count())
                     waited = 0.0
                 await asyncio.sleep(LOOK_SECONDS)
                 waited += LOOK_SECONDS
-            await show(*await asyncio.to_thread(self._count))
+            await show(*await self._count())
 
     async def end(self) -> None:
         """Cancel what is under way, and hear for a while how far it came."""
@@ -85,7 +90,7 @@ class Following:
                 await asyncio.sleep(LOOK_SECONDS)
         for shard in list(self._open):
             with suppress(PromptmillError):
-                await self._hear(shard)
+                await self._read_outcome(shard)
 
     def manifest(self, reason: RunStopped) -> Manifest:
         """How far the run came."""
@@ -106,7 +111,7 @@ class Following:
     async def _step(self) -> None:
         """Start what is to be started, and look what has ended; a server that is away is asked again at the next step."""
         try:
-            for shard in [one for one, attempt in self._open.items() if self._started.get(one) != attempt]:
+            for shard in self._due():
                 await self._carrier.start(self._folder, self._plan, shard, self._open[shard])
                 self._started[shard] = self._open[shard]
             found = await self._carrier.ended()
@@ -116,8 +121,13 @@ class Following:
             log.debug("shards can't be looked at: %s", error)  # they go on without it
             return
         for shard, ended in found.items():
-            if shard in self._open:
+            if shard in self._open and self._started[shard] == self._open[shard]:
                 await self._judge(shard, ended)
+
+    def _due(self) -> list[int]:
+        """The shards whose next attempt is to be started now."""
+        waiting = [shard for shard, attempt in self._open.items() if self._started.get(shard) != attempt]
+        return [shard for shard in waiting if self._not_before.get(shard, 0.0) <= _now()]
 
     def _warn_of_waiting(self, seconds: float) -> None:
         """Say once that nobody takes the shards."""
@@ -133,31 +143,61 @@ class Following:
 
     async def _judge(self, shard: int, ended: Ended) -> None:
         attempt, label = self._open[shard], self._plan.label(shard)
-        outcome = await asyncio.to_thread(self._folder.read_outcome, shard, attempt)
-        await self._hear(shard)
-        judged = verdict(ended, outcome, attempt, label)
+        try:
+            outcome = await self._read_outcome(shard)
+            judged = verdict(ended, outcome, attempt, label)
+            if judged == "again":
+                await asyncio.to_thread(self._folder.take_over, shard, attempt + 1)
+        except StorageFailed as error:
+            self._bear(shard, error)
+            return
+        self._unreadable_since.pop(shard, None)
         if isinstance(judged, PromptmillError):
             raise judged
         if judged == "done":
             log.info("rows %s: their shard has %s", label, ended)
             del self._open[shard]
             return
-        log.warning("rows %s: their shard has %s; attempt %d starts", label, ended, attempt + 1)
-        self._open[shard] = attempt + 1
+        pause = (
+            RERUN_SECONDS if outcome is None else 0
+        )  # its process may live, and has yet to see that it lost the shard
+        log.warning("rows %s: their shard has %s; attempt %d starts in %d s", label, ended, attempt + 1, pause)
+        self._open[shard], self._not_before[shard] = attempt + 1, _now() + pause
 
-    async def _hear(self, shard: int) -> None:
+    async def _read_outcome(self, shard: int) -> Outcome | None:
+        """What the latest attempt told of its end, kept. Raises: StorageFailed."""
         attempt = self._open[shard]
         outcome = await asyncio.to_thread(self._folder.read_outcome, shard, attempt)
         if outcome is not None and outcome.manifest is not None:
             self._heard[shard, attempt] = outcome.manifest
+        return outcome
 
-    def _count(self) -> tuple[str, float]:
-        """How many rows lie in finished chunks, in a line and in per cent."""
-        listing = self._run.prepared.store.listing()
-        rows = sum(chunk.rows for chunk in self._plan.chunks if listing.is_finished(chunk.key))
-        total = sum(chunk.rows for chunk in self._plan.chunks)
+    def _bear(self, shard: int, error: StorageFailed) -> None:
+        """Let a shard's end be judged again at the next step: the others go on. Raises: the error, after a time."""
+        if shard not in self._unreadable_since:
+            log.warning(
+                "rows %s: how their shard ended can't be read or answered, and is tried for %.0f s: %s",
+                self._plan.label(shard),
+                UNREADABLE_SECONDS,
+                error.__cause__,
+            )
+        if _now() - self._unreadable_since.setdefault(shard, _now()) >= UNREADABLE_SECONDS:
+            raise error
+
+    async def _count(self) -> tuple[str, float]:
+        """How many rows lie in finished chunks, in a line and in per cent; as last counted while the storage is away."""
+        with suppress(*STORAGE_ERRORS):
+            self._rows_done = await asyncio.to_thread(self._count_rows)
+        rows, total = self._rows_done, sum(chunk.rows for chunk in self._plan.chunks)
         done, waiting = len(self._plan.bounds) - len(self._open), self._carrier.waiting
         wait = f", {waiting} waiting for a worker" if waiting else ""
-        return f"shards {done} of {len(self._plan.bounds)}{wait} · rows {rows:,} of {total:,}", 100 * rows / max(
-            1, total
-        )
+        line = f"shards {done} of {len(self._plan.bounds)}{wait} · rows {rows:,} of {total:,}"
+        return line, 100 * rows / max(1, total)
+
+    def _count_rows(self) -> int:
+        listing = self._run.prepared.store.listing()
+        return sum(chunk.rows for chunk in self._plan.chunks if listing.is_finished(chunk.key))
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

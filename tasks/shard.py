@@ -10,7 +10,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
 from promptmill.engine import Engine
-from promptmill.errors import Interrupted, PromptmillError, SetupError, StorageFailed
+from promptmill.errors import Interrupted, PromptmillError, RunStopped, SetupError, StorageFailed
 from promptmill.manifest import Manifest
 from promptmill.memory import spare_memory
 from promptmill.runner import Run
@@ -47,6 +47,11 @@ async def _answer(plan_url: str, shard: int, attempt: int, is_watched: bool) -> 
     spare_memory()
     quiet_expected_errors()
     folder = await asyncio.to_thread(ShardFolder.at, plan_url)
+    if await asyncio.to_thread(folder.is_taken_over, shard, attempt):
+        raise RunStopped(
+            f"attempt {attempt} at shard {shard} began after it was given up: attempt {attempt + 1} has the shard. Nothing "
+            "was sent, and there is nothing to do."
+        )
     run: Run | None = None
     try:
         run = await _open(folder, shard)
@@ -93,11 +98,13 @@ async def _watching(folder: ShardFolder, engine: Engine) -> AsyncGenerator[None]
 
 
 async def _watch(folder: ShardFolder, engine: Engine) -> None:
-    last, silent = await asyncio.to_thread(folder.pulse), 0.0
-    while last is not None and silent < SILENCE_SECONDS:
-        await asyncio.sleep(PULSE_SECONDS)
+    last, silent = b"", 0.0  # no beat was heard yet
+    while silent < SILENCE_SECONDS:
         with suppress(StorageFailed):  # away for a moment: as good as silent
             beat = await asyncio.to_thread(folder.pulse)
+            if beat is None:
+                break
             last, silent = beat, (0.0 if beat != last else silent)
+        await asyncio.sleep(PULSE_SECONDS)
         silent += PULSE_SECONDS
     engine.stop.because(Interrupted())

@@ -5,8 +5,9 @@ is created twice; linked to the run that split, the server cancels them with it 
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+import logging
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import asynccontextmanager, suppress
 from uuid import UUID
 
 import httpx
@@ -22,7 +23,7 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.deployments import arun_deployment
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL
-from prefect.states import Cancelling
+from prefect.states import Cancelling, Crashed
 
 from promptmill.errors import RunStopped, SetupError
 from promptmill.shard_folder import ShardFolder
@@ -33,13 +34,14 @@ SERVER_ERRORS = 500
 REMEDY = "Start a server with everything deployed (make serve), or run it in one process: --set shards=1."
 PAGE = 100  # runs in one call
 STRAY_SECONDS = 120.0  # that shards of an earlier run are given to end
-UNBEGUN = {StateType.SCHEDULED, StateType.PENDING}
+PENDING_SECONDS = 300.0  # from a worker's taking a run to its beginning: an image may have to be pulled
 ENDS: dict[StateType, Ended] = {
     StateType.COMPLETED: "completed",
     StateType.FAILED: "failed",
     StateType.CRASHED: "crashed",
     StateType.CANCELLED: "cancelled",
 }
+log = logging.getLogger("promptmill")
 
 
 class ShardRuns:
@@ -52,6 +54,7 @@ class ShardRuns:
         self._output_tag = output_tag
         self.waiting = 0
         self._runs: dict[int, UUID] = {}  # shard → its latest run
+        self._pending: dict[UUID, float] = {}  # state → when it was first seen, of runs that are taken and not begun
         self.all_ids: list[str] = []  # of every run
 
     async def start(self, folder: ShardFolder, plan: ShardPlan, shard: int, attempt: int) -> None:
@@ -69,15 +72,34 @@ class ShardRuns:
         self.all_ids.append(str(created.id))
 
     async def ended(self) -> dict[int, Ended]:
-        """The shards whose latest run has ended. A run that somebody deleted counts as crashed."""
+        """The shards whose latest run has ended. A run that somebody deleted counts as crashed.
+
+        One that a worker took and didn't begin for long is set to Crashed, to be found so by the next call.
+        """
         found = {one.id: one for one in await self._read(list(self._runs.values()))}
-        self.waiting = sum(one.state is not None and one.state.type in UNBEGUN for one in found.values())
+        self.waiting = sum(one.state is not None and one.state.is_scheduled() for one in found.values())
+        await self._give_up_unbegun(found.values())
         ends: dict[int, Ended] = {}
         for shard, identity in self._runs.items():
             one = found.get(identity)
             if one is None or (one.state is not None and one.state.type in ENDS):
                 ends[shard] = ENDS[one.state.type] if one is not None and one.state is not None else "crashed"
         return ends
+
+    async def _give_up_unbegun(self, runs: Iterable[FlowRun]) -> None:
+        """A worker that dies between taking a run and starting it leaves it Pending for ever (prefect 3.8.8).
+
+        By this process's own clock, since the state's time is the server's, and for as long as the state is the same.
+        """
+        now = asyncio.get_running_loop().time()
+        pending = [(one, one.state.id) for one in runs if one.state is not None and one.state.is_pending()]
+        self._pending = {state: self._pending.get(state, now) for _, state in pending}
+        for one, state in pending:
+            if now - self._pending[state] >= PENDING_SECONDS:
+                message = f"A worker took it and didn't begin it within {PENDING_SECONDS:.0f} s."
+                log.warning("%s: %s It is given up.", one.name, message)
+                with suppress(ObjectNotFound):  # deleted in between
+                    await self._client.set_flow_run_state(one.id, Crashed(message=message))
 
     async def cancel(self) -> None:
         """Cancel what hasn't ended."""

@@ -99,6 +99,43 @@ def test_a_request_larger_than_a_minute_is_refused_at_once() -> None:
         run_on_clock(scenario())
 
 
+@pytest.mark.parametrize("is_given", [pytest.param(True, id="given"), pytest.param(False, id="learned")])
+def test_a_request_larger_than_our_part_of_a_limit_is_sent_and_its_time_is_waited_out(is_given: bool) -> None:
+    """An eighth of 30,000 a minute is ours."""
+
+    async def scenario() -> list[tuple[float, float]]:
+        limiter = RateLimiter(None, 30_000 if is_given else None, part=1 / 8)
+        limiter.observe(await limiter.reserve(0), ServerLimit(8_000, 8_000), ServerLimit(30_000, 30_000))
+        return await take_for(limiter, 3_600, 4, lambda number: (5_000 if number % 3 else 100,) * 2)
+
+    taken = run_on_clock(scenario())
+
+    assert sum(used == 5_000 for _, used in taken) >= 40
+    assert sum(used for _, used in taken) <= 60 * 30_000 / 8 + 5_000  # one may overhang
+    assert sum(used for _, used in taken) >= 0.97 * 60 * 30_000 / 8
+
+
+@pytest.mark.parametrize("is_given", [pytest.param(True, id="given"), pytest.param(False, id="learned")])
+def test_a_request_larger_than_the_whole_limit_is_refused_by_it_whatever_our_part_is(is_given: bool) -> None:
+    async def scenario() -> None:
+        limiter = RateLimiter(None, 30_000 if is_given else None, part=1 / 8)
+        limiter.observe(await limiter.reserve(0), NOTHING, ServerLimit(30_000, 30_000))
+        await limiter.reserve(30_001)
+
+    with pytest.raises(RequestTooLarge, match=r"30,001 tokens; the limit is 30,000"):
+        run_on_clock(scenario())
+
+
+def test_our_part_of_what_the_provider_says_is_left_holds_us_up() -> None:
+    async def scenario() -> float:
+        limiter = RateLimiter(6_000, 6_000, part=0.5)
+        limiter.observe(await limiter.reserve(0), ServerLimit(6_000, 0), ServerLimit(6_000, 0))
+        await limiter.reserve(1)
+        return asyncio.get_running_loop().time()
+
+    assert run_on_clock(scenario()) == pytest.approx(60 / 3_000)
+
+
 def test_a_penalty_holds_everybody_up_and_leaves_no_burst_behind() -> None:
     async def scenario() -> list[float]:
         loop = asyncio.get_running_loop()

@@ -16,7 +16,7 @@ from prefect.states import Cancelling
 
 import promptmill
 from promptmill.simulator import Simulator
-from tests.serving import client_of, ended, job_values, processes_of, start
+from tests.serving import client_of, ended, job_values, processes_of, reached, start
 
 pytestmark = pytest.mark.xdist_group("shards")
 
@@ -76,7 +76,7 @@ async def test_a_killed_shard_is_run_again_alone(served: str, provider: Simulato
         victim = await at_work(client, job)
         for process in processes_of(victim):
             os.kill(process, signal.SIGKILL)
-        done = await ended(client, run)
+        done = await reached(client, run, "Completed", 140)  # it waits 20 s before the next attempt
         shards = await shards_of(client, job, 4)
     manifest = manifest_of(job)
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from promptmill.errors import BudgetExhausted, DatasetError, Interrupted, ProviderRefused, RunStopped
-from promptmill.runner import plan_run
+from promptmill.runner import answering, plan_run
 from promptmill.shard_folder import ShardFolder, folders
 from promptmill.shards import Outcome, ShardDied, ShardPlan, verdict
 from promptmill.share import share_job, split_evenly, split_money
@@ -25,6 +25,7 @@ from tasks import shard
 from tasks.signals import Terminated
 from tests.conftest import MakeJob, plan
 from tests.rows import write_rows
+from tests.unreliable import Unreliable
 
 
 @given(st.lists(st.integers(0, 50), min_size=1, max_size=60), st.integers(1, 12))
@@ -59,19 +60,34 @@ def test_parts_of_money_never_pass_the_whole(amount: Decimal, weights: list[int]
     assert amount - sum(parts) <= Decimal("0.000001") * len(parts)
 
 
-def test_limits_that_nobody_leases_are_divided(make_job: MakeJob, tmp_path: Path):
+def test_a_share_has_its_part_of_the_requests_in_flight_and_whole_limits_a_minute(make_job: MakeJob, tmp_path: Path):
     job = make_job(5, limits={"requests_per_minute": 100, "tokens_per_minute": 1_001, "max_concurrency": 10})
-    leased = make_job(5, limits={"requests_per_minute": 100, "shared": "luna", "max_concurrency": 2})
+    narrow = make_job(5, limits={"max_concurrency": 2})
     share = a_share(tmp_path, make_job)
 
     assert share_job(job, share).limits.model_dump() == {
-        "requests_per_minute": 33,
-        "tokens_per_minute": 333,
+        "requests_per_minute": 100,
+        "tokens_per_minute": 1_001,
         "max_concurrency": 3,
         "shared": None,
     }
-    assert share_job(leased, share).limits.requests_per_minute == 100
-    assert share_job(leased, share).limits.max_concurrency == 1
+    assert share_job(narrow, share).limits.max_concurrency == 1
+
+
+async def test_a_share_keeps_to_its_part_of_the_limits_and_sends_what_the_whole_allows(
+    make_job: MakeJob, credentials: Credentials
+):
+    run = plan(make_job(40, shards=2, limits={"tokens_per_minute": 1_000_000}), credentials)
+    found = split_run(run)
+    assert found is not None
+    folder = ShardFolder(run.prepared.store, "run")
+    async with answering(open_share(folder, found, 0, credentials, ("id",))) as engine:
+        limiter = engine.client.limiter
+        part = limiter.tokens_per_minute
+        sent = await limiter.reserve(700_000)
+
+    assert part == 500_000
+    assert sent.tokens == 700_000
 
 
 def a_share(folder: Path, make_job: MakeJob) -> Any:
@@ -187,6 +203,15 @@ def test_an_outcome_is_read_as_it_was_told(error: Any, expected: type, tmp_path:
     assert folder.read_outcome(3, 1) is None
 
 
+async def test_an_attempt_that_begins_after_it_was_given_up_sends_nothing(tmp_path: Path):
+    folder = ShardFolder(Store(Storage(str(tmp_path))), "run")
+    folder.take_over(1, 2)
+
+    with pytest.raises(RunStopped, match="attempt 2 has the shard"):
+        await shard.answer_share_task.fn(folder.plan_url, 1, 1)
+    assert folder.read_outcome(1, 1) is None
+
+
 def test_a_foreign_plan_is_none(tmp_path: Path):
     folder = ShardFolder(Store(Storage(str(tmp_path))), "run")
     folder.storage.write("shards/run/plan.json", b'{"job": {"name": "x"}, "chunks": "gone"}')
@@ -202,12 +227,17 @@ async def ended_of(engine: Any) -> None:
         await asyncio.sleep(0.02)
 
 
+@pytest.mark.parametrize("failures", [pytest.param(0, id="read"), pytest.param(3, id="unreadable-at-first")])
 @pytest.mark.parametrize("how", ["it ends", "it falls silent"])
-async def test_a_watched_shard_ends_when_its_run_does(how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+async def test_a_watched_shard_ends_when_its_run_does(
+    how: str, failures: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr(shard, "PULSE_SECONDS", 0.02)
     monkeypatch.setattr(shard, "SILENCE_SECONDS", 2.0)
-    folder, engine = ShardFolder(Store(Storage(str(tmp_path))), "run"), SimpleNamespace(stop=Stop())
+    storage = Unreliable(str(tmp_path))
+    folder, engine = ShardFolder(Store(storage), "run"), SimpleNamespace(stop=Stop())
     folder.beat(0)
+    storage.failures = failures
     async with shard._watching(folder, engine):  # type: ignore[arg-type]
         for number in range(1, 20):
             folder.beat(number)

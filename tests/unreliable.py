@@ -1,0 +1,24 @@
+"""A storage that is away for a while."""
+
+from promptmill.storage import Storage
+
+
+class Unreliable(Storage):
+    """A storage whose next `failures` reads and listings fail."""
+
+    failures = 0
+
+    def read(self, name: str) -> bytes:
+        """As of any storage, once it is back."""
+        self._fail()
+        return super().read(name)
+
+    def sizes(self, under: str = "") -> dict[str, int]:
+        """As of any storage, once it is back."""
+        self._fail()
+        return super().sizes(under)
+
+    def _fail(self) -> None:
+        if self.failures > 0:
+            self.failures -= 1
+            raise OSError(5, "away for a moment")
