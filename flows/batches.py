@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from flows.arguments import AsJson, JobFile
 from promptmill import console
 
 if TYPE_CHECKING:  # the command starts without them
@@ -16,9 +17,7 @@ if TYPE_CHECKING:  # the command starts without them
     from promptmill.runner import Run
 
 app = typer.Typer(help="Look after the batches that are in flight.", no_args_is_help=True)
-MaybeJob = Annotated[str | None, typer.Argument(metavar="[JOB]", help="A job file. Default: every registered job.")]
-JobFile = Annotated[str, typer.Argument(metavar="JOB", help="The job file.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON as the last line of stdout.")]
+MaybeJob = Annotated[str | None, typer.Argument(metavar="JOB", help="A job file. Default: every registered job.")]
 
 
 def _entries(job: str | None) -> "list[Entry]":
@@ -115,7 +114,9 @@ def export(
 
 @app.command(name="import")
 def import_(
-    job: JobFile, files: Annotated[list[Path], typer.Argument(help="Result files.")], as_json: AsJson = False
+    job: JobFile,
+    files: Annotated[list[Path], typer.Argument(metavar="RESULTS", help="Files of results, JSON Lines.")],
+    as_json: AsJson = False,
 ) -> None:
     """Keep the answers in result files; `promptmill run` then asks for what is still missing, and publishes."""
     from promptmill.batch_exchange import import_results
