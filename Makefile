@@ -46,7 +46,7 @@ lint: install
 
 check: lint test ## Format, lint, types and tests.
 
-bench: install ## Measure what the README promises (about 30 minutes).
+bench: install ## Measure what the README promises (about 45 minutes).
 	$(BIN)/python -m benchmarks
 
 COMPILE := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

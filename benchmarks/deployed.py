@@ -35,7 +35,6 @@ from benchmarks.watching import Books, Memory, ServerLooks, Watcher
 
 ROOT = Path(__file__).parents[1]
 LIMIT = "benchmark"
-WORKERS = 2
 SHARDS = 2
 SMALL_ROWS = 20
 ANSWERED = re.compile(r'HTTP/1\.1" (\d{3})')

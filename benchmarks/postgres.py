@@ -17,6 +17,7 @@ from typing import Any
 
 from benchmarks.rig import free_port
 
+MISSING = "PostgreSQL isn't installed. Install it: apt-get install postgresql"
 USER = "postgres"  # that Debian's package makes
 START_SECONDS = 60.0
 STOP_SECONDS = 30.0
@@ -34,7 +35,7 @@ def postgres() -> Generator[str]:
     """A running server; yields the URL by which Prefect's server uses it. Whatever it kept is gone afterwards."""
     programs = find_postgres()
     if programs is None:
-        raise SystemExit("PostgreSQL isn't installed. Install it: apt-get install postgresql")
+        raise SystemExit(MISSING)
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="promptmill-postgres-") as name:
         as_whom = _as_user(Path(name))

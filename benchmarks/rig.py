@@ -175,7 +175,7 @@ def write_reviews(path: Path, rows: int, characters: int = 300, seed: int = 7) -
 
 
 def write_job(folder: Path, rows: Path, **changes: object) -> Path:
-    """A job file over these rows; `changes` by dotted name with __ for the dot."""
+    """A job file over these rows; `changes` replace whole sections."""
     job: dict[str, Any] = {
         "name": "benchmark",
         "input": {"url": str(rows), "id_column": "id"},
@@ -189,12 +189,7 @@ def write_job(folder: Path, rows: Path, **changes: object) -> Path:
         "output": {"url": str(folder / "output")},
         "limits": {"max_concurrency": 100},
     }
-    for name, value in changes.items():
-        section, _, key = name.partition("__")
-        if key:
-            job[section][key] = value
-        else:
-            job[section] = value
+    job.update(changes)
     path = folder / "job.yaml"
     path.write_text(json.dumps(job))
     return path

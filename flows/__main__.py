@@ -10,11 +10,11 @@ from typing import Annotated, Any
 
 import typer
 
+from flows.arguments import AsJson, JobFile, Overrides, load
 from flows.batches import app as batches
 from promptmill import console
 from promptmill.errors import Interrupted, PromptmillError
 from promptmill.job import Job
-from promptmill.jobfile import load_job, parse_override
 from promptmill.memory import spare_memory
 
 app = typer.Typer(
@@ -24,9 +24,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(batches, name="batches")
-JobFile = Annotated[str, typer.Argument(metavar="JOB", help="The job file: a path or any fsspec URL.")]
-Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="A.B=VALUE", help="Replace a value of the job.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON as the last line of stdout.")]
 
 
 class Mode(StrEnum):
@@ -36,29 +33,32 @@ class Mode(StrEnum):
     batch = "batch"
 
 
-def _load(job: str, overrides: list[str] | None) -> Job:
-    return load_job(job, dict(parse_override(text) for text in overrides or []))
-
-
 @app.command()
 def check(job: JobFile, overrides: Overrides = None) -> None:
     """Find everything that can be known without paying, and show the first request."""
     from flows.local import check_job
 
-    check_job(_load(job, overrides))
+    check_job(load(job, overrides))
 
 
 @app.command()
 def estimate(
     job: JobFile,
     overrides: Overrides = None,
-    within: Annotated[float | None, typer.Option("--within", metavar="HOURS", help="Name the cheaper road.")] = None,
+    within: Annotated[
+        float | None,
+        typer.Option(
+            "--within",
+            metavar="HOURS",
+            help="Also say which is cheaper and done in so many hours: online, or by batch.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Rows, tokens, US dollars online and by batch, minutes at the limits."""
     from flows.local import estimate_job
 
-    estimate_job(_load(job, overrides), within, as_json)
+    estimate_job(load(job, overrides), within, as_json)
 
 
 @app.command()
@@ -71,7 +71,7 @@ def sample(
     """Run the first rows for real, show them, and say what the whole would cost."""
     from flows.local import sample_job
 
-    sample_job(_load(job, overrides), rows, as_json)
+    sample_job(load(job, overrides), rows, as_json)
 
 
 @app.command()
@@ -91,7 +91,7 @@ def run(
     """Answer every row and publish the answers; run again, it resumes."""
     from flows.local import finished_run
 
-    whole = _load(job, overrides)
+    whole = load(job, overrides)
     if approve:
         whole = whole.model_copy(update={"approve_above_usd": None})
     manifest = finished_run(whole, retry_failed, overwrite)
@@ -116,14 +116,20 @@ async def _flow_run(mode: Mode, job: Job, retry_failed: bool, overwrite: bool) -
 
 
 @app.command()
-def doctor(job: Annotated[str | None, typer.Argument(metavar="[JOB]")] = None, as_json: AsJson = False) -> None:
+def doctor(
+    job: Annotated[
+        str | None,
+        typer.Argument(metavar="JOB", help="A job file, to look at its output, its provider and its shared limit too."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """Look at server, worker, blocks, limits, result storage, provider and clock: one line each, with the remedy."""
     console.prepare_prefect()
     from flows.doctor import examine
     from flows.local import credentials_of
     from promptmill.transport import Credentials
 
-    whole = _load(job, None) if job is not None else None
+    whole = load(job, None) if job is not None else None
     examine(whole, lambda: Credentials() if whole is None else credentials_of(whole), as_json)
 
 
@@ -133,7 +139,7 @@ def simulate(context: typer.Context) -> None:
     from promptmill.simulator.__main__ import main as serve
 
     sys.argv = ["promptmill simulate", *context.args]
-    serve()
+    serve("promptmill simulate")
 
 
 def main() -> None:

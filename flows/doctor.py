@@ -3,14 +3,13 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import asdict
-from datetime import UTC, datetime
 
 from promptmill import console
 from promptmill.batch_registry import registry
 from promptmill.errors import PromptmillError, SetupError
 from promptmill.health import Finding, look_at_provider, look_at_storage, look_at_versions
 from promptmill.job import Job
-from promptmill.prepared import resolve_output
+from promptmill.prepared import resolve_output, today
 from promptmill.transport import Credentials
 
 
@@ -31,7 +30,7 @@ def findings(job: Job | None, credentials: Callable[[], Credentials]) -> list[Fi
 
     found = [look_at_versions(), *asyncio.run(look_at_server(job)), look_at_storage("state", registry().url)]
     if job is not None:
-        found.append(look_at_storage("output", resolve_output(job, datetime.now(UTC).date()).output.url))
+        found.append(look_at_storage("output", resolve_output(job, today()).output.url))
     try:
         return [*found, *look_at_provider(credentials())]
     except PromptmillError as error:

@@ -2,7 +2,6 @@
 
 import asyncio
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import Any
 
 from promptmill import console, tables
@@ -10,7 +9,7 @@ from promptmill.estimate import cheaper_road
 from promptmill.job import Job
 from promptmill.manifest import Manifest, manifest_values
 from promptmill.preflight import check_places
-from promptmill.prepared import SAMPLES, prepare
+from promptmill.prepared import SAMPLES, prepare, today
 from promptmill.publishing import finished_manifest
 from promptmill.runner import Run, plan_run, run_plainly
 from promptmill.sample import extrapolate, sample_job_of
@@ -30,13 +29,12 @@ def credentials_of(job: Job) -> Credentials:
 
 def plan_job(job: Job) -> Run:
     """The run of a job, planned even where its output is complete."""
-    today = datetime.now(UTC).date()
-    return plan_run(job, credentials_of(job), today=today, overwrite=True, even_if_finished=True)
+    return plan_run(job, credentials_of(job), today=today(), overwrite=True, even_if_finished=True)
 
 
 def finished_run(job: Job, retry_failed: bool, overwrite: bool) -> dict[str, Any] | None:
     """The manifest of an output that is complete already; what is wrong with a job is found here, before Prefect starts."""
-    prepared = prepare(job, datetime.now(UTC).date())
+    prepared = prepare(job, today())
     if (manifest := finished_manifest(prepared, retry_failed)) is not None:
         return manifest_values(manifest)
     check_places(prepared, credentials_of(job), overwrite)
@@ -45,8 +43,7 @@ def finished_run(job: Job, retry_failed: bool, overwrite: bool) -> dict[str, Any
 
 def check_job(job: Job) -> None:
     """Show what is known of a job for free."""
-    today = datetime.now(UTC).date()
-    tables.show_check(plan_run(job, credentials_of(job), today=today, even_if_finished=True))
+    tables.show_check(plan_run(job, credentials_of(job), today=today(), even_if_finished=True))
 
 
 def estimate_job(job: Job, within_hours: float | None, as_json: bool) -> None:

@@ -3,6 +3,7 @@
 import logging
 import os
 from dataclasses import dataclass
+from datetime import date, timedelta
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,12 @@ import orjson
 
 from promptmill.errors import StorageFailed
 from promptmill.job import Job
+from promptmill.prepared import resolve_output
 from promptmill.storage import STORAGE_ERRORS, Storage
 
 SETTING = "PROMPTMILL_STATE_URL"
 FOLDER = "jobs"
+DAYS_BACK = 60  # a batch has a day or so, and a job goes on wave by wave
 log = logging.getLogger("promptmill")
 
 
@@ -63,6 +66,15 @@ def registered(job_name: str | None = None) -> list[Entry]:
     except STORAGE_ERRORS as error:
         raise StorageFailed(f"{storage.url} can't be read: {error}. Check {SETTING} and the access to it.") from error
     return [one for one in entries if one is not None and job_name in {None, one.job.name}]
+
+
+def registered_for(job: Job, today: date) -> list[Entry]:
+    """The entries that a job file means: those of its name whose output it names today or named on a day before.
+
+    Raises: StorageFailed; JobError when output.url is no template that can be rendered.
+    """
+    urls = {resolve_output(job, today - timedelta(days=back)).output.url for back in range(DAYS_BACK)}
+    return [one for one in registered(job.name) if one.job.output.url in urls]
 
 
 def _read(storage: Storage, name: str) -> Entry | None:

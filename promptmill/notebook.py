@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -13,6 +12,7 @@ from promptmill.errors import SetupError
 from promptmill.job import Job
 from promptmill.jobfile import load_job, parse_job
 from promptmill.manifest import Manifest
+from promptmill.prepared import today
 from promptmill.reading import read, read_failures
 from promptmill.runner import plan_run, run_plainly
 from promptmill.transport import Credentials
@@ -61,7 +61,7 @@ async def _run(frame: pd.DataFrame, job: Job, retry_failed: bool) -> Answers:
     planned = plan_run(
         job,
         Credentials(),
-        today=datetime.now(UTC).date(),
+        today=today(),
         retry_failed=retry_failed,
         dataset=from_frame(frame, job.input),
     )

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import PurePosixPath
 from urllib.parse import urlsplit
 
@@ -53,6 +53,11 @@ class Prepared:
             "compare": self.job.output.compare,
         }
         return request_digest("identity", orjson.dumps(parts, option=orjson.OPT_SORT_KEYS))
+
+
+def today() -> date:
+    """The day that `{{ date }}` stands for where nobody scheduled the run: the present one, in UTC."""
+    return datetime.now(UTC).date()
 
 
 def prepare(job: Job, today: date, dataset: Dataset | None = None) -> Prepared:

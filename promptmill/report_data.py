@@ -67,8 +67,6 @@ class ReportData:
         self._drawn: list[tuple[float, SampleRow]] = []  # with what was drawn for it; the least are kept
         self.rows = 0
         self.kinds: Counter[str] = Counter()
-        self.cost_usd = ZERO_USD
-        self.failed_cost_usd = ZERO_USD
         self.earlier_cost_usd = ZERO_USD
         self.latency = LogHistogram(1e-3, 1e5)  # seconds, of rows that succeeded
         self.input_tokens = LogHistogram(1, 1e8)  # a row, of rows that succeeded
@@ -106,8 +104,6 @@ class ReportData:
         self._draw(rows, answers, numbers)
 
     def _add_timeline(self, answers: pa.Table) -> None:
-        total = cast(Decimal | None, pc.sum(answers["cost_usd"]).as_py()) or ZERO_USD
-        self.cost_usd += total
         answered_at, cost = _floats(answers["answered_at"]), _floats(answers["cost_usd"].cast(pa.float64()))
         tokens = _floats(answers["input_tokens"]) + _floats(answers["output_tokens"])
         now = answered_at >= self._started_at
@@ -117,7 +113,6 @@ class ReportData:
     def _add_failures(self, rows: pa.Table, answers: pa.Table, numbers: NDArray[np.int64]) -> None:
         kinds = cast(list[str], answers["kind"].to_pylist())
         self.kinds.update(kinds)
-        self.failed_cost_usd += cast(Decimal | None, pc.sum(answers["cost_usd"]).as_py()) or ZERO_USD
         attempts = _floats(answers["attempts"])
         for kind in dict.fromkeys(kinds):
             known = self.failures.get(kind, [])

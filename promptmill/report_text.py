@@ -119,16 +119,6 @@ def vector(values: list[float]) -> str:
     return f"{len(values):,} numbers: {shown}{', …' if len(values) > NUMBERS_SHOWN else ''}"
 
 
-def answer_fields(response: str) -> list[tuple[str, str]]:
-    """Names and values of an answer that is a JSON object; empty for any other."""
-    try:
-        values: object = orjson.loads(response)
-    except orjson.JSONDecodeError:
-        return []
-    fields = cast(dict[str, object], values) if isinstance(values, dict) else {}
-    return [(name, value if isinstance(value, str) else _json(value)) for name, value in fields.items()]
-
-
 def job_yaml(job: Job) -> str:
     """The job as a job file, without what it leaves at its default."""
     return clip(_dump_yaml(job.model_dump(mode="json", exclude_defaults=True)), YAML_CHARACTERS)

@@ -4,7 +4,8 @@
     <chunk key>.json                 Prefect's result: the record of that chunk (tasks/persistence.py)
     rows/<chunk key>-<random>.parquet   answers of a chunk under way
     spend.json                       what may have been spent, where the job has a budget
-    shards/                          what shards of a run are told and tell (shards.py), and what each may have spent
+    batches/                         the ledger of batches at the provider (batch_ledger.py)
+    shards/                          what shards of a run are told and tell (shard_folder.py), and what each may have spent
 
 Answers are looked up by custom_id and not only by chunk, so that rows answered under other chunk bounds, in a sample or
 before rows were inserted are reused too.

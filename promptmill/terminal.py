@@ -1,4 +1,4 @@
-"""Progress, samples and summaries as text for a terminal; rich does the drawing."""
+"""A run's progress in a terminal: in one line, or drawn by rich."""
 
 import time
 from types import TracebackType

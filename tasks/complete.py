@@ -1,6 +1,6 @@
 """Chunks as Prefect tasks, awaited on the flow's own event loop so that one client and one limiter serve them all.
 
-A submitted async task would get an event loop of its own and could share neither (facts of prefect 3.8.8).
+A submitted async task would get an event loop of its own and could share neither (prefect 3.8.8).
 """
 
 from dataclasses import asdict

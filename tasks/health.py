@@ -12,6 +12,7 @@ from promptmill.errors import PromptmillError
 from promptmill.health import Finding, look_at_clock
 from promptmill.job import Job
 from tasks.needs import needs, pool_name
+from tasks.pools import DEFAULT_TYPE
 from tasks.shared_limits import sharing
 
 DEPLOYMENTS = (
@@ -82,12 +83,19 @@ async def _needs(client: PrefectClient) -> list[Finding]:
 
 async def _worker(client: PrefectClient) -> list[Finding]:
     try:
+        kind = (await client.read_work_pool(pool_name())).type
         workers = await client.read_workers_for_work_pool(pool_name())
     except ObjectNotFound:
-        workers = []
+        kind, workers = DEFAULT_TYPE, []
     online = [one.name for one in workers if one.status == "ONLINE"]
-    remedy = f"none is online, so that runs stay Scheduled. Run: prefect worker start --pool {pool_name()}"
-    return [Finding("worker", bool(online), ", ".join(online) or remedy)]
+    return [Finding("worker", bool(online), ", ".join(online) or worker_remedy(pool_name(), kind))]
+
+
+def worker_remedy(pool: str, kind: str) -> str:
+    """What to do where a pool has no worker: a process pool takes ours, which ends no run without a word."""
+    command = "python deployments/serve.py --worker" if kind == "process" else f"prefect worker start --pool {pool}"
+    needed = "" if kind == "process" else f" (Prefect's own worker, with prefect-{kind} installed)"
+    return f"none is online, so that runs stay Scheduled. Run: {command}{needed}"
 
 
 async def _deployments(client: PrefectClient) -> list[Finding]:

@@ -4,7 +4,7 @@ One block serves every output: its keys are whole URLs, so that any machine find
 and it holds no credentials (fsspec reads them from the environment). Records are JSON and are never unpickled, since
 whoever can write to the storage could otherwise run code here; Prefect's own JSON serializer would import any class a
 record names, so the decoder is off.
-Prefect only logs a result that it can't write and calls the task completed (facts of prefect 3.8.8): the answers
+Prefect only logs a result that it can't write and calls the task completed (prefect 3.8.8): the answers
 themselves are therefore written by our own code, which raises, and a lost record costs a look at them and no money.
 """
 
@@ -56,10 +56,6 @@ async def checkpoint_storage() -> CheckpointStorage:
 def checkpoint_key(context: TaskRunContext, parameters: dict[str, Any]) -> str:
     """Where the record of a chunk lies: beside its answers, under its key."""
     del context
-    engine, chunk = parameters["engine"], parameters["chunk"]
-    return record_url(engine, chunk)
-
-
-def record_url(engine: Engine, chunk: Chunk) -> str:
-    """The URL of a chunk's record."""
+    engine: Engine = parameters["engine"]
+    chunk: Chunk = parameters["chunk"]
     return f"{engine.store.storage.url}/{chunk.key}.json"

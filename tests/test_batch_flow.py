@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ import yaml
 from prefect.testing.utilities import prefect_test_harness
 
 import promptmill
-from promptmill.batch_registry import registered
+from promptmill.batch_registry import Entry, registered
 from promptmill.errors import ProviderRefused
+from promptmill.job import Job
+from promptmill.prepared import resolve_output, today
 from promptmill.simulator import Simulator
 from tests.conftest import MakeJob
 from tests.test_batch import billed, counter, paid_twice
@@ -159,6 +162,60 @@ def test_the_command_killed_while_it_waits_goes_on_where_it_was(
     assert b"30 submitted" in shown, status
     assert (counter(simulator, "batches_created"), billed(simulator), paid_twice(simulator)) == (1, 30, 0)
     assert b"test-key-that-must-not-show" not in errors
+
+
+async def in_flight_since_yesterday(job: Job) -> Entry:
+    """A deployed run of yesterday's, left to advance-batches: its output's folder is yesterday's."""
+    from flows.batch_inference import batch_inference
+
+    await batch_inference(job=resolve_output(job, today() - timedelta(days=1)), retry_failed=True)
+    return registered(job.name)[0]
+
+
+async def test_a_job_begun_yesterday_is_found_and_cancelled_by_its_file(
+    prefect: str, make_job: MakeJob, simulator: Simulator, tmp_path: Path
+):
+    simulator.configure(batch_seconds=600.0)
+    changes = {"name": "dated", "output__url": str(tmp_path / "out" / "{{ date }}")}
+    entry = await in_flight_since_yesterday(make_job(30, batch__poll_seconds=0.2, **changes))
+    job = job_file(make_job, tmp_path / "job.yaml", **changes)
+    _, shown = command("batches", "status", job).communicate(timeout=60)
+    cancelled, said = command("batches", "cancel", job, "--json").communicate(timeout=60)
+
+    assert entry.job.output.url.encode() in shown
+    assert b"30 submitted" in shown
+    assert [one["state"] for one in json.loads(cancelled.splitlines()[-1])] == ["cancelled"], said
+    assert counter(simulator, "batches_cancelled") == 1
+
+
+def test_where_no_batch_is_in_flight_none_is_said_to_be_cancelled(make_job: MakeJob, tmp_path: Path):
+    job = job_file(make_job, tmp_path / "job.yaml", name="idle")
+    cancelled, said = command("batches", "cancel", job, "--set", f"output.url={tmp_path / 'b'}", "--json").communicate()
+
+    assert json.loads(cancelled.splitlines()[-1]) == []
+    assert f"({tmp_path / 'b'}): no batches are in flight there".encode() in said
+    assert not (tmp_path / "b" / "_checkpoints").exists()
+
+
+def test_changes_to_no_job_are_refused():
+    refused = command("batches", "status", "--set", "output.url=elsewhere")
+    _, said = refused.communicate(timeout=60)
+
+    assert (refused.returncode, b"Name the job file" in said) == (2, True)
+
+
+async def test_advancing_a_job_by_hand_keeps_what_its_run_wrote_down(
+    prefect: str, make_job: MakeJob, simulator: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("PREFECT_API_URL", prefect)
+    simulator.configure(batch_seconds=600.0)
+    entry = await in_flight_since_yesterday(make_job(30, name="kept", batch__poll_seconds=0.2))
+    job = job_file(make_job, tmp_path / "job.yaml", name="kept")
+    advanced = command("batches", "advance", job)
+    _, said = advanced.communicate(timeout=90)
+
+    assert (advanced.returncode, registered("kept")) == (0, [entry]), said
+    assert entry.retry_failed
 
 
 def test_exported_files_run_elsewhere_come_back(

@@ -1,12 +1,15 @@
 """`python -m promptmill.simulator --port 8080 --rpm 500 --option error_500=0.05`."""
 
 import argparse
-import re
+from dataclasses import asdict
 
-from promptmill.simulator.options import SimulatorOptions, option_names, with_changes
+from promptmill.simulator.options import SimulatorOptions, with_changes
 from promptmill.simulator.server import serve
-from promptmill.simulator.wire import JsonValue, decode
+from promptmill.simulator.wire import JsonValue, decode, encode
 
+DESCRIPTION = (
+    "Serve an OpenAI-compatible API on this machine: deterministic answers, limits, faults, files and batches."
+)
 SHORT_NAMES = {"rpm": "requests_per_minute", "tpm": "tokens_per_minute"}
 
 
@@ -24,22 +27,23 @@ def parse_option(text: str) -> tuple[str, JsonValue]:
         return name, value
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m promptmill.simulator", description=__doc__)
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=8080, help="0: a free one")
-    parser.add_argument("--rpm", type=int, help="requests per minute of one model")
-    parser.add_argument("--tpm", type=int, help="tokens per minute of one model")
-    parser.add_argument("--api-key", help="the only key accepted")
-    names = re.sub(r"['()]", "", str(option_names()))
-    parser.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help=f"any of: {names}")
+def make_parser(prog: str) -> argparse.ArgumentParser:
+    """The command line of a program of that name."""
+    parser = argparse.ArgumentParser(prog=prog, description=DESCRIPTION)
+    parser.add_argument("--host", default="127.0.0.1", help="the address to listen at (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=8080, help="0: a free one (default: %(default)s)")
+    parser.add_argument("--rpm", type=int, help="requests per minute of one model (default: no limit)")
+    parser.add_argument("--tpm", type=int, help="tokens per minute of one model (default: no limit)")
+    parser.add_argument("--api-key", help='the only key accepted (default: any but "invalid")')
+    names = ", ".join(f"{name}={encode(value).decode()}" for name, value in asdict(SimulatorOptions()).items())
+    note = f"may be given several times; the value is JSON, or text where it isn't. All, with their defaults: {names}"
+    parser.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help=note)
     return parser
 
 
-def main() -> None:
+def main(prog: str = "python -m promptmill.simulator") -> None:
     """Serve until stopped."""
-    parser = make_parser()
+    parser = make_parser(prog)
     arguments = parser.parse_args()
     given = {SHORT_NAMES.get(name, name): getattr(arguments, name) for name in ("rpm", "tpm", "api_key")}
     changes: dict[str, JsonValue] = {name: value for name, value in given.items() if value is not None}

@@ -126,11 +126,6 @@ def with_changes(options: SimulatorOptions, changes: Mapping[str, JsonValue]) ->
     return replace(options, **values)  # pyright: ignore[reportArgumentType] -- __post_init__ checks each type
 
 
-def option_names() -> tuple[str, ...]:
-    """All names, in the order of the record."""
-    return tuple(_HINTS)
-
-
 def _check_type(name: str, value: object) -> None:
     allowed = _allowed_types(_HINTS[name])
     choices = [choice for choice in allowed if not isinstance(choice, type)]
