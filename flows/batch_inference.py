@@ -41,8 +41,8 @@ async def batch_inference(
     """
     run = await plan_dataset(job, job_url, overrides, retry_failed, overwrite, mode="batch")
     await approve(run)
-    await take_turn(run)
     async with ending(run):
+        await take_turn(run)
         if run.is_pending:
             batches = await submit_batches(run)
             if not wait:

@@ -41,8 +41,8 @@ async def online_inference(
     """
     run = await plan_dataset(job, job_url, overrides, retry_failed, overwrite)
     await approve(run)
-    await take_turn(run)
     async with ending(run):
+        await take_turn(run)
         if run.is_pending:
             await answer_in_shards(run)
             async with answering_visibly(run) as engine:

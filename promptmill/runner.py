@@ -22,7 +22,7 @@ from promptmill.plan import Chunk
 from promptmill.preflight import Preflight, preflight
 from promptmill.prepared import Prepared, prepare
 from promptmill.progress import Progress
-from promptmill.publishing import RunFacts, counted_manifest, finished_manifest, publish
+from promptmill.publishing import RunFacts, counted_manifest, finished_manifest, publish, refuse_foreign_output
 from promptmill.shards import sum_shards
 from promptmill.share import Share
 from promptmill.storage import Storage
@@ -46,6 +46,7 @@ class Run:
     share: Share | None = None  # of a run that was split, where this is a shard of it
     shards: Sequence[Manifest] = ()  # how far each attempt at a shard of this run came
     progress: Progress | None = None  # of a run that has answered every row
+    overwrite: bool = False  # another job's output may be replaced
     retry_since: float | None = None  # when asking again for failed rows began, where that was before this run
 
     @property
@@ -82,7 +83,19 @@ def plan_run(
     prepared = prepare(job, today, dataset)
     finished = None if even_if_finished else finished_manifest(prepared, retry_failed)
     found = None if finished is not None else preflight(prepared, credentials, overwrite)
-    return Run(prepared, credentials, found, retry_failed, started, flow_run_ids, finished)
+    return Run(prepared, credentials, found, retry_failed, started, flow_run_ids, finished, overwrite=overwrite)
+
+
+def look_again(run: Run) -> None:
+    """See what another run over the output has left, which may be all that this one would make. Blocks.
+
+    Raises: OutputError when it is another job's output, and may not be replaced.
+    """
+    run.manifest = finished_manifest(run.prepared, run.retry_failed)
+    if run.manifest is not None:
+        run.preflight = None
+    else:
+        refuse_foreign_output(run.prepared, run.overwrite)
 
 
 @asynccontextmanager

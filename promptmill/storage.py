@@ -62,6 +62,11 @@ class Storage:
         self.root = root.rstrip("/")
         self.is_local = isinstance(self.fs, LocalFileSystem)
 
+    @property
+    def place(self) -> str:
+        """The folder's URL in the one spelling that all its others have."""
+        return str(self.fs.unstrip_protocol(self.root))
+
     def path(self, name: str) -> str:
         """The path of a name as the filesystem knows it."""
         return f"{self.root}/{name}" if name else self.root

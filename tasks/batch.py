@@ -30,6 +30,7 @@ from tasks.ending import ending
 from tasks.progress import answering_visibly, show_progress, showing_lines
 from tasks.provider import load_credentials
 from tasks.publish import publish_output
+from tasks.strays import end_strays
 
 log = logging.getLogger("promptmill")
 
@@ -37,6 +38,7 @@ log = logging.getLogger("promptmill")
 @task(name="submit-batches", task_run_name="submit", cache_policy=NO_CACHE, persist_result=False)
 async def submit_batches(run: Run) -> BatchWork:
     """Submit what there is room for; batches that an earlier run submitted are taken up. Raises: RunStopped."""
+    await end_strays(run)
     work = await asyncio.to_thread(start_batches, run)
     await step_batches(work, run)
     return work

@@ -10,10 +10,9 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-from promptmill.errors import PromptmillError, SetupError, StorageFailed
-from promptmill.shard_folder import ShardFolder, folders
+from promptmill.errors import SetupError, StorageFailed
+from promptmill.shard_folder import ShardFolder
 from promptmill.shards import Ended, ShardPlan
-from promptmill.store import Store
 from tasks.shard import PULSE_SECONDS, answer_share_task
 
 try:
@@ -25,7 +24,6 @@ except ImportError as error:
         "shards on Prefect workers: task_runner: local."
     ) from error
 
-STRAY_SECONDS = 20.0  # that shards of an earlier run are given to end: a look, and what is on its way
 ENDS: dict[str, Ended] = {"COMPLETED": "completed", "FAILED": "failed", "CRASHED": "crashed", "CANCELLED": "cancelled"}
 
 
@@ -34,11 +32,10 @@ class DaskShards:
 
     adopts = False  # what a dead run started ends
 
-    def __init__(self, runner: DaskTaskRunner, store: Store) -> None:
+    def __init__(self, runner: DaskTaskRunner) -> None:
         self.all_ids: list[str] = []
         self.waiting = 0  # the cluster doesn't say
         self._runner = runner
-        self._store = store
         self._futures: dict[int, PrefectDaskFuture[Any]] = {}
         self._folder: ShardFolder | None = None
         self._beating: asyncio.Task[None] | None = None
@@ -63,13 +60,6 @@ class DaskShards:
             await asyncio.wait([self._beating])
             await asyncio.to_thread(self._folder.stop_beating)
 
-    async def end_strays(self, kept: str | None) -> None:
-        """Stop the pulse of earlier runs over this output, and wait until their shards have told their end."""
-        for folder in await asyncio.to_thread(folders, self._store):
-            if folder.plan_url != kept and await asyncio.to_thread(folder.pulse) is not None:
-                await asyncio.to_thread(folder.stop_beating)
-                await _wait_for_ends(folder)
-
 
 def _end(future: PrefectDaskFuture[Any]) -> Ended:
     wrapped = future.wrapped_future
@@ -87,29 +77,11 @@ async def _beat(folder: ShardFolder) -> None:
             await asyncio.to_thread(folder.beat, number)
 
 
-async def _wait_for_ends(folder: ShardFolder) -> None:
-    plan = await asyncio.to_thread(folder.read_plan)
-    waited = 0.0
-    while plan is not None and waited < STRAY_SECONDS:
-        told = await asyncio.to_thread(_told, folder, len(plan.bounds))
-        if told:
-            return
-        await asyncio.sleep(PULSE_SECONDS)
-        waited += PULSE_SECONDS
-
-
-def _told(folder: ShardFolder, shards: int) -> bool:
-    """Whether every shard has told an end."""
-    with suppress(PromptmillError):
-        return all(folder.read_outcome(shard, 1) is not None for shard in range(shards))
-    return False
-
-
 @asynccontextmanager
-async def dask_shards(store: Store) -> AsyncGenerator[DaskShards]:
+async def dask_shards() -> AsyncGenerator[DaskShards]:
     """Who runs shards on a cluster; one that was made for the run ends with it."""
     with DaskTaskRunner(address=dask.config.get("scheduler-address", None)) as runner:
-        carrier = DaskShards(runner, store)
+        carrier = DaskShards(runner)
         try:
             yield carrier
         finally:

@@ -43,10 +43,6 @@ class Carrier(Protocol):
         """Have what is under way end soon."""
         ...
 
-    async def end_strays(self, kept: str | None) -> None:
-        """End what earlier runs over this output left at work; `kept` is the URL of a plan that goes on."""
-        ...
-
 
 class Following:
     """The shards of a run until their end."""

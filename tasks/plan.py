@@ -14,7 +14,7 @@ from promptmill.estimate import describe_estimate
 from promptmill.job import Job
 from promptmill.jobfile import load_job, parse_job
 from promptmill.memory import spare_memory
-from promptmill.prepared import resolve_output
+from promptmill.prepared import open_output, resolve_output
 from promptmill.runner import Run, plan_run
 from tasks.provider import load_credentials
 from tasks.run_logs import quiet_expected_errors
@@ -53,7 +53,7 @@ async def plan_dataset(
     credentials = await load_credentials(whole.provider)
     scheduled = flow_run.get_scheduled_start_time() or datetime.now(UTC)
     if not even_if_finished:  # an estimate leaves the output as it is
-        await queue_up(resolve_output(whole, scheduled.date()).output.url)
+        await queue_up(open_output(resolve_output(whole, scheduled.date()).output.url))
     run = await asyncio.to_thread(
         plan_run,
         whole,

@@ -15,9 +15,6 @@ from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.filters import (
     FlowRunFilter,
     FlowRunFilterId,
-    FlowRunFilterState,
-    FlowRunFilterStateType,
-    FlowRunFilterTags,
 )
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.deployments import arun_deployment
@@ -25,7 +22,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL
 from prefect.states import Cancelling, Crashed
 
-from promptmill.errors import RunStopped, SetupError
+from promptmill.errors import SetupError
 from promptmill.shard_folder import ShardFolder
 from promptmill.shards import Ended, ShardPlan
 
@@ -33,7 +30,6 @@ DEPLOYMENT = "answer-shard/any-worker"
 SERVER_ERRORS = 500
 REMEDY = "Start a server with everything deployed (make serve), or run it in one process: --set shards=1."
 PAGE = 100  # runs in one call
-STRAY_SECONDS = 120.0  # that shards of an earlier run are given to end
 PENDING_SECONDS = 300.0  # from a worker's taking a run to its beginning: an image may have to be pulled
 ENDS: dict[StateType, Ended] = {
     StateType.COMPLETED: "completed",
@@ -105,38 +101,12 @@ class ShardRuns:
         """Cancel what hasn't ended."""
         await self._cancel([one for one in await self._read(list(self._runs.values())) if not _is_over(one)])
 
-    async def end_strays(self, kept: str | None) -> None:
-        """Cancel shards that earlier runs over this output left at work, and wait for their end; `kept` is a plan's URL.
-
-        Raises: RunStopped when they don't end.
-        """
-        loop = asyncio.get_running_loop()
-        until = loop.time() + STRAY_SECONDS
-        cancelled: set[UUID] = set()
-        while strays := [one for one in await self._live() if one.parameters.get("plan_url") != kept]:
-            if loop.time() > until:
-                raise RunStopped(
-                    f"{len(strays)} shards of an earlier run over this output are still at work after "
-                    f"{STRAY_SECONDS:.0f} s, {strays[0].name!r} among them; two runs would pay for the same rows. Cancel "
-                    "them in the Prefect UI and run the job again."
-                )
-            await self._cancel([one for one in strays if one.id not in cancelled])
-            cancelled.update(one.id for one in strays)
-            await asyncio.sleep(1.0)
-
     async def _read(self, ids: Sequence[UUID]) -> list[FlowRun]:
         found: list[FlowRun] = []
         for start in range(0, len(ids), PAGE):
             chosen = FlowRunFilter(id=FlowRunFilterId(any_=list(ids[start : start + PAGE])))
             found.extend(await self._client.read_flow_runs(flow_run_filter=chosen, limit=PAGE))
         return found
-
-    async def _live(self) -> list[FlowRun]:
-        chosen = FlowRunFilter(
-            tags=FlowRunFilterTags(all_=[self._output_tag]),
-            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[one for one in StateType if one not in ENDS])),
-        )
-        return await self._client.read_flow_runs(flow_run_filter=chosen, limit=PAGE)
 
     async def _cancel(self, runs: Sequence[FlowRun]) -> None:
         for one in runs:

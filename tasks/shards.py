@@ -18,9 +18,10 @@ from promptmill.splitting import split_run
 from promptmill.storage import STORAGE_ERRORS
 from promptmill.store import Store
 from tasks.following import Carrier, Following
+from tasks.ownership import TakenOver, while_ours
 from tasks.progress import UNSHOWN
 from tasks.shard_runs import shard_runs
-from tasks.turns import output_digest
+from tasks.strays import end_strays, shards_tag
 
 log = logging.getLogger("promptmill")
 
@@ -32,6 +33,7 @@ async def answer_in_shards(run: Run) -> None:
     """
     job = run.prepared.job
     if job.shards == 1 and job.task_runner == "local":
+        await end_strays(run)
         return
     async with _carrier(run) as carrier:
         begun = await _begin(run, carrier)
@@ -39,34 +41,39 @@ async def answer_in_shards(run: Run) -> None:
             return
         following = Following(run, carrier, *begun)
         try:
-            await following.until_all_ended()
+            await while_ours(following.until_all_ended())
+        except TakenOver:  # who goes on with this run takes up its shards
+            raise
         except RunStopped as error:
             await following.end()
             run.manifest = following.manifest(error)
+            await _leave(run, following, carrier, begun[0])
             raise
         except BaseException:
             with suppress(*UNSHOWN):
                 await carrier.cancel()
+            await _leave(run, following, carrier, begun[0])
             raise
-        finally:
-            run.shards = following.manifests
-            run.flow_run_ids = (*run.flow_run_ids, *carrier.all_ids)
-            with suppress(
-                *STORAGE_ERRORS
-            ):  # what is left is removed by the next run; it goes on with it if this one died
-                await asyncio.to_thread(begun[0].remove)
+        await _leave(run, following, carrier, begun[0])
+
+
+async def _leave(run: Run, following: Following, carrier: Carrier, folder: ShardFolder) -> None:
+    """Tell the run of its shards, and forget them; what is left of them is removed by the next run."""
+    run.shards = following.manifests
+    run.flow_run_ids = (*run.flow_run_ids, *carrier.all_ids)
+    with suppress(*STORAGE_ERRORS):
+        await asyncio.to_thread(folder.remove)
 
 
 @asynccontextmanager
 async def _carrier(run: Run) -> AsyncGenerator[Carrier]:
-    job = run.prepared.job
-    if job.task_runner == "dask":
+    if run.prepared.job.task_runner == "dask":
         from tasks.dask_shards import dask_shards
 
-        async with dask_shards(run.prepared.store) as carrier:
+        async with dask_shards() as carrier:
             yield carrier
         return
-    async with shard_runs(job.shards, f"promptmill-shards-of-{output_digest(job.output.url)}") as carrier:
+    async with shard_runs(run.prepared.job.shards, shards_tag(run)) as carrier:
         yield carrier
 
 
@@ -74,17 +81,14 @@ async def _begin(run: Run, carrier: Carrier) -> tuple[ShardFolder, ShardPlan] | 
     """The shards to follow: those of this very run if it died while they were at work, else new ones."""
     assert run.preflight is not None  # noqa: S101 - it is pending
     store, run_id = run.prepared.store, run.flow_run_ids[0]
-    left = await asyncio.to_thread(folders, store)
-    for folder in left:
+    for folder in await asyncio.to_thread(folders, store):
         plan = await asyncio.to_thread(folder.read_plan) if folder.name.startswith(run_id) and carrier.adopts else None
         if plan is not None and plan.is_of(run.prepared.job, run.preflight.plan, run.retry_before):
-            await carrier.end_strays(folder.plan_url)
+            await end_strays(run, kept=folder.plan_url)
             run.retry_since = plan.retry_before
             log.info("%d shards that were begun go on", len(plan.bounds))
             return folder, plan
-    await carrier.end_strays(None)
-    for folder in left:
-        await asyncio.to_thread(folder.remove)
+    await end_strays(run)
     return await asyncio.to_thread(_split, run, store, f"{run_id}-{secrets.token_hex(4)}")
 
 

@@ -26,7 +26,9 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.runtime import flow_run
 
 from promptmill.owner import is_at_work, this_process
-from promptmill.runner import Run
+from promptmill.runner import Run, look_again
+from promptmill.storage import Storage
+from tasks.ownership import own_run
 from tasks.progress import UNSHOWN
 from tasks.shard_runs import is_away
 
@@ -36,46 +38,53 @@ AT_WORK = [StateType.RUNNING, StateType.CANCELLING]
 log = logging.getLogger("promptmill")
 
 
-def output_digest(url: str) -> str:
-    """What names an output in tags, 8 hex."""
-    return blake2b(url.rstrip("/").encode(), digest_size=4).hexdigest()
+def output_digest(output: Storage) -> str:
+    """What names an output in tags, however its URL is spelt; 8 hex."""
+    return blake2b(output.place.encode(), digest_size=4).hexdigest()
 
 
-def _tag(url: str) -> str:
-    return f"promptmill-output-{output_digest(url)}"
+def _tag(output: Storage) -> str:
+    return f"promptmill-output-{output_digest(output)}"
 
 
-async def queue_up(output_url: str) -> None:
+async def queue_up(output: Storage) -> None:
     """Mark the flow run as one over this output, carried out by this process."""
     async with get_client() as client:
         own = await client.read_flow_run(_own_id())
         others = [one for one in own.tags if not one.startswith(PROCESS)]
-        await client.update_flow_run(own.id, tags=[*others, _tag(output_url), f"{PROCESS}{this_process()}"])
+        await client.update_flow_run(own.id, tags=[*others, _tag(output), f"{PROCESS}{this_process()}"])
 
 
 async def take_turn(run: Run) -> None:
-    """Return once no run that began earlier is at work on the same output; at once where nothing is to be done."""
+    """Return once no run that began earlier is at work on the same output; at once where nothing is to be done.
+
+    Raises: CancelledThere, TakenOver, Deleted when the run isn't this process's any more; OutputError when who went first
+    left the output of another job.
+    """
     if not run.is_pending:
         return
     said: UUID | None = None
     async with get_client() as client:
-        while (first := await _patiently(client, run.prepared.output.url)) is not None:
+        while (first := await _patiently(client, run.prepared.output)) is not None:
             if said != first.id:
                 log.warning(
-                    "waits for the run %r (%s), which works on the same output. If its machine is gone, set its state to "
-                    "Crashed in the Prefect UI.",
+                    "waits for the run %r (%s) on %s, which works on the same output. If that machine is gone, set the "
+                    "run's state to Crashed in the Prefect UI.",
                     first.name,
                     first.id,
+                    machine_of(first.tags),
                 )
                 said = first.id
             await asyncio.sleep(LOOK_SECONDS)
+    if said is not None:
+        await asyncio.to_thread(look_again, run)
 
 
-async def _patiently(client: PrefectClient, output_url: str) -> FlowRun | None:
+async def _patiently(client: PrefectClient, output: Storage) -> FlowRun | None:
     """The run that goes first; asked again of a server that is away."""
     while True:
         try:
-            return await _first_before_us(client, _tag(output_url))
+            return await _first_before_us(client, _tag(output))
         except UNSHOWN as error:
             if not is_away(error):
                 raise
@@ -83,13 +92,19 @@ async def _patiently(client: PrefectClient, output_url: str) -> FlowRun | None:
 
 
 async def _first_before_us(client: PrefectClient, tag: str) -> FlowRun | None:
-    own = await client.read_flow_run(_own_id())
+    own = await own_run(client)
     chosen = FlowRunFilter(
         tags=FlowRunFilterTags(all_=[tag]), state=FlowRunFilterState(type=FlowRunFilterStateType(any_=AT_WORK))
     )
     found = await client.read_flow_runs(flow_run_filter=chosen)
     before = [one for one in found if one.id != own.id and _order(one) < _order(own)]
     return min((one for one in before if is_alive(one.tags)), key=_order, default=None)
+
+
+def machine_of(tags: Iterable[str]) -> str:
+    """Where a run with these tags is carried out."""
+    nodes = [one.removeprefix(PROCESS).rpartition(":")[0] for one in tags if one.startswith(PROCESS)]
+    return nodes[0] if nodes else "an unknown machine"
 
 
 def is_alive(tags: Iterable[str]) -> bool:

@@ -49,9 +49,6 @@ class Elsewhere:
     async def cancel(self) -> None:
         """Nothing is under way."""
 
-    async def end_strays(self, kept: str | None) -> None:
-        """There are none."""
-
 
 @pytest.fixture(autouse=True)
 def no_server() -> Iterator[None]:

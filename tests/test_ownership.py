@@ -13,7 +13,7 @@ from prefect.states import Cancelled, Cancelling, Crashed, Running, Scheduled, S
 
 from promptmill.simulator import Simulator
 from tasks.ownership import CancelledThere, TakenOver, lost_to
-from tests.serving import KEY, client_of, ended, job_values, reached, sent, start
+from tests.serving import KEY, client_of, ended, job_values, processes_of, reached, sent, start
 from tests.test_flow import command
 
 pytestmark = pytest.mark.xdist_group("deployments")
@@ -68,6 +68,32 @@ async def test_a_run_started_by_hand_is_cancelled_in_the_ui_and_keeps_its_answer
     assert "Traceback" not in errors
     assert json.loads(output.splitlines()[-1])["reused"] == paid < 100
     assert KEY not in errors
+
+
+async def test_a_run_whose_entry_is_deleted_sends_nothing_more_and_keeps_its_answers(
+    served: str, provider: Simulator, tmp_path: Path
+):
+    job = {**job_values(tmp_path, "deleted", 200), "limits": {"max_concurrency": 5}}
+    (tmp_path / "job.yaml").write_text(yaml.safe_dump(job))
+    provider.configure(latency_seconds=1.0)
+    before = sent(provider)
+    async with client_of(served) as client:
+        run = await start(client, "online-inference/manual", job)
+        await until_sent(provider, before + 10)
+        processes = processes_of(run)
+        await client.delete_flow_run(run.id)
+    until = time.monotonic() + 40
+    while any(Path(f"/proc/{one}").exists() for one in processes):
+        assert time.monotonic() < until
+        await asyncio.sleep(0.5)
+    paid = sent(provider) - before
+    provider.configure(latency_seconds=0.0)
+    again = command("run", tmp_path / "job.yaml", "--json", api_url=served, base_url=provider.base_url)
+    output, errors = await asyncio.to_thread(again.communicate, timeout=60)
+
+    assert processes
+    assert again.returncode == 0, errors
+    assert json.loads(output.splitlines()[-1])["reused"] == paid < 100
 
 
 async def test_a_run_that_is_taken_for_dead_while_it_lives_is_not_paid_for_twice(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterTags
 from prefect.client.schemas.objects import FlowRun
@@ -17,6 +18,7 @@ from prefect.states import Cancelling
 import promptmill
 from promptmill.simulator import Simulator
 from tests.serving import client_of, ended, job_values, processes_of, reached, start
+from tests.test_flow import command
 
 pytestmark = pytest.mark.xdist_group("shards")
 
@@ -149,6 +151,52 @@ async def test_cancelling_a_run_cancels_its_shards_and_keeps_what_they_answered(
     assert again.state_name == "Completed"
     assert manifest["reused"] >= 10
     assert manifest["reused"] + manifest["requests_sent"] == 60
+
+
+async def test_a_run_by_hand_is_cancelled_with_its_shards_while_it_follows_them(
+    served: str, provider: Simulator, tmp_path: Path
+):
+    job = sharded(tmp_path, "by-hand-in-shards", limits={"max_concurrency": 3})
+    (tmp_path / "job.yaml").write_text(yaml.safe_dump(job))
+    provider.configure(latency_seconds=1.0)
+    process = command("run", tmp_path / "job.yaml", api_url=served, base_url=provider.base_url)
+    async with client_of(served) as client:
+        parent = (await at_work(client, job)).parent_task_run_id
+        assert parent is not None
+        run = await client.read_flow_run((await client.read_task_run(parent)).flow_run_id)  # pyright: ignore
+        await client.set_flow_run_state(run.id, Cancelling())
+        _, errors = await asyncio.to_thread(process.communicate, timeout=60)
+        done = await client.read_flow_run(run.id)
+        shards = [await ended(client, one) for one in await shards_of(client, job)]
+    sent = requests_sent(provider)
+    await asyncio.sleep(3)
+
+    assert (process.returncode, done.state_name) == (130, "Cancelled"), errors
+    assert {one.state_name for one in shards} == {"Cancelled"}
+    assert requests_sent(provider) == sent
+    assert "Traceback" not in errors
+
+
+async def test_a_run_without_shards_ends_those_that_a_dead_run_left_at_work(
+    served: str, provider: Simulator, tmp_path: Path
+):
+    job, before = sharded(tmp_path, "left-behind", limits={"max_concurrency": 3}), requests_sent(provider)
+    (tmp_path / "job.yaml").write_text(yaml.safe_dump(job))
+    provider.configure(latency_seconds=2.0)
+    dead = command("run", tmp_path / "job.yaml", api_url=served, base_url=provider.base_url)
+    async with client_of(served) as client:
+        await at_work(client, job)
+        dead.kill()
+        dead.communicate()
+        whole = ("run", tmp_path / "job.yaml", "--set", "shards=1", "--json")
+        again = command(*whole, api_url=served, base_url=provider.base_url)
+        output, errors = await asyncio.to_thread(again.communicate, timeout=120)
+        shards = await shards_of(client, job)
+
+    assert again.returncode == 0, errors
+    assert json.loads(output.splitlines()[-1])["succeeded"] == 60
+    assert {one.state_name for one in shards} == {"Cancelled"}
+    assert requests_sent(provider) - before == 60
 
 
 async def test_a_budget_holds_over_all_shards(served: str, provider: Simulator, tmp_path: Path):
