@@ -18,7 +18,7 @@ from prefect.context import FlowRunContext
 from prefect.events.worker import EventsWorker
 from prefect.flow_runs import asuspend_flow_run
 from prefect.input import RunInput
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, ValidationError
 
 from promptmill.approval import NotApproved, is_answered, keep_approval, left_usd, needs_approval, unpaid_usd
 from promptmill.estimate import describe_estimate
@@ -60,10 +60,11 @@ async def approve(run: Run) -> None:
             f"{_price(run, unpaid, left)} Run it with --approve to say yes here, or start it from a deployment to be asked "
             "in the Prefect UI."
         )
-    question = f"{run_id}/{await _ends_of(run_id)}"
+    crashes, ends = await _past_of(run_id)
+    question = f"{run_id}/{ends}"
     if is_answered(run, question):
         return
-    answer = await _ask(run, _describe(run, unpaid, left))
+    answer = await _ask(run, _describe(run, unpaid, left), f"approval-{ends}-{crashes}")
     if answer.decision == "reject":
         raise NotApproved(f"the run, estimated at ${unpaid:,.4f}, was rejected. Nothing was sent.")
     budget = None if answer.budget_usd is None else Decimal(str(answer.budget_usd))
@@ -79,19 +80,28 @@ def _run_that_can_ask() -> UUID | None:
     return context.flow_run.id
 
 
-async def _ends_of(run_id: UUID) -> int:
-    """How often a run ended, but for crashes: answered, it goes on after those."""
+async def _past_of(run_id: UUID) -> tuple[int, int]:
+    """How often a run crashed, and how often it ended in any other way: answered, it goes on after the one alone."""
     async with get_client() as client:
         states = await client.read_flow_run_states(run_id)
-    return sum(one.is_final() and not one.is_crashed() for one in states)
+    crashes = sum(one.is_crashed() for one in states)
+    return crashes, sum(one.is_final() for one in states) - crashes
 
 
-async def _ask(run: Run, question: str) -> Approval:
-    """The answer that is there; else the run is suspended."""
+async def _ask(run: Run, question: str, key: str) -> Approval:
+    """The answer that is there; else the run is suspended.
+
+    Prefect keeps the form under the key, forgets with a retry that it has it, and fails to keep it twice: so the key is
+    another after every end. A retry from its new UI forgets nothing, and finds an answer that nobody gave.
+    """
     form = Approval.with_initial_data(description=question)
     seconds = math.ceil(run.prepared.job.approve_within_seconds)
     await _send_heartbeats()
-    return await asuspend_flow_run(wait_for_input=form, timeout=seconds, key="approval")
+    number = 1
+    while True:
+        with suppress(ValidationError):
+            return await asuspend_flow_run(wait_for_input=form, timeout=seconds, key=f"{key}-{number}")
+        number += 1
 
 
 async def _send_heartbeats() -> None:
