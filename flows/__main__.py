@@ -83,7 +83,8 @@ def run(
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Ask again for the rows that failed.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace another job's output.")] = False,
     approve: Annotated[
-        bool, typer.Option("--approve", help="Go on though the estimate is above approve_above_usd.")
+        bool,
+        typer.Option("--approve", help="Go on though the estimate is above approve_above_usd or what was approved."),
     ] = False,
     overrides: Overrides = None,
     as_json: AsJson = False,
@@ -94,7 +95,7 @@ def run(
     whole = load(job, overrides)
     if approve:
         whole = whole.model_copy(update={"approve_above_usd": None})
-    manifest = finished_run(whole, retry_failed, overwrite)
+    manifest = finished_run(whole, retry_failed, overwrite, approve)
     if manifest is None:
         console.prepare_prefect()
         manifest = asyncio.run(_flow_run(mode, whole, retry_failed, overwrite))

@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from promptmill import console, tables
+from promptmill.approved import write_approved
 from promptmill.estimate import cheaper_road
 from promptmill.job import Job
 from promptmill.manifest import Manifest, manifest_values
@@ -32,12 +33,17 @@ def plan_job(job: Job) -> Run:
     return plan_run(job, credentials_of(job), today=today(), overwrite=True, even_if_finished=True)
 
 
-def finished_run(job: Job, retry_failed: bool, overwrite: bool) -> dict[str, Any] | None:
-    """The manifest of an output that is complete already; what is wrong with a job is found here, before Prefect starts."""
+def finished_run(job: Job, retry_failed: bool, overwrite: bool, approve: bool = False) -> dict[str, Any] | None:
+    """The manifest of an output that is complete already; what is wrong with a job is found here, before Prefect starts.
+
+    `approve`: where it isn't complete, the job's own budget holds, whatever less a person approved before.
+    """
     prepared = prepare(job, today())
     if (manifest := finished_manifest(prepared, retry_failed)) is not None:
         return manifest_values(manifest)
     check_places(prepared, credentials_of(job), overwrite)
+    if approve:
+        write_approved(prepared.store.storage, cap_usd=None)
     return None
 
 

@@ -3,6 +3,8 @@
 from dataclasses import replace
 from decimal import Decimal
 
+from promptmill.answers import ZERO_USD
+from promptmill.approved import write_approved
 from promptmill.batch_ledger import Ledger
 from promptmill.errors import SetupError
 from promptmill.rows import find_kept
@@ -28,16 +30,35 @@ def unpaid_usd(run: Run) -> Decimal:
     return (estimate.usd(run.mode) * share).quantize(Decimal("0.000001"))
 
 
-def needs_approval(run: Run, unpaid: Decimal) -> bool:
-    """Whether so much is more than the job allows without asking."""
+def left_usd(run: Run) -> Decimal | None:
+    """What is left of the amount that a person approved, live batches counted as spent; None where no such cap holds.
+
+    Blocks. Raises: StorageFailed.
+    """
+    store, cap = run.prepared.store, run.prepared.budget_usd
+    if run.prepared.approved_cap is None or cap is None:
+        return None
+    reserved = sum((one.reserved_usd for one in Ledger(store.storage).load().live), ZERO_USD)
+    return max(ZERO_USD, cap - store.spent_at_most(store.listing()) - reserved)
+
+
+def needs_approval(run: Run, unpaid: Decimal, left: Decimal | None = None) -> bool:
+    """Whether so much is more than the job allows without asking, or than is left of what was approved before."""
     limit = run.prepared.job.approve_above_usd
-    return limit is not None and unpaid > limit
+    return limit is not None and (unpaid > limit or (left is not None and unpaid > left))
 
 
-def cap_budget(run: Run, budget_usd: Decimal) -> None:
-    """Lower what a run may spend; a higher cap than the job's own is not taken. Raises: NotApproved when it is 0."""
-    if budget_usd <= 0:
+def is_answered(run: Run, question: str) -> bool:
+    """Whether a yes to this very question is at hand, as after a crash."""
+    return run.prepared.approved is not None and run.prepared.approved.question == question
+
+
+def keep_approval(run: Run, budget_usd: Decimal | None, question: str | None = None) -> None:
+    """Have a yes hold for this run and every later one over its output; no amount lifts the one approved before.
+
+    Blocks. A higher amount than the job's own budget doesn't raise it. Raises: NotApproved when it is 0; StorageFailed.
+    """
+    if budget_usd is not None and budget_usd <= 0:
         raise NotApproved(f"approved with a budget of ${budget_usd}, which pays for no request. Nothing was sent.")
-    job = run.prepared.job
-    cap = budget_usd if job.budget_usd is None else min(job.budget_usd, budget_usd)
-    run.prepared = replace(run.prepared, job=job.model_copy(update={"budget_usd": cap}))
+    approved = write_approved(run.prepared.store.storage, budget_usd, question)
+    run.prepared = replace(run.prepared, approved=approved)

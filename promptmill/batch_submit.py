@@ -6,6 +6,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from promptmill.answers import ZERO_USD
+from promptmill.approved import describe_cap
 from promptmill.batch_file import BatchFile, LineEncoder, Packer, Room
 from promptmill.batch_ledger import Ledger
 from promptmill.batch_plan import room_left
@@ -48,7 +49,7 @@ def submit_wave(run: Run, ledger: Ledger, now: float, submit: Submit) -> bool:
     assert run.preflight is not None  # noqa: S101 - there is something to do
     kept = find_kept(prepared.store, run.preflight.plan, ledger.state.retry_before)
     spent = ZERO_USD
-    if prepared.job.budget_usd is not None:
+    if prepared.budget_usd is not None:
         spent = prepared.store.settle_spend(kept.listing)
         spent += sum((one.uncertain_usd for one in ledger.collected), ZERO_USD)
     rows = PendingRows(run, ledger, kept, now)
@@ -68,7 +69,7 @@ def submit_wave(run: Run, ledger: Ledger, now: float, submit: Submit) -> bool:
 
 def _room(prepared: Prepared, ledger: Ledger, spent: Decimal) -> Room | None:
     job = prepared.job
-    return room_left(job.batch, ledger.state.enqueued_tokens, ledger.live, spent, job.budget_usd)
+    return room_left(job.batch, ledger.state.enqueued_tokens, ledger.live, spent, prepared.budget_usd)
 
 
 def _refuse_what_never_fits(prepared: Prepared, ledger: Ledger, packer: Packer, room: Room) -> None:
@@ -76,9 +77,8 @@ def _refuse_what_never_fits(prepared: Prepared, ledger: Ledger, packer: Packer, 
         return  # there may be room when they end
     if packer.full_by == "usd":
         raise BudgetExhausted(
-            f"the next row could cost more than the ${room.usd:.6f} that is left; the limit is "
-            f"${prepared.job.budget_usd} (budget_usd). Raise budget_usd and run the same command again: all that was "
-            "paid for is kept."
+            f"the next row could cost more than the ${room.usd:.6f} that is left; "
+            f"{describe_cap(prepared.budget_usd, prepared.approved_cap)}: all that was paid for is kept."
         )
     if packer.full_by is not None:
         raise ProviderRefused(

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
 
+from promptmill.approved import Approved, describe_cap
 from promptmill.errors import BudgetExhausted
 
 GRANTS_A_BUDGET = 100  # a grant is at least a hundredth of the cap: at most so much is taken for lost by a kill
@@ -23,7 +24,11 @@ class Budget:
     """What one output may cost; one for all that sends in this process."""
 
     def __init__(
-        self, cap_usd: Decimal | None, spent_usd: Decimal = ZERO, record_grant: RecordGrant | None = None
+        self,
+        cap_usd: Decimal | None,
+        spent_usd: Decimal = ZERO,
+        record_grant: RecordGrant | None = None,
+        approved: Approved | None = None,  # where the cap is a person's
     ) -> None:
         self.cap_usd = cap_usd
         self.spent_usd = spent_usd  # known, over all runs
@@ -31,6 +36,7 @@ class Budget:
         self.uncertain_usd = ZERO
         self._granted_usd = spent_usd
         self._record_grant = record_grant
+        self._approved = approved
         self._granting = asyncio.Lock()
         self._waiting: deque[asyncio.Future[None]] = deque()
 
@@ -91,6 +97,5 @@ class Budget:
     def _describe(self, amount_usd: Decimal) -> str:
         return (
             f"the next request could cost ${amount_usd:.6f}, and ${self.committed_usd:.6f} of the budget is spent; "
-            f"the limit is ${self.cap_usd} (budget_usd). Raise budget_usd and run the same command again: "
-            "all that was paid for is kept."
+            f"{describe_cap(self.cap_usd, self._approved)}: all that was paid for is kept."
         )

@@ -95,7 +95,7 @@ async def open_engine(
     limiter = _limiter(job.limits, lessor, 1.0 if share is None else share.part)
     chunks = plan.chunks if share is None else plan.chunks[share.first : share.stop]
     kept = await asyncio.to_thread(find_kept, store, plan, retry_before, None if share is None else chunks)
-    budget = await _open_budget(job, store, kept.listing, share)
+    budget = await _open_budget(prepared, kept.listing, share)
     stop = Stop()
     timeout = job.retry.request_timeout_seconds
     async with Transport(credentials, job.request.endpoint, job.limits.max_concurrency, timeout) as transport:
@@ -134,10 +134,11 @@ def _limiter(limits: Limits, lessor: Lessor | None, part: float) -> RateLimiter:
     return RateLimiter(limits.requests_per_minute, limits.tokens_per_minute, lessor=lessor, part=part)
 
 
-async def _open_budget(job: Job, store: Store, listing: Listing, share: Share | None) -> Budget:
+async def _open_budget(prepared: Prepared, listing: Listing, share: Share | None) -> Budget:
     """The money of a run, or of one share of it, whose record counts what earlier attempts at it took."""
-    if job.budget_usd is None:
+    if prepared.budget_usd is None:
         return Budget(None)
+    store = prepared.store
     name = SPEND if share is None else share.spend
 
     def already_spent() -> Decimal:
@@ -148,4 +149,4 @@ async def _open_budget(job: Job, store: Store, listing: Listing, share: Share | 
     async def record(amount: Decimal) -> None:
         await asyncio.to_thread(store.write_spend, amount, name)
 
-    return Budget(job.budget_usd, spent, record)
+    return Budget(prepared.budget_usd, spent, record, prepared.approved_cap)

@@ -3,6 +3,7 @@
 import secrets
 from dataclasses import dataclass
 
+from promptmill.approved import describe_cap
 from promptmill.errors import JobError, OutputError
 from promptmill.estimate import Estimate, estimate_run
 from promptmill.manifest import Manifest, read_manifest
@@ -94,7 +95,9 @@ def _warnings(prepared: Prepared, plan: Plan, estimate: Estimate, sample: Manife
         warnings.append(
             "no sample of this job was ever run; `promptmill sample` tries a few rows and measures the cost"
         )
-    if job.budget_usd is not None and estimate.online_usd > job.budget_usd:
+    if prepared.approved_cap is not None:
+        warnings.append(describe_cap(prepared.budget_usd, prepared.approved_cap))
+    elif job.budget_usd is not None and estimate.online_usd > job.budget_usd:
         warnings.append(
             f"the estimate, ${estimate.online_usd:.4f} online and ${estimate.batch_usd:.4f} by batch, is above budget_usd, "
             f"${job.budget_usd}"
@@ -107,7 +110,7 @@ def _warnings(prepared: Prepared, plan: Plan, estimate: Estimate, sample: Manife
             "asked before what isn't answered yet is sent (--approve says yes)"
         )
     if (
-        job.budget_usd is not None
+        prepared.budget_usd is not None
         and prepared.builder.max_output_tokens is None
         and job.request.endpoint != "embeddings"
     ):

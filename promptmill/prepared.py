@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from pathlib import PurePosixPath
 from urllib.parse import urlsplit
 
@@ -10,6 +11,7 @@ import jinja2
 import orjson
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from promptmill.approved import Approved
 from promptmill.checkpoint import job_digest, request_digest
 from promptmill.columns import clashing_columns
 from promptmill.dataset import Dataset, open_dataset
@@ -41,6 +43,25 @@ class Prepared:
     prices: PriceList
     output: Storage
     store: Store
+    approved: Approved | None = None  # what a person last approved for this output
+
+    @property
+    def approved_cap(self) -> Approved | None:
+        """The approval that holds this output below the job's own budget, where one does."""
+        own, found = self.job.budget_usd, self.approved
+        if found is None or found.cap_usd is None or (own is not None and own <= found.cap_usd):
+            return None
+        return found
+
+    @property
+    def budget_usd(self) -> Decimal | None:
+        """What this output may cost over all its runs: the job's own budget, or less where less was approved."""
+        return self.job.budget_usd if self.approved_cap is None else self.approved_cap.cap_usd
+
+    @property
+    def capped_job(self) -> Job:
+        """The job with that budget, for who is told the job alone."""
+        return self.job.model_copy(update={"budget_usd": self.budget_usd})
 
     @property
     def identity(self) -> str:

@@ -3,12 +3,13 @@
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import Any
 
 import pyarrow as pa
 
+from promptmill.approved import read_approved
 from promptmill.batch_ledger import BatchRecord
 from promptmill.chunk import complete_chunk
 from promptmill.dataset import Dataset
@@ -81,6 +82,7 @@ def plan_run(
     """A run that may be started. Blocks. Raises: SetupError (and its kin)."""
     started = datetime.now(UTC)
     prepared = prepare(job, today, dataset)
+    prepared = replace(prepared, approved=read_approved(prepared.store.storage))
     finished = None if even_if_finished else finished_manifest(prepared, retry_failed)
     found = None if finished is not None else preflight(prepared, credentials, overwrite)
     return Run(prepared, credentials, found, retry_failed, started, flow_run_ids, finished, overwrite=overwrite)

@@ -22,7 +22,7 @@ def split_run(run: Run) -> ShardPlan | None:
     Blocks. What was spent is written down, so that the shards' own records add to it. Raises: StorageFailed.
     """
     assert run.preflight is not None  # noqa: S101 - it is pending
-    job, store, plan = run.prepared.job, run.prepared.store, run.preflight.plan
+    job, store, plan = run.prepared.capped_job, run.prepared.store, run.preflight.plan
     listing = store.listing()
     weights = [_weight(chunk, listing, run.retry_failed) for chunk in plan.chunks]
     bounds = split_evenly(weights, job.shards)

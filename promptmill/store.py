@@ -4,6 +4,7 @@
     <chunk key>.json                 Prefect's result: the record of that chunk (tasks/persistence.py)
     rows/<chunk key>-<random>.parquet   answers of a chunk under way
     spend.json                       what may have been spent, where the job has a budget
+    approved.json                    what a person approved to be spent (approved.py)
     batches/                         the ledger of batches at the provider (batch_ledger.py)
     shards/                          what shards of a run are told and tell (shard_folder.py), and what each may have spent
 
@@ -138,15 +139,18 @@ class Store:
 
         Killed between two steps, it counts none twice. Only while no shard is at work. Raises: StorageFailed.
         """
-        record = self._read_record(SPEND)
-        shards = [name for name in listing.sizes if SHARD_SPEND.fullmatch(name)]
-        fresh = [name for name in shards if name not in record.get("counted", ())]
-        recorded = sum((self.read_spend(name) for name in fresh), _amount(record))
-        spent = max(self.known_spend(listing), recorded)
-        if shards:
+        spent = self.spent_at_most(listing)
+        if shards := [name for name in listing.sizes if SHARD_SPEND.fullmatch(name)]:
             self.write_spend(spent, counted=shards)
             self.storage.delete(shards)
         return spent
+
+    def spent_at_most(self, listing: Listing) -> Decimal:
+        """What may have been spent in all, by the answers or by the records, whichever is more."""
+        record = self._read_record(SPEND)
+        shards = [name for name in listing.sizes if SHARD_SPEND.fullmatch(name)]
+        fresh = [name for name in shards if name not in record.get("counted", ())]
+        return max(self.known_spend(listing), sum((self.read_spend(name) for name in fresh), _amount(record)))
 
     def known_spend(self, listing: Listing) -> Decimal:
         """The cost of all answers that are kept."""

@@ -83,7 +83,7 @@ async def _begin(run: Run, carrier: Carrier) -> tuple[ShardFolder, ShardPlan] | 
     store, run_id = run.prepared.store, run.flow_run_ids[0]
     for folder in await asyncio.to_thread(folders, store):
         plan = await asyncio.to_thread(folder.read_plan) if folder.name.startswith(run_id) and carrier.adopts else None
-        if plan is not None and plan.is_of(run.prepared.job, run.preflight.plan, run.retry_before):
+        if plan is not None and plan.is_of(run.prepared.capped_job, run.preflight.plan, run.retry_before):
             await end_strays(run, kept=folder.plan_url)
             run.retry_since = plan.retry_before
             log.info("%d shards that were begun go on", len(plan.bounds))

@@ -13,10 +13,12 @@ from typing import Any
 import pytest
 import yaml
 from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.objects import FlowRun
+from prefect.states import Scheduled
 
 import promptmill
 from promptmill.simulator import Simulator
-from tests.serving import KEY, ROOT, client_of, ended, job_values, kill_midway, reached, start
+from tests.serving import KEY, ROOT, client_of, ended, job_values, kill_midway, reached, sent, start
 
 NAMES = {
     "online-inference/manual",
@@ -125,18 +127,78 @@ async def test_an_expensive_run_asks_a_person_first(
         assert provider.ledger()["tiers"] == sent_before
 
 
-async def test_a_killed_run_crashes_and_goes_on_once_by_itself(served: str, provider: Simulator, tmp_path: Path):
-    job = {**job_values(tmp_path, "killed", rows=60), "chunk_rows": 5, "chunks_in_flight": 1}
-    job["limits"] = {"max_concurrency": 5}
+async def asked_again(client: PrefectClient, run: FlowRun, force: bool) -> FlowRun:
+    """A run that has ended, once a retry has it ask; `force` as Prefect's new UI retries, not as its classic one does."""
+    await client.set_flow_run_state(run.id, Scheduled(name="AwaitingRetry"), force=force)
+    return await reached(client, run, "Suspended")
+
+
+async def test_an_approved_amount_holds_until_a_person_approves_anew(served: str, provider: Simulator, tmp_path: Path):
+    job = {**job_values(tmp_path, "capped"), "approve_above_usd": "0.000001"}
+    async with client_of(served) as client:
+        run = await start(client, "online-inference/manual", job)
+        await reached(client, run, "Suspended")
+        before = sent(provider)
+        await client.resume_flow_run(run.id, run_input={"decision": "approve", "budget_usd": 0.0001})
+        stopped = await ended(client, run)
+        another = await start(client, "online-inference/manual", {**job, "approve_above_usd": None, "budget_usd": 5})
+        stopped_too = await ended(client, another)
+        at_the_cap = sent(provider) - before
+        await asked_again(client, run, force=False)
+        sent_before_asking = sent(provider) - before
+        await client.resume_flow_run(run.id, run_input={"decision": "approve"})
+        done = await ended(client, run)
+
+    for one in (stopped, stopped_too):
+        assert one.state is not None
+        assert one.state_name == "Failed"
+        assert "approved for this output" in (one.state.message or "")
+    assert 0 < at_the_cap == sent_before_asking < 20
+    assert done.state_name == "Completed"
+    assert len(promptmill.read(job["output"]["url"])) == 20
+
+
+@pytest.mark.parametrize("force", [pytest.param(False, id="classic-ui"), pytest.param(True, id="new-ui")])
+async def test_a_run_that_got_no_yes_asks_again_when_it_is_retried(force: bool, served: str, tmp_path: Path):
+    job = {**job_values(tmp_path, f"retried-{force}".lower()), "approve_above_usd": "0.000001"}
+    job["approve_within_seconds"] = 10
+    async with client_of(served) as client:
+        run = await start(client, "online-inference/manual", job)
+        await reached(client, run, "Failed")
+        while "Nobody approved" not in ((await client.read_flow_run(run.id)).state.message or ""):  # pyright: ignore[reportOptionalMemberAccess]
+            await asyncio.sleep(0.5)
+        await asked_again(client, run, force)
+        await client.resume_flow_run(run.id, run_input={"decision": "reject"})
+        rejected = await ended(client, run)
+        await asked_again(client, run, force)
+        await client.resume_flow_run(run.id, run_input={"decision": "approve"})
+        done = await ended(client, run)
+
+    assert rejected.state is not None
+    assert "rejected" in (rejected.state.message or "")
+    assert done.state_name == "Completed"
+    assert len(promptmill.read(job["output"]["url"])) == 20
+
+
+@pytest.mark.parametrize("asks", [pytest.param(False, id="plain"), pytest.param(True, id="approved")])
+async def test_a_killed_run_crashes_and_goes_on_once_by_itself(
+    asks: bool, served: str, provider: Simulator, tmp_path: Path
+):
+    job = {**job_values(tmp_path, f"killed-{asks}".lower(), rows=60), "chunk_rows": 5, "chunks_in_flight": 1}
+    job |= {"limits": {"max_concurrency": 5}, "approve_above_usd": "0.000001" if asks else None}
     provider.configure(latency_seconds=1.0)
     async with client_of(served) as client:
         run = await start(client, "online-inference/manual", job)
+        if asks:
+            await reached(client, run, "Suspended")
+            await client.resume_flow_run(run.id, run_input={"decision": "approve", "budget_usd": 1.0})
         await kill_midway(run, job)
         await reached(client, run, "Completed", 120)
         done = await client.read_flow_run(run.id)
     manifest = json.loads((Path(job["output"]["url"]) / "_manifest.json").read_bytes())
 
     assert done.run_count == 2
+    assert manifest["budget_usd"] == ("1" if asks else None)
     assert (manifest["rows"], manifest["succeeded"]) == (60, 60)
     assert 15 <= manifest["reused"] < 60
     assert manifest["requests_sent"] == 60 - manifest["reused"]
