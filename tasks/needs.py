@@ -24,6 +24,12 @@ from tasks.provider import ProviderCredentials
 from tasks.shared_limits import slots_of
 
 DEFAULT_POOL = "promptmill"
+PROVIDER_VARIABLES = {
+    "api_key": "OPENAI_API_KEY",
+    "base_url": "OPENAI_BASE_URL",
+    "organization": "OPENAI_ORG_ID",
+    "project": "OPENAI_PROJECT_ID",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,29 +65,37 @@ def checkpoints() -> Need:
 
 
 def provider(name: str) -> Need:
-    """A provider's key together with its address, from the environment."""
-    key = os.environ.get("OPENAI_API_KEY")
+    """A provider's key together with its address, from the environment.
+
+    What the environment doesn't name stays as somebody set it in the block, but a new key never keeps an old address.
+    """
+    named = {field: os.environ.get(variable) or None for field, variable in PROVIDER_VARIABLES.items()}
+    given = {field: value for field, value in named.items() if value is not None}
+
+    async def found() -> ProviderCredentials | None:
+        try:
+            return await ProviderCredentials.aload(name)
+        except ValueError:
+            return None
 
     async def is_there() -> bool:
-        try:
-            block = await ProviderCredentials.aload(name)
-        except ValueError:
-            return False
-        return key is None or block.api_key.get_secret_value() == key
+        block = await found()
+        return block is not None and {field: _plain(getattr(block, field)) for field in given} == given
 
     async def make() -> None:
-        if key is None:
+        block = await found()
+        if block is None and named["api_key"] is None:
             raise SystemExit(f"the provider block {name!r} needs OPENAI_API_KEY in the environment. Export it.")
-        block = ProviderCredentials(
-            api_key=SecretStr(key),
-            base_url=os.environ.get("OPENAI_BASE_URL"),
-            organization=os.environ.get("OPENAI_ORG_ID"),
-            project=os.environ.get("OPENAI_PROJECT_ID"),
-            default_headers={},
-        )
+        kept = {} if block is None else {field: getattr(block, field) for field in (*named, "default_headers")}
+        is_new_key = named["api_key"] not in {None, _plain(kept.get("api_key"))}
+        block = ProviderCredentials.model_validate({**kept, **(named if is_new_key else given)})
         await block.asave(name, overwrite=True)
 
     return Need(f"provider block {name}", is_there, make)
+
+
+def _plain(value: object) -> object:
+    return value.get_secret_value() if isinstance(value, SecretStr) else value
 
 
 def provider_type(client: PrefectClient) -> Need:

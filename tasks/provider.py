@@ -4,6 +4,7 @@ Who may only start runs can name a block, and can neither read its key nor point
 """
 
 from prefect.blocks.core import Block
+from prefect.blocks.fields import SecretDict
 from pydantic import Field, SecretStr
 
 from promptmill.errors import CredentialsError
@@ -21,7 +22,10 @@ class ProviderCredentials(Block):
     base_url: str | None = Field(None, description="The provider's address. Default: OpenAI's own.")
     organization: str | None = Field(None, description="OpenAI organization.")
     project: str | None = Field(None, description="OpenAI project.")
-    default_headers: dict[str, str] = Field(default_factory=dict, description="Headers sent with every request.")
+    default_headers: SecretDict = Field(
+        default_factory=lambda: SecretDict({}),
+        description="Headers sent with every request, as a gateway's token; as secret as the key.",
+    )
 
 
 async def load_credentials(provider: str | None) -> Credentials:
@@ -40,5 +44,5 @@ async def load_credentials(provider: str | None) -> Credentials:
         block.base_url or "https://api.openai.com/v1",
         block.organization,
         block.project,
-        block.default_headers,
+        block.default_headers.get_secret_value(),
     )
