@@ -74,7 +74,6 @@ class Requeue:
     """It was refused unseen: create it again from the same file, later."""
 
     wait_seconds: float
-    is_full: bool  # the queue is, so that nothing else should be submitted either
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +154,7 @@ def _judge_failed(record: BatchRecord, view: BatchView, poll_seconds: float, is_
         )
     if record.refusals % 2 == 1 and any(code == "invalid_request" for code in codes):
         return Drop(None, backoff)  # the file itself may be lost: upload it anew
-    return Requeue(backoff, is_full=False)
+    return Requeue(backoff)
 
 
 def is_queue_full(errors: Sequence[tuple[str, str]]) -> bool:
@@ -166,11 +165,11 @@ def is_queue_full(errors: Sequence[tuple[str, str]]) -> bool:
 def _judge_full(record: BatchRecord, view: BatchView, backoff: float, is_alone: bool) -> Action:
     """A full queue is waited for; who was alone in it is too large."""
     if not is_alone:
-        return Requeue(backoff, is_full=True)
+        return Requeue(backoff)
     limit = told_limit(view.errors)
     if limit is not None and limit < record.input_tokens:
         return Drop(limit)
-    return Drop(record.input_tokens // 2, backoff) if record.requests > 1 else Requeue(backoff, is_full=True)
+    return Drop(record.input_tokens // 2, backoff) if record.requests > 1 else Requeue(backoff)
 
 
 def told_limit(errors: Sequence[tuple[str, str]]) -> int | None:

@@ -96,7 +96,7 @@ def test_an_unclear_creation_is_searched_for_before_it_is_repeated(found: bool, 
             view("failed", ("token_limit_exceeded", "Limit: 9,000 enqueued tokens.")), Drop(9_000), id="full-limit-told"
         ),
         pytest.param(
-            view("failed", ("invalid_request", "Cannot find file file-1")), Requeue(60.0, False), id="file-not-visible"
+            view("failed", ("invalid_request", "Cannot find file file-1")), Requeue(60.0), id="file-not-visible"
         ),
         pytest.param(view("resting", expires=NOW - 7_200), Collect(), id="unknown-and-expired"),
     ],
@@ -123,7 +123,7 @@ def test_what_no_batch_would_survive_stops_the_job_and_says_why(seen: BatchView 
 def test_a_full_queue_is_waited_for_longer_each_time_while_others_are_in_it():
     waits = [judge(record(refusals=n), view("failed", FULL), NOW, 60, is_alone=False) for n in range(6)]
 
-    assert waits == [Requeue(60.0 * factor, True) for factor in (1, 2, 4, 8, 16, 16)]
+    assert waits == [Requeue(60.0 * factor) for factor in (1, 2, 4, 8, 16, 16)]
 
 
 def test_an_unknown_status_is_told_and_waited_for_until_the_batch_expires():
