@@ -18,7 +18,7 @@ import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from promptmill import errors
-from promptmill.errors import Interrupted, PromptmillError, RunStopped, StorageFailed
+from promptmill.errors import Interrupted, OutputError, PromptmillError, RunStopped, StorageFailed
 from promptmill.manifest import decode, manifest_values
 from promptmill.shards import Outcome, ShardPlan
 from promptmill.share import Share
@@ -77,13 +77,16 @@ class ShardFolder:
         self._write(f"outcome-{shard}-{attempt}.json", orjson.dumps(values))
 
     def read_outcome(self, shard: int, attempt: int) -> Outcome | None:
-        """None where the attempt left none. Raises: StorageFailed."""
+        """None where the attempt left none, or something that isn't ours. Raises: StorageFailed."""
         data = self._read(f"outcome-{shard}-{attempt}.json")
         if data is None:
             return None
-        values = orjson.loads(data)
-        manifest = decode(orjson.dumps(values["manifest"])) if values["manifest"] is not None else None
-        return Outcome(manifest, _error_of(values["error"], values["message"]))
+        try:
+            values = orjson.loads(data)
+            manifest = decode(orjson.dumps(values["manifest"])) if values["manifest"] is not None else None
+            return Outcome(manifest, _error_of(values["error"], values["message"]))
+        except (ValueError, KeyError, TypeError, OutputError):
+            return None
 
     def take_over(self, shard: int, attempt: int) -> None:
         """Say that this attempt is at a shard, and none before it. Raises: StorageFailed."""

@@ -212,6 +212,14 @@ async def test_an_attempt_that_begins_after_it_was_given_up_sends_nothing(tmp_pa
     assert folder.read_outcome(1, 1) is None
 
 
+@pytest.mark.parametrize("data", [b"", b"[]", b"{}", b'{"manifest": {"rows": "many"}, "error": null, "message": null}'])
+def test_a_torn_or_foreign_outcome_is_none(data: bytes, tmp_path: Path):
+    folder = ShardFolder(Store(Storage(str(tmp_path))), "run")
+    folder.storage.write("shards/run/outcome-1-1.json", data)
+
+    assert folder.read_outcome(1, 1) is None
+
+
 def test_a_foreign_plan_is_none(tmp_path: Path):
     folder = ShardFolder(Store(Storage(str(tmp_path))), "run")
     folder.storage.write("shards/run/plan.json", b'{"job": {"name": "x"}, "chunks": "gone"}')
