@@ -2,9 +2,9 @@
 
 Prefect 3.8.8 begins a transaction of sqlite without a lock and takes it at the first write. Where another one wrote in
 between, the write fails at once: a request is answered 503, and an event is put aside after four tries within a tenth of
-a second, so that automations miss it. Where it waits instead, with cursors of the same connection still to be freed, the
-event loop waits with it, and the whole server stands still for a minute. A transaction that takes the lock when it begins
-does neither. Other databases aren't touched.
+a second, so that automations miss it. Where it waits instead, the event loop was seen to wait with it, and the whole
+server to stand still for the minute that sqlite waits for a lock. A transaction that takes the lock when it begins does
+neither. Other databases aren't touched.
 """
 
 import sys
