@@ -25,11 +25,11 @@ from promptmill.runner import Run
 from promptmill.shard_folder import ShardFolder, folders
 from promptmill.store import Store
 from tasks.shard import PULSE_SECONDS
+from tasks.shard_runs import ENDS
 from tasks.turns import output_digest
 
 RUN_SECONDS = 120.0  # that runs of shards are given to end
 PULSED_SECONDS = 20.0  # that shards on a cluster are given: a look, and what is on its way
-OVER = {StateType.COMPLETED, StateType.FAILED, StateType.CRASHED, StateType.CANCELLED}
 log = logging.getLogger("promptmill")
 
 
@@ -90,7 +90,7 @@ async def _end_runs(client: PrefectClient, output_tag: str, kept: str | None) ->
 async def _live(client: PrefectClient, output_tag: str) -> list[FlowRun]:
     chosen = FlowRunFilter(
         tags=FlowRunFilterTags(all_=[output_tag]),
-        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[one for one in StateType if one not in OVER])),
+        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[one for one in StateType if one not in ENDS])),
     )
     return await client.read_flow_runs(flow_run_filter=chosen)
 
