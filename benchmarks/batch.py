@@ -11,10 +11,10 @@ from datetime import date
 from pathlib import Path
 
 from benchmarks.rig import Measured, prefect_server, provider, report, run_command, write_job, write_reviews
-from promptmill.batch_exchange import export_batches
-from promptmill.jobfile import load_job
-from promptmill.runner import plan_run
-from promptmill.transport import Credentials
+from promptmill.batch.exchange import export_batches
+from promptmill.job.file import load_job
+from promptmill.provider.transport import Credentials
+from promptmill.run.run import plan_run
 
 
 def main(small: str = "20000", large: str = "200000") -> None:

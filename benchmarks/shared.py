@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.rig import get_json, prefect_server, provider, report, run_command, write_job, write_reviews
-from tasks.shared_limits import create_command
+from tasks.server.shared_limit import create_command
 
 SECONDS = 150
 REQUESTS = 6_000

@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from prefect.client.orchestration import get_client
 
 from promptmill.errors import SetupError
-from tasks.needs import needs
+from tasks.server.resources import needs
 
 
 async def bootstrap(options: argparse.Namespace) -> int:

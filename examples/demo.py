@@ -9,7 +9,7 @@ from decimal import Decimal
 
 import promptmill
 from examples.local_model import FOLDER, ROOT, local_model
-from promptmill.manifest import read_manifest
+from promptmill.output.manifest import read_manifest
 from promptmill.storage import Storage
 
 JOB = "examples/reviews.yaml"

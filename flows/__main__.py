@@ -10,11 +10,11 @@ from typing import Annotated, Any
 
 import typer
 
-from flows.arguments import AsJson, JobFile, Overrides, load
-from flows.batches import app as batches
-from promptmill import console
+from flows.command import console
+from flows.command.arguments import AsJson, JobFile, Overrides, load
+from flows.command.batches import app as batches
 from promptmill.errors import Interrupted, PromptmillError
-from promptmill.job import Job
+from promptmill.job.spec import Job
 from promptmill.memory import spare_memory
 
 app = typer.Typer(
@@ -36,7 +36,7 @@ class Mode(StrEnum):
 @app.command()
 def check(job: JobFile, overrides: Overrides = None) -> None:
     """Find everything that can be known without paying, and show the first request."""
-    from flows.local import check_job
+    from flows.command.local import check_job
 
     check_job(load(job, overrides))
 
@@ -56,7 +56,7 @@ def estimate(
     as_json: AsJson = False,
 ) -> None:
     """Rows, tokens, US dollars online and by batch, minutes at the limits."""
-    from flows.local import estimate_job
+    from flows.command.local import estimate_job
 
     estimate_job(load(job, overrides), within, as_json)
 
@@ -69,7 +69,7 @@ def sample(
     as_json: AsJson = False,
 ) -> None:
     """Run the first rows for real, show them, and say what the whole would cost."""
-    from flows.local import sample_job
+    from flows.command.local import sample_job
 
     sample_job(load(job, overrides), rows, as_json)
 
@@ -90,7 +90,7 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Answer every row and publish the answers; run again, it resumes."""
-    from flows.local import finished_run
+    from flows.command.local import finished_run
 
     whole = load(job, overrides)
     if approve:
@@ -109,7 +109,7 @@ async def _flow_run(mode: Mode, job: Job, retry_failed: bool, overwrite: bool) -
 
         return await batch_inference(job=job, retry_failed=retry_failed, overwrite=overwrite, wait=True)
     from flows.online_inference import online_inference
-    from tasks.shard_runs import require_server
+    from tasks.sharding.flow_runs import require_server
 
     if job.shards > 1 and job.task_runner == "local":
         require_server(job.shards)
@@ -126,9 +126,9 @@ def doctor(
 ) -> None:
     """Look at server, worker, blocks, limits, result storage, provider and clock: one line each, with the remedy."""
     console.prepare_prefect()
-    from flows.doctor import examine
-    from flows.local import credentials_of
-    from promptmill.transport import Credentials
+    from flows.command.doctor import examine
+    from flows.command.local import credentials_of
+    from promptmill.provider.transport import Credentials
 
     whole = load(job, None) if job is not None else None
     examine(whole, lambda: Credentials() if whole is None else credentials_of(whole), as_json)

@@ -8,10 +8,9 @@ from typing import Any, Literal
 
 from prefect import flow
 
-from promptmill.forms import as_form
-from tasks.advance import each_job
-from tasks.batch import advance_job, cancel_job, describe_job
-from tasks.refusal import explain_crash
+from promptmill.job.form import as_form
+from tasks.batch.steps import advance_job, cancel_job, describe_job, each_job
+from tasks.run.unknown_parameters import explain_crash
 
 ACTIONS = {"advance": advance_job, "cancel": cancel_job, "status": describe_job}
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from prefect import flow
 
-from tasks.shard import answer_share
+from tasks.sharding.shard import answer_share
 
 
 @flow(name="answer-shard", persist_result=False)

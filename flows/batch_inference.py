@@ -8,15 +8,16 @@ from typing import Any
 
 from prefect import flow
 
-from promptmill.batch_run import describe
-from promptmill.forms import as_form
-from promptmill.job import Job
-from tasks.approval import approve
-from tasks.batch import finish_batches, hand_over, submit_batches, wait_for_batches
-from tasks.ending import ending
-from tasks.plan import plan_dataset
-from tasks.refusal import explain_crash
-from tasks.turns import take_turn
+from promptmill.batch.status import describe
+from promptmill.job.form import as_form
+from promptmill.job.spec import Job
+from tasks.batch.steps import finish_batches, hand_over, submit_batches, wait_for_batches
+from tasks.run.approval import approve
+from tasks.run.ending import ending
+from tasks.run.one_at_a_time import take_turn
+from tasks.run.plan import plan_dataset
+from tasks.run.unknown_parameters import explain_crash
+from tasks.sharding.leftovers import end_strays
 
 
 @as_form
@@ -44,6 +45,7 @@ async def batch_inference(
     async with ending(run):
         await take_turn(run)
         if run.is_pending:
+            await end_strays(run)
             batches = await submit_batches(run)
             if not wait:
                 await hand_over(run)

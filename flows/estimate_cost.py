@@ -4,11 +4,11 @@ from typing import Any
 
 from prefect import flow
 
-from promptmill.forms import as_form
-from promptmill.job import Job
-from tasks.plan import plan_dataset
-from tasks.publish import announce_estimate
-from tasks.refusal import explain_crash
+from promptmill.job.form import as_form
+from promptmill.job.spec import Job
+from tasks.run.plan import plan_dataset
+from tasks.run.publish import announce_estimate
+from tasks.run.unknown_parameters import explain_crash
 
 
 @as_form

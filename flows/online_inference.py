@@ -8,17 +8,17 @@ from typing import Any
 
 from prefect import flow
 
-from promptmill.forms import as_form
-from promptmill.job import Job
-from tasks.approval import approve
-from tasks.complete import answer_rows
-from tasks.ending import ending
-from tasks.plan import plan_dataset
-from tasks.progress import answering_visibly
-from tasks.publish import publish_output
-from tasks.refusal import explain_crash
-from tasks.shards import answer_in_shards
-from tasks.turns import take_turn
+from promptmill.job.form import as_form
+from promptmill.job.spec import Job
+from tasks.run.answering import answering_visibly
+from tasks.run.approval import approve
+from tasks.run.chunks import answer_rows
+from tasks.run.ending import ending
+from tasks.run.one_at_a_time import take_turn
+from tasks.run.plan import plan_dataset
+from tasks.run.publish import publish_output
+from tasks.run.unknown_parameters import explain_crash
+from tasks.sharding.coordinator import answer_in_shards
 
 
 @as_form

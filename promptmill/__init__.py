@@ -7,16 +7,16 @@ when they are used, since pandas takes a third of a second.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from promptmill.job import Job
+    from promptmill.job.spec import Job
     from promptmill.notebook import run
-    from promptmill.reading import read, read_failures
+    from promptmill.output.reading import read, read_failures
 
 __all__ = ["Job", "read", "read_failures", "run"]
 
 _HOMES = {
-    "Job": "promptmill.job",
-    "read": "promptmill.reading",
-    "read_failures": "promptmill.reading",
+    "Job": "promptmill.job.spec",
+    "read": "promptmill.output.reading",
+    "read_failures": "promptmill.output.reading",
     "run": "promptmill.notebook",
 }
 

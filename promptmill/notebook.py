@@ -7,15 +7,15 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from promptmill.dataset import from_frame
+from promptmill.dataset.dataset import from_frame
 from promptmill.errors import SetupError
-from promptmill.job import Job
-from promptmill.jobfile import load_job, parse_job
-from promptmill.manifest import Manifest
-from promptmill.prepared import today
-from promptmill.reading import read, read_failures
-from promptmill.runner import plan_run, run_plainly
-from promptmill.transport import Credentials
+from promptmill.job.file import load_job, parse_job
+from promptmill.job.spec import Job
+from promptmill.output.manifest import Manifest
+from promptmill.output.reading import read, read_failures
+from promptmill.planning.prepared_job import today
+from promptmill.provider.transport import Credentials
+from promptmill.run.run import plan_run, run_plainly
 
 FRAME_URL = "memory://frame"
 

@@ -2,22 +2,23 @@
 
 import os
 import signal
-from collections.abc import Callable, Iterator
-from datetime import date
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import settings
 
-from promptmill.job import Job
-from promptmill.manifest import Manifest
-from promptmill.runner import Run, plan_run, run_plainly
+from promptmill.job.spec import Job
+from promptmill.provider.transport import Credentials
 from promptmill.simulator import Simulator, SimulatorOptions
-from promptmill.transport import Credentials
-from tests.own_server import SHARED_PER_MINUTE, OwnServer, own_server
-from tests.rows import write_rows
-from tests.serving import serving
+from tests.support.jobs import SCHEMA, MakeJob
+from tests.support.own_server import SHARED_PER_MINUTE, OwnServer, own_server
+from tests.support.rows import write_rows
+from tests.support.s3 import s3_server
+from tests.support.serving import serving
+
+__all__ = ["s3_server"]  # a fixture of all rooms
 
 settings.register_profile("promptmill", deadline=None)  # a busy machine is no fault of an example
 settings.load_profile("promptmill")
@@ -25,14 +26,6 @@ os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 os.environ.setdefault("DO_NOT_TRACK", "1")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what runs in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)  # else Ctrl-C would be ignored by all that tests start
-
-SCHEMA = {
-    "type": "object",
-    "properties": {"label": {"type": "string", "enum": ["good", "bad"]}, "score": {"type": "number"}},
-    "required": ["label", "score"],
-    "additionalProperties": False,
-}
-MakeJob = Callable[..., Job]
 
 
 @pytest.fixture(autouse=True)
@@ -127,14 +120,3 @@ def make_job(tmp_path: Path) -> MakeJob:
         return Job.model_validate(values)
 
     return make
-
-
-def plan(job: Job, credentials: Credentials, **options: Any) -> Run:
-    """A planned run."""
-    return plan_run(job, credentials, today=date(2026, 11, 24), **options)
-
-
-async def carry_out(job: Job, credentials: Credentials, **options: Any) -> Manifest:
-    """The manifest of a run without Prefect, or of the output that is complete already."""
-    run = plan(job, credentials, **options)
-    return run.manifest or await run_plainly(run)

@@ -1,42 +1,153 @@
-"""Imports run flows → tasks → promptmill and never back."""
+"""Each room imports only what its row in the table allows, so that dependence runs one way: flows → tasks → promptmill."""
 
 import ast
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
-FORBIDDEN = {
-    "promptmill": {"prefect", "tasks", "flows"},
-    "promptmill/simulator": {"prefect", "tasks", "flows", "promptmill"},
-    "tasks": {"flows"},
+from tests.support.paths import ROOT
+
+TOPS = ("promptmill", "tasks", "flows")
+GROUND = "promptmill"  # its own files: errors, records, storage … and the notebook, which is a way in and not ground
+ENTRANCES = {"promptmill/__init__.py", "promptmill/notebook.py"}  # ways in: nobody below imports them
+
+# room → rooms that it may import, beside the ground and itself. Lower floors come first.
+ALLOWED: dict[str, set[str]] = {
+    "promptmill": set(),
+    "promptmill.job": set(),
+    "promptmill.dataset": {"promptmill.job"},
+    "promptmill.prompts": {"promptmill.job"},
+    "promptmill.limits": {"promptmill.job"},
+    "promptmill.checkpoints": {"promptmill.job"},
+    "promptmill.provider": {"promptmill.job", "promptmill.limits"},
+    "promptmill.output": {"promptmill.job", "promptmill.checkpoints", "promptmill.prompts"},
+    "promptmill.output.report": {"promptmill.job", "promptmill.checkpoints", "promptmill.output"},
+    "promptmill.planning": {
+        "promptmill.job",
+        "promptmill.dataset",
+        "promptmill.prompts",
+        "promptmill.limits",
+        "promptmill.checkpoints",
+        "promptmill.provider",
+        "promptmill.output",
+    },
 }
+ALLOWED["promptmill.run"] = {*ALLOWED["promptmill.planning"], "promptmill.planning", "promptmill.output.report"}
+ALLOWED["promptmill.batch"] = {*ALLOWED["promptmill.run"], "promptmill.run"}
+ALLOWED["promptmill.sharding"] = {*ALLOWED["promptmill.run"], "promptmill.run"}
+_PACKAGE = {*ALLOWED}
+ALLOWED["promptmill.simulator"] = set()
+ALLOWED["tasks"] = set()
+ALLOWED["tasks.server"] = {*_PACKAGE}
+ALLOWED["tasks.run"] = {*_PACKAGE, "tasks.server"}
+ALLOWED["tasks.sharding"] = {*_PACKAGE, "tasks.server", "tasks.run"}
+ALLOWED["tasks.batch"] = {*_PACKAGE, "tasks.server", "tasks.run"}
+ALLOWED["flows"] = set(ALLOWED)
+ALLOWED["flows.command"] = set(ALLOWED)
+
+WITHOUT_PREFECT = "promptmill"
+ALONE = "promptmill.simulator"  # imports nothing of ours
+COMMAND = {"flows/__main__.py": "flows.command"}  # the command starts flows, and no flow knows the command
 
 
 def imported(path: Path) -> set[str]:
-    """The modules that a file imports."""
+    """Every module that a file imports, whole names; `from a import b` names a.b where that is a module."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found.add(node.module)
+            found.update(_whole(node.module, alias.name) for alias in node.names)
     return found
 
 
-@pytest.mark.parametrize("folder", FORBIDDEN)
-def test_a_room_imports_only_what_lies_below_it(folder: str) -> None:
-    pattern = "**/*.py" if folder != "promptmill" else "*.py"
-    for path in (ROOT / folder).glob(pattern):
-        for module in imported(path):
-            if module.split(".")[0] in FORBIDDEN[folder]:
-                assert module.startswith("promptmill.simulator"), f"{path.name} imports {module}"
+def _whole(module: str, name: str) -> str:
+    inner = ROOT.joinpath(*module.split("."), name)
+    return f"{module}.{name}" if inner.with_suffix(".py").exists() or inner.is_dir() else module
+
+
+def room_of(module: str) -> str:
+    """The room that a module lies in, which may be the module itself."""
+    return module if ROOT.joinpath(*module.split(".")).is_dir() else module.rpartition(".")[0]
+
+
+def files_of(top: str) -> list[Path]:
+    return [path.relative_to(ROOT) for path in sorted((ROOT / top).rglob("*.py"))]
+
+
+def imports_of_rooms() -> dict[str, dict[str, set[str]]]:
+    """Room → room that it imports → files that do."""
+    found: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    for path in (path for top in TOPS for path in files_of(top)):
+        room = COMMAND.get(str(path), ".".join(path.parent.parts))
+        found[room]  # a room that imports nothing is a room too
+        if str(path) in ENTRANCES:
+            continue
+        for module in imported(ROOT / path):
+            other = room_of(module)
+            if module.split(".")[0] in TOPS and other not in {room, GROUND}:
+                found[room][other].add(str(path))
+    return found
+
+
+def test_each_room_imports_only_what_the_table_allows() -> None:
+    wrong = [
+        f"{', '.join(sorted(files))}: {room} may not import {other}"
+        for room, others in imports_of_rooms().items()
+        if not room.startswith(ALONE)
+        for other, files in others.items()
+        if room in ALLOWED and other not in ALLOWED[room]
+    ]
+
+    assert not wrong, "\n".join(wrong)
+
+
+def test_the_table_knows_every_room() -> None:
+    rooms = {room: others for room, others in imports_of_rooms().items() if not room.startswith(ALONE)}
+    unknown = [
+        f'    "{room}": {{{", ".join(f"{one!r}" for one in sorted(others))}}},'
+        for room, others in rooms.items()
+        if room not in ALLOWED
+    ]
+
+    assert not unknown, "add to ALLOWED in tests/test_architecture.py:\n" + "\n".join(unknown)
+
+
+def test_the_table_has_no_row_for_a_room_that_is_gone() -> None:
+    assert [room for room in ALLOWED if not ROOT.joinpath(*room.split(".")).is_dir()] == []
+
+
+def test_no_room_leads_back_to_itself() -> None:
+    left = {room: {*others} & {*ALLOWED} - {room} for room, others in ALLOWED.items()}
+    while left:
+        ground_floor = {room for room, others in left.items() if not others}
+        assert ground_floor, f"these rooms import each other in a circle: {sorted(left)}"
+        left = {room: others - ground_floor for room, others in left.items() if room not in ground_floor}
+
+
+@pytest.mark.parametrize("path", files_of("promptmill"), ids=str)
+def test_the_package_knows_no_prefect(path: Path) -> None:
+    assert not {module for module in imported(ROOT / path) if module.split(".")[0] == "prefect"}
+
+
+def test_the_simulator_imports_nothing_of_ours() -> None:
+    for path in files_of("promptmill/simulator"):
+        ours = {module for module in imported(ROOT / path) if module.split(".")[0] in TOPS}
+        assert {module for module in ours if not module.startswith(ALONE)} == set(), path
 
 
 def test_a_flow_imports_no_other_flow() -> None:
     for path in (ROOT / "flows").glob("*.py"):
-        if path.name not in {"__main__.py", "local.py", "batches.py"}:
-            assert not {module for module in imported(path) if module.startswith("flows")}, path.name
+        if f"flows/{path.name}" not in COMMAND:
+            assert not {module for module in imported(path) if module.split(".")[0] == "flows"}, path.name
+
+
+def test_each_room_says_what_it_is_for() -> None:
+    for room in ALLOWED:
+        text = ROOT.joinpath(*room.split("."), "__init__.py").read_text()
+        docstring = ast.get_docstring(ast.parse(text))
+        assert docstring, room
 
 
 def test_public_names_are_importable() -> None:

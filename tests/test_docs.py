@@ -12,14 +12,14 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from promptmill.answers import ANSWERS
-from promptmill.columns import FAILURE_COLUMNS, SUCCESS_COLUMNS
-from promptmill.job import RESERVED_PARAMETERS, Job, Message, RequestSpec, Section
-from promptmill.manifest import Manifest
-from promptmill.prompts import RequestBuilder
+from promptmill.checkpoints.answer_files import ANSWERS
+from promptmill.job.spec import RESERVED_PARAMETERS, Job, Message, RequestSpec, Section
+from promptmill.output.columns import FAILURE_COLUMNS, SUCCESS_COLUMNS
+from promptmill.output.manifest import Manifest
+from promptmill.prompts.request_builder import RequestBuilder
+from promptmill.prompts.templates import MAX_RANGE, REMOVED_FILTERS, RowTemplate
+from promptmill.prompts.tokens import MEDIA_TOKENS, counter_for
 from promptmill.records import FAILURE_KINDS
-from promptmill.templates import MAX_RANGE, REMOVED_FILTERS, RowTemplate
-from promptmill.tokens import MEDIA_TOKENS, counter_for
 
 DOCS = Path(__file__).parents[1] / "docs"
 

@@ -1,11 +1,9 @@
 """What the demo ships is whole: rows, labels, job file, pinned model."""
 
 import csv
-from pathlib import Path
 
-from promptmill.jobfile import load_job
-
-ROOT = Path(__file__).parents[1]
+from promptmill.job.file import load_job
+from tests.support.paths import ROOT
 
 
 def test_the_dataset_is_a_few_hundred_texts_with_known_labels() -> None:

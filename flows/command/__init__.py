@@ -1,0 +1,1 @@
+"""The `promptmill` command: arguments, tables, what a person sees."""

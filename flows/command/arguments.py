@@ -1,0 +1,22 @@
+"""What several commands take: a job file, changes to it, and how the answer is wanted."""
+
+from typing import Annotated
+
+import typer
+
+from promptmill.job.file import load_job, parse_override
+from promptmill.job.spec import Job
+
+JobFile = Annotated[str, typer.Argument(metavar="JOB", help="The job file: a path or any fsspec URL.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON as the last line of stdout.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="A.B=VALUE", help="Replace a value of the job; the value is YAML. May be given several times."
+    ),
+]
+
+
+def load(job: str, overrides: list[str] | None) -> Job:
+    """The job of a file with its changes. Raises: JobError."""
+    return load_job(job, dict(parse_override(text) for text in overrides or []))

@@ -1,0 +1,135 @@
+"""The commands that look after batches: status, advance, cancel, export and import."""
+
+import asyncio
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from flows.command import console
+from flows.command.arguments import AsJson, JobFile, Overrides, load
+from promptmill.errors import SetupError
+
+if TYPE_CHECKING:  # the command starts without them
+    from promptmill.batch.registry import Entry
+    from promptmill.batch.step import BatchWork
+    from promptmill.run.run import Run
+
+app = typer.Typer(help="Look after the batches that are in flight.", no_args_is_help=True)
+MaybeJob = Annotated[str | None, typer.Argument(metavar="JOB", help="A job file. Default: every registered job.")]
+
+
+def _entries(job: str | None, overrides: list[str] | None) -> "list[Entry]":
+    """The jobs that are meant; one that isn't registered has no name, as batches of `run --mode batch` haven't."""
+    from promptmill.batch.registry import Entry, registered, registered_for
+    from promptmill.planning.prepared_job import resolve_output, today
+
+    if job is None:
+        if overrides:
+            raise SetupError("--set changes a job file, and none is given. Name the job file, or leave --set out.")
+        return registered()
+    asked = load(job, overrides)
+    return registered_for(asked, today()) or [Entry("", resolve_output(asked, today()), False, ())]
+
+
+def _plan(job: str, overrides: list[str] | None) -> "Run":
+    from flows.command.local import plan_job
+
+    return plan_job(load(job, overrides))
+
+
+def _open(entry: "Entry") -> "BatchWork":
+    from flows.command.local import credentials_of, plan_job
+    from promptmill.batch.session import open_batches
+
+    def plan() -> "Run":
+        return plan_job(entry.job)
+
+    return open_batches(entry.job, credentials_of(entry.job), plan)
+
+
+@app.command()
+def status(job: MaybeJob = None, overrides: Overrides = None, as_json: AsJson = False) -> None:
+    """Say how far the batches are, by their ledger; the provider isn't asked."""
+    from promptmill.batch.status import describe, describe_line
+
+    works = [_open(entry) for entry in _entries(job, overrides)]
+    for work in works:
+        console.say(f"{work.job.name} ({work.job.output.url}): {describe_line(work, time.time())}")
+        console.show_batches(describe(work)["batches"])
+    if not works:
+        console.say("No job has batches in flight.")
+    if as_json:
+        console.print_json([describe(work) for work in works])
+
+
+@app.command()
+def advance(job: MaybeJob = None, overrides: Overrides = None, as_json: AsJson = False) -> None:
+    """Move batches on one step: look, collect, submit what there is room for, publish what is over."""
+    console.prepare_prefect()
+    from flows.advance_batches import advance_batches
+    from promptmill.batch.registry import register
+
+    entries = _entries(job, overrides)
+    for entry in entries:
+        if not entry.name:
+            register(entry.job, retry_failed=False, flow_run_ids=())
+    found = asyncio.run(advance_batches(job_name=None if job is None else entries[0].job.name))
+    for one in found:
+        console.say(f"{one['job'] if isinstance(one['job'], str) else one['job']['name']}: {one['state']}")
+    if as_json:
+        console.print_json(found)
+
+
+@app.command()
+def cancel(job: MaybeJob = None, overrides: Overrides = None, as_json: AsJson = False) -> None:
+    """End the batches at the provider and keep what they answered; running the job again goes on from there."""
+    from promptmill.batch.status import describe, describe_line
+
+    works = [_open(entry) for entry in _entries(job, overrides)]
+    cancelled = [one for one in works if one.ledger.live or one.ledger.state.started_at]
+    for work in works:
+        place = f"{work.job.name} ({work.job.output.url})"
+        if work not in cancelled:
+            console.say(f"{place}: no batches are in flight there, so none was cancelled.")
+            continue
+        work.cancel()
+        while work.ledger.live and not work.step():
+            time.sleep(min(5.0, work.job.batch.poll_seconds))
+        console.say(f"{place}: cancelled. {describe_line(work, time.time())}")
+    if as_json:
+        console.print_json([describe(work) for work in cancelled])
+
+
+@app.command(name="export")
+def export(
+    job: JobFile,
+    to: Annotated[Path, typer.Option("--to", metavar="DIR", help="Where the files go.")],
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write the batch files themselves, for whoever runs them elsewhere."""
+    from promptmill.batch.exchange import export_batches
+
+    files = export_batches(_plan(job, overrides), to)
+    console.say(f"{len(files)} batch files written to {to}. Run them, then: promptmill batches import {job} RESULTS…")
+    if as_json:
+        console.print_json([str(path) for path in files])
+
+
+@app.command(name="import")
+def import_(
+    job: JobFile,
+    files: Annotated[list[Path], typer.Argument(metavar="RESULTS", help="Files of results, JSON Lines.")],
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Keep the answers in result files; `promptmill run` then asks for what is still missing, and publishes."""
+    from promptmill.batch.exchange import import_results
+
+    kept, unused = import_results(_plan(job, overrides), files)
+    console.say(f"{kept:,} rows answered, {unused:,} lines not used. Now: promptmill run {job}")
+    if as_json:
+        found: dict[str, Any] = {"answered": kept, "unused": unused}
+        console.print_json(found)

@@ -1,0 +1,123 @@
+"""What the command says to a person: errors, the summary of a run, tables. Data goes to stdout, all else to stderr."""
+
+import logging
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+from rich.console import Console
+from rich.table import Table
+
+from promptmill.errors import PromptmillError, SetupError
+from promptmill.run.display import format_seconds
+
+
+def stderr() -> Console:
+    """Where people read."""
+    return Console(stderr=True, highlight=False)
+
+
+def stdout() -> Console:
+    """Where results go."""
+    return Console(highlight=False)
+
+
+def prepare_prefect() -> None:
+    """Keep Prefect's own lines out of a terminal, unless somebody asked for them; call before it is imported."""
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
+    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    os.environ.setdefault("PREFECT_CLI_PROMPT", "false")
+    os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
+    os.environ.setdefault("DO_NOT_TRACK", "1")  # and so no notice about it
+    log_to_stderr(logging.WARNING if sys.stderr.isatty() else logging.INFO)
+
+
+def log_to_stderr(level: int) -> None:
+    """Our own lines from a level on: all where there is no terminal to draw on, else what a drawing doesn't say."""
+    handler = logging.StreamHandler()
+    handler.setLevel(level)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    ours = logging.getLogger("promptmill")
+    ours.addHandler(handler)
+    ours.setLevel(logging.INFO)
+    ours.propagate = False  # Prefect's console would say it again
+
+
+def say(line: str) -> None:
+    """A line for people."""
+    stderr().print(line, markup=False, soft_wrap=True)
+
+
+def show_finding(is_well: bool, name: str, detail: str) -> None:
+    """One line of the doctor's."""
+    mark = "[green]ok  [/]" if is_well else "[bold red]FAIL[/]"
+    stderr().print(f"{mark} [dim]{name}:[/] ", end="")
+    stderr().print(detail, markup=False, soft_wrap=True)
+
+
+def show_batches(batches: Sequence[Mapping[str, Any]]) -> None:
+    """A table of batches, a line each."""
+    if not batches:
+        return
+    table = Table(box=None, padding=(0, 2), header_style="dim")
+    for name in ("batch", "state", "status", "requests", "completed", "failed", "note"):
+        table.add_column(name, overflow="fold")
+    for one in batches:
+        numbers = (f"{one[name]:,}" for name in ("requests", "completed", "failed"))
+        table.add_row(one["id"] or one["key"][:12], one["state"], one["status"], *numbers, one["note"])
+    stderr().print(table)
+
+
+def show_error(error: PromptmillError) -> None:
+    """An error, as a sentence."""
+    title = "stopped" if error.exit_code != SetupError.exit_code else "error"
+    stderr().print(f"[bold red]{title}:[/] ", end="")
+    stderr().print(str(error), markup=False, soft_wrap=True)
+
+
+def show_manifest(manifest: Mapping[str, Any], output_url: str, as_json: bool) -> None:
+    """The summary of a finished run."""
+    console = stderr() if as_json else stdout()
+    if not manifest["requests_sent"] and manifest["reused"] == manifest["rows"]:
+        console.print(f"Nothing to do: all {manifest['rows']:,} rows are answered and the output is up to date.")
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="dim", justify="right")
+    grid.add_column()
+    for name, value in _summary(manifest):
+        grid.add_row(name, value)
+    grid.add_row("output", output_url)
+    grid.add_row("report", f"{output_url.rstrip('/')}/_report.html")
+    console.print(grid)
+    if as_json:
+        print_json(manifest)
+
+
+def print_json(value: object) -> None:
+    """One line of JSON on stdout."""
+    sys.stdout.write(orjson.dumps(value, default=str).decode() + "\n")
+    sys.stdout.flush()
+
+
+def _summary(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
+    kinds = ", ".join(f"{count:,} {kind}" for kind, count in manifest["failures_by_kind"].items())
+    failed = f"{manifest['failed']:,}" + (f" ({kinds})" if kinds else "")
+    rows = [
+        ("state", str(manifest["state"])),
+        ("rows", f"{manifest['rows']:,}: {manifest['succeeded']:,} succeeded, {failed} failed"),
+        ("sent", f"{manifest['requests_sent']:,} requests, {manifest['attempts']:,} attempts"),
+        ("reused", f"{manifest['reused']:,} rows of earlier runs"),
+        ("tokens", f"{manifest['input_tokens']:,} in, {manifest['output_tokens']:,} out"),
+        ("cost", f"${manifest['cost_usd']} (estimated ${manifest['estimated_cost_usd']})"),
+        ("time", format_seconds(manifest["seconds"])),
+    ]
+    if manifest.get("accuracy"):
+        shares = ", ".join(f"{name} {100 * value:.1f} %" for name, value in accuracy_shares(manifest["accuracy"]))
+        rows.append(("accuracy", shares))
+    return rows
+
+
+def accuracy_shares(accuracy: Mapping[str, Any]) -> list[tuple[str, float]]:
+    """Column → share of the compared rows that agree."""
+    return [(name, one["accuracy"]) for name, one in accuracy.items() if one["compared"]]

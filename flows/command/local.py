@@ -1,0 +1,86 @@
+"""The commands that are no flow: check, estimate and sample; Prefect is asked for a job's provider or shared limit only."""
+
+import asyncio
+from dataclasses import asdict
+from typing import Any
+
+from flows.command import console, tables
+from promptmill.job.spec import Job
+from promptmill.limits.approved_cap import write_approved
+from promptmill.output.manifest import Manifest, manifest_values
+from promptmill.planning.estimate import cheaper_road
+from promptmill.planning.preflight import check_places
+from promptmill.planning.prepared_job import SAMPLES, prepare, today
+from promptmill.planning.standing_output import finished_manifest
+from promptmill.provider.transport import Credentials
+from promptmill.run.run import Run, plan_run, run_plainly
+from promptmill.run.sample import extrapolate, sample_job_of
+from promptmill.storage import Storage
+
+
+def credentials_of(job: Job) -> Credentials:
+    """How to reach the job's provider."""
+    if job.provider is None:
+        return Credentials()
+    console.prepare_prefect()
+    from tasks.server.credentials import load_credentials
+
+    return asyncio.run(load_credentials(job.provider))
+
+
+def plan_job(job: Job) -> Run:
+    """The run of a job, planned even where its output is complete."""
+    return plan_run(job, credentials_of(job), today=today(), overwrite=True, even_if_finished=True)
+
+
+def finished_run(job: Job, retry_failed: bool, overwrite: bool, approve: bool = False) -> dict[str, Any] | None:
+    """The manifest of an output that is complete already; what is wrong with a job is found here, before Prefect starts.
+
+    `approve`: where it isn't complete, the job's own budget holds, whatever less a person approved before.
+    """
+    prepared = prepare(job, today())
+    if (manifest := finished_manifest(prepared, retry_failed)) is not None:
+        return manifest_values(manifest)
+    check_places(prepared, credentials_of(job), overwrite)
+    if approve:
+        write_approved(prepared.store.storage, cap_usd=None)
+    return None
+
+
+def check_job(job: Job) -> None:
+    """Show what is known of a job for free."""
+    tables.show_check(plan_run(job, credentials_of(job), today=today(), even_if_finished=True))
+
+
+def estimate_job(job: Job, within_hours: float | None, as_json: bool) -> None:
+    """Show what a run would take, online and by batch."""
+    run = plan_job(job)
+    assert run.preflight is not None  # noqa: S101 - planned even if finished
+    estimate = run.preflight.estimate
+    road = cheaper_road(estimate, within_hours) if within_hours is not None else None
+    assumed = run.prepared.prices.assumption_of("batch")
+    warnings = (*run.preflight.warnings, *([assumed] if assumed is not None else []))
+    tables.show_estimate(estimate, warnings, road, as_json)
+    if as_json:
+        console.print_json({**asdict(estimate), "within_hours": within_hours, "road": road})
+
+
+async def _answer_sample(part: Run, target: Storage) -> Manifest:
+    """The sample's answers; a limit that it shares with runs is leased like theirs, which takes Prefect."""
+    if part.prepared.job.limits.shared is None:
+        return await run_plainly(part, target)
+    console.prepare_prefect()
+    from tasks.server.shared_limit import sharing
+
+    async with sharing(part.prepared.job.limits) as lessor:
+        return await run_plainly(part, target, lessor)
+
+
+def sample_job(job: Job, rows: int, as_json: bool) -> None:
+    """Run the first rows and show what the whole would take."""
+    whole = plan_job(job)
+    part = plan_job(sample_job_of(whole.prepared.job, rows))
+    manifest = asyncio.run(_answer_sample(part, whole.prepared.output.folder(SAMPLES)))
+    tables.show_sample(part, manifest, extrapolate(whole, manifest), as_json)
+    if as_json:
+        console.print_json(part.summary())

@@ -1,0 +1,1 @@
+"""A run by the Batch API: pack, submit, poll, collect."""

@@ -1,0 +1,68 @@
+"""A batch's result files, fetched and kept: answers among the others, leftovers beside the ledger."""
+
+import logging
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+
+from promptmill.batch.api import BatchProvider
+from promptmill.batch.ledger import BatchRecord, Ledger
+from promptmill.batch.policy import BatchView
+from promptmill.batch.results import Places, Reading, read_slices, total_cost
+from promptmill.checkpoints.answer_files import ZERO_USD, answers_table
+from promptmill.planning.prepared_job import Prepared
+from promptmill.records import Failure, Result
+
+log = logging.getLogger("promptmill")
+
+
+@dataclass(slots=True)
+class Brought:
+    """What a batch's results came to."""
+
+    answered: int = 0  # rows with a result or a final failure
+    refused: int = 0  # of those, failures
+    cost_usd: Decimal = ZERO_USD
+    halt: str = ""  # why no request of this run would fare better, where a line says so
+
+
+def download_results(provider: BatchProvider, view: BatchView, folder: Path) -> list[Path] | None:
+    """The result files that a batch names, on this machine's disk; None when one of them isn't there."""
+    paths: list[Path] = []
+    for number, file_id in enumerate(one for one in (view.output_file_id, view.error_file_id) if one):
+        paths.append(folder / f"{number}.jsonl")
+        if not provider.download(file_id, paths[-1]):
+            return None
+    return paths
+
+
+def reading_of(prepared: Prepared) -> Reading:
+    """How the lines of a job are read."""
+    validate = prepared.schema.validate if prepared.schema is not None else None
+    return Reading(prepared.job.request.endpoint, prepared.prices, validate)
+
+
+def keep_results(prepared: Prepared, ledger: Ledger, record: BatchRecord, places: Places) -> Brought:
+    """Save a batch's answers, and why other rows have none. Raises: StorageFailed."""
+    brought, leftovers = Brought(), list[Result]()
+    for number, part in enumerate(read_slices(places, reading_of(prepared))):
+        if part.results:
+            prepared.store.save_slice(f"{record.key}-{number:05d}", answers_table(part.results))
+        brought.answered += len(part.results)
+        brought.refused += sum(isinstance(one, Failure) for one in part.results)
+        brought.cost_usd += total_cost(part.results)
+        brought.halt = brought.halt or part.halt
+        leftovers.extend(part.leftovers)
+    if leftovers:
+        ledger.save_leftovers(record, answers_table(leftovers))
+    log.info(
+        "batch %s collected: %d answered, %d to be tried again, %d missing, %d torn and %d foreign lines, $%s",
+        record.batch_id,
+        brought.answered,
+        len(leftovers),
+        places.missing,
+        places.unreadable,
+        places.foreign,
+        brought.cost_usd.normalize(),
+    )
+    return brought

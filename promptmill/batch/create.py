@@ -1,0 +1,102 @@
+"""A file on its way to being a batch: uploaded, created, looked up where that was unclear; never twice.
+
+Blocking. Before each call the ledger says that it may be made; whatever ends the process in between, the next step finds
+what the provider has before anything is made again.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from promptmill.batch.api import BatchProvider, NotNow
+from promptmill.batch.files import line_url
+from promptmill.batch.ledger import BatchRecord, Ledger
+from promptmill.batch.policy import BatchView, after_search
+from promptmill.checkpoints.store import Store
+from promptmill.errors import RunStopped
+from promptmill.job.spec import Job
+from promptmill.run.run import Run
+
+SETTLE_SECONDS = 60.0  # after which a batch that the provider's list doesn't show was never created
+NOT_CREATED = "cancelled before it was created"
+log = logging.getLogger("promptmill")
+
+
+@dataclass(slots=True)
+class BatchCreation:
+    """The batches of one output until each is created; `plan` is asked only when rows are to be read."""
+
+    job: Job  # output.url is no template any more
+    store: Store
+    ledger: Ledger
+    provider: BatchProvider
+    plan: Callable[[], Run]
+    clock: Callable[[], float] = time.time
+
+    def _save(self, record: BatchRecord, **changes: Any) -> BatchRecord:
+        return self.ledger.save(replace(record, **changes), self.clock())
+
+    def _recover(self, record: BatchRecord) -> None:
+        """A process ended between intent and upload: use the file if it arrived, else pack its rows anew."""
+        file_id = self.provider.find_file(record.filename, record.packed_at)
+        if file_id is None:
+            self._save(record, state="dropped", message="its file was never uploaded")
+            self.ledger.save_state(replace(self.ledger.state, is_all_submitted=False))
+        else:
+            self._create(self._save(record, state="uploaded", file_id=file_id))
+
+    def _create(self, record: BatchRecord) -> None:
+        """Create the batch of an uploaded file, and never twice: an unclear answer is cleared up by searching."""
+        if self.ledger.state.is_cancelled:
+            self._save(record, state="dropped", message=NOT_CREATED)
+            return
+        record = self._save(record, state="creating")
+        window = self.job.batch.completion_window
+        endpoint = line_url(self.job.request.endpoint)
+        try:
+            view = self.provider.create(record.file_id, endpoint, window, record.key, self.job.name)
+        except NotNow as error:
+            if not error.was_sent:
+                self._save(record, state="uploaded", not_before=self.clock() + error.wait_seconds)
+            raise
+        except RunStopped:
+            self._save(record, state="uploaded")
+            raise
+        self._adopt(record, view)
+
+    def _search(self, record: BatchRecord) -> None:
+        found = self.provider.find_batch(record.key, record.file_id, record.packed_at)
+        settle = min(SETTLE_SECONDS, self.job.batch.poll_seconds)
+        verdict = after_search(record, found is not None, self.clock(), settle)
+        if found is not None:
+            self._adopt(record, found)
+        elif verdict == "create":
+            self._create(record)
+
+    def _adopt(self, record: BatchRecord, view: BatchView) -> None:
+        record = self._save(record, state="submitted", batch_id=view.id, empty_looks=0)
+        self._seen(record, view)
+        if self.ledger.state.is_cancelled:
+            self.provider.cancel(view.id)
+        log.info(
+            "batch %s submitted: %d requests, %d bytes, %d tokens, at most $%s",
+            view.id,
+            record.requests,
+            record.bytes,
+            record.input_tokens,
+            record.reserved_usd.normalize(),
+        )
+
+    def _seen(self, record: BatchRecord, view: BatchView | None) -> BatchRecord:
+        """Write down what the provider says, where it is news."""
+        if view is None:
+            return record
+        news = replace(
+            record, status=view.status, completed=view.completed, failed=view.failed, expires_at=view.expires_at
+        )
+        if news.status != record.status:
+            news = replace(news, statuses=(*record.statuses, (view.status, self.clock())))
+            log.info("batch %s is %s: %d of %d requests done", view.id, view.status, view.completed, record.requests)
+        return self.ledger.save(news, self.clock()) if news != record else record

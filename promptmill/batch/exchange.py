@@ -1,0 +1,75 @@
+"""Batch files for whoever runs them elsewhere, and the results they bring back.
+
+`vllm run-batch` and other programs take the same lines as OpenAI's Batch API and give the same lines back.
+"""
+
+import shutil
+import time
+from pathlib import Path
+
+from promptmill.batch.collect import reading_of
+from promptmill.batch.files import Packer, Room
+from promptmill.batch.ledger import Ledger
+from promptmill.batch.results import find_lines, read_slices
+from promptmill.batch.submit import PendingRows, encoder_of, reserve_price
+from promptmill.checkpoints.answer_files import answers_table
+from promptmill.errors import DatasetError, JobError
+from promptmill.planning.kept import find_kept
+from promptmill.run.run import Run
+
+
+def export_batches(run: Run, folder: Path) -> list[Path]:
+    """Write a job's unanswered rows as batch files; returns their paths. Rows in live batches are left out. Blocks.
+
+    Raises: DatasetError when the folder has batch files already; JobError when a row fits into none.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    prepared = run.prepared
+    if (standing := sorted(folder.glob(f"{prepared.job.name}-*.jsonl"))) != []:
+        raise DatasetError(
+            f"{folder} holds {len(standing)} batch files of {prepared.job.name} already, {standing[0].name} the first; an "
+            "export is written to a folder without any (--to). Remove them or give another folder."
+        )
+    rows = _pending(run)
+    packer = Packer(rows, encoder_of(prepared), reserve_price(prepared), folder)
+    batch, written = prepared.job.batch, list[Path]()
+    while (file := packer.next_file(Room(batch.max_requests, batch.max_bytes))) is not None:
+        target = folder / f"{prepared.job.name}-{len(written):05d}.jsonl"
+        shutil.move(file.path, target)
+        written.append(target)
+    if packer.full_by is not None:
+        raise JobError(
+            f"a row's request alone doesn't fit into a batch file: its {packer.full_by} are more than the limit of "
+            f"{batch.max_bytes:,} bytes (batch.max_bytes). Shorten it or raise the limit; the {len(written)} files "
+            f"written to {folder} lack that row and all after it."
+        )
+    return written
+
+
+def import_results(run: Run, files: list[Path]) -> tuple[int, int]:
+    """Keep the answers in result files; returns rows answered, and lines that can't be used: torn ones, ones of rows
+    that need no answer, ones that failed at the server. Blocks.
+
+    Raises: DatasetError when no line is of this job.
+    """
+    prepared = run.prepared
+    places = find_lines(files, _pending(run).ids())
+    stamp = f"import-{time.time_ns():x}"
+    kept, unused = 0, places.unreadable + places.foreign
+    for number, part in enumerate(read_slices(places, reading_of(prepared))):
+        if part.results:
+            prepared.store.save_slice(f"{stamp}-{number:05d}", answers_table(part.results))
+        kept, unused = kept + len(part.results), unused + len(part.leftovers)
+    if kept == 0:
+        raise DatasetError(
+            f"none of the {unused:,} lines in {len(files)} files answers a row of {prepared.job.name}; lines are joined by "
+            "custom_id, which changes with the prompt, the model and the parameters. Import the results of this job's export."
+        )
+    return kept, unused
+
+
+def _pending(run: Run) -> PendingRows:
+    assert run.preflight is not None  # noqa: S101 - planned even if finished
+    ledger = Ledger(run.prepared.store.storage).load()
+    kept = find_kept(run.prepared.store, run.preflight.plan, run.retry_before)
+    return PendingRows(run, ledger, kept, time.time())

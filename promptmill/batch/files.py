@@ -1,0 +1,162 @@
+"""Rows' requests ↔ the lines of OpenAI batch files.
+
+One row is one line, embeddings too: the API counts embedding inputs, not lines, so packing many inputs into a line would
+buy nothing and cost a map from lines to rows.
+A line that was never run has an `error`; the HTTP error of one that was is nested in `response.body.error`, while the
+line's own `error` is null. Shapes: OpenAI Batch guide and openai-openapi issue 302, read 2026-11-24.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import IO, Any, cast
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from promptmill.checkpoints.index import hash_custom_id
+from promptmill.job.spec import Endpoint
+from promptmill.provider.response_body import PATHS
+from promptmill.records import Request
+
+DIGEST_CHARACTERS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What one file, or all files that may be open at once, can still take; None = no limit."""
+
+    requests: int
+    bytes: int
+    tokens: int | None = None
+    usd: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BatchFile:
+    """A packed file on this machine's disk."""
+
+    path: Path
+    digest: str  # of its bytes, 32 hex
+    requests: int
+    bytes: int
+    input_tokens: int
+    reserved_usd: Decimal
+    ids: NDArray[np.uint64]  # hashes of the rows' custom_ids, in the order of the lines
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of a result file."""
+
+    custom_id: str
+    status: int | None  # of HTTP; None: never run
+    body: Any  # parsed JSON, or None
+    code: str  # of the error of a line that was never run
+
+
+def line_url(endpoint: Endpoint) -> str:
+    """Both the `url` of each line and the `endpoint` of the batch."""
+    return f"/v1/{PATHS[endpoint]}"
+
+
+class LineEncoder:
+    """Requests → lines; `body_of` gives the HTTP body of a request."""
+
+    def __init__(self, endpoint: Endpoint, body_of: Callable[[Request], bytes]) -> None:
+        self._middle = b'","method":"POST","url":"' + line_url(endpoint).encode() + b'","body":'
+        self._body_of = body_of
+
+    def encode(self, request: Request) -> bytes:
+        """One line."""
+        return b'{"custom_id":"' + request.custom_id.encode() + self._middle + self._body_of(request) + b"}\n"
+
+
+def decode_line(line: bytes) -> Line | None:
+    """A line of a result file; None when it is torn: its row then counts as missing."""
+    try:
+        value = orjson.loads(line)
+        custom_id = value["custom_id"]
+        response, error = value.get("response"), value.get("error")
+        if not isinstance(custom_id, str):
+            return None
+        if isinstance(response, dict):
+            fields = cast(dict[str, Any], response)
+            return Line(custom_id, int(fields.get("status_code") or 0), fields.get("body"), "")
+        code = cast(dict[str, Any], error).get("code") if isinstance(error, dict) else None
+        return Line(custom_id, None, error, str(code or ""))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+@dataclass(slots=True)
+class _Packing:
+    """A file as it grows."""
+
+    file: IO[bytes]
+    path: Path
+    requests: int = 0
+    bytes: int = 0
+    tokens: int = 0
+    usd: Decimal = Decimal(0)
+
+    def exceeds(self, room: Room, more: int, tokens: int, usd: Decimal) -> str | None:
+        """What of the room the next line would exceed."""
+        if self.requests + 1 > room.requests:
+            return "requests"
+        if self.bytes + more > room.bytes:
+            return "bytes"
+        if room.tokens is not None and self.tokens + tokens > room.tokens:
+            return "tokens"
+        return "usd" if room.usd is not None and self.usd + usd > room.usd else None
+
+
+class Packer:
+    """A stream of requests, packed file by file; holds one request and 8 bytes for each line of the current file."""
+
+    def __init__(
+        self, requests: Iterable[Request], encoder: LineEncoder, price: Callable[[Request], Decimal], folder: Path
+    ) -> None:
+        self._requests = iter(requests)
+        self._encoder = encoder
+        self._price = price
+        self._folder = folder
+        self._held: Request | None = None
+        self._count = 0
+        self.full_by: str | None = None  # what ended the last file; None: there were no more requests
+
+    def next_file(self, room: Room) -> BatchFile | None:
+        """The next file, as large as fits; None when not one more request does, or there is none left."""
+        path = self._folder / f"{self._count:05d}.jsonl"
+        self._count += 1
+        digest = hashlib.blake2b(digest_size=DIGEST_CHARACTERS // 2)
+        hashes: list[int] = []
+        self.full_by = None
+        with path.open("wb", 1 << 20) as file:
+            packing = _Packing(file, path)
+            while (request := self._take()) is not None:
+                line, usd = self._encoder.encode(request), self._price(request)
+                self.full_by = packing.exceeds(room, len(line), request.input_tokens, usd)
+                if self.full_by is not None:
+                    self._held = request
+                    break
+                file.write(line)
+                digest.update(line)
+                hashes.append(hash_custom_id(request.custom_id))
+                packing.requests += 1
+                packing.bytes += len(line)
+                packing.tokens += request.input_tokens
+                packing.usd += usd
+        if not packing.requests:
+            path.unlink()
+            return None
+        ids = np.fromiter(hashes, np.uint64, len(hashes))
+        return BatchFile(path, digest.hexdigest(), packing.requests, packing.bytes, packing.tokens, packing.usd, ids)
+
+    def _take(self) -> Request | None:
+        """The next request: the one that didn't fit into the last file, else one from the stream."""
+        held, self._held = self._held, None
+        return held if held is not None else next(self._requests, None)

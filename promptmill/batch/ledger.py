@@ -1,0 +1,215 @@
+"""The ledger of an output's batches: one small record a batch, beside the checkpoints.
+
+    _checkpoints/batches/<key>.json    the record: intent before the upload, then ids, statuses, outcome
+    _checkpoints/batches/<key>.ids     the rows in the file: 8 bytes each, in the order of its lines
+    _checkpoints/batches/<key>.left    the lines that brought no answer but may bring one next time
+    _checkpoints/batches/_state.json   what holds for all of them
+
+Rows are named by a hash of their custom_id and not by place, so that a live batch is still understood after the input
+has grown or `chunk_rows` has changed. A key is the digest of the file's bytes and a number, since rows that all expired
+make the same file again. Intents are created only where there is none, so that two processes can't both take a file up.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from decimal import Decimal
+from typing import Literal
+
+import numpy as np
+import orjson
+import pyarrow as pa
+from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
+
+from promptmill.batch.files import BatchFile
+from promptmill.checkpoints.answer_files import decode_answers, encode_answers
+from promptmill.errors import CheckpointUnreadable, StorageFailed
+from promptmill.processes import this_process
+from promptmill.storage import STORAGE_ERRORS, Storage
+
+FOLDER = "batches/"
+STATE = f"{FOLDER}_state.json"
+State = Literal["packed", "uploaded", "creating", "submitted", "collected", "dropped"]
+LIVE: frozenset[State] = frozenset({"packed", "uploaded", "creating", "submitted"})
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRecord:
+    """One batch, from intent to outcome; times are seconds since the epoch."""
+
+    key: str
+    requests: int
+    bytes: int
+    input_tokens: int
+    reserved_usd: Decimal
+    packed_at: float
+    state: State = "packed"
+    owner: str = ""  # the process that has it in hand, while it isn't submitted (owner.py)
+    file_id: str = ""
+    batch_id: str = ""
+    status: str = ""  # the provider's last word
+    statuses: tuple[tuple[str, float], ...] = ()  # every one seen, and when first
+    completed: int = 0  # requests, by the provider's count
+    failed: int = 0
+    expires_at: float | None = None
+    changed_at: float = 0.0
+    not_before: float = 0.0  # nothing is tried with it before
+    refusals: int = 0  # times that it turned `failed` without being run
+    empty_looks: int = 0  # times that it was over and named no result file
+    answered: int = 0  # rows that got a result or a final failure
+    refused: int = 0  # of those, failures
+    cost_usd: Decimal = Decimal(0)
+    uncertain_usd: Decimal = Decimal(0)  # reserved for rows whose lines were lost, and so perhaps billed
+    message: str = ""
+
+    @property
+    def is_live(self) -> bool:
+        """Whether its rows may still be answered by it."""
+        return self.state in LIVE
+
+    @property
+    def filename(self) -> str:
+        """The name of its file at the provider."""
+        return f"promptmill-{self.key}.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerState:
+    """What holds for all batches of an output."""
+
+    enqueued_tokens: int | None = None  # learned from refusals
+    retry_before: float | None = None  # failures answered before are asked again
+    is_all_submitted: bool = False  # no row waits for room
+    started_at: float = 0.0  # of the run under way, first of all its processes; 0 = none is
+    is_cancelled: bool = False  # somebody cancelled the job: nothing more is submitted
+
+
+RECORD: TypeAdapter[BatchRecord] = TypeAdapter(BatchRecord)
+LEDGER_STATE: TypeAdapter[LedgerState] = TypeAdapter(LedgerState)
+
+
+@dataclass(slots=True)
+class Ledger:
+    """All batches of one output. All calls but the properties block."""
+
+    storage: Storage  # the checkpoints' folder
+    records: dict[str, BatchRecord] = field(default_factory=dict[str, BatchRecord])
+    state: LedgerState = field(default_factory=LedgerState)
+
+    @property
+    def live(self) -> list[BatchRecord]:
+        """Batches that may still answer rows, oldest first."""
+        return sorted((one for one in self.records.values() if one.is_live), key=lambda one: (one.packed_at, one.key))
+
+    @property
+    def collected(self) -> list[BatchRecord]:
+        """Batches whose results are saved."""
+        return [one for one in self.records.values() if one.state == "collected"]
+
+    def load(self) -> "Ledger":
+        """Read everything anew; returns itself. Raises: StorageFailed for a record that can't be read or is torn."""
+        names = [name for name in self.storage.sizes(FOLDER.rstrip("/")) if name.endswith(".json") and name != STATE]
+        self.records = {record.key: record for record in map(self._read, names)}
+        try:
+            self.state = LEDGER_STATE.validate_json(self.storage.read(STATE))
+        except (FileNotFoundError, ValidationError):
+            self.state = LedgerState()
+        except STORAGE_ERRORS as error:
+            raise _unreadable(self.storage, STATE, error) from error
+        return self
+
+    def intend(self, file: BatchFile, now: float) -> BatchRecord | None:
+        """Record that a file will be submitted; None when another process has taken it up. Raises: StorageFailed."""
+        number = sum(key.startswith(file.digest) for key in self.records)
+        key = f"{file.digest}-{number}"
+        record = BatchRecord(
+            key,
+            file.requests,
+            file.bytes,
+            file.input_tokens,
+            file.reserved_usd,
+            now,
+            owner=this_process(),
+            changed_at=now,
+        )
+        self._write(f"{FOLDER}{key}.ids", file.ids.astype("<u8").tobytes())
+        try:
+            is_ours = self.storage.create(f"{FOLDER}{key}.json", RECORD.dump_json(record))
+        except STORAGE_ERRORS as error:
+            raise _unwritable(self.storage, f"{FOLDER}{key}.json", error) from error
+        if is_ours:
+            self.records[key] = record
+        return record if is_ours else None
+
+    def save(self, record: BatchRecord, now: float) -> BatchRecord:
+        """Replace a record. Raises: StorageFailed."""
+        record = replace(record, changed_at=now, owner=this_process())
+        self._write(f"{FOLDER}{record.key}.json", RECORD.dump_json(record))
+        self.records[record.key] = record
+        return record
+
+    def save_state(self, state: LedgerState) -> None:
+        """Replace what holds for all batches. Raises: StorageFailed."""
+        if state != self.state:
+            self._write(STATE, orjson.dumps(asdict(state)))
+            self.state = state
+
+    def ids(self, record: BatchRecord) -> NDArray[np.uint64]:
+        """Hashes of the rows in a batch's file, in the order of its lines. Raises: StorageFailed."""
+        name = f"{FOLDER}{record.key}.ids"
+        try:
+            found = np.frombuffer(self.storage.read(name), "<u8").astype(np.uint64)
+        except (*STORAGE_ERRORS, ValueError) as error:
+            raise _unreadable(self.storage, name, error) from error
+        if len(found) != record.requests:
+            raise _unreadable(self.storage, name, ValueError(f"{len(found)} rows for {record.requests} requests"))
+        return found
+
+    def save_leftovers(self, record: BatchRecord, leftovers: pa.Table) -> None:
+        """Keep why rows of a batch got no answer. Raises: StorageFailed."""
+        self._write(f"{FOLDER}{record.key}.left", encode_answers(leftovers))
+
+    def leftovers(self, record: BatchRecord) -> pa.Table | None:
+        """Why rows of a batch got no answer; None when nothing was kept."""
+        try:
+            return decode_answers(self.storage.read(f"{FOLDER}{record.key}.left"))
+        except (*STORAGE_ERRORS, CheckpointUnreadable):
+            return None
+
+    def _read(self, name: str) -> BatchRecord:
+        try:
+            return RECORD.validate_json(self.storage.read(name))
+        except (*STORAGE_ERRORS, ValidationError) as error:
+            raise _unreadable(self.storage, name, error) from error
+
+    def _write(self, name: str, data: bytes) -> None:
+        try:
+            self.storage.write(name, data)
+        except STORAGE_ERRORS as error:
+            raise _unwritable(self.storage, name, error) from error
+
+
+class RowCounts:
+    """How often each row is in some batches: 8 bytes for each time."""
+
+    def __init__(self, ids: Iterable[NDArray[np.uint64]]) -> None:
+        self._sorted = np.sort(np.concatenate([np.empty(0, np.uint64), *ids]))
+
+    def of(self, hashes: Sequence[int]) -> NDArray[np.int64]:
+        """The count of each."""
+        wanted = np.fromiter(hashes, np.uint64, len(hashes))
+        return np.searchsorted(self._sorted, wanted, "right") - np.searchsorted(self._sorted, wanted, "left")
+
+
+def _unreadable(storage: Storage, name: str, error: Exception) -> StorageFailed:
+    return StorageFailed(
+        f"{storage.url}/{name} can't be read: {error}. It says which batches the provider has of this job, and so what "
+        "must not be paid for twice. Run the same command again; if the file is damaged, restore it."
+    )
+
+
+def _unwritable(storage: Storage, name: str, error: Exception) -> StorageFailed:
+    return StorageFailed(
+        f"{storage.url}/{name} can't be written: {error}. No batch is submitted that can't be written down first. "
+        "Make room or give access, then run the same command again."
+    )

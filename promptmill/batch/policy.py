@@ -1,0 +1,193 @@
+"""What to do next with each batch, and how much more may be submitted. Pure: ledger and provider's word in, action out.
+
+Statuses and error codes: OpenAI Batch guide; `token_limit_exceeded` and its text: openai-python issues 2084 and 1643;
+codes of a file that is at fault: Azure's list too. Read 2026-11-24. Statuses are compared in lower case, since other
+providers shout.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Literal
+
+from promptmill.batch.files import Room
+from promptmill.batch.ledger import BatchRecord
+from promptmill.job.spec import Batch
+
+WAITING = frozenset({"validating", "in_progress", "finalizing", "cancelling", "progress", "queued"})
+ENDED = frozenset({"completed", "expired", "cancelled", "canceled"})
+FILE_FAULTS = frozenset(
+    {
+        "mismatched_model",
+        "model_mismatch",
+        "invalid_json_line",
+        "too_many_tasks",
+        "url_mismatch",
+        "duplicate_custom_id",
+        "empty_file",
+        "model_not_found",
+    }
+)
+EMPTY_LOOKS = 5  # at a batch that is over and names no result file, before that is believed
+REFUSALS = 4  # times that one file is submitted again after a `failed` that isn't a full queue
+EXPIRY_GRACE_SECONDS = 3_600.0
+LONGEST_BACKOFF = 16  # times poll_seconds
+_LIMIT = re.compile(r"limit(?: of|:)?\s+([0-9][0-9,]*)\s*([KM])?\b", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class BatchView:
+    """What the provider says of a batch."""
+
+    id: str
+    status: str  # lower case
+    input_file_id: str
+    output_file_id: str  # "" = none
+    error_file_id: str
+    completed: int
+    failed: int
+    total: int
+    created_at: float
+    expires_at: float | None
+    key: str  # ours, from its metadata; "" = none
+    errors: tuple[tuple[str, str], ...] = ()  # code, message
+
+
+Step = Literal["recover", "create", "search", "look", "wait"]
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Nothing to do before the next look; a word for whoever watches, where there is one."""
+
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Collect:
+    """Its results are final: save what there is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Requeue:
+    """It was refused unseen: create it again from the same file, later."""
+
+    wait_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Its file is of no use: its rows are packed anew, in files of at most so many tokens where that is known."""
+
+    tokens_at_most: int | None
+    wait_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Halt:
+    """No batch of this job would fare better."""
+
+    message: str
+
+
+Action = Wait | Collect | Requeue | Drop | Halt
+
+
+def first_step(record: BatchRecord, now: float) -> Step:
+    """Where a batch stands after whatever happened to the process before this one."""
+    if record.not_before > now:
+        return "wait"
+    steps: dict[str, Step] = {"packed": "recover", "uploaded": "create", "creating": "search"}
+    return steps.get(record.state, "look")
+
+
+def after_search(
+    record: BatchRecord, found: bool, now: float, settle_seconds: float
+) -> Literal["adopt", "create", "wait"]:
+    """What to do with a batch whose creation got no answer; lists may lag, so absence is believed only after a while."""
+    if found:
+        return "adopt"
+    return "create" if now - record.changed_at >= settle_seconds else "wait"
+
+
+def judge(record: BatchRecord, view: BatchView | None, now: float, poll_seconds: float, is_alone: bool) -> Action:
+    """What the provider's word means; `is_alone`: no other batch of this output is live."""
+    if view is None:
+        return Halt(
+            f"the provider knows no batch {record.batch_id} for this key; it was created by another key or project, or "
+            "deleted. Use the key that created it (OPENAI_API_KEY, OPENAI_PROJECT_ID or the provider block), then run the same "
+            "command again: its rows are still in it, and aren't submitted twice."
+        )
+    if view.status in ENDED:
+        return _judge_ended(record, view)
+    if view.status == "failed":
+        return _judge_failed(record, view, poll_seconds, is_alone)
+    if view.status in WAITING:
+        return Wait("its requests are done, the result files are being written" if view.status == "finalizing" else "")
+    expiry = (view.expires_at or record.packed_at + 86_400.0) + EXPIRY_GRACE_SECONDS
+    return Collect() if now > expiry else Wait(f"unknown status {view.status!r}; it is waited for until it expires")
+
+
+def _judge_ended(record: BatchRecord, view: BatchView) -> Action:
+    has_files = bool(view.output_file_id or view.error_file_id)
+    if view.status == "completed" and not has_files and record.empty_looks < EMPTY_LOOKS:
+        return Wait("completed, but no result file is named yet")
+    return Collect()
+
+
+def _judge_failed(record: BatchRecord, view: BatchView, poll_seconds: float, is_alone: bool) -> Action:
+    if view.output_file_id:
+        return Collect()
+    backoff = poll_seconds * min(LONGEST_BACKOFF, 2**record.refusals)
+    codes = {code for code, _ in view.errors}
+    text = "; ".join(f"{code}: {message}" for code, message in view.errors[:3]) or "no reason given"
+    if is_queue_full(view.errors):
+        return _judge_full(record, view, backoff, is_alone)
+    if codes & FILE_FAULTS:
+        return Halt(
+            f"batch {view.id} was refused: {text}. Nothing of it was run or billed. Mend the job, then run it again."
+        )
+    if record.refusals + 1 >= REFUSALS:
+        return Halt(
+            f"batch {view.id} was refused {record.refusals + 1} times: {text}. Run the same command again later."
+        )
+    if record.refusals % 2 == 1 and any(code == "invalid_request" for code in codes):
+        return Drop(None, backoff)  # the file itself may be lost: upload it anew
+    return Requeue(backoff)
+
+
+def is_queue_full(errors: Sequence[tuple[str, str]]) -> bool:
+    """Whether a batch failed only because too many tokens or requests are enqueued."""
+    return any(code == "token_limit_exceeded" or "enqueued" in message.lower() for code, message in errors)
+
+
+def _judge_full(record: BatchRecord, view: BatchView, backoff: float, is_alone: bool) -> Action:
+    """A full queue is waited for; who was alone in it is too large."""
+    if not is_alone:
+        return Requeue(backoff)
+    limit = told_limit(view.errors)
+    if limit is not None and limit < record.input_tokens:
+        return Drop(limit)
+    return Drop(record.input_tokens // 2, backoff) if record.requests > 1 else Requeue(backoff)
+
+
+def told_limit(errors: Sequence[tuple[str, str]]) -> int | None:
+    """The enqueued-token limit that a refusal names, None where it names none."""
+    for _, message in errors:
+        if (found := _LIMIT.search(message)) is not None:
+            return int(found[1].replace(",", "")) * {"K": 1_000, "M": 1_000_000}.get((found[2] or "").upper(), 1)
+    return None
+
+
+def room_left(
+    batch: Batch, learned_tokens: int | None, live: Sequence[BatchRecord], spent_usd: Decimal, cap_usd: Decimal | None
+) -> Room | None:
+    """What the next file may hold; None when nothing more may be submitted now."""
+    limits = [limit for limit in (batch.enqueued_tokens, learned_tokens) if limit is not None]
+    tokens = min(limits) - sum(one.input_tokens for one in live) if limits else None
+    reserved = sum((one.reserved_usd for one in live), Decimal(0))
+    usd = None if cap_usd is None else cap_usd - spent_usd - reserved
+    if tokens is not None and tokens <= 0 and live:
+        return None
+    return Room(batch.max_requests, batch.max_bytes, tokens, usd)

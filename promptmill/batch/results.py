@@ -1,0 +1,190 @@
+"""A batch's result files → answers, in the order of its lines, whatever order the provider wrote them in.
+
+Result files are as large as what was said, so only the place of each line is held: one pass finds them, a second reads
+them in our order, a few thousand rows at a time.
+"""
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from promptmill.batch.files import Line, decode_line
+from promptmill.checkpoints.index import hash_custom_id
+from promptmill.job.spec import Endpoint
+from promptmill.limits.pricing import PriceList
+from promptmill.provider.client import STORED_USD
+from promptmill.provider.response_body import Answer, read_payload
+from promptmill.provider.retry_policy import GiveUp, StopRun, classify_status, read_error
+from promptmill.records import Completion, Failure, FailureKind, Result, Usage
+from promptmill.run.completion import Validate, judge_text
+
+SLICE_ROWS = 2_000
+UNRUN: dict[str, FailureKind] = {"batch_expired": "batch_expired", "batch_cancelled": "batch_cancelled"}
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How the lines of a job are read."""
+
+    endpoint: Endpoint
+    prices: PriceList
+    validate: Validate | None
+
+
+@dataclass(slots=True)
+class Slice:
+    """Some rows of a batch: final results, and lines that another batch may better."""
+
+    results: list[Result] = field(default_factory=list[Result])
+    leftovers: list[Result] = field(default_factory=list[Result])
+    halt: str = ""  # why no request of this run would fare better, where a line says so
+
+    def add(self, read: "Read") -> None:
+        """Take a row's result."""
+        (self.results if read.is_final else self.leftovers).append(read.result)
+        self.halt = self.halt or read.halt
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What a line says of its row."""
+
+    result: Result
+    is_final: bool  # what expired or failed at the server may go better next time
+    halt: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where the line of each row is; -1 = nowhere."""
+
+    files: Sequence[Path]
+    numbers: NDArray[np.int8]  # of the file
+    offsets: NDArray[np.int64]
+    unreadable: int  # lines that are torn
+    foreign: int  # lines of rows that aren't in this batch
+
+    @property
+    def missing(self) -> int:
+        """Rows without a line."""
+        return int((self.numbers < 0).sum())
+
+
+def find_lines(files: Sequence[Path], ids: NDArray[np.uint64]) -> Places:
+    """The line of each row; of a row with several, the first of the first file that has one."""
+    order = np.argsort(ids, kind="stable")
+    ordered = ids[order]
+    numbers, offsets = np.full(len(ids), -1, np.int8), np.zeros(len(ids), np.int64)
+    unreadable = foreign = 0
+    for number, path in enumerate(files):
+        for offset, line in _lines(path):
+            if line is None:
+                unreadable += 1
+                continue
+            found = int(np.searchsorted(ordered, np.uint64(hash_custom_id(line.custom_id))))
+            if found == len(ids) or int(ordered[found]) != hash_custom_id(line.custom_id):
+                foreign += 1
+                continue
+            place = int(order[found])
+            if numbers[place] < 0:
+                numbers[place], offsets[place] = number, offset
+    return Places(files, numbers, offsets, unreadable, foreign)
+
+
+def _lines(path: Path) -> Iterator[tuple[int, Line | None]]:
+    with path.open("rb", 1 << 20) as file:
+        offset = 0
+        for line in file:
+            if line.strip():
+                yield offset, decode_line(line)
+            offset += len(line)
+
+
+def read_slices(places: Places, reading: Reading) -> Iterator[Slice]:
+    """The rows that have a line, in the order of the batch's file, some thousands at once."""
+    opened = [path.open("rb") for path in places.files]
+    try:
+        current = Slice()
+        for place in np.flatnonzero(places.numbers >= 0):
+            file = opened[places.numbers[place]]
+            file.seek(int(places.offsets[place]))
+            line = decode_line(file.readline())
+            if line is not None:
+                current.add(read_line(line, reading, time.time()))
+            if len(current.results) + len(current.leftovers) >= SLICE_ROWS:
+                yield current
+                current = Slice()
+        yield current
+    finally:
+        for file in opened:
+            file.close()
+
+
+def read_line(line: Line, reading: Reading, now: float) -> Read:
+    """A row's result."""
+    if line.status is None:
+        kind = UNRUN.get(line.code, "server_error")
+        message = _message_of(line.body) or line.code or "the request was not run"
+        return Read(_failure(line, kind, message, None, now), is_final=False)
+    if line.status != 200 or (isinstance(line.body, dict) and line.body.get("error")):
+        return _refused(line, now)
+    try:
+        answer = read_payload(reading.endpoint, line.body)
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+        return Read(_failure(line, "invalid_response", f"the answer can't be read ({error})", 200, now), is_final=False)
+    return Read(_judged(line, answer, reading, now), is_final=True)
+
+
+def _refused(line: Line, now: float) -> Read:
+    """An HTTP error of a line; status 0 is what some servers write for a request that never reached the model."""
+    error = read_error(orjson.dumps(line.body))
+    status = line.status or 0
+    if status < 400:
+        return Read(_failure(line, "server_error", error.message, status or None, now), is_final=False)
+    verdict = classify_status(status, {}, error, now)
+    if isinstance(verdict, StopRun):
+        return Read(_failure(line, "invalid_request", error.message, status, now), is_final=False, halt=verdict.message)
+    return Read(_failure(line, verdict.kind, verdict.message, status, now), is_final=isinstance(verdict, GiveUp))
+
+
+def _judged(line: Line, answer: Answer, reading: Reading, now: float) -> Result:
+    cost = reading.prices.price(answer.usage, "batch", answer.cache_write_tokens).quantize(STORED_USD)
+    vector = answer.embeddings[0] if answer.embeddings else None
+    complaint = judge_text(answer, reading.validate) if reading.endpoint != "embeddings" else None
+    if complaint is not None:
+        text = answer.text or answer.refusal
+        return Failure(
+            line.custom_id, complaint.kind, complaint.message, 200, 1, text, answer.usage, cost, None, now, answer.model
+        )
+    return Completion(
+        line.custom_id,
+        answer.text,
+        vector,
+        answer.model,
+        answer.finish_reason,
+        answer.usage,
+        cost,
+        None,
+        1,
+        answer.response_id,
+        now,
+    )
+
+
+def _failure(line: Line, kind: FailureKind, message: str, status: int | None, now: float) -> Failure:
+    return Failure(line.custom_id, kind, message, status, 1, None, Usage(), Decimal(0), None, now)
+
+
+def _message_of(body: object) -> str:
+    return str(body.get("message") or "") if isinstance(body, dict) else ""  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
+
+
+def total_cost(results: Iterable[Result]) -> Decimal:
+    """What results cost."""
+    return sum((one.cost_usd for one in results), Decimal(0))

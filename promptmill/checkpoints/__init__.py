@@ -1,0 +1,1 @@
+"""What is answered and what may have been spent, beside the output."""

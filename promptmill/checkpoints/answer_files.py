@@ -1,0 +1,108 @@
+"""Answers as tables: results in memory ↔ the Parquet files that checkpoints point to.
+
+An answer file holds what the model said and what it cost, never the input's columns: those may change without the
+request changing, and are joined from the input when the output is published.
+Pages carry checksums, so that a torn or altered file is found when it is read, not believed.
+"""
+
+import io
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from promptmill.errors import CheckpointUnreadable
+from promptmill.job.identity import SCHEMA_VERSION
+from promptmill.records import Completion, Failure, Result
+
+MONEY = pa.decimal128(18, 12)  # USD; a hundred-millionth of a cent is kept
+ZERO_USD = Decimal(0)
+VERSION_KEY = b"promptmill.answers"
+
+ANSWERS = pa.schema(
+    [
+        pa.field("custom_id", pa.string(), nullable=False),  # unique in a file
+        pa.field("kind", pa.string()),  # null = succeeded, else the failure's kind
+        pa.field("message", pa.string()),
+        pa.field("http_status", pa.int32()),
+        pa.field("response", pa.string()),
+        pa.field("embedding", pa.list_(pa.float32())),
+        pa.field("model", pa.string()),
+        pa.field("finish_reason", pa.string()),
+        pa.field("input_tokens", pa.int64(), nullable=False),
+        pa.field("cached_input_tokens", pa.int64(), nullable=False),
+        pa.field("output_tokens", pa.int64(), nullable=False),
+        pa.field("cost_usd", MONEY, nullable=False),
+        pa.field("latency_seconds", pa.float64()),
+        pa.field("attempts", pa.int32(), nullable=False),
+        pa.field("response_id", pa.string()),
+        pa.field("answered_at", pa.float64(), nullable=False),  # seconds since the epoch
+    ],
+    metadata={VERSION_KEY: str(SCHEMA_VERSION).encode()},
+)
+
+
+def answers_table(results: Sequence[Result]) -> pa.Table:
+    """Results as a table of `ANSWERS`, in the same order."""
+    columns: dict[str, list[Any]] = {
+        "custom_id": [r.custom_id for r in results],
+        "kind": [r.kind if isinstance(r, Failure) else None for r in results],
+        "message": [r.message if isinstance(r, Failure) else None for r in results],
+        "http_status": [r.http_status if isinstance(r, Failure) else 200 for r in results],
+        "response": [r.response for r in results],
+        "embedding": [r.embedding if isinstance(r, Completion) else None for r in results],
+        "model": [r.model for r in results],
+        "finish_reason": [r.finish_reason if isinstance(r, Completion) else None for r in results],
+        "input_tokens": [r.usage.input_tokens for r in results],
+        "cached_input_tokens": [r.usage.cached_input_tokens for r in results],
+        "output_tokens": [r.usage.output_tokens for r in results],
+        "cost_usd": [r.cost_usd for r in results],
+        "latency_seconds": [r.latency_seconds for r in results],
+        "attempts": [r.attempts for r in results],
+        "response_id": [r.response_id if isinstance(r, Completion) else None for r in results],
+        "answered_at": [r.answered_at for r in results],
+    }
+    return pa.table(columns, schema=ANSWERS)
+
+
+def merge_answers(tables: Iterable[pa.Table]) -> pa.Table:
+    """One table with each custom_id once: a success before a failure, then the newest."""
+    merged = pa.concat_tables([ANSWERS.empty_table(), *tables])
+    ids = merged["custom_id"].to_pylist()
+    if len(set(ids)) == len(ids):
+        return merged
+    failed = [kind is not None for kind in merged["kind"].to_pylist()]
+    times = merged["answered_at"].to_pylist()
+    best: dict[str, int] = {}
+    for position in sorted(range(len(ids)), key=lambda one: (failed[one], -times[one])):
+        best.setdefault(ids[position], position)
+    return merged.take(pa.array(sorted(best.values())))
+
+
+def encode_answers(table: pa.Table) -> bytes:
+    """The bytes of an answer file."""
+    sink = io.BytesIO()
+    pq.write_table(
+        table, sink, compression="zstd", write_page_checksum=True, use_dictionary=False, write_statistics=False
+    )
+    return sink.getvalue()
+
+
+def decode_answers(data: bytes, columns: Sequence[str] | None = None) -> pa.Table:
+    """The table in an answer file.
+
+    Raises: CheckpointUnreadable when the file is torn, foreign or of another schema version.
+    """
+    try:
+        file = pq.ParquetFile(io.BytesIO(data), page_checksum_verification=True)
+        if (file.schema_arrow.metadata or {}).get(VERSION_KEY) != str(SCHEMA_VERSION).encode():
+            raise CheckpointUnreadable("an answer file is of another version")
+        table = file.read(columns=list(columns) if columns else None)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise CheckpointUnreadable(f"an answer file can't be read: {error}") from error
+    wanted = ANSWERS if columns is None else pa.schema([ANSWERS.field(name) for name in columns])
+    if table.schema.names != wanted.names:
+        raise CheckpointUnreadable("an answer file has other columns")
+    return table

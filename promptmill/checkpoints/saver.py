@@ -1,0 +1,92 @@
+"""Answers of a chunk under way → files, a few rows at a time, while sending goes on."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pyarrow as pa
+
+from promptmill.checkpoints.answer_files import answers_table
+from promptmill.checkpoints.store import Store
+from promptmill.errors import StorageFailed
+from promptmill.records import Result
+
+SAVE_SECONDS = 5.0  # the longest that an answer stays unsaved, however slowly others come
+TRIES = 3
+RETRY_SECONDS = 2.0
+
+
+class Saver:
+    """Keeps at most `checkpoint_rows` answers unsaved, the ones being written included."""
+
+    def __init__(self, store: Store, key: str, checkpoint_rows: int) -> None:
+        self.tables: list[pa.Table] = []  # every answer that was added
+        self.names: list[str] = []  # of the files they were saved in
+        self.error: StorageFailed | None = None
+        self._store = store
+        self._key = key
+        self._places = asyncio.Semaphore(checkpoint_rows)
+        self._full = max(1, checkpoint_rows // 2)
+        self._unsaved: list[Result] = []
+        self._writing: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def add_unpaid(self, results: Sequence[Result]) -> None:
+        """Keep results that cost nothing; they are found again without being saved on the way."""
+        if results:
+            self.tables.append(answers_table(results))
+
+    async def add(self, result: Result) -> None:
+        """Keep an answer; waits while too many are unsaved."""
+        await self._places.acquire()
+        self._unsaved.append(result)
+        if len(self._unsaved) >= self._full:
+            self._save()
+        elif self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(SAVE_SECONDS, self._save)
+
+    async def close(self) -> None:
+        """Save what is unsaved, even while being cancelled; what couldn't be saved is in `error`."""
+        cancelled: asyncio.CancelledError | None = None
+        while self._unsaved or self._writing is not None:
+            self._save()
+            try:
+                if self._writing is not None:
+                    await asyncio.shield(self._writing)
+            except asyncio.CancelledError as error:
+                cancelled = error
+        if self._timer is not None:
+            self._timer.cancel()
+        if cancelled is not None:
+            raise cancelled
+
+    def _save(self) -> None:
+        """Start writing what is unsaved, unless a write is under way: its end starts the next."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._writing is None and self._unsaved:
+            results, self._unsaved = self._unsaved, []
+            self._writing = asyncio.create_task(self._write(results))
+
+    async def _write(self, results: Sequence[Result]) -> None:
+        table = answers_table(results)
+        self.tables.append(table)
+        try:
+            self.names.append(await self._write_patiently(table))
+        except StorageFailed as error:
+            self.error = self.error or error
+        finally:
+            for _ in results:
+                self._places.release()
+            self._writing = None
+            if len(self._unsaved) >= self._full:
+                self._save()
+
+    async def _write_patiently(self, table: pa.Table) -> str:
+        """A full disk or an absent store may come back: the answers are paid for, so they are worth a wait."""
+        for attempt in range(1, TRIES):
+            try:
+                return await asyncio.to_thread(self._store.save_rows, self._key, table)
+            except StorageFailed:
+                await asyncio.sleep(RETRY_SECONDS * attempt)
+        return await asyncio.to_thread(self._store.save_rows, self._key, table)

@@ -1,0 +1,1 @@
+"""Rows in: files found, read and parsed."""

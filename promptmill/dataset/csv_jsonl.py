@@ -1,0 +1,203 @@
+"""CSV and JSONL: types from one pass over everything, rows in blocks from the next.
+
+Types are taken from the whole input, since a value late in a file must not break a run that has begun to pay. A column
+becomes a number only when every value is written as numbers are: `007` and `+1` stay text, as do integers that don't fit
+64 bits. JSON values that have no common type become JSON text.
+"""
+
+import csv
+import io
+from collections.abc import Iterator
+from typing import Any, cast
+
+import orjson
+import pyarrow as pa
+import pyarrow.csv as pacsv
+
+from promptmill.arrow import pc
+from promptmill.dataset.files import Files, InputFile
+from promptmill.errors import DatasetError
+
+BLOCK_BYTES = 1 << 20
+BLOCK_ROWS = 2_000
+_PATTERNS: tuple[tuple[pa.DataType, str], ...] = (  # the first that all values match is the column's type
+    (pa.bool_(), r"^(true|false|True|False)$"),
+    (pa.int64(), r"^(0|-?[1-9][0-9]{0,17})$"),
+    (pa.float64(), r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?$"),
+    (pa.date32(), r"^[0-9]{4}-[01][0-9]-[0-3][0-9]$"),
+    (
+        pa.timestamp("us"),
+        r"^[0-9]{4}-[01][0-9]-[0-3][0-9][T ][0-2][0-9]:[0-5][0-9]:[0-5][0-9](\.[0-9]{1,6})?$",
+    ),
+)
+
+
+class CsvReader:
+    """CSV files with a header."""
+
+    def __init__(self, files: Files) -> None:
+        self._files = files
+        self.schema = self._infer()
+
+    def blocks(self, file: InputFile) -> Iterator[pa.RecordBatch]:
+        """A file's rows with the types of the whole input."""
+        return self._read(file, self.schema)
+
+    def _infer(self) -> pa.Schema:
+        possible: dict[str, list[pa.DataType]] = {}
+        for file in self._files.files:
+            names = self._header(file)
+            if possible and list(possible) != names:
+                raise DatasetError(
+                    f"{file.path} has the columns {names}; the first file has {list(possible)} (input.url). Give files "
+                    "with the same header."
+                )
+            possible = possible or {name: [kind for kind, _ in _PATTERNS] for name in names}
+            text = pa.schema([(name, pa.string()) for name in names])
+            for block in self._read(file, text):
+                for name in names:
+                    possible[name] = _still_possible(block[name], possible[name])
+        return pa.schema([(name, kinds[0] if kinds else pa.string()) for name, kinds in possible.items()])
+
+    def _header(self, file: InputFile) -> list[str]:
+        with self._files.open(file) as opened:
+            text = io.TextIOWrapper(cast(Any, opened), encoding="utf-8-sig", errors="replace", newline="")
+            names = next(csv.reader(text), [])
+            text.detach()
+        if not names:
+            raise DatasetError(
+                f"{file.path} is empty; a CSV file begins with a header (input.url). Give one with rows."
+            )
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        if repeated:
+            raise DatasetError(
+                f"{file.path} names the columns {repeated} twice; each name is needed once. Rename them."
+            )
+        return names
+
+    def _read(self, file: InputFile, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+        wrong: list[pacsv.InvalidRow] = []
+
+        def note(row: pacsv.InvalidRow) -> str:
+            wrong.append(row)
+            return "error"
+
+        convert = pacsv.ConvertOptions(
+            column_types=schema,
+            strings_can_be_null=True,
+            quoted_strings_can_be_null=False,
+            null_values=[""],
+        )
+        parse = pacsv.ParseOptions(newlines_in_values=True, invalid_row_handler=note)
+        read = pacsv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES)
+        with self._files.open(file) as opened:
+            try:
+                yield from pacsv.open_csv(cast(Any, opened), read, parse, convert)
+            except pa.ArrowInvalid as error:
+                raise self._explain(file, error, wrong) from error
+
+    def _explain(self, file: InputFile, error: Exception, wrong: list[Any]) -> DatasetError:
+        if wrong:
+            row = wrong[0]
+            return DatasetError(
+                f"{file.path} has {row.actual_columns} fields in row {row.number or '?'} ({row.text[:80]!r}); its header "
+                f"has {row.expected_columns} (input.url). Quote fields that hold commas, or mend the row."
+            )
+        if "UTF8" in str(error):
+            with self._files.open(file) as opened:
+                for number, line in enumerate(opened, 1):
+                    try:
+                        line.decode()
+                    except UnicodeDecodeError:
+                        return _not_utf8(file, number)
+        return DatasetError(f"{file.path} isn't CSV that can be read: {error} (input.url). Mend it.")
+
+
+def _still_possible(values: pa.Array, kinds: list[pa.DataType]) -> list[pa.DataType]:
+    present = pc.drop_null(values)
+    patterns = {str(kind): pattern for kind, pattern in _PATTERNS}
+    return [
+        kind for kind in kinds if pc.all(pc.match_substring_regex(present, patterns[str(kind)]), min_count=0).as_py()
+    ]
+
+
+def _not_utf8(file: InputFile, line: int) -> DatasetError:
+    return DatasetError(f"{file.path} isn't UTF-8 in line {line}; text is read as UTF-8 (input.url). Convert the file.")
+
+
+class JsonlReader:
+    """Files of one JSON object a line."""
+
+    def __init__(self, files: Files) -> None:
+        self._files = files
+        self.schema = self._infer()
+
+    def blocks(self, file: InputFile) -> Iterator[pa.RecordBatch]:
+        """A file's rows with the types of the whole input."""
+        for rows in self._rows(file):
+            columns = [_column([row.get(field.name) for row in rows], field.type) for field in self.schema]
+            yield pa.RecordBatch.from_arrays(columns, schema=self.schema)
+
+    def _infer(self) -> pa.Schema:
+        types: dict[str, pa.DataType | None] = {}  # None: no common type
+        for file in self._files.files:
+            for rows in self._rows(file):
+                for name in dict.fromkeys(name for row in rows for name in row):
+                    seen = types.get(name, pa.null()) if name in types else pa.null()
+                    types[name] = None if seen is None else _common(seen, [row.get(name) for row in rows])
+        kinds = {name: pa.string() if kind is None or pa.types.is_null(kind) else kind for name, kind in types.items()}
+        return pa.schema(list(kinds.items()))
+
+    def _rows(self, file: InputFile) -> Iterator[list[dict[str, Any]]]:
+        rows: list[dict[str, Any]] = []
+        with self._files.open(file) as opened:
+            for number, line in enumerate(opened, 1):
+                if not line.strip():
+                    continue
+                rows.append(_parse(file, number, line))
+                if len(rows) == BLOCK_ROWS:
+                    yield rows
+                    rows = []
+        if rows:
+            yield rows
+
+
+def _parse(file: InputFile, number: int, line: bytes) -> dict[str, Any]:
+    try:
+        row = orjson.loads(line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line)
+    except orjson.JSONDecodeError as error:
+        try:
+            line.decode()
+        except UnicodeDecodeError:
+            raise _not_utf8(file, number) from error
+        raise DatasetError(
+            f"{file.path} isn't JSON in line {number}: {error}; JSONL has one object a line (input.url). Mend the line."
+        ) from error
+    if not isinstance(row, dict):
+        raise DatasetError(
+            f"{file.path} has {type(row).__name__} in line {number}; JSONL has one object a line (input.url). Mend it."
+        )
+    return cast(dict[str, Any], row)
+
+
+def _common(seen: pa.DataType, values: list[Any]) -> pa.DataType | None:
+    """The type of values seen so far and of these, None where they have none in common."""
+    try:
+        found = pa.array(values, from_pandas=False).type
+        fields = [pa.schema([("x", seen)]), pa.schema([("x", found)])]
+        joined = pa.unify_schemas(fields, promote_options="permissive").field("x").type
+    except (pa.ArrowException, OverflowError, TypeError):
+        return None
+    texts = (pa.types.is_string(seen), pa.types.is_string(found))
+    return None if pa.types.is_string(joined) and not all(texts) and not _has_null(seen, found) else joined
+
+
+def _has_null(*types: pa.DataType) -> bool:
+    return any(pa.types.is_null(one) for one in types)
+
+
+def _column(values: list[Any], kind: pa.DataType) -> pa.Array:
+    if pa.types.is_string(kind):
+        texts = [one if one is None or isinstance(one, str) else orjson.dumps(one).decode() for one in values]
+        return pa.array(texts, pa.string())
+    return pa.array(values, kind)

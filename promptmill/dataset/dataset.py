@@ -1,0 +1,231 @@
+"""The rows: Parquet, CSV or JSONL at any URL, read in order and in bounded memory, as often as it is asked for.
+
+A run reads its input three times (to plan, to send, to publish) and holds the rows of a few chunks at a time.
+"""
+
+from collections.abc import Collection, Iterator
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from promptmill.dataset.csv_jsonl import CsvReader, JsonlReader
+from promptmill.dataset.files import Files, InputFile, translated
+from promptmill.errors import DatasetError
+from promptmill.job.spec import Input
+from promptmill.suggest import did_you_mean
+
+if TYPE_CHECKING:  # 49 MB that only a notebook needs
+    import pandas as pd
+
+BUFFER_BYTES = 1 << 20  # of each column that is read from a Parquet file
+BATCH_ROWS = 1_000
+
+
+class Source(Protocol):
+    """Something with rows: blocks of any size, in order, from a row number on."""
+
+    schema: pa.Schema
+
+    def blocks(self, columns: list[str], start: int) -> Iterator[pa.Table]:
+        """Rows from `start` on, these columns only."""
+        ...
+
+
+class Dataset:
+    """The rows of an input."""
+
+    def __init__(
+        self,
+        source: Source,
+        spec: Input,
+        files: tuple[InputFile, ...],
+        fingerprint: str,
+        is_frame: bool,
+    ) -> None:
+        self.files = files
+        self.schema = source.schema
+        self.fingerprint = fingerprint  # equal = the same rows
+        self.is_frame = is_frame
+        self._source = source
+        self._limit = spec.limit
+        self.carried: tuple[str, ...] = tuple(spec.columns if spec.columns is not None else self.schema.names)
+        for name in (*self.carried, *([spec.id_column] if spec.id_column else [])):
+            if name not in self.schema.names:
+                raise DatasetError(
+                    f"{spec.url} has no column {name!r}; it has {', '.join(self.schema.names)} (input.columns, "
+                    f"input.id_column). {did_you_mean(name, self.schema.names)}"
+                )
+
+    def read(
+        self,
+        chunk_rows: int,
+        columns: Collection[str] | None = None,
+        start: int = 0,
+        stop: int | None = None,
+    ) -> Iterator[pa.Table]:
+        """Chunks in input order, of exactly `chunk_rows` rows but for the last; rows `start` to `stop` only.
+
+        The columns asked for, in the schema's order; where none is asked for, the first. Raises: DatasetError.
+        """
+        names = [name for name in self.schema.names if columns is None or name in columns] or self.schema.names[:1]
+        ends = [end for end in (stop, self._limit) if end is not None]
+        left = min(ends) - start if ends else None
+        held: list[pa.Table] = []
+        count = 0
+        for block in self._source.blocks(names, start):
+            part = block if left is None else block.slice(0, max(0, left))
+            left = None if left is None else left - part.num_rows
+            held.append(part)
+            count += part.num_rows
+            while count >= chunk_rows:
+                whole = pa.concat_tables(held)
+                yield whole.slice(0, chunk_rows).combine_chunks()
+                held, count = [whole.slice(chunk_rows)], count - chunk_rows
+            if left is not None and left <= 0:
+                break
+        if count:
+            yield pa.concat_tables(held).combine_chunks()
+
+
+def open_dataset(spec: Input) -> Dataset:
+    """The dataset at `input.url`. Raises: DatasetError for whatever can be known to be wrong with it."""
+    files = Files(spec)
+    with translated(spec.url):
+        source = _ParquetSource(files) if files.format == "parquet" else _TextSource(files)
+        if next(source.blocks(source.schema.names[:1], 0), None) is None:
+            raise DatasetError(f"{spec.url} has 0 rows; at least 1 is needed (input.url). Give a dataset with rows.")
+    return Dataset(source, spec, files.files, _fingerprint(files, spec), is_frame=False)
+
+
+def fingerprint_of(spec: Input) -> str:
+    """The fingerprint that the input has now, without reading it. Raises: DatasetError."""
+    return _fingerprint(Files(spec), spec)
+
+
+def _fingerprint(files: Files, spec: Input) -> str:
+    identity = [spec.limit, files.format, *([one.path, one.bytes, one.version] for one in files.files)]
+    return blake2b(orjson.dumps(identity), digest_size=16).hexdigest()
+
+
+def from_frame(frame: "pd.DataFrame", spec: Input) -> Dataset:
+    """A dataset over a frame in memory; its index isn't carried. Raises: DatasetError."""
+    try:
+        table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
+    except (pa.ArrowException, TypeError) as error:
+        raise DatasetError(f"the frame has values of no common type: {error}. Give each column one type.") from error
+    if not table.num_rows:
+        raise DatasetError("the frame has 0 rows; at least 1 is needed. Give a frame with rows.")
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    digest = blake2b(sink.getvalue(), digest_size=16)
+    digest.update(str(spec.limit).encode())
+    return Dataset(_TableSource(table), spec, (), digest.hexdigest(), is_frame=True)
+
+
+def rows_of(table: pa.Table) -> list[dict[str, Any]]:
+    """A table's rows as templates take them."""
+    return cast(list[dict[str, Any]], table.to_pylist())
+
+
+class _TableSource:
+    def __init__(self, table: pa.Table) -> None:
+        self.schema = table.schema
+        self._table = table
+
+    def blocks(self, columns: list[str], start: int) -> Iterator[pa.Table]:
+        yield self._table.select(columns).slice(start)
+
+
+class _TextSource:
+    def __init__(self, files: Files) -> None:
+        self._files = files
+        self._reader = CsvReader(files) if files.format == "csv" else JsonlReader(files)
+        self.schema = self._reader.schema
+
+    def blocks(self, columns: list[str], start: int) -> Iterator[pa.Table]:
+        skip = start
+        for file in self._files.files:
+            with translated(file.path):
+                for batch in self._reader.blocks(file):
+                    if skip >= batch.num_rows:
+                        skip -= batch.num_rows
+                        continue
+                    yield pa.Table.from_batches([batch]).select(columns).slice(skip)
+                    skip = 0
+
+
+class _ParquetSource:
+    def __init__(self, files: Files) -> None:
+        self._files = files
+        self.schema = self._unify()
+
+    def _unify(self) -> pa.Schema:
+        whole: pa.Schema | None = None
+        for file in self._files.files:
+            with self._open(file) as parquet:
+                schema = parquet.schema_arrow.remove_metadata()
+            try:
+                whole = schema if whole is None else pa.unify_schemas([whole, schema], promote_options="permissive")
+            except pa.ArrowException as error:
+                raise DatasetError(
+                    f"{file.path} doesn't fit {self._files.files[0].path}: {error}. The files of a dataset have columns "
+                    "of one type each (input.url). Mend it, or give a glob of the files that fit."
+                ) from error
+        assert whole is not None  # noqa: S101 - there is at least one file
+        return whole
+
+    def _open(self, file: InputFile) -> pq.ParquetFile:
+        try:
+            opened = self._files.fs.open(file.path, "rb")
+            return pq.ParquetFile(opened, pre_buffer=False, buffer_size=BUFFER_BYTES)
+        except pa.ArrowException as error:
+            raise _corrupt(file, error) from error
+
+    def blocks(self, columns: list[str], start: int) -> Iterator[pa.Table]:
+        skip = start
+        for file in self._files.files:
+            with translated(file.path), self._open(file) as parquet:
+                groups: list[int] = []
+                for group in range(parquet.metadata.num_row_groups):
+                    rows = parquet.metadata.row_group(group).num_rows
+                    if not groups and skip >= rows:
+                        skip -= rows
+                    else:
+                        groups.append(group)
+                for table in self._tables(file, parquet, groups, columns):
+                    if skip < table.num_rows:
+                        yield table.slice(skip)
+                    skip = max(0, skip - table.num_rows)
+
+    def _tables(
+        self,
+        file: InputFile,
+        parquet: pq.ParquetFile,
+        groups: list[int],
+        columns: list[str],
+    ) -> Iterator[pa.Table]:
+        """A file's rows with the types of the whole input; a column that it lacks is null."""
+        schema = pa.schema([self.schema.field(name) for name in columns])
+        present = [name for name in columns if name in parquet.schema_arrow.names]
+        try:
+            for batch in parquet.iter_batches(BATCH_ROWS, row_groups=groups, columns=present, use_threads=False):
+                table = pa.Table.from_batches([batch])
+                arrays = [
+                    table[name].cast(schema.field(name).type)
+                    if name in present
+                    else pa.nulls(batch.num_rows, schema.field(name).type)
+                    for name in columns
+                ]
+                yield pa.table(arrays, schema=schema) if arrays else table
+        except pa.ArrowException as error:
+            raise _corrupt(file, error) from error
+
+
+def _corrupt(file: InputFile, error: Exception) -> DatasetError:
+    return DatasetError(
+        f"{file.path} isn't Parquet that can be read: {error}. A run reads every row (input.url). Write the file anew."
+    )

@@ -1,0 +1,134 @@
+"""Which files an input is made of, and how to open them."""
+
+import io
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import IO, Any, Literal, cast
+
+import fsspec
+import zstandard
+
+from promptmill.errors import DatasetError
+from promptmill.job.spec import Input
+from promptmill.storage import STORAGE_ERRORS, open_filesystem
+
+Format = Literal["parquet", "csv", "jsonl"]
+FORMATS: tuple[Format, ...] = ("parquet", "csv", "jsonl")
+SUFFIXES: dict[str, Format] = {
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".csv": "csv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "jsonl",
+}
+COMPRESSIONS = (".gz", ".zst")
+
+
+@dataclass(frozen=True, slots=True)
+class InputFile:
+    """One file of an input."""
+
+    path: str  # as its filesystem knows it
+    bytes: int
+    version: str  # changes with the content, as far as the storage tells
+
+
+def format_of(path: str) -> Format | None:
+    """The format that a name's suffix says, compression aside."""
+    name = PurePosixPath(path)
+    if name.suffix in COMPRESSIONS:
+        name = name.with_suffix("")
+    return SUFFIXES.get(name.suffix.lower())
+
+
+class Files:
+    """The files of an input, in order, and their filesystem. Raises: DatasetError when there are none."""
+
+    def __init__(self, spec: Input) -> None:
+        self.url = spec.url
+        with translated(spec.url):
+            self.fs, root = open_filesystem(spec.url)
+            found = _find(self.fs, root, spec)
+        self.format: Format = _one_format(spec, found)
+        kept = [path for path in found if spec.format != "auto" or format_of(path) == self.format]
+        with translated(spec.url):
+            self.files = tuple(_describe(self.fs, path) for path in kept)
+
+    @contextmanager
+    def open(self, file: InputFile) -> Generator[IO[bytes]]:
+        """A file's bytes, decompressed where its suffix says so."""
+        suffix = PurePosixPath(file.path).suffix
+        with self.fs.open(file.path, "rb", compression="gzip" if suffix == ".gz" else None) as opened:
+            if suffix != ".zst":
+                yield cast(IO[bytes], opened)
+                return
+            reader = zstandard.ZstdDecompressor().stream_reader(cast(Any, opened), read_across_frames=True)
+            with io.BufferedReader(cast(Any, reader)) as unpacked:
+                yield cast(IO[bytes], unpacked)
+
+
+def _find(fs: fsspec.AbstractFileSystem, root: str, spec: Input) -> Sequence[str]:
+    if any(sign in root for sign in "*?["):
+        found = cast(list[str], sorted(fs.glob(root)))
+        found = [path for path in found if not fs.isdir(path)]
+    elif fs.isdir(root):
+        found = [path for path in cast(list[str], sorted(fs.find(root))) if _is_shown(path, root)]
+        if spec.format == "auto":
+            found = [path for path in found if format_of(path) is not None]
+    else:
+        found = [root] if fs.exists(root) else []
+    if not found:
+        raise DatasetError(
+            f"no file was found at {spec.url}; an input is a Parquet, CSV or JSONL file, a directory or a glob of them "
+            "(input.url). Check the address, and AWS_* for s3://."
+        )
+    return found
+
+
+def _is_shown(path: str, root: str) -> bool:
+    """Whether no part of a path below the root begins with _ or a dot, which is how writers hide what isn't data."""
+    return not any(part.startswith(("_", ".")) for part in PurePosixPath(path[len(root) :].strip("/")).parts)
+
+
+def _one_format(spec: Input, paths: Sequence[str]) -> Format:
+    if spec.format != "auto":
+        return spec.format
+    formats = {path: format_of(path) for path in paths}
+    known: list[Format] = [one for one in FORMATS if one in formats.values()]
+    if len(known) == 1:
+        return known[0]
+    if not known:
+        raise DatasetError(
+            f"{paths[0]} has no suffix that says its format; known are {', '.join(SUFFIXES)}, CSV and JSONL also with .gz "
+            "or .zst (input.format). Set input.format to parquet, csv or jsonl."
+        )
+    raise DatasetError(
+        f"{spec.url} holds files of {' and '.join(known)}; a dataset has one format (input.format). Set input.format or "
+        "give a glob of one kind."
+    )
+
+
+def _describe(fs: fsspec.AbstractFileSystem, path: str) -> InputFile:
+    info = cast(dict[str, Any], fs.info(path))
+    tag = info.get("ETag") or info.get("mtime") or info.get("created") or info.get("LastModified") or ""
+    return InputFile(path, int(info.get("size") or 0), str(tag))
+
+
+@contextmanager
+def translated(url: str) -> Generator[None]:
+    """Storage errors as what a user can act upon."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise DatasetError(
+            f"{url} isn't there ({error}); an input is an existing file, directory or glob (input.url). Check the "
+            "address, and AWS_* for s3://."
+        ) from error
+    except (*STORAGE_ERRORS, ValueError, ImportError, EOFError) as error:
+        raise DatasetError(
+            f"{url} can't be read: {type(error).__name__}: {error}. The run reads it from beginning to end (input.url). "
+            "Check that it is whole, the permissions, and AWS_* for s3://."
+        ) from error

@@ -1,0 +1,98 @@
+"""A job file at any URL → `Job`; every mistake in it at once, each with its place and what would be right.
+
+Overrides may have lost the order of their keys on the way (key_order.py): they are applied in the order of their paths,
+and mappings among them are canonical.
+"""
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+import yaml
+from pydantic import ValidationError
+
+from promptmill.errors import JobError
+from promptmill.job.key_order import canonical, keep_schema_order
+from promptmill.job.spec import Job
+from promptmill.storage import STORAGE_ERRORS, open_filesystem
+from promptmill.suggest import did_you_mean
+
+
+def load_job(url: str, overrides: Mapping[str, object] | None = None) -> Job:
+    """The job in a file at any fsspec URL, with some values replaced (`{"limits.max_concurrency": 8}`).
+
+    Raises: JobError when the file can't be read, isn't YAML or isn't a job.
+    """
+    return parse_job(_read(url), overrides, source=url, is_ordered=True)
+
+
+def parse_job(
+    content: object, overrides: Mapping[str, object] | None = None, source: str = "job", *, is_ordered: bool = False
+) -> Job:
+    """A job out of plain values; `is_ordered`: their keys have the order in which they were written. Raises: JobError."""
+    if not isinstance(content, dict):
+        raise JobError(
+            f"{source} holds {type(content).__name__}; a job is a mapping of keys (name, input, request, output). "
+            "See the README for the smallest one."
+        )
+    values = cast(dict[str, Any], content)
+    for path, value in sorted((overrides or {}).items()):
+        values = _replaced(values, path.split("."), _unordered(value), path)
+    try:
+        return Job.model_validate(keep_schema_order(values) if is_ordered else values)
+    except ValidationError as error:
+        lines = "\n".join(f"  {line}" for line in describe_errors(error))
+        raise JobError(f"{source} isn't a job that can be run:\n{lines}\nMend it and try again.") from error
+
+
+def describe_errors(error: ValidationError) -> list[str]:
+    """One line for each mistake: its place, what is wrong and, where it helps, what was given."""
+    lines: list[str] = []
+    for one in error.errors(include_url=False):
+        place = ".".join(str(part) for part in one["loc"]) or "the job"
+        given = one.get("input")
+        shown = f" (got {given!r})" if isinstance(given, str | int | float | bool) and one["type"] != "missing" else ""
+        lines.append(f"{place}: {one['msg'].removeprefix('Value error, ')}{shown}")
+    return lines
+
+
+def parse_override(text: str) -> tuple[str, object]:
+    """`a.b=value`, the value read as YAML. Raises: JobError."""
+    path, equals, value = text.partition("=")
+    if not equals or not path.strip():
+        raise JobError(f"--set {text!r} isn't of the form a.b=value, such as --set limits.max_concurrency=8. Mend it.")
+    try:
+        return path.strip(), yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise JobError(f"--set {text!r} has a value that isn't YAML: {error}. Put it in quotes.") from error
+
+
+def _read(url: str) -> object:
+    try:
+        filesystem, path = open_filesystem(url)
+        text = cast(bytes, filesystem.cat_file(path)).decode()
+    except (*STORAGE_ERRORS, ValueError, ImportError) as error:
+        raise JobError(f"the job file {url} can't be read: {error}. Give the path or URL of a YAML file.") from error
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise JobError(f"the job file {url} isn't YAML: {error}. Mend it and try again.") from error
+
+
+def _unordered(value: object) -> object:
+    try:
+        return canonical(value)
+    except TypeError:
+        return value  # a key that is no string, which the job refuses
+
+
+def _replaced(values: dict[str, Any], path: list[str], value: object, whole: str) -> dict[str, Any]:
+    """A copy with the value at a dotted path replaced."""
+    head, *rest = path
+    if not rest:
+        return {**values, head: value}
+    below = values.get(head)
+    if below is not None and not isinstance(below, dict):
+        raise JobError(
+            f"{whole!r} can't be set: {head!r} is a value, not a section. {did_you_mean(head, Job.SECTIONS)}"
+        )
+    return {**values, head: _replaced(cast(dict[str, Any], below or {}), rest, value, whole)}

@@ -1,0 +1,101 @@
+"""The hard cap on money: spent + reserved + uncertain never passes it, over all runs of an output.
+
+`uncertain` is the money of attempts that ended without a readable answer: the provider may have done the work and
+billed it. A request that doesn't fit waits while others are under way, since they may take less than they reserved;
+when none is, the budget is exhausted.
+So that a killed process can't spend unseen, the cap is drawn in grants: a grant is written to storage before it is used,
+and a run that finds one counts it as spent unless the run before closed its books.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from decimal import Decimal
+
+from promptmill.errors import BudgetExhausted
+from promptmill.limits.approved_cap import Approved, describe_cap
+
+GRANTS_A_BUDGET = 100  # a grant is at least a hundredth of the cap: at most so much is taken for lost by a kill
+RecordGrant = Callable[[Decimal], Awaitable[None]]
+ZERO = Decimal(0)
+
+
+class Budget:
+    """What one output may cost; one for all that sends in this process."""
+
+    def __init__(
+        self,
+        cap_usd: Decimal | None,
+        spent_usd: Decimal = ZERO,
+        record_grant: RecordGrant | None = None,
+        approved: Approved | None = None,  # where the cap is a person's
+    ) -> None:
+        self.cap_usd = cap_usd
+        self.spent_usd = spent_usd  # known, over all runs
+        self.reserved_usd = ZERO
+        self.uncertain_usd = ZERO
+        self._granted_usd = spent_usd
+        self._record_grant = record_grant
+        self._approved = approved
+        self._granting = asyncio.Lock()
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    @property
+    def committed_usd(self) -> Decimal:
+        """Spent, reserved and uncertain."""
+        return self.spent_usd + self.reserved_usd + self.uncertain_usd
+
+    async def reserve(self, amount_usd: Decimal) -> Decimal:
+        """Take an amount for one attempt; returns it, to be settled.
+
+        Raises: BudgetExhausted when it doesn't fit and nothing under way could make room.
+        """
+        if self.cap_usd is None:
+            self.reserved_usd += amount_usd
+            return amount_usd
+        while self.committed_usd + amount_usd > self.cap_usd:
+            if self.reserved_usd <= 0:
+                raise BudgetExhausted(self._describe(amount_usd))
+            await self._settlement()
+        self.reserved_usd += amount_usd
+        try:
+            await self._ensure_granted(self.cap_usd)
+        except BaseException:
+            self.settle(amount_usd, ZERO)
+            raise
+        return amount_usd
+
+    def settle(self, reserved_usd: Decimal, spent_usd: Decimal, uncertain_usd: Decimal = ZERO) -> None:
+        """Turn a reservation into what was really spent, or may have been."""
+        self.reserved_usd -= reserved_usd
+        self.spent_usd += spent_usd
+        self.uncertain_usd += uncertain_usd
+        while self._waiting:
+            future = self._waiting.popleft()
+            if not future.done():
+                future.set_result(None)
+
+    async def close(self) -> None:
+        """Write down what was really spent, so that the next run needn't assume the whole grant."""
+        if self._record_grant is not None and self.cap_usd is not None:
+            await self._record_grant(self.spent_usd + self.uncertain_usd)
+
+    async def _settlement(self) -> None:
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(future)
+        await future
+
+    async def _ensure_granted(self, cap_usd: Decimal) -> None:
+        if self._record_grant is None or self.committed_usd <= self._granted_usd:
+            return
+        async with self._granting:
+            if (needed := self.committed_usd) > self._granted_usd:
+                granted = min(cap_usd, needed + cap_usd / GRANTS_A_BUDGET)
+                await self._record_grant(granted)
+                self._granted_usd = granted
+
+    def _describe(self, amount_usd: Decimal) -> str:
+        return (
+            f"the next request could cost ${amount_usd:.6f}, and ${self.committed_usd:.6f} of the budget is spent; "
+            f"{describe_cap(self.cap_usd, self._approved)}: all that was paid for is kept."
+        )

@@ -1,0 +1,104 @@
+"""A limit that several processes share: capacity comes in leased blocks, and nothing is sent that wasn't leased.
+
+A block is worth about a second of the whole limit and is drained here, first come first served: asking for each request
+would cost a call a request and most of the throughput. The next block is asked for while the last half of the current
+one is drained, and only by a request that takes from it or waits for it, so that whoever is idle leases nothing.
+
+The pace of one process holds beside the lease. A process never sends faster than the whole limit, whatever it has
+leased; and what headers or refusals say can slow it down, but adds nothing to what was leased.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Literal, Protocol
+
+from promptmill.limits.token_bucket import Pace
+
+Kind = Literal["requests", "tokens"]
+USED_SHARE = 0.98  # of a lease is used: what piled up during a stall then passes no minute's limit by 2 %
+LOW_SHARE = 0.5  # of a block is left when the next one is asked for
+KEPT_BLOCKS = 2.0  # of what reservations give back stay here; more would be a burst on top of the limit
+ROUNDING = 1e-6  # sums of floats miss by less
+
+
+class Lessor(Protocol):
+    """Whoever hands out the capacity of a shared limit."""
+
+    def per_minute(self, kind: Kind) -> float:
+        """The whole limit, of all processes together."""
+        ...
+
+    async def lease(self, kind: Kind) -> float:
+        """The size of a block, once it is granted; waits as long as that takes, and can be cancelled."""
+        ...
+
+
+class LeasedPace(Pace):
+    """The pace of one limit of which this process may use only what it has leased."""
+
+    __slots__ = ("_block", "_ended", "_is_closed", "_kind", "_leasing", "_lessor", "_wanted", "stock")
+
+    def __init__(
+        self, given: float | None, lessor: Lessor, kind: Kind, ended: Callable[[BaseException | None], None]
+    ) -> None:
+        """`ended` is called after each lease, with what it failed of."""
+        whole = lessor.per_minute(kind)
+        super().__init__(whole if given is None else min(given, whole))
+        self.stock = 0.0  # leased and not used; negative when answers took more than was reserved
+        self._lessor = lessor
+        self._kind: Kind = kind
+        self._ended = ended
+        self._block = 0.0  # the size of the last one
+        self._wanted = 0.0  # by whoever is next
+        self._leasing: asyncio.Task[None] | None = None
+        self._is_closed = False
+
+    def want(self, cost: float) -> None:
+        """Lease a block if there isn't enough for whoever is next; a large request takes several, one by one.
+
+        One large lease would starve: processes that ask for less never let the limit recover so far.
+        """
+        self._wanted = cost
+        if not self._has(cost):
+            self._lease()
+
+    def wait_seconds(self, cost: float, factor: float) -> float:
+        """As of any pace; infinite until enough is leased, which calls `ended`."""
+        return super().wait_seconds(cost, factor) if self._has(cost) else float("inf")
+
+    def take(self, cost: float) -> None:
+        """Take what was leased, and see to the next block in time."""
+        super().take(cost)
+        self.stock -= cost
+        if self.stock < LOW_SHARE * self._block:
+            self._lease()
+
+    def give_back(self, amount: float) -> None:
+        """Keep what wasn't used for the next request, within bounds: a lease can't be given back."""
+        super().give_back(amount)
+        most = max(KEPT_BLOCKS * self._block, self._wanted, self.stock)
+        self.stock = min(most, self.stock + amount)
+
+    async def close(self) -> None:
+        """Lease no more; what is granted too late decays where it was leased."""
+        self._is_closed = True
+        if self._leasing is not None:
+            self._leasing.cancel()
+            await asyncio.wait([self._leasing])
+
+    def _has(self, cost: float) -> bool:
+        return self.stock >= cost - ROUNDING
+
+    def _lease(self) -> None:
+        if self._leasing is None and not self._is_closed:
+            self._leasing = asyncio.get_running_loop().create_task(self._lease_block())
+            self._leasing.add_done_callback(self._lease_done)
+
+    async def _lease_block(self) -> None:
+        self._block = await self._lessor.lease(self._kind)
+        self.stock += self._block * USED_SHARE
+
+    def _lease_done(self, task: asyncio.Task[None]) -> None:
+        self._leasing = None
+        if not self._is_closed:  # cancelled by somebody else, it is as if it had brought nothing: the next one follows
+            self._ended(None if task.cancelled() else task.exception())

@@ -1,0 +1,218 @@
+"""What tokens cost: US dollars of a `Usage`, by model and tier, as `Decimal`, never rounded.
+
+The job's own `pricing` goes first, else genai-prices' dated tables for OpenAI, which are read once a run: asking them
+takes about 100 microseconds an answer, and one run has one price list. The job's model is priced, not the name in the
+answer: that may be dated, an alias or a deployment's, and the price was agreed on before the run.
+genai-prices gives the standard price wherever it knows no other, without saying so; that is found out here, a cautious
+rule is applied in its place, and the price list tells of it (`PriceList.assumptions`).
+Batch is half of standard (OpenAI's Batch guide), priority twice at most (its pricing page); read 2026-11-24.
+"""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Literal, get_args
+
+import genai_prices
+from genai_prices.types import ModelInfo, ModelPrice, TieredPrices
+
+from promptmill.errors import JobError
+from promptmill.job.spec import Pricing
+from promptmill.records import Usage
+
+Tier = Literal["standard", "batch", "flex", "priority"]
+TIERS: tuple[Tier, ...] = get_args(Tier)
+PROBE_TOKENS = 1_000  # below every threshold; a power of ten, so that the division is exact
+
+CONTEXTS: Mapping[Tier, Mapping[str, str]] = {
+    "standard": {},
+    "batch": {"processing": "batch"},
+    "flex": {"service_tier": "flex"},
+    "priority": {"service_tier": "priority"},
+}
+MISSING_TIERS: Mapping[Tier, tuple[Decimal, str]] = {  # of the standard price, where the table has none for a tier
+    "batch": (Decimal("0.5"), "half the standard price is assumed"),
+    "flex": (Decimal(1), "the standard price is assumed"),  # half where there is one; the dearer guess is the safe one
+    "priority": (Decimal(2), "twice the standard price is assumed"),
+}
+ECHOED_TIERS: Mapping[str, Tier] = {  # `service_tier` of an answer
+    "standard": "standard",
+    "default": "standard",
+    "auto": "standard",
+    "scale": "standard",
+    "on_demand": "standard",
+    "batch": "batch",
+    "flex": "flex",
+    "priority": "priority",
+    "fast": "priority",
+}
+
+log = logging.getLogger("promptmill")
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """US dollars a token."""
+
+    input: Decimal
+    cached_input: Decimal
+    cache_write: Decimal  # input that the provider stores for later
+    output: Decimal
+
+    def times(self, factor: Decimal) -> "Rates":
+        """All of them, multiplied; without trailing zeros."""
+        rates = (self.input, self.cached_input, self.cache_write, self.output)
+        return Rates(*((rate * factor).normalize() for rate in rates))
+
+
+@dataclass(frozen=True, slots=True)
+class TierPrice:
+    """One tier's rates; above `threshold` input tokens the whole request has others."""
+
+    rates: Rates
+    threshold: int | None = None  # tokens; OpenAI's long context begins above 272,000
+    long_rates: Rates | None = None
+
+    def at(self, input_tokens: int) -> Rates:
+        """The rates of a request with so many input tokens."""
+        if self.threshold is None or input_tokens <= self.threshold or self.long_rates is None:
+            return self.rates
+        return self.long_rates
+
+
+class PriceList:
+    """The prices of one model, by tier. A tier is one of ours, or the `service_tier` of an answer; None is standard."""
+
+    def __init__(
+        self, label: str, tiers: Mapping[Tier, TierPrice], assumptions: Mapping[Tier, str] | None = None
+    ) -> None:
+        self.label = label  # where the prices are from, and of when
+        self.assumptions = assumptions or {}  # tiers that the table has no price for: a sentence about what is taken
+        self._by_echo: dict[str | None, TierPrice] = {name: tiers[tier] for name, tier in ECHOED_TIERS.items()}
+        self._by_echo[None] = tiers["standard"]
+        self._dearest = max(tiers.values(), key=lambda tier: (tier.rates.input, tier.rates.output))
+
+    def price(self, usage: Usage, tier: str | None = "standard", cache_write_tokens: int = 0) -> Decimal:
+        """US dollars of one answered request; a tier that nobody knows costs as much as the dearest.
+
+        `cache_write_tokens` are those of the input that the provider says it stored, where it charges for that.
+        """
+        rates = self._price_of(tier).at(usage.input_tokens)
+        cached = usage.cached_input_tokens
+        cost = cached * rates.cached_input + usage.output_tokens * rates.output
+        if cache_write_tokens == 0:
+            return cost + (usage.input_tokens - cached) * rates.input
+        plain = usage.input_tokens - cached - cache_write_tokens
+        return cost + plain * rates.input + cache_write_tokens * rates.cache_write
+
+    def tokens_usd(self, input_tokens: int, output_tokens: int, tier: str | None = "standard") -> Decimal:
+        """US dollars of so many tokens over many requests, none cached, each below the long-context threshold."""
+        rates = self._price_of(tier).rates
+        return input_tokens * rates.input + output_tokens * rates.output
+
+    def request_usd(self, input_tokens: int, output_tokens: int, tier: str | None = "standard") -> Decimal:
+        """US dollars of one request that may have so many tokens, none cached; what to reserve for it."""
+        rates = self._price_of(tier).at(input_tokens)
+        return input_tokens * rates.input + output_tokens * rates.output
+
+    def assumption_of(self, tier: object) -> str | None:
+        """What is assumed of a tier's price, None where the table knows it."""
+        return self.assumptions.get(ECHOED_TIERS[tier]) if isinstance(tier, str) and tier in ECHOED_TIERS else None
+
+    def _price_of(self, tier: str | None) -> TierPrice:
+        try:
+            return self._by_echo[tier]
+        except KeyError:
+            log.warning("the provider names a service tier %r that has no known price; the dearest is taken", tier)
+            return self._by_echo.setdefault(tier, self._dearest)
+
+
+def prices_for(model: str, pricing: Pricing | None, at: datetime | None = None) -> PriceList:
+    """The price list of a model: the job's own `pricing`, else the table's prices at a time (default: now).
+
+    Raises: JobError when neither knows the model; an unknown price is never zero.
+    """
+    if pricing is not None:
+        return _own_prices(pricing)
+    at = at or datetime.now(UTC)
+    found = _find(model, at)
+    if found is None:
+        raise JobError(
+            f"the model {model!r} has no known price; genai-prices {genai_prices.__version__} lists OpenAI's own "
+            "models by name, not fine-tuned ones, deployments or those of other providers. "
+            "Add `pricing: {input_per_mtok: …, output_per_mtok: …}` to the job (0 for a model that costs nothing)."
+        )
+    tiers: dict[Tier, TierPrice] = {tier: _tier_price(found, tier, at) for tier in TIERS}
+    assumed: dict[Tier, str] = {tier: _assumption(model, tier) for tier in TIERS if not _has_variant(found, tier, at)}
+    return PriceList(f"genai-prices {genai_prices.__version__}, {found.id}, as of {at:%Y-%m-%d}", tiers, assumed)
+
+
+def _own_prices(pricing: Pricing) -> PriceList:
+    cached = pricing.input_per_mtok if pricing.cached_input_per_mtok is None else pricing.cached_input_per_mtok
+    per_mtok = Rates(pricing.input_per_mtok, cached, pricing.input_per_mtok, pricing.output_per_mtok)
+    standard = per_mtok.times(Decimal("1e-6"))
+    tiers: dict[Tier, TierPrice] = {tier: TierPrice(standard) for tier in TIERS}
+    tiers["batch"] = TierPrice(standard.times(1 - pricing.batch_discount))
+    return PriceList("the job's own pricing", tiers)
+
+
+def _find(model: str, at: datetime) -> ModelInfo | None:
+    """The table's entry of an OpenAI model that is priced by tokens."""
+    if model.lower().startswith("ft:"):
+        return None
+    try:
+        found = genai_prices.calc_price(genai_prices.Usage(input_tokens=1), model, provider_id="openai")
+    except LookupError:
+        return None
+    return found.model if found.model.get_prices(at).input_mtok is not None else None
+
+
+def _has_variant(model: ModelInfo, tier: Tier, at: datetime) -> bool:
+    """Whether the table has a price of its own for a tier; without one it gives the standard price in silence."""
+    return tier == "standard" or any(
+        variant.when == CONTEXTS[tier]
+        and (variant.constraint is None or variant.constraint.active(at))
+        and getattr(variant.prices, "input_mtok", None) is not None
+        for variant in model.price_variants or ()
+    )
+
+
+def _assumption(model: str, tier: Tier) -> str:
+    return f"the table has no {tier} price for {model}; {MISSING_TIERS[tier][1]}"
+
+
+def _tier_price(model: ModelInfo, tier: Tier, at: datetime) -> TierPrice:
+    prices = model.get_prices(at, CONTEXTS[tier])
+    factor = Decimal(1) if _has_variant(model, tier, at) else MISSING_TIERS[tier][0]
+    starts = _thresholds(prices)
+    if not starts:
+        return TierPrice(_rates_of(prices, 0).times(factor))
+    if len(starts) > 1:
+        raise JobError(
+            f"the price of {model.id!r} changes at {len(starts)} lengths of the input; at most 1 is understood. "
+            "Add `pricing` to the job."
+        )
+    return TierPrice(_rates_of(prices, 0).times(factor), starts[0], _rates_of(prices, starts[0]).times(factor))
+
+
+def _thresholds(prices: ModelPrice) -> list[int]:
+    fields = (prices.input_mtok, prices.cache_read_mtok, prices.cache_write_mtok, prices.output_mtok)
+    return sorted({tier.start for field in fields if isinstance(field, TieredPrices) for tier in field.tiers})
+
+
+def _rates_of(prices: ModelPrice, above: int) -> Rates:
+    """The rates of a request of more than `above` input tokens, as genai-prices itself charges them."""
+    base = _cost(prices, input_tokens=above + 1)
+    more = above + 1 + PROBE_TOKENS
+    return Rates(
+        (_cost(prices, input_tokens=more) - base) / PROBE_TOKENS,
+        (_cost(prices, input_tokens=more, cache_read_tokens=PROBE_TOKENS) - base) / PROBE_TOKENS,
+        (_cost(prices, input_tokens=more, cache_write_tokens=PROBE_TOKENS) - base) / PROBE_TOKENS,
+        (_cost(prices, input_tokens=above + 1, output_tokens=PROBE_TOKENS) - base) / PROBE_TOKENS,
+    )
+
+
+def _cost(prices: ModelPrice, **tokens: int) -> Decimal:
+    return prices.calc_price(genai_prices.Usage(**tokens))["total_price"]

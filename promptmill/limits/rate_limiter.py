@@ -1,0 +1,221 @@
+"""Requests and tokens per minute as one limiter: reserve before, settle after, first come first served, no polling.
+
+Each budget is a token bucket that refills evenly and holds only a fraction of a second's worth. A bucket of a whole
+minute would let a run send two minutes' worth in its first one, which servers that count over a sliding window refuse;
+an even pace stays within N a minute by every way of counting that is documented, at the cost of about one per cent.
+
+Beside its own count the limiter keeps the provider's: `x-ratelimit-remaining-*` says what was left when a request was
+admitted, and what was sent and refilled since then is added up here. Whichever count is lower holds.
+
+A limit that several processes share is leased in blocks (lease.py); a request then waits for that as well.
+
+Sources: OpenAI, "Rate limits" guide (quantised limits, failed requests count, header names), read 2026-11-24; the
+bucket with futures and one timer follows the leaky bucket as a meter (ITU-T I.371).
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from promptmill.limits.leased_bucket import Kind, LeasedPace, Lessor
+from promptmill.limits.token_bucket import Pace, ServerLimit
+
+PROBES = 8  # requests sent before the provider has told its limits, where the job gives none
+INSTANT_SECONDS = 1e-6  # a shorter wait is none: a timer for it would fire before its time and again
+SLOWEST_FACTOR = 0.1
+HEAVIEST = 4.0
+RECOVERY_SECONDS = 900.0  # after "slow down", the pace may rise by half in 15 minutes (OpenAI, error codes guide)
+RECOVERY_GROWTH = 1.5
+
+
+class RequestTooLarge(ValueError):
+    """A request needs more tokens than a whole minute allows; it would wait for ever."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """Capacity taken for one attempt."""
+
+    tokens: float
+    sent_at: float  # seconds of the limiter's clock
+    requests_mark: float  # requests reserved in all, this one included
+    tokens_mark: float
+
+
+class RateLimiter:
+    """The limits of one provider and model, shared by everything that sends in this process and event loop."""
+
+    def __init__(
+        self,
+        requests_per_minute: float | None = None,
+        tokens_per_minute: float | None = None,
+        clock: Callable[[], float] | None = None,
+        lessor: Lessor | None = None,
+        part: float = 1.0,
+    ) -> None:
+        """`part` of the limits, given or told by the provider, is ours: other processes of the run have the rest.
+
+        Of a limit that is leased all is: who has how much of it is the lessor's to say, and changes all the time.
+        """
+        self._clock = clock
+        self._lessor = lessor
+        self._failure: BaseException | None = None  # of the lessor: nobody may send any more
+        self._requests = self._pace(requests_per_minute, "requests", part)
+        self._tokens = self._pace(tokens_per_minute, "tokens", part)
+        self._waiting: deque[tuple[float, asyncio.Future[Reservation]]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+        self._paused_until = 0.0
+        self._factor, self._factor_since = 1.0, 0.0
+        self.counts_requested = False  # the provider counts what is asked for and gives nothing back
+        is_known = self._requests.limit is not None and self._tokens.limit is not None
+        self._probes_left = None if is_known else PROBES
+
+    @property
+    def requests_per_minute(self) -> float | None:
+        """What is ours of the limit that holds now, given or learned."""
+        return self._requests.limit
+
+    @property
+    def tokens_per_minute(self) -> float | None:
+        """What is ours of the limit that holds now, given or learned."""
+        return self._tokens.limit
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for capacity."""
+        return len(self._waiting)
+
+    async def reserve(self, tokens: float) -> Reservation:
+        """One request and its tokens, once both limits allow it and all who asked earlier were served.
+
+        Raises: RequestTooLarge when it could never be allowed; whatever the lessor of a shared limit failed of.
+        """
+        if self._failure is not None:
+            raise self._failure
+        limit = self._tokens.whole
+        if limit is not None and tokens > limit:
+            raise RequestTooLarge(
+                f"a request takes {tokens:,.0f} tokens; the limit is {limit:,.0f} tokens a minute "
+                "(limits.tokens_per_minute). Shorten the prompt, lower the output limit or raise the limit."
+            )
+        if not self._waiting and self._wait_seconds(tokens) <= INSTANT_SECONDS:
+            return self._take(tokens)
+        future: asyncio.Future[Reservation] = asyncio.get_running_loop().create_future()
+        self._waiting.append((tokens, future))
+        self._wake()
+        try:
+            return await future
+        except asyncio.CancelledError:
+            if future.done() and not future.cancelled() and future.exception() is None:
+                self.settle(future.result(), 0)
+            self._wake()
+            raise
+
+    def settle(self, reservation: Reservation, used_tokens: float) -> None:
+        """Correct a reservation's tokens by what the attempt really used; the request itself stays counted."""
+        unused = reservation.tokens - used_tokens
+        self._tokens.give_back(min(0.0, unused) if self.counts_requested else unused)
+        if self._probes_left is not None:
+            self._probes_left += 1  # it ended without an answer that could have told the limits
+        self._wake()
+
+    def observe(self, reservation: Reservation, requests: ServerLimit, tokens: ServerLimit) -> None:
+        """Take over what an answer's headers say of the limits and of what is left of them."""
+        now = self._now()
+        self._refill(now)
+        self._requests.learn(requests, now, reservation.sent_at, reservation.requests_mark)
+        self._tokens.learn(tokens, now, reservation.sent_at, reservation.tokens_mark)
+        self._probes_left = None
+        self._wake()
+
+    def penalise(self, seconds: float, slower: bool = False, by_tokens: bool = False) -> None:
+        """Let nobody send for so many seconds; with `slower`, go on at half the pace.
+
+        Refused for its tokens all the same, a run takes it that the provider charges more than was reserved: what was
+        asked for and not what was used, or, where it tells what is left, a quarter more a token than was thought.
+        """
+        now = self._now()
+        if by_tokens and self._tokens.left is None:
+            self.counts_requested = True
+        elif by_tokens:
+            self._tokens.weight = min(HEAVIEST, self._tokens.weight * 1.25)
+        self._refill(now)
+        self._paused_until = max(self._paused_until, now + seconds)
+        for budget in (self._requests, self._tokens):
+            budget.pause(self._paused_until)
+        if slower:
+            self._factor, self._factor_since = max(SLOWEST_FACTOR, self._current_factor(now) / 2), now
+        self._wake()
+
+    async def close(self) -> None:
+        """Lease no more."""
+        await self._requests.close()
+        await self._tokens.close()
+
+    def _pace(self, given: float | None, kind: Kind, part: float) -> Pace:
+        if self._lessor is None:
+            return Pace(given, part)
+        return LeasedPace(given, self._lessor, kind, self._lease_ended)
+
+    def _lease_ended(self, failure: BaseException | None) -> None:
+        self._failure = failure or self._failure
+        if self._failure is None:
+            self._wake()
+            return
+        while self._waiting:
+            _, future = self._waiting.popleft()
+            if not future.done():
+                future.set_exception(self._failure)
+
+    def _now(self) -> float:
+        return self._clock() if self._clock is not None else asyncio.get_running_loop().time()
+
+    def _current_factor(self, now: float) -> float:
+        if self._factor >= 1.0:
+            return 1.0
+        return min(1.0, self._factor * RECOVERY_GROWTH ** ((now - self._factor_since) / RECOVERY_SECONDS))
+
+    def _refill(self, now: float) -> None:
+        factor = self._current_factor(now)
+        self._requests.refill(now, factor)
+        self._tokens.refill(now, factor)
+
+    def _wait_seconds(self, tokens: float) -> float:
+        now = self._now()
+        self._refill(now)
+        if self._probes_left == 0:
+            return float("inf")  # `observe` or a settled probe wakes the queue
+        self._requests.want(1)
+        self._tokens.want(tokens)
+        factor = self._current_factor(now)
+        return max(
+            self._requests.wait_seconds(1, factor),
+            self._tokens.wait_seconds(tokens, factor),
+            self._paused_until - now,
+        )
+
+    def _take(self, tokens: float) -> Reservation:
+        self._requests.take(1)
+        self._tokens.take(tokens)
+        if self._probes_left is not None:
+            self._probes_left -= 1
+        return Reservation(tokens, self._now(), self._requests.reserved, self._tokens.reserved)
+
+    def _wake(self) -> None:
+        """Serve from the head of the queue; set one timer for the first who must still wait."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        while self._waiting:
+            tokens, future = self._waiting[0]
+            if future.done():  # cancelled while it waited
+                self._waiting.popleft()
+                continue
+            wait = self._wait_seconds(tokens)
+            if wait > INSTANT_SECONDS:
+                if wait != float("inf"):
+                    self._timer = asyncio.get_running_loop().call_later(wait, self._wake)
+                return
+            self._waiting.popleft()
+            future.set_result(self._take(tokens))

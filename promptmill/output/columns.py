@@ -1,0 +1,93 @@
+"""The columns of the output: their Arrow types, and the tables that hold them. Pure.
+
+A response schema may say what Arrow can't: unions, free objects, trees. Such a value becomes a string of JSON, whole and
+at the deepest place where that is needed, so that a column's type follows from the schema alone, never from the answers.
+Answers were validated before; a value that doesn't fit its type all the same (an integer beyond 64 bits, say) becomes
+null, since publishing what was paid for must not fail on one row, and `response` keeps the raw text.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from promptmill.checkpoints.answer_files import ANSWERS
+from promptmill.job.spec import Job
+from promptmill.output.arrow_types import parse_responses, schema_types
+
+ROW_INDEX = pa.field("row_index", pa.int64())  # 0 = first row of the input; where the job has no id column
+
+# output column → column of the answers, in the output's order
+ANSWERED = ("custom_id", "model", "finish_reason", "input_tokens", "cached_input_tokens", "output_tokens", "cost_usd")
+SUCCESS_COLUMNS = {f"llm_{name}": name for name in (*ANSWERED, "latency_seconds", "attempts", "response_id")}
+FAILURE_COLUMNS = {
+    "llm_custom_id": "custom_id",
+    "llm_error_kind": "kind",
+    "llm_error_message": "message",
+    "llm_http_status": "http_status",
+    "llm_attempts": "attempts",
+    "response": "response",
+}
+
+
+class Rows(Protocol):
+    """What is asked of a dataset: its columns, and the names of those that go to the output, in order."""
+
+    @property
+    def schema(self) -> pa.Schema: ...
+    @property
+    def carried(self) -> Sequence[str]: ...
+
+
+def output_schema(
+    job: Job, dataset: Rows, properties: Mapping[str, Any], definitions: Mapping[str, Any]
+) -> tuple[pa.Schema, pa.Schema]:
+    """The schemas of parts and of failure parts: `row_index` without an id column, carried input columns, then ours.
+
+    The input's schema metadata (pandas, Hugging Face) is left behind: it describes columns that are no longer all.
+    """
+    carried = [*_row_index(job), *(dataset.schema.field(name) for name in dataset.carried)]
+    answer = _answer_column(job)
+    typed = schema_types(properties, definitions)
+    success = pa.schema([*carried, *_answer_fields({answer: answer}), *typed, *_answer_fields(SUCCESS_COLUMNS)])
+    return success, failure_schema(success)
+
+
+def failure_schema(success: pa.Schema) -> pa.Schema:
+    """The schema of failure parts beside parts of this one: the same input columns, then those of a failure."""
+    first_of_ours = next(at for at, name in enumerate(success.names) if name in ("response", "embedding"))
+    return pa.schema([*list(success)[:first_of_ours], *_answer_fields(FAILURE_COLUMNS)])
+
+
+def clashing_columns(job: Job, carried: Sequence[str], properties: Iterable[str]) -> list[str]:
+    """Names that the output would hold twice: carried input columns against ours, and properties against both."""
+    inputs = [*(field.name for field in _row_index(job)), *carried]
+    answers = [*inputs, _answer_column(job), *properties, *SUCCESS_COLUMNS]
+    counted = [Counter(answers), Counter([*inputs, *FAILURE_COLUMNS])]
+    return list(dict.fromkeys(name for names in counted for name, times in names.items() if times > 1))
+
+
+def success_columns(answers: pa.Table, fields: Sequence[pa.Field]) -> pa.Table:
+    """Our columns of succeeded rows: those fields of the output's schema that the input doesn't bring."""
+    sources = {"response": "response", "embedding": "embedding", **SUCCESS_COLUMNS}
+    parsed = parse_responses(answers["response"], pa.schema([one for one in fields if one.name not in sources]))
+    columns = [answers[sources[one.name]] if one.name in sources else parsed[one.name] for one in fields]
+    return pa.table(columns, schema=pa.schema(fields))
+
+
+def failure_columns(answers: pa.Table) -> pa.Table:
+    """Our columns of failed rows."""
+    return answers.select(list(FAILURE_COLUMNS.values())).rename_columns(list(FAILURE_COLUMNS))
+
+
+def _answer_column(job: Job) -> str:
+    return "embedding" if job.request.endpoint == "embeddings" else "response"
+
+
+def _answer_fields(sources: Mapping[str, str]) -> list[pa.Field]:
+    return [pa.field(name, ANSWERS.field(source).type) for name, source in sources.items()]
+
+
+def _row_index(job: Job) -> list[pa.Field]:
+    return [ROW_INDEX] if job.input.id_column is None else []

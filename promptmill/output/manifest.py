@@ -1,0 +1,187 @@
+"""The manifest: the record that makes an output complete, written last.
+
+It holds the whole job (which holds no secret), so that a later run can say how it differs from the one whose output
+stands. Fields after `flow_run_ids` may be missing in a manifest and unknown ones are passed over, so that versions can
+read each other's; anything else that doesn't fit means that the file is torn or foreign, and is refused.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Annotated, Any, cast
+
+import orjson
+from pydantic import AfterValidator, AwareDatetime, Field, PlainSerializer, TypeAdapter, ValidationError
+
+from promptmill.errors import OutputError
+from promptmill.job.key_order import without_schema_text
+from promptmill.job.spec import Job
+from promptmill.storage import STORAGE_ERRORS, Storage
+
+MANIFEST = "_manifest.json"
+PART_PATH = re.compile(r"(_failures/)?part-[^/]+\.parquet")
+SHOWN_DIFFERENCES = 12
+SHOWN_CHARACTERS = 60  # of a value that differs
+SHOWN_BEFORE = 15  # of those, before the first difference
+
+
+def decimal_string(amount: Decimal) -> str:
+    """A Decimal without exponent and without trailing zeros."""
+    return f"{amount.normalize():f}"
+
+
+def time_string(time: datetime) -> str:
+    """ISO 8601 in UTC, to the millisecond."""
+    return time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _inside_output(path: str) -> str:
+    """The path of a part; a manifest is an input, and what is read or removed must lie inside its output."""
+    if PART_PATH.fullmatch(path) is None:
+        raise ValueError("not the path of a part")
+    return path
+
+
+Count = Annotated[int, Field(ge=0)]
+Usd = Annotated[Decimal, PlainSerializer(decimal_string)]
+Time = Annotated[AwareDatetime, AfterValidator(lambda time: time.astimezone(UTC)), PlainSerializer(time_string)]
+
+
+@dataclass(frozen=True, slots=True)
+class PartInfo:
+    """One Parquet file of the output."""
+
+    path: Annotated[str, AfterValidator(_inside_output)]  # relative to output.url
+    rows: Count
+    bytes: Count
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a run did, and the list of its parts."""
+
+    job: dict[str, Any]  # the whole job, as JSON values
+    job_digest: str  # 8 hex
+    mode: Annotated[str, Field(pattern="^(online|batch)$")]
+    state: Annotated[str, Field(pattern="^(completed|budget_exhausted|failed|cancelled)$")]
+    rows: Count  # succeeded + failed in every finished run
+    succeeded: Count
+    failed: Count
+    reused: Count  # rows that an earlier run had answered
+    requests_sent: Count  # by this run
+    attempts: Count  # by this run
+    input_tokens: Count  # of all rows, cached ones included
+    cached_input_tokens: Count
+    output_tokens: Count
+    cost_usd: Usd  # of all rows, earlier runs included
+    estimated_cost_usd: Usd | None
+    budget_usd: Usd | None
+    started_at: Time
+    finished_at: Time
+    seconds: float
+    parts: tuple[PartInfo, ...]  # in input order
+    failure_parts: tuple[PartInfo, ...]
+    batches: tuple[dict[str, object], ...]  # id, status, requests
+    flow_run_ids: tuple[str, ...]
+    failures_by_kind: dict[str, int] = field(default_factory=dict[str, int])
+    input_fingerprint: str = ""
+    accuracy: dict[str, Any] | None = None  # answer column → what report_accuracy.py says of it
+    promptmill_version: str = ""
+
+
+FORMAT: TypeAdapter[Manifest] = TypeAdapter(Manifest)
+
+
+def manifest_values(manifest: Manifest) -> dict[str, Any]:
+    """The manifest as JSON values: money as decimal strings, times as ISO 8601 in UTC."""
+    return FORMAT.dump_python(manifest, mode="json")
+
+
+def encode(manifest: Manifest) -> bytes:
+    """The bytes of a manifest file."""
+    return orjson.dumps(manifest_values(manifest), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+
+def decode(data: bytes, source: str = MANIFEST) -> Manifest:
+    """The manifest in a file's bytes. Raises: OutputError when they are torn or foreign; `source` is named in it."""
+    try:
+        return FORMAT.validate_json(data, strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(str(one) for one in first["loc"]) or "the file"
+        raise OutputError(
+            f"{source} is no manifest of Promptmill's: {place}: {first['msg']}. A manifest is written whole, after all "
+            "parts (output.url). Give another output.url, or delete the file and run the job again."
+        ) from error
+
+
+def write_manifest(storage: Storage, manifest: Manifest) -> None:
+    """Make an output complete. Raises: any of STORAGE_ERRORS."""
+    storage.write(MANIFEST, encode(manifest))
+
+
+def read_manifest(storage: Storage) -> Manifest | None:
+    """The manifest that stands at an output, None where there is none.
+
+    Raises: OutputError when it can't be read, or is torn or foreign.
+    """
+    source = f"{storage.url}/{MANIFEST}"
+    try:
+        data = storage.read(MANIFEST)
+    except FileNotFoundError:
+        return None
+    except STORAGE_ERRORS as error:
+        raise OutputError(
+            f"{source} can't be read: {type(error).__name__}: {error}. It says whether the output is complete "
+            "(output.url). Check the address, the permissions and AWS_*."
+        ) from error
+    return decode(data, source)
+
+
+def describe_difference(standing: Manifest, job: Job) -> list[str]:
+    """How the job of a standing output differs from this one, a line for each value: `key: old -> new`, shortened."""
+    old = _identity(standing.job)
+    new = _identity(job.model_dump(mode="json"))
+    keys = [key for key in dict.fromkeys([*old, *new]) if old.get(key) != new.get(key)]
+    lines = [f"{key}: {_differing(old.get(key), new.get(key))}" for key in keys[:SHOWN_DIFFERENCES]]
+    return lines if len(keys) <= SHOWN_DIFFERENCES else [*lines, f"and {len(keys) - SHOWN_DIFFERENCES} more"]
+
+
+def _identity(job: Mapping[str, Any]) -> dict[str, object]:
+    """What the job digest covers, by dotted key."""
+    known: dict[str, object] = {"name": job.get("name"), "request": without_schema_text(job.get("request") or {})}
+    known["input"] = {"url": (job.get("input") or {}).get("url")}
+    return dict(_flatten("", known))
+
+
+def _flatten(prefix: str, value: object) -> list[tuple[str, object]]:
+    """Every leaf with its dotted key; empty lists and objects have none, so that they equal what is absent."""
+    if isinstance(value, dict):
+        inner = [(str(key), one) for key, one in cast(dict[object, object], value).items()]
+    elif isinstance(value, list):
+        inner = [(str(position), one) for position, one in enumerate(cast(list[object], value))]
+    else:
+        return [(prefix, value)]
+    return [leaf for key, one in inner for leaf in _flatten(f"{prefix}.{key}" if prefix else key, one)]
+
+
+def _differing(old: object, new: object) -> str:
+    """`old -> new`, long strings cut to where they first differ."""
+    start = 0
+    if isinstance(old, str) and isinstance(new, str):
+        pairs = zip(old, new, strict=False)
+        start = next((at for at, (a, b) in enumerate(pairs) if a != b), min(len(old), len(new)))
+    start = max(0, start - SHOWN_BEFORE)
+    return f"{_shorten(old, start)} -> {_shorten(new, start)}"
+
+
+def _shorten(value: object, start: int) -> str:
+    if not isinstance(value, str):
+        text = "none" if value is None else orjson.dumps(value).decode()
+        return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}…"
+    if len(value) <= SHOWN_CHARACTERS:
+        return repr(value)
+    cut = value[start : start + SHOWN_CHARACTERS]
+    return repr(f"{'…' if start else ''}{cut}{'…' if start + len(cut) < len(value) else ''}")

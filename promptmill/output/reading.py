@@ -1,0 +1,101 @@
+"""A finished output as pandas DataFrames, read by its manifest's list and not by what lies in the folder.
+
+So a reader never sees the parts of two runs, whatever is being published meanwhile. Should the listed parts be replaced
+between reading the list and reading them, the new list is read.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from promptmill.errors import OutputError
+from promptmill.output.columns import failure_schema
+from promptmill.output.manifest import MANIFEST, Manifest, PartInfo, read_manifest
+from promptmill.storage import STORAGE_ERRORS, Storage
+from promptmill.suggest import did_you_mean
+
+
+def read(url: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """The succeeded rows of an output, in input order; all columns, or these.
+
+    Raises: OutputError when the output isn't complete, can't be read, or lacks one of the columns.
+    """
+    storage = _open(url)
+    return _read_current(storage, _manifest_of(storage), columns, failures=False).to_pandas()
+
+
+def read_failures(url: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """The failed rows of an output, in input order; no rows, yet all columns, where none failed.
+
+    Raises: OutputError when the output isn't complete, can't be read, or lacks one of the columns.
+    """
+    storage = _open(url)
+    return _read_current(storage, _manifest_of(storage), columns, failures=True).to_pandas()
+
+
+def _open(url: str) -> Storage:
+    try:
+        return Storage(url)
+    except (ValueError, ImportError, *STORAGE_ERRORS) as error:
+        raise OutputError(
+            f"{url!r} can't be opened: {error}. Give an output's folder at a URL that fsspec knows."
+        ) from error
+
+
+def _manifest_of(storage: Storage) -> Manifest:
+    manifest = read_manifest(storage)
+    if manifest is None:
+        raise OutputError(
+            f"{storage.url} has no {MANIFEST}: no run has finished there yet. A run writes it last, when every row is "
+            "answered. Check the address, or run the job's command again: it goes on where it stopped."
+        )
+    return manifest
+
+
+def _read_current(storage: Storage, manifest: Manifest, columns: Sequence[str] | None, *, failures: bool) -> pa.Table:
+    """Rows of the listed parts; when one is gone and another list has come meanwhile, of that one's."""
+    try:
+        return _read_listed(storage, manifest, columns, failures=failures)
+    except FileNotFoundError as error:
+        newer = _manifest_of(storage)
+        if newer != manifest:
+            return _read_current(storage, newer, columns, failures=failures)
+        raise OutputError(
+            f"{storage.url} lacks a part that its {MANIFEST} lists ({error}). An output is all of its parts. "
+            "Run the job's command again: it writes them anew and pays for nothing twice."
+        ) from error
+    except (pa.ArrowException, *STORAGE_ERRORS) as error:
+        raise OutputError(
+            f"the parts at {storage.url} can't be read: {type(error).__name__}: {error}. They are Parquet files as the "
+            "run wrote them. Check access, or run the job's command again: it writes them anew."
+        ) from error
+
+
+def _read_listed(storage: Storage, manifest: Manifest, columns: Sequence[str] | None, *, failures: bool) -> pa.Table:
+    parts = manifest.failure_parts if failures else manifest.parts
+    if not parts:  # no row failed: what the columns are is read off the other parts
+        empty = failure_schema(_schema(storage, manifest.parts[0])).empty_table()
+        return empty if columns is None else empty.select(_known(columns, empty.column_names, storage))
+    names = None if columns is None else _known(columns, _schema(storage, parts[0]).names, storage)
+    paths = [storage.path(part.path) for part in parts]
+    # a folder named like day=2026-11-24 would be taken for a column
+    no_partitioning: Any = None
+    return pq.read_table(paths, columns=names, filesystem=storage.fs, partitioning=no_partitioning)
+
+
+def _schema(storage: Storage, part: PartInfo) -> pa.Schema:
+    with storage.fs.open(storage.path(part.path), "rb") as file:
+        return pq.read_schema(file)
+
+
+def _known(columns: Sequence[str], known: Sequence[str], storage: Storage) -> list[str]:
+    for name in columns:
+        if name not in known:
+            raise OutputError(
+                f"{storage.url} has no column {name!r}; it has {len(known)}. {did_you_mean(name, known)} "
+                "Leave `columns` out to read them all."
+            )
+    return list(columns)

@@ -1,0 +1,1 @@
+"""Everything that is known of a run before a request is paid for."""

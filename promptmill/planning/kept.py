@@ -1,0 +1,64 @@
+"""The answers that earlier runs left, as one run looks at them: which hold, and which are asked again."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from promptmill.arrow import pc
+from promptmill.checkpoints.answer_files import ANSWERS, merge_answers
+from promptmill.checkpoints.index import AnswerIndex
+from promptmill.checkpoints.store import Listing, Store
+from promptmill.errors import CheckpointUnreadable
+from promptmill.planning.plan import Chunk, Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The answers that were kept when a run began."""
+
+    store: Store
+    listing: Listing
+    index: AnswerIndex
+    retry_before: float | None = None  # failures answered before are asked again; seconds since the epoch
+
+    def finished(self, chunk: Chunk) -> pa.Table | None:
+        """All answers of a chunk that is finished, in row order; None when there is work to do. Blocks."""
+        if not self.listing.is_finished(chunk.key):
+            return None
+        try:
+            answers = self.store.load_chunk(chunk.key)
+        except CheckpointUnreadable:
+            return None
+        is_whole = answers.num_rows == chunk.rows and not self.to_retry(answers).num_rows
+        return answers if is_whole else None
+
+    def known(self, chunk: Chunk, order: Sequence[str]) -> pa.Table:
+        """What is known of these rows, each once, failures that are to be asked again included. Blocks."""
+        found = [self.index.find(order)]
+        with suppress(CheckpointUnreadable):
+            if f"{chunk.key}.parquet" in self.listing.sizes:
+                found.append(self.store.load_chunk(chunk.key))
+        return merge_answers(found)
+
+    def to_retry(self, answers: pa.Table) -> pa.Table:
+        """The failures among answers that are to be asked again."""
+        return answers.filter(self._is_retried(answers)) if self.retry_before is not None else ANSWERS.empty_table()
+
+    def to_keep(self, answers: pa.Table) -> pa.Table:
+        """The answers that hold."""
+        return answers.filter(pc.invert(self._is_retried(answers))) if self.retry_before is not None else answers
+
+    def _is_retried(self, answers: pa.Table) -> pa.ChunkedArray:
+        return pc.and_(pc.is_valid(answers["kind"]), pc.less(answers["answered_at"], self.retry_before))
+
+
+def find_kept(
+    store: Store, plan: Plan, retry_before: float | None = None, chunks: Sequence[Chunk] | None = None
+) -> Kept:
+    """The answers that are kept now, for all chunks of the plan or for these. Blocks."""
+    listing = store.listing()
+    ours = None if chunks is None else {chunk.key for chunk in chunks}
+    others = [] if ours is None else [key for key in plan.keys if key not in ours]
+    return Kept(store, listing, AnswerIndex(store, listing.loose(plan.keys, others)), retry_before)

@@ -1,0 +1,197 @@
+"""Rows → chunks: one pass over the dataset that costs nothing, before anything is sent.
+
+The pass renders every request, so that a chunk's key is known by content, tokens are counted and what is wrong with the
+data is found before money is spent. It keeps a few numbers a chunk and, where the rows have an id column, 16 bytes a
+row to prove the ids unique.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from promptmill.dataset.dataset import Dataset, rows_of
+from promptmill.errors import DatasetError
+from promptmill.job.identity import chunk_key
+from promptmill.job.spec import Job
+from promptmill.prompts.request_builder import RequestBuilder, RowUnrenderable
+from promptmill.records import Request
+
+
+@dataclass(frozen=True, slots=True)
+class Unrendered:
+    """A row whose template failed."""
+
+    custom_id: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A contiguous range of rows."""
+
+    index: int  # 0 = first
+    start: int  # row number of its first row
+    rows: int
+    key: str  # of its checkpoint
+    input_tokens: int
+    unrendered: int  # rows whose template fails
+
+    @property
+    def label(self) -> str:
+        """Its rows, as people count them."""
+        return f"{self.start + 1:,} to {self.start + self.rows:,}"
+
+
+@dataclass(slots=True)
+class Plan:
+    """All chunks, and what the pass found out."""
+
+    chunks: list[Chunk] = field(default_factory=list[Chunk])
+    rows: int = 0
+    input_tokens: int = 0
+    unrendered: int = 0
+    first_unrendered: tuple[int, str] | None = None  # row number, message
+    largest: tuple[int, int] = (0, 0)  # tokens of the largest request (output limit included), its row number
+    repetitions: dict[int, int] = field(
+        default_factory=dict[int, int]
+    )  # row number → which of those with one custom_id
+    first_request: Request | None = None
+    fingerprint: str = ""
+
+    @property
+    def keys(self) -> list[str]:
+        """Keys of all chunks, in order."""
+        return [chunk.key for chunk in self.chunks]
+
+
+def row_ids(table: pa.Table, id_column: str | None, start: int) -> Sequence[object]:
+    """The ids of a chunk's rows: the id column's values, else the rows' numbers."""
+    return range(start, start + table.num_rows) if id_column is None else table[id_column].to_pylist()
+
+
+def render_rows(
+    builder: RequestBuilder, rows: Sequence[dict[str, Any]], ids: Sequence[object]
+) -> list[Request | Unrendered]:
+    """The request of each row, in order."""
+    return [render_row(builder, row, one) for row, one in zip(rows, ids, strict=True)]
+
+
+def render_row(
+    builder: RequestBuilder, row: dict[str, Any], row_id: object, repetition: int = 0
+) -> Request | Unrendered:
+    """A row's request, or why there is none."""
+    try:
+        return builder.build(row, row_id, repetition)
+    except RowUnrenderable as error:
+        return Unrendered(builder.unrendered_custom_id(row_id, repetition), str(error))
+
+
+def needed_columns(builder: RequestBuilder, job: Job) -> set[str]:
+    """The columns that requests are made of."""
+    return {*builder.columns, *([job.input.id_column] if job.input.id_column else [])}
+
+
+def plan_chunks(dataset: Dataset, builder: RequestBuilder, job: Job) -> Plan:
+    """The plan of a dataset. Raises: DatasetError for an unreadable input, an empty one, a null or repeated id."""
+    plan = Plan(fingerprint=dataset.fingerprint)
+    ids, requests = _Hashes(), _Hashes()
+    for start, table in _chunks_of(dataset, builder, job):
+        named = row_ids(table, job.input.id_column, start)
+        if job.input.id_column is not None:
+            _refuse_null_ids(named, job.input.id_column, start)
+            ids.add(named)
+        rendered = render_rows(builder, rows_of(table), named)
+        requests.add([one.custom_id for one in rendered] if job.input.id_column is not None else [])
+        _add_chunk(plan, rendered, start)
+    if job.input.id_column is not None:
+        _refuse_repeated_ids(dataset, job.input.id_column, ids)
+        plan.repetitions = requests.repetitions()
+    return plan
+
+
+def _chunks_of(dataset: Dataset, builder: RequestBuilder, job: Job) -> Iterator[tuple[int, pa.Table]]:
+    start = 0
+    for table in dataset.read(job.chunk_rows, needed_columns(builder, job)):
+        yield start, table
+        start += table.num_rows
+    if start == 0:
+        raise DatasetError(f"{job.input.url} has 0 rows; at least 1 is needed (input.url). Give a dataset with rows.")
+
+
+def _add_chunk(plan: Plan, rendered: Sequence[Request | Unrendered], start: int) -> None:
+    tokens = unrendered = 0
+    for number, one in enumerate(rendered, start):
+        if isinstance(one, Unrendered):
+            unrendered += 1
+            plan.first_unrendered = plan.first_unrendered or (number, one.message)
+            continue
+        tokens += one.input_tokens
+        plan.first_request = plan.first_request or one
+        plan.largest = max(plan.largest, (one.input_tokens + (one.max_output_tokens or 0), number), key=lambda x: x[0])
+    key = chunk_key(one.custom_id for one in rendered)
+    plan.chunks.append(Chunk(len(plan.chunks), start, len(rendered), key, tokens, unrendered))
+    plan.rows += len(rendered)
+    plan.input_tokens += tokens
+    plan.unrendered += unrendered
+
+
+class _Hashes:
+    """64-bit hashes of many values, eight bytes each, to find repeated ones."""
+
+    def __init__(self) -> None:
+        self._parts: list[NDArray[np.int64]] = []
+
+    def add(self, values: Sequence[object]) -> None:
+        self._parts.append(np.fromiter((hash((type(one).__name__, one)) for one in values), np.int64, len(values)))
+
+    def repeated(self) -> list[tuple[int, int]]:
+        """Pairs (row number, row number of an earlier row with the same hash)."""
+        joined = np.concatenate(self._parts) if self._parts else np.empty(0, np.int64)
+        order = np.argsort(joined, kind="stable")
+        same = np.flatnonzero(joined[order][1:] == joined[order][:-1])
+        return [(int(order[i + 1]), int(order[i])) for i in same]
+
+    def repetitions(self) -> dict[int, int]:
+        """Row number → how many rows before it have its hash, for the rows where that isn't none."""
+        found: dict[int, int] = {}
+        for later, earlier in self.repeated():
+            found[later] = found.get(earlier, 0) + 1
+        return found
+
+
+def _refuse_null_ids(ids: Sequence[object], column: str, start: int) -> None:
+    for number, one in enumerate(ids, start):
+        if one is None:
+            raise DatasetError(
+                f"row {number} has a null in {column!r}; an id column has a value in every row (input.id_column). "
+                "Fill it in, or leave input.id_column out to number the rows."
+            )
+
+
+def _refuse_repeated_ids(dataset: Dataset, column: str, ids: _Hashes) -> None:
+    suspects = ids.repeated()
+    if not suspects:
+        return
+    numbers = sorted({number for pair in suspects for number in pair})[:1000]
+    values = _values_at(dataset, column, numbers)
+    for later, earlier in suspects:
+        if earlier in values and later in values and values[earlier] == values[later]:
+            raise DatasetError(
+                f"rows {earlier} and {later} have the same {column!r}: {values[later]!r}; an id column is unique "
+                f"(input.id_column). {len(suspects):,} rows repeat an id. Make it unique, or leave input.id_column out."
+            )
+
+
+def _values_at(dataset: Dataset, column: str, numbers: Sequence[int]) -> dict[int, object]:
+    wanted = set(numbers)
+    found: dict[int, object] = {}
+    start = 0
+    for table in dataset.read(10_000, [column]):
+        for number in wanted & set(range(start, start + table.num_rows)):
+            found[number] = table[column][number - start].as_py()
+        start += table.num_rows
+    return found

@@ -1,0 +1,123 @@
+"""What can be known for free, before the first paid request: shared by `check` and by every run."""
+
+import secrets
+from dataclasses import dataclass
+
+from promptmill.errors import JobError, OutputError
+from promptmill.limits.approved_cap import describe_cap
+from promptmill.output.manifest import Manifest, read_manifest
+from promptmill.planning.estimate import Estimate, estimate_run
+from promptmill.planning.plan import Plan, plan_chunks
+from promptmill.planning.prepared_job import SAMPLES, Prepared
+from promptmill.planning.standing_output import refuse_foreign_output
+from promptmill.provider.transport import Credentials, make_sdk
+from promptmill.storage import STORAGE_ERRORS, Storage
+
+PROBE_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Preflight:
+    """A job that may be run: its plan, its price and what a person should know beforehand."""
+
+    plan: Plan
+    estimate: Estimate
+    warnings: tuple[str, ...]
+
+
+def preflight(prepared: Prepared, credentials: Credentials, overwrite: bool) -> Preflight:
+    """Plan and price a job. Raises: SetupError (and its kin) for whatever would make the run fail."""
+    check_places(prepared, credentials, overwrite)
+    plan = plan_chunks(prepared.dataset, prepared.builder, prepared.job)
+    _refuse_oversized(prepared, plan)
+    sample = last_sample(prepared)
+    measured = sample.output_tokens / sample.succeeded if sample is not None and sample.succeeded else None
+    estimate = estimate_run(prepared, plan, measured)
+    return Preflight(plan, estimate, tuple(_warnings(prepared, plan, estimate, sample)))
+
+
+def check_places(prepared: Prepared, credentials: Credentials, overwrite: bool) -> None:
+    """Whether there are credentials, and an output that is ours to write. Raises: CredentialsError, OutputError."""
+    make_sdk(credentials)
+    refuse_foreign_output(prepared, overwrite)
+    probe_output(prepared.output)
+
+
+def probe_output(storage: Storage) -> None:
+    """Write, read back and delete an object. Raises: OutputError."""
+    name, data = f"_probe-{secrets.token_hex(4)}", secrets.token_bytes(PROBE_BYTES)
+    try:
+        storage.require_bucket()
+        storage.write(name, data)
+        returned = storage.read(name)
+        storage.delete([name])
+    except STORAGE_ERRORS as error:
+        raise OutputError(
+            f"{storage.url} can't be written to: {type(error).__name__}: {error}. The run writes, reads and deletes "
+            "objects there (output.url). Create the bucket or folder, check AWS_* or the permissions, or make room."
+        ) from error
+    if returned != data:
+        raise OutputError(
+            f"{storage.url} gave back other bytes than were written. The run needs storage that keeps what it is given "
+            "(output.url). Use another place."
+        )
+
+
+def last_sample(prepared: Prepared) -> Manifest | None:
+    """The manifest of this job's last sample, None where none was run."""
+    try:
+        sample = read_manifest(prepared.output.folder(SAMPLES))
+    except OutputError:
+        return None
+    return sample if sample is not None and sample.job_digest == prepared.digest else None
+
+
+def _refuse_oversized(prepared: Prepared, plan: Plan) -> None:
+    limit = prepared.job.limits.tokens_per_minute
+    tokens, row = plan.largest
+    if limit is not None and tokens > limit:
+        raise JobError(
+            f"the request of row {row} takes {tokens:,} tokens; the limit is {limit:,} tokens a minute "
+            "(limits.tokens_per_minute). Shorten the prompt, lower the output limit or raise the limit: it would wait "
+            "for ever."
+        )
+
+
+def _warnings(prepared: Prepared, plan: Plan, estimate: Estimate, sample: Manifest | None) -> list[str]:
+    job, warnings = prepared.job, list[str]()
+    if plan.first_unrendered is not None:
+        row, message = plan.first_unrendered
+        warnings.append(
+            f"{plan.unrendered:,} of {plan.rows:,} rows can't be rendered and will be failures (template_error); "
+            f"the first is row {row}: {message}"
+        )
+    if sample is None:
+        warnings.append(
+            "no sample of this job was ever run; `promptmill sample` tries a few rows and measures the cost"
+        )
+    if prepared.approved_cap is not None:
+        warnings.append(describe_cap(prepared.budget_usd, prepared.approved_cap))
+    elif job.budget_usd is not None and estimate.online_usd > job.budget_usd:
+        warnings.append(
+            f"the estimate, ${estimate.online_usd:.4f} online and ${estimate.batch_usd:.4f} by batch, is above budget_usd, "
+            f"${job.budget_usd}"
+        )
+    if (assumed := prepared.prices.assumption_of(job.request.parameters.get("service_tier"))) is not None:
+        warnings.append(assumed)
+    if job.approve_above_usd is not None and estimate.online_usd > job.approve_above_usd:
+        warnings.append(
+            f"the estimate, ${estimate.online_usd:.4f}, is above approve_above_usd, ${job.approve_above_usd}: a person is "
+            "asked before what isn't answered yet is sent (--approve says yes)"
+        )
+    if (
+        prepared.budget_usd is not None
+        and prepared.builder.max_output_tokens is None
+        and job.request.endpoint != "embeddings"
+    ):
+        warnings.append(
+            "budget_usd is only as good as a guess of the longest answer: request.parameters sets no output limit "
+            "(max_completion_tokens or max_output_tokens)"
+        )
+    if prepared.schema is not None and prepared.schema.additions:
+        warnings.append("the response schema was made strict: " + "; ".join(prepared.schema.additions[:5]))
+    return warnings

@@ -1,0 +1,147 @@
+"""A job made ready: everything that can be known of it for free, opened once and refused if it is wrong."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import PurePosixPath
+from urllib.parse import urlsplit
+
+import jinja2
+import orjson
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from promptmill.checkpoints.store import Store
+from promptmill.dataset.dataset import Dataset, open_dataset
+from promptmill.errors import JobError, OutputError
+from promptmill.job.identity import job_digest, request_digest
+from promptmill.job.key_order import without_schema_text
+from promptmill.job.spec import Job
+from promptmill.limits.approved_cap import Approved
+from promptmill.limits.pricing import PriceList, prices_for
+from promptmill.output.columns import clashing_columns
+from promptmill.output.parts import unwritable_columns
+from promptmill.prompts.request_builder import RequestBuilder
+from promptmill.prompts.response_schema import ResponseSchema, load_schema
+from promptmill.prompts.tokens import TokenCounter, counter_for
+from promptmill.storage import Storage
+
+CHECKPOINTS = "_checkpoints"
+SAMPLES = "_samples"
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A job with its parts."""
+
+    job: Job  # output.url is no template any more
+    digest: str  # of the job, 8 hex
+    dataset: Dataset
+    schema: ResponseSchema | None
+    builder: RequestBuilder
+    counter: TokenCounter
+    prices: PriceList
+    output: Storage
+    store: Store
+    approved: Approved | None = None  # what a person last approved for this output
+
+    @property
+    def approved_cap(self) -> Approved | None:
+        """The approval that holds this output below the job's own budget, where one does."""
+        own, found = self.job.budget_usd, self.approved
+        if found is None or found.cap_usd is None or (own is not None and own <= found.cap_usd):
+            return None
+        return found
+
+    @property
+    def budget_usd(self) -> Decimal | None:
+        """What this output may cost over all its runs: the job's own budget, or less where less was approved."""
+        return self.job.budget_usd if self.approved_cap is None else self.approved_cap.cap_usd
+
+    @property
+    def capped_job(self) -> Job:
+        """The job with that budget, for who is told the job alone."""
+        return self.job.model_copy(update={"budget_usd": self.budget_usd})
+
+    @property
+    def identity(self) -> str:
+        """Digest of all that the output's content depends on: equal identity, equal output."""
+        parts = {
+            "input": self.job.input.model_dump(mode="json"),
+            "rows": self.dataset.fingerprint,
+            "request": without_schema_text(self.job.request.model_dump(mode="json")),
+            "schema": self.schema.strict_schema if self.schema else None,
+            "compare": self.job.output.compare,
+        }
+        return request_digest("identity", orjson.dumps(parts, option=orjson.OPT_SORT_KEYS))
+
+
+def today() -> date:
+    """The day that `{{ date }}` stands for where nobody scheduled the run: the present one, in UTC."""
+    return datetime.now(UTC).date()
+
+
+def prepare(job: Job, today: date, dataset: Dataset | None = None) -> Prepared:
+    """The job's parts, none of which cost anything.
+
+    Raises: JobError, DatasetError, OutputError: whatever of the job can't be right.
+    """
+    job = resolve_output(job, today)
+    schema = load_schema(job.request.response_schema) if job.request.response_schema is not None else None
+    prices = prices_for(job.request.model, job.pricing)
+    counter = counter_for(job.request.model)
+    dataset = dataset or open_dataset(job.input)
+    builder = RequestBuilder(job.request, dataset.schema.names, schema, counter)
+    _refuse_unwritable(dataset)
+    _refuse_clashes(job, dataset, schema)
+    output = open_output(job.output.url)
+    store = Store(output.folder(CHECKPOINTS))
+    return Prepared(job, job_digest(job), dataset, schema, builder, counter, prices, output, store)
+
+
+def resolve_output(job: Job, today: date) -> Job:
+    """The job with its output's place worked out. Raises: JobError when the template is wrong."""
+    stem = PurePosixPath(urlsplit(job.input.url).path).name.split(".")[0]
+    values: Mapping[str, str] = {"job": job.name, "input_name": stem, "date": today.isoformat()}
+    environment = ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined)
+    try:
+        url = environment.from_string(job.output.url).render(values)
+    except jinja2.TemplateError as error:
+        raise JobError(
+            f"output.url {job.output.url!r} can't be rendered: {error}. It may use {{{{ job }}}}, {{{{ input_name }}}} "
+            "and {{ date }}."
+        ) from error
+    return job.model_copy(update={"output": job.output.model_copy(update={"url": url})})
+
+
+def open_output(url: str) -> Storage:
+    """The output's folder. Raises: OutputError when no storage of that kind is known."""
+    try:
+        return Storage(url)
+    except (ValueError, ImportError, OSError) as error:
+        raise OutputError(
+            f"output.url {url!r} can't be opened: {error}. Give a folder at a URL that fsspec knows."
+        ) from error
+
+
+def _refuse_unwritable(dataset: Dataset) -> None:
+    if found := unwritable_columns(dataset.schema, dataset.carried):
+        raise JobError(
+            f"the input's columns {', '.join(found)} are of types that Parquet, and so the output, can't hold. Name the "
+            "columns to carry without them in input.columns; templates see all columns either way."
+        )
+
+
+def _refuse_clashes(job: Job, dataset: Dataset, schema: ResponseSchema | None) -> None:
+    clashes = clashing_columns(job, dataset.carried, schema.properties if schema else {})
+    if clashes:
+        raise JobError(
+            f"the input's columns {', '.join(map(repr, clashes))} have the names of output columns; every name is "
+            "needed once (input.columns, request.response_schema). Carry other columns or rename a schema property."
+        )
+    for answer, known in (job.output.compare or {}).items():
+        if known not in dataset.carried or (schema is not None and answer not in schema.properties):
+            raise JobError(
+                f"output.compare sets {answer!r} against {known!r}; the first must be a property of response_schema and "
+                "the second a carried input column. Mend output.compare."
+            )

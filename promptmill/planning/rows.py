@@ -1,0 +1,56 @@
+"""The rows of a chunk: rendered as they were planned, and looked up among the answers that are kept."""
+
+from collections.abc import Iterator, Sequence
+
+import pyarrow as pa
+
+from promptmill.dataset.dataset import Dataset, rows_of
+from promptmill.errors import DatasetError, InputChanged
+from promptmill.job.identity import chunk_key
+from promptmill.job.spec import Job
+from promptmill.planning.plan import Chunk, Plan, Unrendered, render_row, render_rows, row_ids
+from promptmill.prompts.request_builder import RequestBuilder
+from promptmill.records import Request
+
+
+def read_chunks(
+    dataset: Dataset, job: Job, plan: Plan, chunks: Sequence[Chunk], columns: set[str]
+) -> Iterator[tuple[Chunk, pa.Table]]:
+    """These chunks with these columns of their rows, in the order of the plan; one pass. Raises: InputChanged."""
+    if not chunks:
+        return
+    first, last = chunks[0], chunks[-1]
+    wanted = {chunk.index for chunk in chunks}
+    tables = dataset.read(job.chunk_rows, columns, start=first.start, stop=last.start + last.rows)
+    for chunk in plan.chunks[first.index : last.index + 1]:
+        try:
+            table = next(tables, None)
+        except DatasetError as error:  # it could be read when it was planned
+            raise InputChanged(str(error)) from error
+        if table is None:
+            raise _changed(job, chunk)
+        if chunk.index in wanted:
+            yield chunk, table
+
+
+def render_chunk(
+    builder: RequestBuilder, job: Job, plan: Plan, chunk: Chunk, table: pa.Table
+) -> list[Request | Unrendered]:
+    """The request of each row of a chunk. Raises: InputChanged when these aren't the rows that were planned."""
+    ids = row_ids(table, job.input.id_column, chunk.start)
+    rows = rows_of(table)
+    rendered = render_rows(builder, rows, ids)
+    if chunk_key(one.custom_id for one in rendered) != chunk.key:
+        raise _changed(job, chunk)
+    for number, repetition in plan.repetitions.items():
+        if chunk.start <= number < chunk.start + chunk.rows:
+            i = number - chunk.start
+            rendered[i] = render_row(builder, rows[i], ids[i], repetition)
+    return rendered
+
+
+def _changed(job: Job, chunk: Chunk) -> InputChanged:
+    return InputChanged(
+        f"rows {chunk.label} of {job.input.url} aren't those that were planned: the input was changed while "
+        "the run read it. Run the same command again; what was answered and didn't change is kept."
+    )

@@ -1,0 +1,1 @@
+"""Rows → requests: templates, response schemas, token counts."""

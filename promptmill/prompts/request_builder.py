@@ -1,0 +1,194 @@
+"""Rows → requests: rendered templates in the body that the endpoint takes, with an identity and a token count.
+
+Whatever doesn't depend on the row is rendered, counted and serialised once; a row only fills the gaps between.
+Bodies are canonical (key_order.py), so that equal requests have equal bytes in every process, whatever order the keys
+of the job arrived in. The identity of an embeddings request covers {input, model, parameters} of its row alone, whatever
+rows travel with it, and not the encoding we ask for by default.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import orjson
+
+from promptmill.errors import JobError
+from promptmill.job.identity import custom_id, request_digest, row_digest, unrendered_digest
+from promptmill.job.key_order import canonical
+from promptmill.job.spec import RequestSpec
+from promptmill.prompts.response_schema import ResponseSchema
+from promptmill.prompts.templates import RowTemplate, RowUnrenderable, row_values
+from promptmill.prompts.tokens import MEDIA_TOKENS, REPLY_TOKENS, TokenCounter
+from promptmill.records import Request
+
+__all__ = ["RequestBuilder", "RowUnrenderable"]
+
+OUTPUT_LIMITS = ("max_completion_tokens", "max_output_tokens", "max_tokens")
+_GAP = re.compile(rb"\x00(\d+)\x00")  # a raw NUL byte can't occur in JSON, so a gap can't be mistaken
+
+
+@dataclass(frozen=True, slots=True)
+class _Slot:
+    """A place in the body that each row fills."""
+
+    template: RowTemplate
+    is_counted: bool  # its text is tokens; an image's address isn't
+
+
+class RequestBuilder:
+    """Makes the requests of one job. Safe to use from many threads."""
+
+    def __init__(
+        self,
+        spec: RequestSpec,
+        available_columns: Sequence[str],
+        schema: ResponseSchema | None,
+        counter: TokenCounter,
+    ) -> None:
+        """Raises: JobError for a template that can't be compiled, names a missing column or leaves the sandbox."""
+        self._spec = spec
+        self._counter = counter
+        self._schema = schema
+        self._available = list(available_columns)
+        self._slots: list[_Slot] = []
+        self._static_tokens = 0
+        self._is_embedding = spec.endpoint == "embeddings"
+        self.max_output_tokens = 0 if self._is_embedding else _output_limit(spec.parameters)
+        self._pieces = _cut(self._body())
+        self._gaps = [self._slots[int(number)] for number in self._pieces[1::2]]
+        templates = [slot.template for slot in self._slots]
+        self.columns: frozenset[str] = frozenset().union(*(template.columns for template in templates))
+        self._needs_row = any(template.needs_row for template in templates)
+        self._columns = [name for name in self._available if name in self.columns]
+        self._sources = orjson.dumps(_sources_of(spec), option=orjson.OPT_SORT_KEYS)
+
+    def build(self, row: Mapping[str, object], row_id: object, repetition: int = 0) -> Request:
+        """A row's request. Raises: RowUnrenderable."""
+        values = row_values(row, self._columns, self._needs_row)
+        pieces = self._pieces.copy()
+        tokens = self._static_tokens
+        for position, slot in enumerate(self._gaps):
+            text = slot.template.render(values)
+            pieces[2 * position + 1] = _encode(text, slot.template.label)
+            if slot.is_counted:
+                tokens += self._counter.count(text)
+        if self._is_embedding and pieces[1] == b'""':
+            raise RowUnrenderable("request.input: the input is empty; the API refuses empty strings")
+        body = b"".join(pieces)
+        identity = custom_id(request_digest(self._spec.endpoint, body), row_digest(row_id, repetition))
+        return Request(identity, pieces[1] if self._is_embedding else body, tokens, self.max_output_tokens)
+
+    def unrendered_custom_id(self, row_id: object, repetition: int = 0) -> str:
+        """The id of a row whose template fails: the same until the templates change."""
+        return custom_id(unrendered_digest(self._spec.endpoint, self._sources), row_digest(row_id, repetition))
+
+    def preview(self, request: Request) -> dict[str, Any]:
+        """The body of the HTTP request as it would be sent for one row."""
+        body = self.embeddings_body([request.body]) if self._is_embedding else request.body
+        return cast(dict[str, Any], orjson.loads(body))
+
+    def embeddings_body(self, inputs: Iterable[bytes]) -> bytes:
+        """One HTTP body for the inputs of many rows, each a `Request.body`; the answers come in their order."""
+        parameters = {"encoding_format": "base64", **self._spec.parameters}  # a quarter of the bytes of decimals
+        texts = orjson.Fragment(b"[" + b",".join(inputs) + b"]")
+        return orjson.dumps(canonical({**parameters, "model": self._spec.model, "input": texts}))
+
+    def _body(self) -> dict[str, Any]:
+        """The whole body, with a gap for every text that depends on the row."""
+        spec, schema = self._spec, self._schema
+        body: dict[str, Any] = {**spec.parameters, "model": spec.model}
+        if spec.endpoint == "embeddings":
+            return {**body, "input": self._gap(RowTemplate("request.input", spec.input or "", self._available), True)}
+        if schema is not None:
+            self._static_tokens += self._counter.schema_tokens(schema.strict_schema)
+        self._static_tokens += REPLY_TOKENS
+        if spec.endpoint == "chat.completions":
+            answer = {} if schema is None else {"response_format": schema.response_format()}
+            return {**body, **answer, "messages": self._messages()}
+        answer = {} if schema is None else {"text": {"format": schema.text_format()}}
+        return {**body, **answer, "input": self._messages()}
+
+    def _messages(self) -> list[dict[str, Any]]:
+        spec = self._spec
+        if spec.messages is None:
+            asked = [("system", "request.system", spec.system), ("user", "request.user", spec.user)]
+        else:
+            asked = [(one.role, f"request.messages[{i}].content", one.content) for i, one in enumerate(spec.messages)]
+        return [self._message(role, content, label) for role, label, content in asked if content is not None]
+
+    def _message(self, role: str, content: str | Sequence[Mapping[str, Any]], label: str) -> dict[str, Any]:
+        self._static_tokens += self._counter.message_tokens(role)
+        if isinstance(content, str):
+            return {"role": role, "content": self._text(content, label, is_counted=True)}
+        return {"role": role, "content": [self._part(part, f"{label}[{i}]") for i, part in enumerate(content)]}
+
+    def _part(self, part: Mapping[str, Any], label: str) -> dict[str, Any]:
+        """A content part; what has no text (an image, a file, sound) counts as one image."""
+        self._static_tokens += 0 if "text" in part else MEDIA_TOKENS
+        return {key: self._tree(value, f"{label}.{key}", key == "text") for key, value in part.items()}
+
+    def _tree(self, value: Any, label: str, is_counted: bool) -> Any:
+        if isinstance(value, str):
+            return self._text(value, label, is_counted)
+        if isinstance(value, list):
+            return [self._tree(one, f"{label}[{i}]", is_counted) for i, one in enumerate(cast(list[Any], value))]
+        if isinstance(value, dict):
+            items = cast(dict[str, Any], value).items()
+            return {key: self._tree(one, f"{label}.{key}", is_counted) for key, one in items}
+        return value
+
+    def _text(self, source: str, label: str, is_counted: bool) -> str | orjson.Fragment:
+        """The text itself where it is the same for every row, else a gap."""
+        template = RowTemplate(label, source, self._available)
+        if not template.is_static:
+            return self._gap(template, is_counted)
+        try:
+            text = template.render(row_values({}, (), False))
+            _encode(text, label)
+        except RowUnrenderable as error:
+            raise JobError(f"{error}; this is so for every row. Mend the template.") from error
+        self._static_tokens += self._counter.count(text) if is_counted else 0
+        return text
+
+    def _gap(self, template: RowTemplate, is_counted: bool) -> orjson.Fragment:
+        self._slots.append(_Slot(template, is_counted))
+        return orjson.Fragment(b"\x00%d\x00" % (len(self._slots) - 1))
+
+
+def _cut(body: Mapping[str, Any]) -> list[bytes]:
+    """The canonical body in pieces: constant ones at even places, the numbers of slots at odd ones."""
+    try:
+        return _GAP.split(orjson.dumps(canonical(body)))
+    except TypeError as error:
+        raise JobError(
+            f"the request can't be written as JSON ({error}); numbers have 64 bits, texts are valid Unicode. "
+            "Mend request.parameters or the texts."
+        ) from error
+
+
+def _encode(text: str, label: str) -> bytes:
+    try:
+        return orjson.dumps(text)
+    except TypeError as error:
+        raise RowUnrenderable(
+            f"{label}: the text has a lone surrogate, which is no Unicode and can't be sent"
+        ) from error
+
+
+def _output_limit(parameters: Mapping[str, Any]) -> int | None:
+    for name in OUTPUT_LIMITS:
+        limit = parameters.get(name)
+        if limit is None:
+            continue
+        if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
+            raise JobError(
+                f"request.parameters.{name} is {limit!r}; it is a whole number of tokens, 1 or more. Mend it."
+            )
+        return limit
+    return None
+
+
+def _sources_of(spec: RequestSpec) -> dict[str, Any]:
+    """The templates as the job has them."""
+    return spec.model_dump(mode="json", include={"system", "user", "messages", "input"})

@@ -1,0 +1,1 @@
+"""Requests → answers over HTTP: attempts, retries, verdicts."""

@@ -1,0 +1,223 @@
+"""One row's attempts, with limiter and budget around each: `Request` → `Completion` or `Failure`.
+
+Every attempt takes a slot, money and capacity, in this order, and settles what it took whatever happens. A slot is held
+until the row's result is stored (chunk.py), but not while the row waits for its next attempt.
+Only a failure of all rows raises, and it stops the run; a failure of one row is its result.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Protocol
+
+from promptmill.errors import ProviderRefused, RunStopped
+from promptmill.job.spec import Endpoint, Retry
+from promptmill.limits.budget import ZERO, Budget
+from promptmill.limits.output_guess import OutputGuess
+from promptmill.limits.pricing import PriceList
+from promptmill.limits.rate_limiter import RateLimiter, RequestTooLarge, Reservation
+from promptmill.provider.attempt import Bill, Call, Judge, Outcome, Tries
+from promptmill.provider.headers import server_limits
+from promptmill.provider.response_body import Answer, Unreadable, read_answer
+from promptmill.provider.retry_policy import (
+    DEFAULT_PENALTY_SECONDS,
+    SLOW_DOWN_SECONDS,
+    GiveUp,
+    StopRun,
+    TryAgain,
+    Verdict,
+    backoff_seconds,
+    classify_status,
+    read_error,
+)
+from promptmill.provider.transport import RawAnswer, TransportError
+from promptmill.stop import Slot, Stop
+
+
+class Sender(Protocol):
+    """Whatever carries one request to the provider."""
+
+    async def post(self, body: bytes) -> RawAnswer:
+        """The answer, whatever its status. Raises: TransportError."""
+        ...
+
+
+STORED_USD = Decimal("1e-12")  # as fine as the money column of answers.py; a job's own prices may be finer
+
+
+@dataclass(slots=True)
+class Counters:
+    """What was sent and what came of it, for progress and report; this process, this run."""
+
+    attempts: int = 0
+    requests: int = 0  # that were sent at least once
+    in_flight: int = 0
+
+
+class Client:
+    """Sends requests of one job to one endpoint; shared by all chunks of a process and event loop."""
+
+    def __init__(
+        self,
+        sender: Sender,
+        endpoint: Endpoint,
+        limiter: RateLimiter,
+        budget: Budget,
+        prices: PriceList,
+        retry: Retry,
+        stop: Stop,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self.endpoint: Endpoint = endpoint
+        self.limiter = limiter
+        self.budget = budget
+        self.stop = stop
+        self.counters = Counters()
+        self.guess = OutputGuess()
+        self._sender = sender
+        self._prices = prices
+        self._retry = retry
+        self._chance = chance
+
+    async def send(self, call: Call, slot: Slot, judge: Judge) -> Outcome:
+        """Try until there is an answer that will do or no more hope; the caller holds the slot.
+
+        Raises: RunStopped (and its kin) when the run must end; CancelledError when it was stopped before sending.
+        """
+        state = Tries(started=time.monotonic())
+        while True:
+            verdict = await self._attempt(call, state, judge)
+            if isinstance(verdict, StopRun):
+                raise self.stop.because(ProviderRefused(f"The run was stopped: {verdict.message}"))
+            if not isinstance(verdict, TryAgain):
+                return state.outcome(verdict)
+            wait = self._wait_before_next(verdict, state)
+            if wait is None:
+                return state.outcome(GiveUp(verdict.kind, verdict.message, verdict.status))
+            await self._pause(wait, slot)
+
+    async def _attempt(self, call: Call, state: Tries, judge: Judge) -> Answer | Verdict:
+        """One attempt: reserve, send, settle, judge."""
+        output_tokens = self.guess.at_most(call.max_output_tokens)
+        reserved_usd = self._prices.request_usd(call.input_tokens, output_tokens)
+        with self.stop.waiting():
+            await self._reserve_money(reserved_usd)
+            try:
+                reservation = await self.limiter.reserve(call.input_tokens + self._expected_output(call))
+            except RequestTooLarge as error:
+                self.budget.settle(reserved_usd, ZERO)
+                return GiveUp("rate_limited", str(error))
+            except BaseException:
+                self.budget.settle(reserved_usd, ZERO)
+                raise
+        bill = Bill(used_tokens=float(call.input_tokens))
+        try:
+            return await self._send_once(call, state, reservation, bill, judge)
+        except asyncio.CancelledError:
+            bill.may_be_billed = True
+            raise
+        finally:
+            self.budget.settle(reserved_usd, bill.cost_usd, reserved_usd if bill.may_be_billed else ZERO)
+            self.limiter.settle(reservation, bill.used_tokens)
+
+    async def _reserve_money(self, amount_usd: Decimal) -> None:
+        try:
+            await self.budget.reserve(amount_usd)
+        except RunStopped as error:
+            raise self.stop.because(error) from None
+
+    def _expected_output(self, call: Call) -> int:
+        """What the limiter reserves: what answers took so far, or the job's own limit where the provider counts that."""
+        if self.limiter.counts_requested:
+            return self.guess.at_most(call.max_output_tokens)
+        return self.guess.expected(call.max_output_tokens)
+
+    async def _send_once(
+        self,
+        call: Call,
+        state: Tries,
+        reservation: Reservation,
+        bill: Bill,
+        judge: Judge,
+    ) -> Answer | Verdict:
+        self.counters.requests += state.attempts == 0
+        self.counters.attempts += 1
+        self.counters.in_flight += 1
+        state.attempts += 1
+        began = time.monotonic()
+        try:
+            raw = await self._sender.post(call.body)
+        except TransportError as error:
+            bill.may_be_billed = error.was_sent
+            return TryAgain(error.kind, str(error))
+        finally:
+            self.counters.in_flight -= 1
+        state.latency_seconds = time.monotonic() - began
+        self.limiter.observe(reservation, *server_limits(raw.headers))
+        if raw.status != 200:
+            bill.used_tokens = 0.0 if raw.status == 429 else bill.used_tokens
+            return classify_status(raw.status, raw.headers, read_error(raw.content), time.time())
+        return self._take_answer(raw, state, bill, judge)
+
+    def _take_answer(self, raw: RawAnswer, state: Tries, bill: Bill, judge: Judge) -> Answer | TryAgain:
+        """Price an answer and say whether it will do."""
+        try:
+            answer = read_answer(self.endpoint, raw.content)
+        except Unreadable as error:
+            bill.may_be_billed = True
+            return TryAgain("invalid_response", str(error), 200)
+        bill.cost_usd = self._prices.price(answer.usage, answer.service_tier, answer.cache_write_tokens).quantize(
+            STORED_USD
+        )
+        bill.used_tokens = float(answer.usage.input_tokens + answer.usage.output_tokens)
+        self.guess.saw(answer.usage.output_tokens)
+        state.usage += answer.usage
+        state.cost_usd += bill.cost_usd
+        state.answer = answer
+        state.complaint = complaint = judge(answer)
+        if complaint is None or not complaint.is_worth_another or state.complaints >= 1:
+            return answer
+        state.complaints += 1
+        return TryAgain(complaint.kind, complaint.message, 200, wait_seconds=0)
+
+    def _wait_before_next(self, verdict: TryAgain, state: Tries) -> float | None:
+        """Seconds until this row's next attempt, None when there will be none; a rate limit holds everybody up."""
+        elapsed = time.monotonic() - state.started
+        wait = verdict.wait_seconds
+        if verdict.is_rate_limit or verdict.is_slow_down:
+            return self._share_penalty(verdict, state, elapsed)
+        state.failures += 1
+        if state.failures >= self._retry.max_attempts:
+            return None
+        if wait is None or wait > 0:
+            wait = max(backoff_seconds(state.failures, self._chance()), wait or 0.0)
+        return wait if elapsed + wait <= self._retry.max_elapsed_seconds else None
+
+    def _share_penalty(self, verdict: TryAgain, state: Tries, elapsed: float) -> float | None:
+        state.limited += 1
+        default = (
+            SLOW_DOWN_SECONDS if verdict.is_slow_down else DEFAULT_PENALTY_SECONDS * 2 ** min(state.limited - 1, 5)
+        )
+        wait = verdict.wait_seconds if verdict.wait_seconds is not None else default
+        if wait > self._retry.max_elapsed_seconds:
+            raise self.stop.because(
+                ProviderRefused(
+                    f"The run was stopped: the provider asks to wait {wait:,.0f} s; the limit is "
+                    f"{self._retry.max_elapsed_seconds:,.0f} s (retry.max_elapsed_seconds). {verdict.message} "
+                    "Run the same command again once the limit is back."
+                )
+            )
+        self.limiter.penalise(wait, slower=verdict.is_slow_down, by_tokens=verdict.is_token_limit)
+        return 0.0 if elapsed + wait <= self._retry.max_elapsed_seconds else None
+
+    async def _pause(self, seconds: float, slot: Slot) -> None:
+        """Wait without holding a slot."""
+        if seconds <= 0:
+            return
+        slot.release()
+        with self.stop.waiting():
+            await asyncio.sleep(seconds)
+            await slot.acquire()

@@ -1,0 +1,145 @@
+"""What an attempt that brought no answer means: try again, give the row up, or stop the run. Pure.
+
+Decided on status and error code, never on a message where a code exists: codes are contract, messages aren't.
+Codes and their meaning: OpenAI, "Error codes" and "Rate limits" guides, read 2026-11-24.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import cast
+
+import orjson
+
+from promptmill.provider.headers import retry_after_seconds
+from promptmill.records import FailureKind
+
+BACKOFF_FIRST_SECONDS = 0.5
+BACKOFF_LONGEST_SECONDS = 60.0
+DEFAULT_PENALTY_SECONDS = 2.0  # for a 429 that doesn't say how long
+SLOW_DOWN_SECONDS = 5.0
+MESSAGE_CHARACTERS = 500
+NO_MONEY = frozenset(
+    {
+        "insufficient_quota",
+        "credit_balance_exhausted",
+        "organization_spend_limit_exceeded",
+        "project_spend_limit_exceeded",
+        "organization_usage_limit_exceeded",
+        "billing_hard_limit_reached",
+        "billing_not_active",
+    }
+)
+FILTERED = frozenset({"content_filter", "content_policy_violation", "ResponsibleAIPolicyViolation"})
+TOO_LONG = frozenset({"context_length_exceeded", "string_above_max_length", "request_too_large"})
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorBody:
+    """What the provider says is wrong."""
+
+    message: str
+    code: str = ""
+    type: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TryAgain:
+    """The attempt failed, the next may not."""
+
+    kind: FailureKind
+    message: str
+    status: int | None = None
+    wait_seconds: float | None = None  # what the provider asks for, at least
+    is_rate_limit: bool = False  # everybody waits, and the row isn't to blame
+    is_token_limit: bool = False  # and it was the tokens a minute
+    is_slow_down: bool = False  # everybody goes on at half the pace
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """The row is refused for good."""
+
+    kind: FailureKind
+    message: str
+    status: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StopRun:
+    """No request of this run would fare better."""
+
+    message: str
+
+
+Verdict = TryAgain | GiveUp | StopRun
+
+
+def backoff_seconds(attempt: int, chance: float) -> float:
+    """Seconds before the attempt after the `attempt`-th (1 = first): doubling, half of it jitter by `chance` in [0, 1)."""
+    longest = min(BACKOFF_LONGEST_SECONDS, BACKOFF_FIRST_SECONDS * 2 ** min(attempt, 30))
+    return longest * (0.5 + chance / 2)
+
+
+def read_error(content: bytes) -> ErrorBody:
+    """The error in a body, whatever its shape: OpenAI's, a proxy's or a page of HTML."""
+    try:
+        payload = orjson.loads(content)
+    except orjson.JSONDecodeError:
+        return ErrorBody(_clip(content.decode("utf-8", "replace")) or "no message")
+    error = cast(object, payload.get("error", payload)) if isinstance(payload, dict) else payload  # pyright: ignore[reportUnknownMemberType]
+    if not isinstance(error, dict):
+        return ErrorBody(_clip(str(error)))
+    fields = cast(dict[str, object], error)
+    message = fields.get("message") or fields.get("detail") or "no message"
+    return ErrorBody(_clip(str(message)), str(fields.get("code") or ""), str(fields.get("type") or ""))
+
+
+def classify_status(status: int, headers: Mapping[str, str], error: ErrorBody, now: float) -> Verdict:
+    """What an answer that isn't a 200 means; `now` in seconds since the epoch."""
+    wait = retry_after_seconds(headers, error.message, now)
+    if status == 429:
+        return _classify_429(error, wait)
+    if status in {401, 403, 404}:
+        return StopRun(_refusal(status, error))
+    if status in {408, 409, 498} or status >= 500:
+        if headers.get("x-should-retry") == "false":
+            return GiveUp("server_error", error.message, status)
+        slow = status == 503 and "slow down" in error.message.lower()
+        kind: FailureKind = "timeout" if status == 408 else "server_error"
+        return TryAgain(kind, error.message, status, wait, is_slow_down=slow)
+    return GiveUp(_kind_of_400(error), error.message, status)
+
+
+def _classify_429(error: ErrorBody, wait: float | None) -> Verdict:
+    if error.code in NO_MONEY or error.type in NO_MONEY:
+        return StopRun(
+            f"the provider has no quota left for this key ({error.code or error.type}): {error.message} "
+            "Add credit or raise the limit, then run the same command again."
+        )
+    if error.message.startswith("Request too large"):
+        return GiveUp("rate_limited", error.message, 429)
+    slow = error.code == "slow_down"
+    by_tokens = error.type == "tokens" or "(TPM)" in error.message
+    return TryAgain("rate_limited", error.message, 429, wait, not slow, by_tokens, slow)
+
+
+def _kind_of_400(error: ErrorBody) -> FailureKind:
+    if error.code in TOO_LONG or "maximum context length" in error.message:
+        return "context_length_exceeded"
+    if error.code in FILTERED:
+        return "content_filter"
+    return "invalid_request"
+
+
+def _refusal(status: int, error: ErrorBody) -> str:
+    remedy = {
+        401: "Check OPENAI_API_KEY or the job's provider block",
+        403: "Check what the key's project may use",
+        404: "Check request.model, request.endpoint and OPENAI_BASE_URL",
+    }[status]
+    return f"the provider answered {status}: {error.message} {remedy}, then run the same command again."
+
+
+def _clip(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= MESSAGE_CHARACTERS else text[: MESSAGE_CHARACTERS - 1] + "…"

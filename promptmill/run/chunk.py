@@ -1,0 +1,221 @@
+"""One chunk: render its rows, reuse what is answered, send the rest, save as it goes.
+
+What a kill can lose is bounded by `checkpoint_rows` a chunk and what is in flight: a row gives its slot back only once
+its result has a place among the unsaved ones, and there are at most `checkpoint_rows` of these, the ones being written
+included. Half of that fills a file, so that sending goes on while the other half is written.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import cast
+
+import pyarrow as pa
+
+from promptmill.arrow import pc
+from promptmill.checkpoints.answer_files import ANSWERS, ZERO_USD, merge_answers
+from promptmill.checkpoints.saver import Saver
+from promptmill.errors import CheckpointUnreadable, Interrupted, RunStopped, StorageFailed
+from promptmill.job.identity import SCHEMA_VERSION
+from promptmill.planning.plan import Chunk, Unrendered
+from promptmill.planning.rows import render_chunk
+from promptmill.records import Request, Result, Usage
+from promptmill.run.completion import complete_pack, complete_request, pack_inputs, unrendered_failure
+from promptmill.run.engine import Engine
+from promptmill.stop import Slot
+
+NOT_FOUND = "aren't found among the kept answers. Run the same command again: they go into the next batch."
+DRAIN_SECONDS = 10.0  # that requests in flight are given to finish when somebody stops the run
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkRecord:
+    """What the checkpoint says of a finished chunk; the answers lie in the file named by its key."""
+
+    key: str
+    rows: int
+    succeeded: int
+    failed: int
+    sent: int  # rows that this task sent
+    cost_usd: str  # decimal
+    version: int = SCHEMA_VERSION
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """A chunk's rows: those to send, and the answers there are."""
+
+    order: list[str]  # custom_ids in row order
+    requests: list[Request]
+    results: list[Result]  # failures that need no sending
+    known: pa.Table
+    retried: dict[str, tuple[Usage, Decimal]]  # what failed rows that are tried again have taken already
+
+
+async def complete_chunk(engine: Engine, chunk: Chunk, table: pa.Table) -> ChunkRecord:
+    """Answer every row of a chunk and save the answers; `table` has the rows.
+
+    Raises: StorageFailed when the answers can't be saved: call again, none is sent twice;
+    RunStopped (and its kin) when the run ends early: what was answered is saved.
+    """
+    is_first_try = chunk.key not in engine.unsaved
+    work = await asyncio.to_thread(_prepare, engine, chunk, table)
+    saver = Saver(engine.store, chunk.key, engine.job.checkpoint_rows)
+    if is_first_try:
+        engine.progress.reuse(work.known)
+        for failure in work.results:
+            engine.progress.answered(failure)
+    saver.add_unpaid(work.results)
+    began = time.monotonic()
+    try:
+        if not is_first_try:  # nothing more is paid for before what couldn't be saved is
+            saver.names.append(await asyncio.to_thread(engine.store.save_rows, chunk.key, work.known))
+        await _send_all(engine, work, saver)
+        answers = _in_order(merge_answers([work.known, *saver.tables]), work.order)
+        replaced = engine.replaced_by(chunk, saver.names)
+        size = await asyncio.to_thread(engine.store.save_chunk, chunk.key, answers, replaced)
+    except StorageFailed:
+        engine.unsaved[chunk.key] = [work.known, *saver.tables]
+        raise
+    engine.unsaved.pop(chunk.key, None)
+    engine.log_chunk(chunk, answers, len(work.requests), size, time.monotonic() - began)
+    return record_chunk(chunk, answers, sent=len(work.requests))
+
+
+def _prepare(engine: Engine, chunk: Chunk, table: pa.Table) -> _Work:
+    """Render the rows, prove that they are the planned ones, and look up what is answered."""
+    rendered = render_chunk(engine.builder, engine.job, engine.plan, chunk, table)
+    order = [one.custom_id for one in rendered]
+    known, retried = _known_answers(engine, chunk, order)
+    answered = set(cast(list[str], known["custom_id"].to_pylist()))
+    missing = [one for one in rendered if one.custom_id not in answered]
+    return _Work(
+        order,
+        [one for one in missing if isinstance(one, Request)],
+        [unrendered_failure(one.custom_id, one.message) for one in missing if isinstance(one, Unrendered)],
+        known,
+        retried,
+    )
+
+
+def _known_answers(
+    engine: Engine, chunk: Chunk, order: Sequence[str]
+) -> tuple[pa.Table, dict[str, tuple[Usage, Decimal]]]:
+    """The answers that need no sending, and what failed rows that are sent again have cost."""
+    if chunk.key in engine.unsaved:
+        return merge_answers(engine.unsaved[chunk.key]), {}
+    known = engine.kept.known(chunk, order)
+    failed = engine.kept.to_retry(known)
+    rows = zip(
+        *(failed[name].to_pylist() for name in ("custom_id", *_USAGE, "cost_usd")),
+        strict=True,
+    )
+    retried = {row[0]: (Usage(*row[1:4]), row[4]) for row in rows}
+    return engine.kept.to_keep(known), retried
+
+
+_USAGE = ("input_tokens", "cached_input_tokens", "output_tokens")
+
+
+async def _send_all(engine: Engine, work: _Work, saver: Saver) -> None:
+    """Send each row as slots come free; on a stop or a cancellation let those on their way finish."""
+    if work.requests and not engine.may_send:
+        raise engine.stop.because(StorageFailed(f"{len(work.requests)} rows that batches answered {NOT_FOUND}"))
+    tasks: set[asyncio.Task[None]] = set()
+    try:
+        with suppress(RunStopped):  # the reason is in engine.stop
+            await _start_all(engine, work, saver, tasks)
+        await _finish(engine, tasks)
+    except asyncio.CancelledError:
+        engine.stop.interrupt(Interrupted())
+        await _drain(tasks)
+        raise
+    finally:
+        await saver.close()
+    if saver.error is not None:
+        raise saver.error
+    if engine.stop.reason is not None:
+        raise engine.stop.reason
+
+
+async def _start_all(engine: Engine, work: _Work, saver: Saver, tasks: set[asyncio.Task[None]]) -> None:
+    """Start a task for each request once there is a slot for it; `tasks` are those under way. Raises: RunStopped."""
+    for pack in _packs(engine, work.requests):
+        slot = Slot(engine.slots)
+        with engine.stop.waiting():
+            await slot.acquire()
+        task = asyncio.create_task(_send_pack(engine, pack, slot, saver, work.retried))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+        if saver.error is not None:
+            return
+
+
+def _packs(engine: Engine, requests: Sequence[Request]) -> list[list[Request]]:
+    return pack_inputs(requests) if engine.job.request.endpoint == "embeddings" else [[one] for one in requests]
+
+
+async def _send_pack(
+    engine: Engine,
+    pack: Sequence[Request],
+    slot: Slot,
+    saver: Saver,
+    retried: dict[str, tuple[Usage, Decimal]],
+) -> None:
+    """Send one request, count and keep its results; the slot is given back once they have their place."""
+    try:
+        for result in await _results(engine, pack, slot):
+            usage, paid = retried.get(result.custom_id, (None, ZERO_USD))
+            if usage is not None:
+                result = replace(result, usage=result.usage + usage, cost_usd=result.cost_usd + paid)  # noqa: PLW2901
+            engine.progress.answered(result, paid)
+            await saver.add(result)
+    except RunStopped:
+        pass  # the reason is in engine.stop, where the chunk looks
+    finally:
+        slot.release()
+
+
+async def _results(engine: Engine, pack: Sequence[Request], slot: Slot) -> list[Result]:
+    if engine.job.request.endpoint == "embeddings":
+        return await complete_pack(engine.client, engine.builder, pack, slot)
+    return [await complete_request(engine.client, pack[0], slot, engine.validate)]
+
+
+async def _finish(engine: Engine, tasks: set[asyncio.Task[None]]) -> None:
+    """Wait for what is on its way, which is paid for; once somebody waits for the run's end, DRAIN_SECONDS at most."""
+    hurry = asyncio.ensure_future(engine.stop.is_urgent.wait())
+    try:
+        while tasks and not hurry.done():
+            await asyncio.wait({*tasks, hurry}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        hurry.cancel()
+    await _drain(tasks)
+
+
+async def _drain(tasks: set[asyncio.Task[None]]) -> None:
+    if tasks:
+        _, late = await asyncio.wait(tasks, timeout=DRAIN_SECONDS)
+        for task in late:
+            task.cancel()
+        if late:
+            await asyncio.wait(late)
+
+
+def _in_order(answers: pa.Table, order: Sequence[str]) -> pa.Table:
+    """The answers in row order. Raises: CheckpointUnreadable when one is missing, which would be a fault of ours."""
+    positions = {one: i for i, one in enumerate(cast(list[str], answers["custom_id"].to_pylist()))}
+    try:
+        return answers.take(pa.array([positions[one] for one in order], pa.int64())).cast(ANSWERS)
+    except KeyError as error:
+        raise CheckpointUnreadable(f"row {error} of a finished chunk has no answer") from error
+
+
+def record_chunk(chunk: Chunk, answers: pa.Table, sent: int = 0) -> ChunkRecord:
+    """What the checkpoint says of a chunk with these answers."""
+    succeeded = answers["kind"].null_count
+    cost = pc.sum(answers["cost_usd"]).as_py() or ZERO_USD
+    return ChunkRecord(chunk.key, answers.num_rows, succeeded, answers.num_rows - succeeded, sent, str(cost))

@@ -1,0 +1,92 @@
+"""All chunks of a run, a few at a time: first those that an earlier run finished, then the rest in input order.
+
+The driver reads the input once, in order, and holds the rows of the chunks in flight and of none besides. How a chunk is
+completed is the caller's: a Prefect task in the flows, a plain call in a notebook.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import anyio
+import pyarrow as pa
+
+from promptmill.errors import Interrupted, RunStopped
+from promptmill.planning.plan import Chunk, needed_columns
+from promptmill.planning.rows import read_chunks
+from promptmill.run.engine import Engine
+
+CompleteChunk = Callable[[Engine, Chunk, pa.Table], Awaitable[object]]
+REUSED_AT_ONCE = 8
+
+
+async def drive_chunks(engine: Engine, reuse: CompleteChunk, complete: CompleteChunk) -> None:
+    """Answer every row of the plan; `reuse` is told a finished chunk's answers, `complete` takes another's rows.
+
+    Raises: RunStopped (and its kin) when the run ended early; what was answered is saved.
+    """
+    pending: list[Chunk] = []
+    await _run_bounded(_finished(engine, reuse, pending), REUSED_AT_ONCE, engine)
+    pending.sort(key=lambda chunk: chunk.index)
+    if pending and engine.stop.reason is None:
+        await _run_bounded(_started(engine, complete, pending), engine.job.chunks_in_flight, engine)
+    if engine.stop.reason is not None:
+        raise engine.stop.reason
+
+
+async def _finished(engine: Engine, reuse: CompleteChunk, pending: list[Chunk]) -> AsyncIterator[Awaitable[Any]]:
+    """One piece of work for each chunk that looks finished; the others, and those that aren't sound, are `pending`."""
+
+    async def take_over(chunk: Chunk) -> None:
+        answers = await asyncio.to_thread(engine.kept.finished, chunk)
+        if answers is None:
+            pending.append(chunk)
+        else:
+            engine.progress.reuse(answers)
+            await reuse(engine, chunk, answers)
+
+    for chunk in engine.chunks:
+        if engine.kept.listing.is_finished(chunk.key):
+            yield take_over(chunk)
+        else:
+            pending.append(chunk)
+
+
+async def _started(engine: Engine, complete: CompleteChunk, pending: list[Chunk]) -> AsyncIterator[Awaitable[Any]]:
+    """One piece of work for each pending chunk, its rows read just before."""
+    columns = needed_columns(engine.builder, engine.job)
+    chunks = read_chunks(engine.dataset, engine.job, engine.plan, pending, columns)
+    while (found := await asyncio.to_thread(next, chunks, None)) is not None:
+        yield complete(engine, *found)
+
+
+async def _run_bounded(work: AsyncIterator[Awaitable[Any]], bound: int, engine: Engine) -> None:
+    """Run pieces of work, so many at once; after a stop start none, and let those under way end."""
+    running: set[asyncio.Future[Any]] = set()
+    try:
+        async for piece in work:
+            running.add(asyncio.ensure_future(piece))
+            if len(running) >= bound:
+                running = await _wait_for_one(running, engine)
+            if engine.stop.reason is not None:
+                break
+        while running:
+            running = await _wait_for_one(running, engine)
+    except BaseException as error:
+        if isinstance(error, asyncio.CancelledError):
+            engine.stop.interrupt(Interrupted())
+        for task in running:
+            task.cancel()
+        with anyio.CancelScope(shield=True):  # Prefect's scopes cancel again and again, which no drain survives
+            await asyncio.gather(*running, return_exceptions=True)  # asyncio prints what nobody asked for
+        raise
+
+
+async def _wait_for_one(running: set[asyncio.Future[Any]], engine: Engine) -> set[asyncio.Future[Any]]:
+    done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+    for task in done:
+        try:
+            task.result()
+        except RunStopped as error:
+            engine.stop.because(error)
+    return running

@@ -1,0 +1,153 @@
+"""All that the chunks of one run share: job, plan, client, store, progress."""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+import pyarrow as pa
+
+from promptmill.arrow import pc
+from promptmill.checkpoints.spend import SPEND, SpendRecords
+from promptmill.checkpoints.store import BATCH_ROWS, Listing, Store
+from promptmill.dataset.dataset import Dataset
+from promptmill.errors import SetupError
+from promptmill.job.spec import Job, Limits
+from promptmill.limits.budget import Budget
+from promptmill.limits.leased_bucket import Lessor
+from promptmill.limits.rate_limiter import RateLimiter
+from promptmill.planning.kept import Kept, find_kept
+from promptmill.planning.plan import Chunk, Plan
+from promptmill.planning.prepared_job import Prepared
+from promptmill.prompts.request_builder import RequestBuilder
+from promptmill.provider.client import Client
+from promptmill.provider.transport import Credentials, Transport
+from promptmill.run.completion import Validate
+from promptmill.run.progress import Progress
+from promptmill.run.share import Share
+from promptmill.stop import Stop
+
+log = logging.getLogger("promptmill")
+
+
+@dataclass(slots=True)
+class Engine:
+    """One run's shared parts; lives on one event loop."""
+
+    job: Job
+    plan: Plan  # of the whole run
+    chunks: Sequence[Chunk]  # that this process answers
+    dataset: Dataset
+    builder: RequestBuilder
+    validate: Validate | None
+    client: Client
+    slots: asyncio.Semaphore
+    stop: Stop
+    store: Store
+    kept: Kept  # the answers that there were when the run began
+    progress: Progress
+    is_recorded: bool = False  # finished chunks have their records: shards wrote them
+    may_send: bool = True  # False: every row is answered already, by batches
+    unsaved: dict[str, list[pa.Table]] = field(default_factory=dict[str, list[pa.Table]])
+    # chunk key → answers that its last task run could not save; the next one sends none of them again
+
+    def replaced_by(self, chunk: Chunk, saved: Sequence[str]) -> list[str]:
+        """The files that a finished chunk's answers replace."""
+        return [*saved, *self.kept.listing.unfinished.get(chunk.key, [])]
+
+    def drop_collected(self) -> None:
+        """Remove what batches brought, now that finished chunks hold it. Blocks."""
+        self.store.storage.delete(self.kept.index.used_up(BATCH_ROWS))
+
+    def log_chunk(self, chunk: Chunk, answers: pa.Table, sent: int, size: int, seconds: float) -> None:
+        """One line for a finished chunk."""
+        failed = answers.num_rows - pc.sum(pc.is_null(answers["kind"])).as_py()
+        log.info(
+            "rows %s: %d answered, %d failed, %d sent, %d tokens in, %d out, $%s, %.1f s, %d bytes",
+            chunk.label,
+            answers.num_rows - failed,
+            failed,
+            sent,
+            pc.sum(answers["input_tokens"]).as_py(),
+            pc.sum(answers["output_tokens"]).as_py(),
+            pc.sum(answers["cost_usd"]).as_py().normalize(),
+            seconds,
+            size,
+        )
+
+
+@asynccontextmanager
+async def open_engine(
+    prepared: Prepared,
+    plan: Plan,
+    credentials: Credentials,
+    retry_before: float | None = None,
+    lessor: Lessor | None = None,
+    share: Share | None = None,
+) -> AsyncGenerator[Engine]:
+    """The shared parts of a run, closed at its end; `lessor` hands out what `limits.shared` names, failures answered
+    before `retry_before` are asked again, and of a run in shards it is one `share`.
+
+    Raises: CredentialsError, StorageFailed; SetupError when there is nobody to lease a shared limit from.
+    """
+    job, store = prepared.job, prepared.store
+    limiter = _limiter(job.limits, lessor, 1.0 if share is None else share.part)
+    chunks = plan.chunks if share is None else plan.chunks[share.first : share.stop]
+    kept = await asyncio.to_thread(find_kept, store, plan, retry_before, None if share is None else chunks)
+    budget = await _open_budget(prepared, kept.listing, share)
+    stop = Stop()
+    timeout = job.retry.request_timeout_seconds
+    async with Transport(credentials, job.request.endpoint, job.limits.max_concurrency, timeout) as transport:
+        client = Client(transport, job.request.endpoint, limiter, budget, prepared.prices, job.retry, stop)
+        validate = prepared.schema.validate if prepared.schema is not None else None
+        slots = asyncio.Semaphore(job.limits.max_concurrency)
+        progress = Progress(sum(chunk.rows for chunk in chunks), job.max_failure_ratio, stop)
+        try:
+            yield Engine(
+                job,
+                plan,
+                chunks,
+                prepared.dataset,
+                prepared.builder,
+                validate,
+                client,
+                slots,
+                stop,
+                store,
+                kept,
+                progress,
+            )
+        finally:
+            await limiter.close()
+            await budget.close()
+
+
+def _limiter(limits: Limits, lessor: Lessor | None, part: float) -> RateLimiter:
+    if limits.shared is not None and lessor is None:
+        raise SetupError(
+            f"limits.shared is {limits.shared!r}, a limit that is leased from a Prefect server; this run has none and "
+            "would send on top of everybody else's. Run the job by `promptmill run` or `promptmill sample`, or leave "
+            "limits.shared out and give this process its own part as limits.requests_per_minute and "
+            "limits.tokens_per_minute."
+        )
+    return RateLimiter(limits.requests_per_minute, limits.tokens_per_minute, lessor=lessor, part=part)
+
+
+async def _open_budget(prepared: Prepared, listing: Listing, share: Share | None) -> Budget:
+    """The money of a run, or of one share of it, whose record counts what earlier attempts at it took."""
+    if prepared.budget_usd is None:
+        return Budget(None)
+    records = SpendRecords(prepared.store)
+    name = SPEND if share is None else share.spend
+
+    def already_spent() -> Decimal:
+        return records.settle(listing) if share is None else records.read(name)
+
+    spent = await asyncio.to_thread(already_spent)
+
+    async def record(amount: Decimal) -> None:
+        await asyncio.to_thread(records.write, amount, name)
+
+    return Budget(prepared.budget_usd, spent, record, prepared.approved_cap)

@@ -1,0 +1,171 @@
+"""Answers → the output: parts, failures and report, then the manifest, then away with what it doesn't list."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import cast
+
+import pyarrow as pa
+
+from promptmill.arrow import pc
+from promptmill.checkpoints.answer_files import ZERO_USD
+from promptmill.dataset.dataset import fingerprint_of
+from promptmill.errors import DatasetError, InputChanged, StorageFailed
+from promptmill.output.columns import output_schema
+from promptmill.output.manifest import Manifest, read_manifest, write_manifest
+from promptmill.output.parts import OutputWriter, next_part_number, remove_stale
+from promptmill.output.report.page import ReportData, render_report
+from promptmill.planning.estimate import Estimate
+from promptmill.planning.plan import Plan
+from promptmill.planning.prepared_job import Prepared
+from promptmill.records import Usage
+from promptmill.run.progress import Progress
+from promptmill.storage import STORAGE_ERRORS, Storage
+from promptmill.version import VERSION
+
+REPORT = "_report.html"
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """What only the run itself knows; the rest of a manifest is read off the answers."""
+
+    started_at: datetime
+    estimate: Estimate
+    mode: str = "online"
+    requests_sent: int = 0
+    attempts: int = 0
+    reused: int = 0
+    flow_run_ids: Sequence[str] = ()
+    batches: Sequence[dict[str, object]] = ()
+    limits: tuple[float | None, float | None] = (None, None)  # requests, tokens a minute that held
+
+
+@dataclass(slots=True)
+class _Totals:
+    rows: int = 0
+    failed: int = 0
+    usage: Usage = field(default_factory=Usage)
+    cost_usd: Decimal = ZERO_USD
+    kinds: Counter[str] = field(default_factory=Counter[str])
+
+    def add(self, answers: pa.Table) -> None:
+        kinds = cast(list[str], answers["kind"].drop_null().to_pylist())
+        self.rows += answers.num_rows
+        self.failed += len(kinds)
+        self.kinds.update(kinds)
+        self.cost_usd += pc.sum(answers["cost_usd"]).as_py() or ZERO_USD
+        counted = [
+            pc.sum(answers[name]).as_py() or 0 for name in ("input_tokens", "cached_input_tokens", "output_tokens")
+        ]
+        self.usage += Usage(*counted)
+
+
+def publish(prepared: Prepared, plan: Plan, facts: RunFacts, target: Storage | None = None) -> Manifest:
+    """Write the output of a run that has answered every row; returns its manifest.
+
+    Raises: StorageFailed when it can't be written, InputChanged when the input changed meanwhile: the answers are kept.
+    """
+    storage = target or prepared.output
+    try:
+        return _publish(prepared, plan, facts, storage)
+    except STORAGE_ERRORS as error:
+        raise StorageFailed(
+            f"the output at {storage.url} can't be written: {error}. Make room or give access, then run the same command "
+            "again: every answer is kept and none is paid for twice."
+        ) from error
+    except DatasetError as error:  # it could be read when it was planned
+        raise InputChanged(str(error)) from error
+
+
+def _publish(prepared: Prepared, plan: Plan, facts: RunFacts, storage: Storage) -> Manifest:
+    job = prepared.job
+    standing = read_manifest(storage)
+    properties = prepared.schema.properties if prepared.schema else {}
+    definitions = prepared.schema.definitions if prepared.schema else {}
+    schemas = output_schema(job, prepared.dataset, properties, definitions)
+    totals, report = _Totals(), ReportData(job, facts.started_at)
+    first = next_part_number(standing, prepared.digest)
+    writer = OutputWriter(storage, prepared.digest, *schemas, job.output.part_bytes, first)
+    with writer:
+        for rows, answers in _rows_and_answers(prepared, plan):
+            writer.add(rows, answers)
+            report.add(rows, answers)
+            totals.add(answers)
+        parts, failure_parts = writer.close()
+    manifest = _manifest(prepared, facts, totals)
+    manifest = replace(manifest, parts=parts, failure_parts=failure_parts, accuracy=report.accuracy)
+    storage.write(REPORT, render_report(job, manifest, report, facts.limits).encode())
+    write_manifest(storage, manifest)
+    remove_stale(storage, manifest)
+    return manifest
+
+
+def _rows_and_answers(prepared: Prepared, plan: Plan) -> Iterator[tuple[pa.Table, pa.Table]]:
+    """The carried columns of each chunk's rows with their answers, in input order."""
+    _refuse_changed(prepared, plan)
+    tables = prepared.dataset.read(prepared.job.chunk_rows, prepared.dataset.carried)
+    for chunk, table in zip(plan.chunks, tables, strict=True):
+        answers = prepared.store.load_chunk(chunk.key)
+        if answers.num_rows != table.num_rows:
+            raise DatasetError(_changed(prepared))
+        if prepared.job.input.id_column is None:
+            numbers = pa.array(range(chunk.start, chunk.start + chunk.rows), pa.int64())
+            yield table.add_column(0, "row_index", numbers), answers
+        else:
+            yield table, answers
+
+
+def _refuse_changed(prepared: Prepared, plan: Plan) -> None:
+    if not prepared.dataset.is_frame and fingerprint_of(prepared.job.input) != plan.fingerprint:
+        raise DatasetError(_changed(prepared))
+
+
+def _changed(prepared: Prepared) -> str:
+    return (
+        f"{prepared.job.input.url} was changed while the run read it; the output needs the rows that were answered. "
+        "Run the same command again: what was answered and didn't change is kept."
+    )
+
+
+def _manifest(prepared: Prepared, facts: RunFacts, totals: _Totals, state: str = "completed") -> Manifest:
+    finished = datetime.now(UTC)
+    return Manifest(
+        job=prepared.job.model_dump(mode="json"),
+        job_digest=prepared.digest,
+        mode=facts.mode,
+        state=state,
+        rows=totals.rows,
+        succeeded=totals.rows - totals.failed,
+        failed=totals.failed,
+        reused=facts.reused,
+        requests_sent=facts.requests_sent,
+        attempts=facts.attempts,
+        input_tokens=totals.usage.input_tokens,
+        cached_input_tokens=totals.usage.cached_input_tokens,
+        output_tokens=totals.usage.output_tokens,
+        cost_usd=totals.cost_usd,
+        estimated_cost_usd=facts.estimate.usd(facts.mode),
+        budget_usd=prepared.budget_usd,
+        started_at=facts.started_at,
+        finished_at=finished,
+        seconds=round((finished - facts.started_at).total_seconds(), 3),
+        parts=(),
+        failure_parts=(),
+        batches=tuple(facts.batches),
+        flow_run_ids=tuple(facts.flow_run_ids),
+        failures_by_kind=dict(totals.kinds.most_common()),
+        input_fingerprint=prepared.identity,
+        accuracy=None,
+        promptmill_version=VERSION,
+    )
+
+
+def counted_manifest(prepared: Prepared, facts: RunFacts, progress: Progress, state: str) -> Manifest:
+    """What a run that publishes nothing can say of itself; it isn't written beside the parts: there a manifest says that
+    the output is complete.
+    """
+    totals = _Totals(progress.done, progress.failed, progress.usage, progress.spent_usd, progress.kinds)
+    return _manifest(prepared, facts, totals, state)

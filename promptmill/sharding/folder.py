@@ -1,0 +1,161 @@
+"""The objects by which a run and its shards hear of each other, beside the checkpoints.
+
+    shards/<run>/plan.json             job, chunks and bounds, written once by the run that splits
+    shards/<run>/outcome-<shard>-<attempt>.json   how an attempt at a shard ended
+    shards/<run>/begun-<shard>-<attempt>   attempts before it at that shard have lost it, however late they start
+    shards/<run>/spend-<shard>.json    what a shard may have spent, where the job has a budget (store.py)
+    shards/<run>/pulse                 changes while the run lives, for shards that nobody could end otherwise
+
+A shard is told its chunks by an object and not by flow parameters: a plan may be megabytes, and a Prefect server on
+PostgreSQL loses the order of a parameter's keys, by which the same job would ask other requests.
+All objects are JSON and read as data: they hold no code and are never unpickled.
+"""
+
+from pathlib import PurePosixPath
+from typing import Any
+
+import orjson
+from pydantic import TypeAdapter, ValidationError
+
+from promptmill import errors
+from promptmill.checkpoints.spend import SHARDS
+from promptmill.checkpoints.store import Store
+from promptmill.errors import Interrupted, OutputError, PromptmillError, RunStopped, StorageFailed
+from promptmill.output.manifest import decode, manifest_values
+from promptmill.run.share import Share
+from promptmill.sharding.plan import Outcome, ShardPlan
+from promptmill.storage import STORAGE_ERRORS, Storage
+
+PLAN, PULSE = "plan.json", "pulse"
+PLANS: TypeAdapter[ShardPlan] = TypeAdapter(ShardPlan)
+
+
+class ShardFolder:
+    """The objects of one run's shards. All calls block."""
+
+    def __init__(self, store: Store, name: str) -> None:
+        self.storage = store.storage
+        self.name = name
+
+    @property
+    def plan_url(self) -> str:
+        """What a shard is told."""
+        return str(self.storage.fs.unstrip_protocol(self.storage.path(self._path(PLAN))))
+
+    @staticmethod
+    def at(plan_url: str) -> "ShardFolder":
+        """The folder of a plan."""
+        path = PurePosixPath(plan_url)
+        name, root = path.parts[-2], plan_url.removesuffix(f"/{SHARDS}/{path.parts[-2]}/{PLAN}")
+        return ShardFolder(Store(Storage(root)), name)
+
+    def write_plan(self, plan: ShardPlan) -> None:
+        """Raises: StorageFailed."""
+        self._write(PLAN, PLANS.dump_json(plan))
+
+    def read_plan(self) -> ShardPlan | None:
+        """None where there is none, or one that isn't ours. Raises: StorageFailed."""
+        data = self._read(PLAN)
+        try:
+            return None if data is None else PLANS.validate_json(data)
+        except ValidationError:
+            return None
+
+    def share(self, plan: ShardPlan, shard: int) -> Share:
+        """What a shard takes on."""
+        first, stop = plan.bounds[shard]
+        spend = self._path(f"spend-{shard}.json")
+        return Share(shard, len(plan.bounds), first, stop, plan.budgets_usd[shard], spend)
+
+    def write_outcome(self, shard: int, attempt: int, outcome: Outcome) -> None:
+        """Raises: StorageFailed."""
+        error = outcome.error
+        values: dict[str, Any] = {
+            "manifest": manifest_values(outcome.manifest) if outcome.manifest is not None else None,
+            "error": _name_of(error) if error is not None else None,
+            "message": str(error) if error is not None else None,
+        }
+        self._write(f"outcome-{shard}-{attempt}.json", orjson.dumps(values))
+
+    def read_outcome(self, shard: int, attempt: int) -> Outcome | None:
+        """None where the attempt left none, or something that isn't ours. Raises: StorageFailed."""
+        data = self._read(f"outcome-{shard}-{attempt}.json")
+        if data is None:
+            return None
+        try:
+            values = orjson.loads(data)
+            manifest = decode(orjson.dumps(values["manifest"])) if values["manifest"] is not None else None
+            return Outcome(manifest, _error_of(values["error"], values["message"]))
+        except (ValueError, KeyError, TypeError, OutputError):
+            return None
+
+    def take_over(self, shard: int, attempt: int) -> None:
+        """Say that this attempt is at a shard, and none before it. Raises: StorageFailed."""
+        self._write(f"begun-{shard}-{attempt}", b"")
+
+    def is_taken_over(self, shard: int, attempt: int) -> bool:
+        """Whether a shard was lost to the attempt after this one. Raises: StorageFailed."""
+        return self._read(f"begun-{shard}-{attempt + 1}") is not None
+
+    def beat(self, number: int) -> None:
+        """Show that the run lives. Raises: StorageFailed."""
+        self._write(PULSE, str(number).encode())
+
+    def pulse(self) -> bytes | None:
+        """What changes while the run lives; None once it has ended. Raises: StorageFailed."""
+        return self._read(PULSE)
+
+    def stop_beating(self) -> None:
+        """Tell the shards to end. Raises: any of STORAGE_ERRORS."""
+        self.storage.delete([self._path(PULSE)])
+
+    def remove(self) -> None:
+        """Forget the shards; what they spent stays until it is counted elsewhere. Raises: any of STORAGE_ERRORS."""
+        names = self.storage.sizes(self._path("")[:-1])
+        self.storage.delete(name for name in names if "/spend-" not in name)
+
+    def _path(self, name: str) -> str:
+        return f"{SHARDS}/{self.name}/{name}"
+
+    def _write(self, name: str, data: bytes) -> None:
+        try:
+            self.storage.write(self._path(name), data)
+        except STORAGE_ERRORS as error:
+            raise StorageFailed(
+                f"{self.storage.url}/{self._path(name)} can't be written: {error}. Shards are told of their work there. "
+                "Give access or make room, then run the same command again: what was answered is kept."
+            ) from error
+
+    def _read(self, name: str) -> bytes | None:
+        try:
+            return self.storage.read(self._path(name))
+        except FileNotFoundError:
+            return None
+        except STORAGE_ERRORS as error:
+            raise StorageFailed(
+                f"{self.storage.url}/{self._path(name)} can't be read: {error}. Run the same command again: what was "
+                "answered is kept."
+            ) from error
+
+
+def folders(store: Store) -> list[ShardFolder]:
+    """Of runs that were split and haven't cleaned up. Raises: any of STORAGE_ERRORS."""
+    names = {name.split("/")[1] for name in store.storage.sizes(SHARDS)}
+    return [ShardFolder(store, name) for name in sorted(names)]
+
+
+def _name_of(error: PromptmillError) -> str:
+    """The name of an error's nearest class in errors.py."""
+    return next(kind.__name__ for kind in type(error).__mro__ if getattr(errors, kind.__name__, None) is kind)
+
+
+def _error_of(name: str | None, message: str | None) -> PromptmillError | None:
+    """An error of ours by its name."""
+    if name is None:
+        return None
+    if name == Interrupted.__name__:
+        return Interrupted()
+    kind: object = getattr(errors, name, None)
+    if isinstance(kind, type) and issubclass(kind, PromptmillError):
+        return kind(message or "")
+    return RunStopped(message or "")

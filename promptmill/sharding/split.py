@@ -1,0 +1,73 @@
+"""A run → its shards, and a shard → a run of its own over a part of the rows."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from promptmill.checkpoints.spend import SpendRecords
+from promptmill.checkpoints.store import Listing
+from promptmill.errors import DatasetError, SetupError
+from promptmill.planning.estimate import estimate_run
+from promptmill.planning.plan import Chunk
+from promptmill.planning.preflight import Preflight
+from promptmill.planning.prepared_job import prepare
+from promptmill.provider.transport import Credentials
+from promptmill.run.run import Run
+from promptmill.sharding.folder import ShardFolder
+from promptmill.sharding.plan import ShardPlan, absolute_job, share_job, split_evenly, split_money
+
+
+def split_run(run: Run) -> ShardPlan | None:
+    """The shards of a run by the work that is left; None where there is nothing to share out.
+
+    Blocks. What was spent is written down, so that the shards' own records add to it. Raises: StorageFailed.
+    """
+    assert run.preflight is not None  # noqa: S101 - it is pending
+    job, store, plan = run.prepared.capped_job, run.prepared.store, run.preflight.plan
+    listing = store.listing()
+    weights = [_weight(chunk, listing, run.retry_failed) for chunk in plan.chunks]
+    bounds = split_evenly(weights, job.shards)
+    if not sum(weights) or (len(bounds) == 1 and job.task_runner == "local"):
+        return None
+    budgets: list[Decimal | None] = [None] * len(bounds)
+    if job.budget_usd is not None:
+        records = SpendRecords(store)
+        spent = records.settle(listing)
+        records.write(spent)
+        sums = [sum(weights[first:stop]) for first, stop in bounds]
+        budgets = [*split_money(max(Decimal(0), job.budget_usd - spent), sums)]
+    return ShardPlan(
+        absolute_job(job), plan.fingerprint, plan.chunks, plan.repetitions, bounds, budgets, run.retry_before
+    )
+
+
+def _weight(chunk: Chunk, listing: Listing, retry_failed: bool) -> int:
+    """How much work a chunk is; 0 = it is answered. Rows count too, since a short prompt takes its time."""
+    return 0 if listing.is_finished(chunk.key) and not retry_failed else chunk.input_tokens + 100 * chunk.rows
+
+
+def open_share(
+    folder: ShardFolder, plan: ShardPlan, shard: int, credentials: Credentials, flow_run_ids: tuple[str, ...]
+) -> Run:
+    """A shard as a run. Blocks. Raises: DatasetError when the input isn't what was planned; SetupError (and its kin)."""
+    if not 0 <= shard < len(plan.bounds):
+        raise SetupError(f"there is no shard {shard}; the run has {len(plan.bounds)} (0 is the first). Start the run.")
+    share = folder.share(plan, shard)
+    started = datetime.now(UTC)
+    prepared = prepare(share_job(plan.job, share), started.date())
+    if prepared.dataset.fingerprint != plan.fingerprint:
+        raise DatasetError(
+            f"{plan.job.input.url} isn't what was planned: it was changed, or this machine sees other files there. "
+            "Let all workers read one and the same input, and run the job again: what was answered is kept."
+        )
+    whole = plan.plan()
+    found = Preflight(whole, estimate_run(prepared, whole), ())
+    return Run(
+        prepared,
+        credentials,
+        found,
+        plan.retry_before is not None,
+        started,
+        flow_run_ids,
+        share=share,
+        retry_since=plan.retry_before,
+    )

@@ -1,0 +1,1 @@
+"""Batches of registered jobs, a step at a time."""

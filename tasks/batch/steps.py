@@ -1,0 +1,187 @@
+"""A job's batches as units of work: submitted, waited for or advanced a step, finished."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.runtime import flow_run
+
+from promptmill.batch.api import NotNow
+from promptmill.batch.registry import Entry, register, registered, unregister
+from promptmill.batch.session import close_batches, open_batches, start_batches, stop_run, take_over
+from promptmill.batch.status import describe, describe_line
+from promptmill.batch.step import BatchWork
+from promptmill.errors import InputChanged, Interrupted, PromptmillError, RunStopped, SetupError, StorageFailed
+from promptmill.run.run import Run, plan_run
+from tasks.run.answering import answering_visibly
+from tasks.run.chunks import answer_rows
+from tasks.run.ending import ending
+from tasks.run.logs import quiet_expected_errors
+from tasks.run.progress import show_progress, showing_lines
+from tasks.run.publish import publish_output
+from tasks.server.credentials import load_credentials
+
+log = logging.getLogger("promptmill")
+Act = Callable[[str, Entry], Awaitable[dict[str, Any]]]
+
+
+@task(name="submit-batches", task_run_name="submit", cache_policy=NO_CACHE, persist_result=False)
+async def submit_batches(run: Run) -> BatchWork:
+    """Submit what there is room for; batches that an earlier run submitted are taken up. Raises: RunStopped."""
+    work = await asyncio.to_thread(start_batches, run)
+    await step_batches(work, run)
+    return work
+
+
+async def step_batches(work: BatchWork, run: Run) -> None:
+    """Move a run's batches one step. Raises: RunStopped (and its kin), with the run's manifest."""
+    try:
+        await asyncio.to_thread(work.step)
+        if work.is_finished and work.ledger.state.is_cancelled:
+            raise Interrupted
+    except RunStopped as error:
+        await asyncio.to_thread(stop_run, work, run, error)
+        raise
+
+
+async def wait_for_batches(work: BatchWork, run: Run) -> None:
+    """Look at a run's batches until none can answer more rows, showing how far they are."""
+    async with showing_lines(work.job.name) as show:
+        while not work.is_finished:
+            await show(describe_line(work, time.time()), _percent(work))
+            await asyncio.sleep(work.job.batch.poll_seconds)
+            await step_batches(work, run)
+
+
+async def hand_over(run: Run) -> None:
+    """Write a job down for advance-batches to look after."""
+    await asyncio.to_thread(register, run.prepared.job, run.retry_failed, run.flow_run_ids)
+
+
+async def finish_batches(work: BatchWork, run: Run) -> None:
+    """Publish what batches answered; rows they left are sent one by one where the job says so."""
+    take_over(work, run)
+    async with answering_visibly(run) as engine:
+        await answer_rows(engine)
+    await publish_output(run)
+    await asyncio.to_thread(engine.drop_collected)
+    await asyncio.to_thread(close_batches, work)
+
+
+@task(name="advance-job", task_run_name="{name}", cache_policy=NO_CACHE, persist_result=False)
+async def advance_job(name: str, entry: Entry) -> dict[str, Any]:
+    """Move a registered job's batches one step, and publish it when they are over.
+
+    A job that can't go on is announced as failed and struck off; a storage or an input that is away is asked again next
+    time.
+    """
+    del name
+    credentials = await load_credentials(entry.job.provider)
+
+    @cache
+    def plan() -> Run:
+        ids = (*entry.flow_run_ids, str(flow_run.get_id()))
+        return plan_run(
+            entry.job,
+            credentials,
+            today=datetime.now(UTC).date(),
+            retry_failed=entry.retry_failed,
+            overwrite=True,
+            flow_run_ids=ids,
+        )
+
+    work = await asyncio.to_thread(open_batches, entry.job, credentials, plan)
+    if not work.ledger.state.started_at and not work.ledger.live:
+        unregister(entry)  # it was published by somebody else
+        return describe(work)
+    try:
+        found = await _advance(work)
+    except (StorageFailed, InputChanged, NotNow, SetupError):
+        raise  # what is away now may be back, or mended, by the next step
+    except PromptmillError:
+        unregister(entry)
+        raise
+    if work.is_finished or not work.ledger.state.started_at:  # cancelled, or published
+        unregister(entry)
+    return found
+
+
+async def _advance(work: BatchWork) -> dict[str, Any]:
+    """One step, and the end where there is one."""
+    try:
+        await asyncio.to_thread(work.step)
+    except RunStopped as error:
+        run = await asyncio.to_thread(work.plan)
+        async with ending(run):
+            await asyncio.to_thread(stop_run, work, run, error)
+            raise
+    log.info("%s: %s", work.job.name, describe_line(work, time.time()))
+    await show_progress(work.job.name, _percent(work))
+    if not work.is_finished:
+        return describe(work)
+    run = await asyncio.to_thread(work.plan)
+    async with ending(run):
+        if work.ledger.state.is_cancelled:
+            await asyncio.to_thread(stop_run, work, run, Interrupted())
+            return describe(work)
+        if run.is_pending:
+            await finish_batches(work, run)
+    return run.summary()
+
+
+def _percent(work: BatchWork) -> float:
+    found = describe(work)
+    return 100 * found["completed"] / max(1, found["requests"])
+
+
+@task(name="cancel-job", task_run_name="{name}", cache_policy=NO_CACHE, persist_result=False)
+async def cancel_job(name: str, entry: Entry) -> dict[str, Any]:
+    """End a registered job's batches at the provider; what they answered is collected by the next steps."""
+    del name
+    work = await _open(entry)
+    await asyncio.to_thread(work.cancel)
+    return describe(work)
+
+
+@task(name="describe-job", task_run_name="{name}", cache_policy=NO_CACHE, persist_result=False)
+async def describe_job(name: str, entry: Entry) -> dict[str, Any]:
+    """How far a registered job's batches are, by the ledger."""
+    del name
+    return describe(await _open(entry))
+
+
+async def _open(entry: Entry) -> BatchWork:
+    credentials = await load_credentials(entry.job.provider)
+
+    def plan() -> Run:
+        raise NotNow("the job is only looked at", 0.0, was_sent=False)
+
+    return await asyncio.to_thread(open_batches, entry.job, credentials, plan)
+
+
+async def each_job(act: Act, job_name: str | None) -> list[dict[str, Any]]:
+    """What came of each job. Raises: the first job's error, after all had their turn; SetupError for an unknown name."""
+    quiet_expected_errors()
+    entries = await asyncio.to_thread(registered, job_name)
+    if not entries and job_name is not None:
+        raise SetupError(
+            f"no job {job_name!r} has batches in flight; jobs are written down by batch-inference "
+            "(PROMPTMILL_STATE_URL). Check the name, or leave it out for all jobs."
+        )
+    found: list[dict[str, Any]] = []
+    failed: list[Exception] = []
+    for entry in entries:
+        try:
+            found.append(await act(entry.job.name, entry))
+        except Exception as error:
+            log.error("%s: %s", entry.job.name, error, exc_info=not isinstance(error, PromptmillError))
+            failed.append(error)
+    if failed:
+        raise failed[0]
+    return found

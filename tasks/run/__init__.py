@@ -1,0 +1,1 @@
+"""One flow run: its plan, its chunks, its end."""

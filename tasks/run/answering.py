@@ -1,0 +1,35 @@
+"""The engine of a run under Prefect: progress shown, ownership watched, SIGTERM answered, a shared limit leased."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from promptmill.run.engine import Engine
+from promptmill.run.run import Run, answering
+from tasks.run.ownership import watch_ownership
+from tasks.run.progress import watch_progress
+from tasks.run.sigterm import stopping_gently
+from tasks.server.shared_limit import sharing
+
+
+@asynccontextmanager
+async def answering_visibly(run: Run) -> AsyncGenerator[Engine]:
+    """The engine of a run, its progress shown until it ends. Raises: SetupError when a shared limit is missing."""
+    async with sharing(run.prepared.job.limits) as lessor, answering(run, lessor) as engine:
+        watchers = [
+            asyncio.create_task(watch_progress(engine, _title(run))),
+            asyncio.create_task(watch_ownership(engine)),
+        ]
+        try:
+            with stopping_gently(engine):
+                yield engine
+        finally:
+            for watcher in watchers:
+                watcher.cancel()
+            await asyncio.gather(*watchers, return_exceptions=True)  # a look that failed ends no run
+
+
+def _title(run: Run) -> str:
+    """A run's name among artifacts; a shard has one of its own."""
+    name = run.prepared.job.name
+    return name if run.share is None else f"{name}-shard-{run.share.index}"

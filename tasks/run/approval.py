@@ -1,0 +1,141 @@
+"""A person's yes before an expensive run: the run is suspended, its process ends, and the answer starts it again.
+
+When it goes on, the flow begins at its top and plans anew, which is free; the answer is then at hand (prefect 3.8.8).
+A yes holds for the run until it ends by itself, so that a crash at night asks nobody again; its amount holds for the
+output until somebody approves anew (promptmill/approved.py).
+"""
+
+import asyncio
+import logging
+import math
+from contextlib import suppress
+from decimal import Decimal
+from typing import Literal
+from uuid import UUID
+
+from prefect.client.orchestration import get_client
+from prefect.context import FlowRunContext
+from prefect.events.worker import EventsWorker
+from prefect.flow_runs import asuspend_flow_run
+from prefect.input import RunInput
+from pydantic import ConfigDict, Field, ValidationError
+
+from promptmill.job.form import shape_section
+from promptmill.planning.estimate import describe_estimate
+from promptmill.run.approval import NotApproved, is_answered, keep_approval, left_usd, needs_approval, unpaid_usd
+from promptmill.run.display import format_seconds
+from promptmill.run.run import Run
+
+FLUSH_SECONDS = 5.0
+ORDER_SECONDS = 2.0  # between two events that a busy server is to see in this order: it takes several at once
+log = logging.getLogger("promptmill")
+
+
+class Approval(RunInput):
+    """The form that the Prefect UI shows for a suspended run."""
+
+    model_config = ConfigDict(json_schema_extra=shape_section)
+
+    decision: Literal["approve", "reject"] = Field(description="approve: the run goes on. reject: nothing is sent.")
+    budget_usd: float | None = Field(
+        None,
+        description="Approved, spend at most this for the output, over all its runs until one is approved anew. "
+        "Empty: the job's own budget.",
+    )
+
+
+async def approve(run: Run) -> None:
+    """Ask a person where the job says so and the run has more to pay than it allows, or than is left of what was approved.
+
+    Raises: NotApproved for a no, and where nobody can be asked.
+    """
+    if run.prepared.job.approve_above_usd is None or not run.is_pending:
+        return
+    unpaid, left = await asyncio.to_thread(unpaid_usd, run), await asyncio.to_thread(left_usd, run)
+    if not needs_approval(run, unpaid, left):
+        return
+    run_id = _run_that_can_ask()
+    if run_id is None:
+        raise NotApproved(
+            f"{_price(run, unpaid, left)} Run it with --approve to say yes here, or start it from a deployment to be asked "
+            "in the Prefect UI."
+        )
+    crashes, ends = await _past_of(run_id)
+    question = f"{run_id}/{ends}"
+    if is_answered(run, question):
+        return
+    answer = await _ask(run, _describe(run, unpaid, left), f"approval-{ends}-{crashes}")
+    if answer.decision == "reject":
+        raise NotApproved(f"the run, estimated at ${unpaid:,.4f}, was rejected. Nothing was sent.")
+    budget = None if answer.budget_usd is None else Decimal(str(answer.budget_usd))
+    await asyncio.to_thread(keep_approval, run, budget, question)
+    log.info("approved; the budget of this output is %s", _budget(run))
+
+
+def _run_that_can_ask() -> UUID | None:
+    """The flow run, where it is one of a deployment: no other can be suspended."""
+    context = FlowRunContext.get()
+    if context is None or context.flow_run is None or context.flow_run.deployment_id is None:
+        return None
+    return context.flow_run.id
+
+
+async def _past_of(run_id: UUID) -> tuple[int, int]:
+    """How often a run crashed, and how often it ended in any other way: answered, it goes on after the one alone."""
+    async with get_client() as client:
+        states = await client.read_flow_run_states(run_id)
+    crashes = sum(one.is_crashed() for one in states)
+    return crashes, sum(one.is_final() for one in states) - crashes
+
+
+async def _ask(run: Run, question: str, key: str) -> Approval:
+    """The answer that is there; else the run is suspended.
+
+    Prefect keeps the form under the key, forgets with a retry that it has it, and fails to keep it twice: so the key is
+    another after every end. A retry from its new UI forgets nothing, and finds an answer that nobody gave.
+    """
+    form = Approval.with_initial_data(description=question)
+    seconds = math.ceil(run.prepared.job.approve_within_seconds)
+    await _send_heartbeats()
+    number = 1
+    while True:
+        with suppress(ValidationError):
+            return await asuspend_flow_run(wait_for_input=form, timeout=seconds, key=f"{key}-{number}")
+        number += 1
+
+
+async def _send_heartbeats() -> None:
+    """A heartbeat that the server saw after the suspension would have the run taken for dead (automations.py)."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(FLUSH_SECONDS):
+            await asyncio.to_thread(EventsWorker.instance().wait_until_empty)
+    await asyncio.sleep(ORDER_SECONDS)
+
+
+def _price(run: Run, unpaid: Decimal, left: Decimal | None) -> str:
+    """Why a person is to be asked."""
+    limit = run.prepared.job.approve_above_usd
+    assert limit is not None  # noqa: S101 - else nobody is asked
+    if unpaid > limit or left is None:
+        return f"the run is estimated at ${unpaid:,.4f}; the limit without asking is ${limit} (approve_above_usd)."
+    return f"the run is estimated at ${unpaid:,.4f}; of the ${run.prepared.budget_usd} approved before, ${left:,.4f} is left."
+
+
+def _describe(run: Run, unpaid: Decimal, left: Decimal | None) -> str:
+    """What a person decides upon, in Markdown."""
+    assert run.preflight is not None  # noqa: S101 - it is pending
+    estimate, job = run.preflight.estimate, run.prepared.job
+    before = "" if left is None else f", of which ${left:,.4f} is left"
+    return (
+        f"**{job.name}** is estimated to cost **${unpaid:,.4f}** more ({run.mode}); it asks above "
+        f"${job.approve_above_usd}.\n\n{estimate.rows:,} rows, {describe_estimate(estimate)}. Budget of this output: "
+        f"{_budget(run)}{before}.\n\nApprove or reject it; who approves may lower its budget. No answer within "
+        f"{format_seconds(job.approve_within_seconds)} is a no."
+    )
+
+
+def _budget(run: Run) -> str:
+    """What the output may cost, and who says so."""
+    if run.prepared.budget_usd is None:
+        return "none"
+    return f"${run.prepared.budget_usd}" + ("" if run.prepared.approved_cap is None else " (approved)")

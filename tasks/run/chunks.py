@@ -1,0 +1,84 @@
+"""Chunks as Prefect tasks, awaited on the flow's own event loop so that one client and one limiter serve them all.
+
+A submitted async task would get an event loop of its own and could share neither (prefect 3.8.8).
+"""
+
+from dataclasses import asdict
+from typing import Any
+
+import httpx
+import pyarrow as pa
+from prefect import task
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.exceptions import ObjectNotFound, PrefectException
+from prefect.tasks import Task
+
+from promptmill.errors import PromptmillError, StorageFailed
+from promptmill.planning.plan import Chunk
+from promptmill.run.chunk import complete_chunk, record_chunk
+from promptmill.run.chunk_loop import drive_chunks
+from promptmill.run.engine import Engine
+from tasks.server.checkpoint_storage import SERIALIZER, checkpoint_key, checkpoint_storage
+
+RETRY_DELAYS_SECONDS = [5.0, 30.0]
+TAG = "promptmill"  # a platform team may set Prefect's own limits on it, and on promptmill-<job>, before a run
+
+
+async def is_worth_retrying(task: Task[Any, Any], task_run: TaskRun, state: State[Any]) -> bool:
+    """Faults of storage or worker are; a run that was stopped, or a job that is wrong, is not."""
+    del task, task_run
+    error = await state.result(raise_on_failure=False)  # pyright: ignore[reportGeneralTypeIssues]
+    return isinstance(error, StorageFailed) or not isinstance(error, PromptmillError)
+
+
+@task(
+    name="complete-chunk",
+    task_run_name="rows {label}",
+    retries=len(RETRY_DELAYS_SECONDS),
+    retry_delay_seconds=RETRY_DELAYS_SECONDS,
+    retry_condition_fn=is_worth_retrying,
+    cache_key_fn=checkpoint_key,
+    result_serializer=SERIALIZER,
+    persist_result=True,
+    cache_result_in_memory=False,
+)
+async def answer_chunk(label: str, engine: Engine, chunk: Chunk, table: pa.Table, is_finished: bool) -> dict[str, Any]:
+    """Answer every row of a chunk; `table` has its rows, or its answers where an earlier run finished it."""
+    del label
+    return asdict(record_chunk(chunk, table) if is_finished else await complete_chunk(engine, chunk, table))
+
+
+async def limited_tags(*tags: str) -> list[str]:
+    """Those of the tags that a limit is set on; of all where the server can't be asked.
+
+    Prefect asks its server at each task run whether there is a limit on the task's tags (prefect 3.8.8, task_engine.py):
+    with a tag that nobody limits, no chunk would start while the server is away, and after a minute the run would fail.
+    """
+    found: list[str] = []
+    async with get_client() as client:
+        for tag in tags:
+            try:
+                await client.read_global_concurrency_limit_by_name(f"tag:{tag}")
+            except ObjectNotFound:
+                continue
+            except (PrefectException, httpx.HTTPError, OSError):
+                pass  # there may be one
+            found.append(tag)
+    return found
+
+
+async def answer_rows(engine: Engine) -> None:
+    """Answer every row of the plan, chunk by chunk. Raises: RunStopped (and its kin) when the run ends early."""
+    storage, tags = await checkpoint_storage(), await limited_tags(TAG, f"{TAG}-{engine.job.name}")
+    cached = answer_chunk.with_options(result_storage=storage, tags=tags)
+    fresh = cached.with_options(refresh_cache=True)  # this chunk has work to do, whatever its record says
+
+    async def reuse(engine: Engine, chunk: Chunk, answers: pa.Table) -> None:
+        if not engine.is_recorded:
+            await cached(chunk.label, engine, chunk, answers, is_finished=True)
+
+    async def complete(engine: Engine, chunk: Chunk, rows: pa.Table) -> None:
+        await fresh(chunk.label, engine, chunk, rows, is_finished=False)
+
+    await drive_chunks(engine, reuse, complete)

@@ -1,0 +1,66 @@
+"""How a run ends, well or early: somebody is told either way."""
+
+import signal
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
+
+from prefect.client.orchestration import PrefectClient, get_client
+from prefect.exceptions import Abort, TerminationSignal
+from prefect.states import Cancelled
+
+from promptmill.errors import RunStopped
+from promptmill.run.run import Run
+from tasks.run.ownership import CancelledThere, Deleted, TakenOver, run_id
+from tasks.run.publish import announce
+from tasks.run.sigterm import Terminated
+
+
+@asynccontextmanager
+async def ending(run: Run) -> AsyncGenerator[None]:
+    """Announce a run's end; one that ended early goes on raising."""
+    async with ending_in_order():
+        try:
+            yield
+        except RunStopped as error:
+            if not isinstance(error, TakenOver):  # another process goes on and will tell
+                await announce(run)
+            raise
+        await announce(run)
+
+
+@asynccontextmanager
+async def ending_in_order() -> AsyncGenerator[None]:
+    """End a flow run as Prefect expects it where its process was told to end, or isn't the one to carry it out any more."""
+    with ending_as_prefect_expects():
+        async with ending_without_ownership():
+            yield
+
+
+@asynccontextmanager
+async def ending_without_ownership() -> AsyncGenerator[None]:
+    """End a run that isn't ours any more: as Cancelled where it was cancelled, else without a word about its state."""
+    try:
+        yield
+    except CancelledThere as error:
+        async with get_client() as client:
+            await _mark_cancelled(client)
+        raise Abort(str(error)) from error
+    except (TakenOver, Deleted) as error:
+        raise Abort(str(error)) from error
+
+
+async def _mark_cancelled(client: PrefectClient) -> None:
+    state = Cancelled(message="It was cancelled; all that was answered is kept.")
+    await client.set_flow_run_state(run_id(), state, force=True)
+
+
+@contextmanager
+def ending_as_prefect_expects() -> Generator[None]:
+    """A run that was stopped by SIGTERM ends as if Prefect's own handler had raised.
+
+    Prefect then calls it Cancelled where somebody cancelled it, and Crashed where its machine went away.
+    """
+    try:
+        yield
+    except Terminated as error:
+        raise TerminationSignal(signal.SIGTERM) from error

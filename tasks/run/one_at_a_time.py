@@ -1,0 +1,122 @@
+"""Runs over one output take turns: the one that began first goes on, and those after it wait.
+
+A deployment's own limit counts runs of that deployment, and would let a run by hand meet the nightly one of the same job,
+or keep two jobs from running side by side. So a run marks itself by a tag when its plan begins, and looks at others with
+that tag once it is made. Who has crashed or waits for approval isn't Running, and is waited for by nobody.
+
+A run that was killed with nobody to report it, as one that a person started, stays Running for ever (prefect 3.8.8). So
+the mark names the process too, and one that is gone from this machine is waited for no more; of other machines the
+automation for dead runs says so.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from hashlib import blake2b
+from uuid import UUID
+
+from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    FlowRunFilterTags,
+)
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.runtime import flow_run
+
+from promptmill.processes import is_at_work, this_process
+from promptmill.run.run import Run, look_again
+from promptmill.storage import Storage
+from tasks.run.ownership import own_run
+from tasks.server.outages import UNSHOWN, is_away
+
+LOOK_SECONDS = 5.0
+PROCESS = "promptmill-process-"
+AT_WORK = [StateType.RUNNING, StateType.CANCELLING]
+log = logging.getLogger("promptmill")
+
+
+def output_digest(output: Storage) -> str:
+    """What names an output in tags, however its URL is spelt; 8 hex."""
+    return blake2b(output.place.encode(), digest_size=4).hexdigest()
+
+
+def _tag(output: Storage) -> str:
+    return f"promptmill-output-{output_digest(output)}"
+
+
+async def queue_up(output: Storage) -> None:
+    """Mark the flow run as one over this output, carried out by this process."""
+    async with get_client() as client:
+        own = await client.read_flow_run(_own_id())
+        others = [one for one in own.tags if not one.startswith(PROCESS)]
+        await client.update_flow_run(own.id, tags=[*others, _tag(output), f"{PROCESS}{this_process()}"])
+
+
+async def take_turn(run: Run) -> None:
+    """Return once no run that began earlier is at work on the same output; at once where nothing is to be done.
+
+    Raises: CancelledThere, TakenOver, Deleted when the run isn't this process's any more; OutputError when who went first
+    left the output of another job.
+    """
+    if not run.is_pending:
+        return
+    said: UUID | None = None
+    async with get_client() as client:
+        while (first := await _patiently(client, run.prepared.output)) is not None:
+            if said != first.id:
+                log.warning(
+                    "waits for the run %r (%s) on %s, which works on the same output. If that machine is gone, set the "
+                    "run's state to Crashed in the Prefect UI.",
+                    first.name,
+                    first.id,
+                    machine_of(first.tags),
+                )
+                said = first.id
+            await asyncio.sleep(LOOK_SECONDS)
+    if said is not None:
+        await asyncio.to_thread(look_again, run)
+
+
+async def _patiently(client: PrefectClient, output: Storage) -> FlowRun | None:
+    """The run that goes first; asked again of a server that is away."""
+    while True:
+        try:
+            return await _first_before_us(client, _tag(output))
+        except UNSHOWN as error:
+            if not is_away(error):
+                raise
+            await asyncio.sleep(LOOK_SECONDS)
+
+
+async def _first_before_us(client: PrefectClient, tag: str) -> FlowRun | None:
+    own = await own_run(client)
+    chosen = FlowRunFilter(
+        tags=FlowRunFilterTags(all_=[tag]), state=FlowRunFilterState(type=FlowRunFilterStateType(any_=AT_WORK))
+    )
+    found = await client.read_flow_runs(flow_run_filter=chosen)
+    before = [one for one in found if one.id != own.id and _order(one) < _order(own)]
+    return min((one for one in before if is_alive(one.tags)), key=_order, default=None)
+
+
+def machine_of(tags: Iterable[str]) -> str:
+    """Where a run with these tags is carried out."""
+    nodes = [one.removeprefix(PROCESS).rpartition(":")[0] for one in tags if one.startswith(PROCESS)]
+    return nodes[0] if nodes else "an unknown machine"
+
+
+def is_alive(tags: Iterable[str]) -> bool:
+    """Whether a run with these tags is likely to be carried out still."""
+    processes = [one.removeprefix(PROCESS) for one in tags if one.startswith(PROCESS)]
+    return not processes or any(is_at_work(one, silent_seconds=0.0) for one in processes)
+
+
+def _order(run: FlowRun) -> tuple[float, str]:
+    """First come, first served, by when it began to run this time; one that is being cancelled ends before all others."""
+    assert run.state is not None  # noqa: S101 - it runs
+    return 0.0 if run.state.is_cancelling() else run.state.timestamp.timestamp(), str(run.id)
+
+
+def _own_id() -> UUID:
+    return UUID(flow_run.get_id())

@@ -1,0 +1,120 @@
+"""The end of a run: the output written, the summary shown, the event told."""
+
+import asyncio
+from contextlib import suppress
+from dataclasses import asdict
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from prefect.artifacts import acreate_markdown_artifact
+from prefect.assets import Asset, add_asset_metadata, materialize
+from prefect.cache_policies import NO_CACHE
+from prefect.events import emit_event
+from prefect.tasks import Task, TaskOptions
+from pydantic import ValidationError
+
+from promptmill.output.manifest import MANIFEST, Manifest
+from promptmill.planning.estimate import describe_estimate
+from promptmill.run.publish import REPORT
+from promptmill.run.run import Run, publish_run
+from tasks.server.outages import UNSHOWN
+
+STOPPED_SECONDS = 5.0  # for showing why a run stopped: whoever stopped it waits
+EVENTS = frozenset({"completed", "budget_exhausted", "cancelled"})  # a run in any other state has failed
+
+
+async def publish_output(run: Run) -> None:
+    """Write parts, failures, report and manifest, and tell of it as an asset where the output's URL can name one.
+
+    Raises: StorageFailed, InputChanged: all answers are kept.
+    """
+    options = TaskOptions(name="publish-output", task_run_name="publish", cache_policy=NO_CACHE, persist_result=False)
+    try:
+        asset = Asset(key=asset_key(run.prepared.output.url))
+    except ValidationError:
+        await Task(publish_run, **options)(run)
+        return
+
+    async def publish(run: Run) -> None:
+        manifest = await publish_run(run)
+        add_asset_metadata(asset, outcome(manifest, run.prepared.output.url))
+
+    await materialize(asset, by="promptmill", **options)(publish)(run)
+
+
+def asset_key(url: str) -> str:
+    """The URL that names an output as an asset."""
+    return url if "://" in url else Path(url).absolute().as_uri()
+
+
+def outcome(manifest: Manifest, url: str) -> dict[str, Any]:
+    """What events and assets say of a run, to flows that may run in another folder than ours."""
+    place = url if "://" in url else str(Path(url).absolute())
+    return {
+        "rows": manifest.rows,
+        "succeeded": manifest.succeeded,
+        "failed": manifest.failed,
+        "cost_usd": str(manifest.cost_usd),
+        "manifest_url": f"{place}/{MANIFEST}",
+    }
+
+
+async def announce(run: Run) -> None:
+    """Show a run's summary in the Prefect UI and tell who listens how it ended."""
+    manifest = run.manifest
+    if manifest is None:
+        return
+    url = run.prepared.output.url
+    with suppress(*UNSHOWN):
+        async with asyncio.timeout(None if manifest.state == "completed" else STOPPED_SECONDS):
+            await acreate_markdown_artifact(
+                summarise(manifest, url), key=f"{run.prepared.job.name}-summary", description=describe_end(manifest)
+            )
+    emit_event(
+        f"promptmill.job.{manifest.state if manifest.state in EVENTS else 'failed'}",
+        resource={"prefect.resource.id": f"promptmill.job.{run.prepared.job.name}"},
+        payload=outcome(manifest, url),
+    )
+
+
+async def announce_estimate(run: Run) -> dict[str, Any]:
+    """Show an estimate in the Prefect UI; returns it as JSON values."""
+    assert run.preflight is not None  # noqa: S101 - planned even if finished
+    estimate = run.preflight.estimate
+    notes = "".join(f"\n- {warning}" for warning in run.preflight.warnings)
+    text = f"# {run.prepared.job.name}: estimate\n\n{estimate.rows:,} rows, {describe_estimate(estimate)}\n{notes}\n"
+    await acreate_markdown_artifact(text, key=f"{run.prepared.job.name}-estimate")
+    return {**asdict(estimate), "online_usd": str(estimate.online_usd), "batch_usd": str(estimate.batch_usd)}
+
+
+def describe_end(manifest: Manifest) -> str:
+    """How a run ended, in a line."""
+    return (
+        f"{manifest.state}: {manifest.succeeded:,} of {manifest.rows:,} rows succeeded, {manifest.failed:,} failed, "
+        f"${manifest.cost_usd:,.4f}"
+    )
+
+
+def summarise(manifest: Manifest, url: str) -> str:
+    """A run's summary in Markdown."""
+    kinds = "\n".join(f"| {kind} | {count:,} |" for kind, count in manifest.failures_by_kind.items())
+    failures = f"\n| failures | rows |\n|---|---:|\n{kinds}\n" if kinds else ""
+    estimate = manifest.estimated_cost_usd or Decimal(0)
+    return f"""# {manifest.job["name"]}: {manifest.state}
+
+| | |
+|---|---:|
+| rows | {manifest.rows:,} |
+| succeeded | {manifest.succeeded:,} |
+| failed | {manifest.failed:,} |
+| reused from earlier runs | {manifest.reused:,} |
+| requests sent | {manifest.requests_sent:,} |
+| attempts | {manifest.attempts:,} |
+| tokens in / cached / out | {manifest.input_tokens:,} / {manifest.cached_input_tokens:,} / {manifest.output_tokens:,} |
+| cost | ${manifest.cost_usd:.6f} |
+| estimated | ${estimate:.6f} |
+| seconds | {manifest.seconds:,.1f} |
+{failures}
+Output: `{url}` · report: `{url}/{REPORT}`
+"""

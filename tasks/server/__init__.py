@@ -1,0 +1,1 @@
+"""What we need of a Prefect server, and what we keep on it."""

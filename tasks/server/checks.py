@@ -1,0 +1,118 @@
+"""What a Prefect server has of what Promptmill needs: server, pool, worker, blocks, automations, deployments, limits."""
+
+import time
+
+import httpx
+import prefect
+from prefect.client.orchestration import PrefectClient, get_client
+from prefect.exceptions import ObjectNotFound, PrefectException
+from prefect.settings import PREFECT_API_URL
+
+from promptmill.errors import PromptmillError
+from promptmill.job.spec import Job
+from promptmill.planning.doctor import Finding, look_at_clock
+from tasks.server.resources import needs, pool_name
+from tasks.server.shared_limit import sharing
+from tasks.server.work_pool import DEFAULT_TYPE
+
+DEPLOYMENTS = (
+    "online-inference/manual",
+    "online-inference/nightly",
+    "online-inference/on-dataset",
+    "answer-shard/any-worker",
+    "batch-inference/manual",
+    "advance-batches/every-few-minutes",
+    "estimate-cost/manual",
+)
+IN_MEMORY = "prefect.server.concurrency.lease_storage.memory"
+AWAY = (PrefectException, httpx.HTTPError, OSError, RuntimeError)
+
+
+async def look_at_server(job: Job | None) -> list[Finding]:
+    """The server and all that should be on it; where none is set, only that."""
+    url = PREFECT_API_URL.value()
+    if not url:
+        detail = (
+            "PREFECT_API_URL is not set: `promptmill run` works with a server of its own for each run; schedules, "
+            "triggers and the UI need one (`make serve`)"
+        )
+        return [Finding("server", job is None or job.limits.shared is None, detail)]
+    try:
+        async with get_client() as client:
+            found = await _versions(client, url)
+            for look in (_leases, _needs, _worker, _deployments):
+                found.extend(await look(client))
+            if job is not None and job.limits.shared is not None:
+                found.append(await _limit(job))
+            return found
+    except AWAY as error:
+        remedy = "Start it, or check PREFECT_API_URL and PREFECT_API_KEY."
+        return [Finding("server", False, f"{url} doesn't answer: {type(error).__name__}: {error}. {remedy}")]
+
+
+async def _versions(client: PrefectClient, url: str) -> list[Finding]:
+    answer = await client._client.get("/admin/version")  # pyright: ignore[reportPrivateUsage]
+    theirs, ours = str(answer.json()), prefect.__version__
+    is_same = theirs.split(".")[:2] == ours.split(".")[:2]
+    detail = f"{url}, prefect {theirs}" + ("" if is_same else f"; ours is {ours}. Install the same minor version")
+    return [Finding("server", is_same, detail), look_at_clock("server", answer.headers.get("date"), time.time())]
+
+
+async def _leases(client: PrefectClient) -> list[Finding]:
+    """Where the server keeps the leases of runs; one that doesn't tell isn't asked twice."""
+    try:
+        settings = (await client._client.get("/admin/settings")).json()  # pyright: ignore[reportPrivateUsage]
+        place = str(settings["server"]["concurrency"]["lease_storage"])
+    except (*AWAY, KeyError, TypeError, ValueError):
+        return []
+    advice = (
+        "in the server's memory: each run ends, and goes on once, within four minutes of a restart of the server. Set "
+        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE there (docs/deploying.md)"
+    )
+    return [Finding("leases", True, advice if place == IN_MEMORY else f"kept by {place}")]
+
+
+async def _needs(client: PrefectClient) -> list[Finding]:
+    remedy = "missing. Run: python deployments/bootstrap.py"
+    found: list[Finding] = []
+    for need in needs(client):
+        is_there = await need.is_there()
+        found.append(Finding(need.name, is_there, "there" if is_there else remedy))
+    return found
+
+
+async def _worker(client: PrefectClient) -> list[Finding]:
+    try:
+        kind = (await client.read_work_pool(pool_name())).type
+        workers = await client.read_workers_for_work_pool(pool_name())
+    except ObjectNotFound:
+        kind, workers = DEFAULT_TYPE, []
+    online = [one.name for one in workers if one.status == "ONLINE"]
+    return [Finding("worker", bool(online), ", ".join(online) or worker_remedy(pool_name(), kind))]
+
+
+def worker_remedy(pool: str, kind: str) -> str:
+    """What to do where a pool has no worker: a process pool takes ours, which ends no run without a word."""
+    command = "python deployments/serve.py --worker" if kind == "process" else f"prefect worker start --pool {pool}"
+    needed = "" if kind == "process" else f" (Prefect's own worker, with prefect-{kind} installed)"
+    return f"none is online, so that runs stay Scheduled. Run: {command}{needed}"
+
+
+async def _deployments(client: PrefectClient) -> list[Finding]:
+    missing: list[str] = []
+    for name in DEPLOYMENTS:
+        try:
+            await client.read_deployment_by_name(name)
+        except ObjectNotFound:
+            missing.append(name)
+    detail = f"missing: {', '.join(missing)}. Run: prefect --no-prompt deploy --all" if missing else "all are there"
+    return [Finding("deployments", not missing, detail)]
+
+
+async def _limit(job: Job) -> Finding:
+    name = f"limit {job.limits.shared}"
+    try:
+        async with sharing(job.limits):
+            return Finding(name, True, "requests and tokens are there")
+    except PromptmillError as error:
+        return Finding(name, False, str(error))

@@ -1,0 +1,48 @@
+"""Credentials: a block that keeps a key together with the one host it may be sent to, or the environment.
+
+Who may only start runs can name a block, and can neither read its key nor point it elsewhere.
+"""
+
+from prefect.blocks.core import Block
+from prefect.blocks.fields import SecretDict
+from pydantic import Field, SecretStr
+
+from promptmill.errors import CredentialsError
+from promptmill.provider.transport import Credentials
+
+
+class ProviderCredentials(Block):
+    """How to reach an OpenAI-compatible provider."""
+
+    _block_type_name = "Promptmill Provider"
+    _block_type_slug = "promptmill-provider"
+    _description = "An OpenAI-compatible provider: its address and the key that may be sent there, kept together."
+
+    api_key: SecretStr = Field(description="The provider's key.")
+    base_url: str | None = Field(None, description="The provider's address. Default: OpenAI's own.")
+    organization: str | None = Field(None, description="OpenAI organization.")
+    project: str | None = Field(None, description="OpenAI project.")
+    default_headers: SecretDict = Field(
+        default_factory=lambda: SecretDict({}),
+        description="Headers sent with every request, as a gateway's token; as secret as the key.",
+    )
+
+
+async def load_credentials(provider: str | None) -> Credentials:
+    """The credentials a job names; none named, those of the environment. Raises: CredentialsError."""
+    if provider is None:
+        return Credentials()
+    try:
+        block = await ProviderCredentials.aload(provider)
+    except ValueError as error:
+        raise CredentialsError(
+            f"there is no provider block named {provider!r}; a job's `provider` names one of type Promptmill Provider. "
+            "Make it in the Prefect UI under Blocks, or leave `provider` out to use OPENAI_API_KEY."
+        ) from error
+    return Credentials(
+        block.api_key.get_secret_value(),
+        block.base_url or "https://api.openai.com/v1",
+        block.organization,
+        block.project,
+        block.default_headers.get_secret_value(),
+    )

@@ -1,0 +1,1 @@
+"""Shards of a run as Prefect runs or Dask tasks."""

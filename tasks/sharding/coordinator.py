@@ -1,0 +1,102 @@
+"""A run in shards: split, started wherever there is room, followed until all have ended, and tried again when they die.
+
+The run itself stays in charge: it alone approves, splits the money, and publishes; what no shard has answered in the end
+(a shard may have spent its part of the budget while others left some of theirs) it answers itself.
+"""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
+
+from promptmill.checkpoints.store import Store
+from promptmill.errors import RunStopped
+from promptmill.run.run import Run
+from promptmill.sharding.folder import ShardFolder, folders
+from promptmill.sharding.plan import ShardPlan
+from promptmill.sharding.split import split_run
+from promptmill.storage import STORAGE_ERRORS
+from tasks.run.ownership import TakenOver, while_ours
+from tasks.server.outages import UNSHOWN
+from tasks.sharding.flow_runs import shard_runs
+from tasks.sharding.leftovers import end_strays, shards_tag
+from tasks.sharding.supervisor import Carrier, Following
+
+log = logging.getLogger("promptmill")
+
+
+async def answer_in_shards(run: Run) -> None:
+    """Have other processes answer the rows of a run that is to be split; any other run is left as it is.
+
+    Raises: RunStopped (and its kin), with the run's manifest; SetupError when there is nobody to carry shards.
+    """
+    job = run.prepared.job
+    if job.shards == 1 and job.task_runner == "local":
+        await end_strays(run)
+        return
+    async with _carrier(run) as carrier:
+        begun = await _begin(run, carrier)
+        if begun is None:
+            return
+        following = Following(run, carrier, *begun)
+        try:
+            await while_ours(following.until_all_ended())
+        except TakenOver:  # who goes on with this run takes up its shards
+            raise
+        except RunStopped as error:
+            await following.end()
+            run.manifest = following.manifest(error)
+            await _leave(run, following, carrier, begun[0])
+            raise
+        except BaseException:
+            with suppress(*UNSHOWN):
+                await carrier.cancel()
+            await _leave(run, following, carrier, begun[0])
+            raise
+        await _leave(run, following, carrier, begun[0])
+
+
+async def _leave(run: Run, following: Following, carrier: Carrier, folder: ShardFolder) -> None:
+    """Tell the run of its shards, and forget them; what is left of them is removed by the next run."""
+    run.shards = following.manifests
+    run.flow_run_ids = (*run.flow_run_ids, *carrier.all_ids)
+    with suppress(*STORAGE_ERRORS):
+        await asyncio.to_thread(folder.remove)
+
+
+@asynccontextmanager
+async def _carrier(run: Run) -> AsyncGenerator[Carrier]:
+    if run.prepared.job.task_runner == "dask":
+        from tasks.sharding.dask_tasks import dask_shards
+
+        async with dask_shards() as carrier:
+            yield carrier
+        return
+    async with shard_runs(run.prepared.job.shards, shards_tag(run)) as carrier:
+        yield carrier
+
+
+async def _begin(run: Run, carrier: Carrier) -> tuple[ShardFolder, ShardPlan] | None:
+    """The shards to follow: those of this very run if it died while they were at work, else new ones."""
+    assert run.preflight is not None  # noqa: S101 - it is pending
+    store, run_id = run.prepared.store, run.flow_run_ids[0]
+    for folder in await asyncio.to_thread(folders, store):
+        plan = await asyncio.to_thread(folder.read_plan) if folder.name.startswith(run_id) and carrier.adopts else None
+        if plan is not None and plan.is_of(run.prepared.capped_job, run.preflight.plan, run.retry_before):
+            await end_strays(run, kept=folder.plan_url)
+            run.retry_since = plan.retry_before
+            log.info("%d shards that were begun go on", len(plan.bounds))
+            return folder, plan
+    await end_strays(run)
+    return await asyncio.to_thread(_split, run, store, f"{run_id}-{secrets.token_hex(4)}")
+
+
+def _split(run: Run, store: Store, name: str) -> tuple[ShardFolder, ShardPlan] | None:
+    plan = split_run(run)
+    if plan is None:
+        return None
+    folder = ShardFolder(store, name)
+    folder.write_plan(plan)
+    log.info("%d shards of about %d chunks each", len(plan.bounds), -(-len(plan.chunks) // len(plan.bounds)))
+    return folder, plan

@@ -1,0 +1,99 @@
+"""The schema that a deployment's form is made of, and that its runs are checked against."""
+
+from typing import Any
+
+import pytest
+from prefect.utilities.callables import parameter_schema
+from prefect.utilities.schema_tools.validation import validate
+
+from flows.advance_batches import advance_batches
+from flows.batch_inference import batch_inference
+from flows.estimate_cost import estimate_cost
+from flows.online_inference import online_inference
+from promptmill.job.form import label
+from promptmill.job.spec import Job, Section
+
+FLOWS = [online_inference, batch_inference, estimate_cost, advance_batches]
+
+
+def schema_of(flow: Any) -> dict[str, Any]:
+    """As `prefect deploy` makes it."""
+    return parameter_schema(flow).model_dump(exclude_unset=True)
+
+
+def sections() -> list[type[Section]]:
+    """Every part of the job."""
+    return [*Section.__subclasses__()]
+
+
+@pytest.mark.parametrize("flow", FLOWS, ids=lambda flow: flow.name)
+def test_the_long_job_comes_last_and_each_parameter_is_described(flow: Any):
+    fields = schema_of(flow)["properties"]
+    in_order = sorted(fields, key=lambda name: fields[name]["position"])
+
+    assert in_order == [*(name for name in fields if name != "job"), *(["job"] if "job" in fields else [])]
+    assert all(field["description"] for field in fields.values())
+
+
+@pytest.mark.parametrize("section", sections(), ids=lambda section: section.__name__)
+def test_each_field_has_its_place_its_name_and_no_none_to_choose_where_it_may_stay_empty(section: type[Section]):
+    shown = schema_of(online_inference)["definitions"][section.__name__]["properties"]
+
+    assert [field["position"] for field in shown.values()] == list(range(len(section.model_fields)))
+    assert all(field["title"][0].isupper() for field in shown.values())
+    for name, field in shown.items():
+        kinds = {tab.get("type", tab.get("$ref")) for tab in field.get("anyOf", [])}
+        assert len(kinds) != 2 or "null" not in kinds or name == "pricing"
+
+
+def test_a_section_that_may_be_none_is_none_until_it_is_chosen():
+    """Else the newer UI goes round and round once None is chosen, until the page hangs."""
+    schema = schema_of(online_inference)
+
+    assert schema["properties"]["job"]["default"] is None
+    assert schema["definitions"]["Job"]["properties"]["pricing"]["default"] is None
+
+
+def test_a_field_that_takes_any_object_gets_a_json_editor_among_its_tabs():
+    tabs = schema_of(online_inference)["definitions"]["RequestSpec"]["properties"]["response_schema"]["anyOf"]
+
+    assert [tab["title"] for tab in tabs] == ["Text", "JSON", "None"]
+    assert "type" not in tabs[1]
+
+
+SMALLEST = {"name": "j", "input": {"url": "i"}, "request": {"model": "m", "user": "u"}, "output": {"url": "o"}}
+
+
+@pytest.mark.parametrize(
+    ("request_changes", "is_taken"),
+    [
+        pytest.param({"response_schema": {"type": "object"}}, True, id="a-schema"),
+        pytest.param({"response_schema": "a.b:C"}, True, id="a-name"),
+        pytest.param({"response_schema": None}, True, id="null"),
+        pytest.param({"response_schema": 5}, False, id="a-number"),
+        pytest.param({"system": None, "messages": None, "input": None}, True, id="nulls"),
+        pytest.param({"system": 5}, False, id="no-text"),
+    ],
+)
+def test_the_form_allows_what_the_job_allows(request_changes: dict[str, Any], is_taken: bool):
+    values = {"job": {**SMALLEST, "request": {**SMALLEST["request"], **request_changes}}}
+
+    assert (validate(values, schema_of(online_inference)) == []) is is_taken
+
+
+def test_calls_go_by_the_flow_s_own_signature():
+    job = Job.model_validate(SMALLEST)
+
+    assert online_inference.validate_parameters({"job": job})["job_url"] is None
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        pytest.param("url", "URL", id="abbreviation"),
+        pytest.param("approve_above_usd", "Approve above (US dollars)", id="unit"),
+        pytest.param("cached_input_per_mtok", "Cached input per million tokens", id="tokens"),
+    ],
+)
+def test_a_key_is_shown_as_people_read_it(name: str, expected: str):
+    assert label(name) == expected

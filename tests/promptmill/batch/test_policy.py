@@ -1,0 +1,182 @@
+"""What is done next with a batch: a table of ledger and provider's word on one side, the action on the other."""
+
+from decimal import Decimal
+
+import pytest
+
+from promptmill.batch.files import decode_line
+from promptmill.batch.ledger import BatchRecord, State
+from promptmill.batch.policy import (
+    EMPTY_LOOKS,
+    Action,
+    BatchView,
+    Collect,
+    Drop,
+    Halt,
+    Requeue,
+    Wait,
+    after_search,
+    first_step,
+    judge,
+    room_left,
+    told_limit,
+)
+from promptmill.job.spec import Batch
+
+NOW = 1_000_000.0
+FULL = (
+    "token_limit_exceeded",
+    "Enqueued token limit reached for gpt-4o-mini in organization org-1. Limit: 2,000,000 enqueued tokens. Please try "
+    "again once some in_progress batches have been completed.",
+)
+
+
+def record(state: State = "submitted", **changes: object) -> BatchRecord:
+    """A batch of 100 rows and 10,000 tokens."""
+    values: dict[str, object] = {
+        "key": "k-0",
+        "requests": 100,
+        "bytes": 1_000,
+        "input_tokens": 10_000,
+        "reserved_usd": Decimal(1),
+        "packed_at": NOW - 100,
+        "state": state,
+        "batch_id": "batch_1",
+        "changed_at": NOW - 10,
+        **changes,
+    }
+    return BatchRecord(**values)  # pyright: ignore[reportArgumentType]
+
+
+def view(status: str, *errors: tuple[str, str], output: str = "", error: str = "", expires: float = NOW + 80_000):
+    """The provider's word."""
+    return BatchView("batch_1", status, "file-1", output, error, 0, 0, 100, NOW - 90, expires, "k-0", errors)
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        ("packed", "recover"),
+        ("uploaded", "create"),
+        ("creating", "search"),
+        ("submitted", "look"),
+    ],
+)
+def test_after_any_death_a_batch_goes_on_from_what_may_have_been_done(state: State, expected: str):
+    assert first_step(record(state), NOW) == expected
+
+
+def test_nothing_is_tried_before_its_time():
+    assert first_step(record("uploaded", not_before=NOW + 1), NOW) == "wait"
+
+
+@pytest.mark.parametrize(
+    ("found", "age", "expected"),
+    [(True, 0, "adopt"), (False, 59, "wait"), (False, 60, "create")],
+    ids=["there-is-one", "lists-may-lag", "absence-is-believed"],
+)
+def test_an_unclear_creation_is_searched_for_before_it_is_repeated(found: bool, age: float, expected: str):
+    assert after_search(record("creating", changed_at=NOW - age), found, NOW, 60) == expected
+
+
+@pytest.mark.parametrize(
+    ("seen", "expected"),
+    [
+        pytest.param(view("validating"), Wait(), id="validating"),
+        pytest.param(view("in_progress"), Wait(), id="in-progress"),
+        pytest.param(view("cancelling"), Wait(), id="cancelling"),
+        pytest.param(view("completed", output="o"), Collect(), id="completed"),
+        pytest.param(view("completed", error="e"), Collect(), id="completed-all-failed"),
+        pytest.param(view("expired", output="o", error="e"), Collect(), id="expired-with-output"),
+        pytest.param(view("expired"), Collect(), id="expired-without-output"),
+        pytest.param(view("cancelled"), Collect(), id="cancelled"),
+        pytest.param(view("failed", ("x", "y"), output="o"), Collect(), id="failed-but-paid"),
+        pytest.param(view("failed", FULL), Drop(5_000, 60.0), id="full-and-alone-halves"),
+        pytest.param(
+            view("failed", ("token_limit_exceeded", "Limit: 9,000 enqueued tokens.")), Drop(9_000), id="full-limit-told"
+        ),
+        pytest.param(
+            view("failed", ("invalid_request", "Cannot find file file-1")), Requeue(60.0), id="file-not-visible"
+        ),
+        pytest.param(view("resting", expires=NOW - 7_200), Collect(), id="unknown-and-expired"),
+    ],
+)
+def test_every_status_has_its_branch(seen: BatchView, expected: Action):
+    assert judge(record(), seen, NOW, 60, is_alone=True) == expected
+
+
+@pytest.mark.parametrize(
+    ("seen", "words"),
+    [
+        pytest.param(None, "another key or project", id="unknown-to-this-key"),
+        pytest.param(view("failed", ("mismatched_model", "one model")), "mismatched_model", id="one-model-a-batch"),
+        pytest.param(view("failed", ("duplicate_custom_id", "x")), "duplicate_custom_id", id="duplicate-custom-id"),
+    ],
+)
+def test_what_no_batch_would_survive_stops_the_job_and_says_why(seen: BatchView | None, words: str):
+    action = judge(record(), seen, NOW, 60, is_alone=True)
+
+    assert isinstance(action, Halt)
+    assert words in action.message
+
+
+def test_a_full_queue_is_waited_for_longer_each_time_while_others_are_in_it():
+    waits = [judge(record(refusals=n), view("failed", FULL), NOW, 60, is_alone=False) for n in range(6)]
+
+    assert waits == [Requeue(60.0 * factor) for factor in (1, 2, 4, 8, 16, 16)]
+
+
+def test_an_unknown_status_is_told_and_waited_for_until_the_batch_expires():
+    action = judge(record(), view("resting"), NOW, 60, is_alone=True)
+
+    assert isinstance(action, Wait)
+    assert "resting" in action.note
+
+
+def test_a_completed_batch_without_files_is_believed_after_some_looks():
+    looks = [judge(record(empty_looks=n), view("completed"), NOW, 60, is_alone=True) for n in range(EMPTY_LOOKS + 1)]
+
+    assert [type(one) for one in looks] == [Wait] * EMPTY_LOOKS + [Collect]
+
+
+def test_a_file_that_is_refused_again_and_again_ends_the_job():
+    failed = view("failed", ("server_glitch", "try later"))
+
+    assert isinstance(judge(record(refusals=3), failed, NOW, 60, is_alone=True), Halt)
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        (FULL[1], 2_000_000),
+        ("The number of enqueued tokens has surpassed the configured limit of 30K for the deployment", 30_000),
+        ("Enqueued token limit reached for gpt-4o in organization org-1", None),
+    ],
+)
+def test_the_limit_is_read_off_the_refusal(message: str, expected: int | None):
+    assert told_limit([("token_limit_exceeded", message)]) == expected
+
+
+def test_room_is_what_limits_and_live_batches_leave():
+    live = [record(), record()]
+    batch = Batch(enqueued_tokens=50_000)  # pyright: ignore[reportCallIssue]
+    room = room_left(batch, 40_000, live, Decimal(3), Decimal(10))
+
+    assert room is not None
+    assert (room.requests, room.tokens, room.usd) == (50_000, 20_000, Decimal(5))
+    assert room_left(batch, 20_000, live, Decimal(0), None) is None
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"", b"{", b"[]", b"7", b'{"custom_id": 7}', b'{"custom_id": "a", "response": {"status_code": "x"}}', b"\xff\xfe"],
+)
+def test_a_torn_line_is_no_line(line: bytes):
+    assert decode_line(line) is None
+
+
+def test_a_line_without_response_or_error_was_never_run():
+    line = decode_line(b'{"custom_id": "a", "response": null, "error": null}')
+
+    assert line is not None
+    assert (line.status, line.code) == (None, "")

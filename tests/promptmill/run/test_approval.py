@@ -1,0 +1,196 @@
+"""Asking before an expensive run: what counts as still to pay, and what a budget in the answer changes."""
+
+import subprocess
+import sys
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+import yaml
+
+from promptmill.checkpoints.spend import SpendRecords
+from promptmill.errors import BudgetExhausted, OutputError
+from promptmill.job.spec import Job
+from promptmill.limits.approved_cap import write_approved
+from promptmill.provider.transport import Credentials
+from promptmill.run.approval import NotApproved, is_answered, keep_approval, left_usd, needs_approval, unpaid_usd
+from promptmill.sharding.split import split_run
+from promptmill.simulator import Simulator
+from tests.support.batching import carry_batches
+from tests.support.jobs import MakeJob, carry_out, plan
+
+
+async def test_only_what_is_not_answered_yet_is_still_to_pay(make_job: MakeJob, credentials: Credentials):
+    whole = plan(make_job(40), credentials)
+    before = unpaid_usd(whole)
+    await carry_out(make_job(40, input__limit=20), credentials)
+    after = unpaid_usd(plan(make_job(40), credentials))
+
+    assert whole.preflight is not None
+    assert before == whole.preflight.estimate.online_usd.quantize(Decimal("0.000001"))
+    assert Decimal("0.4") < after / before < Decimal("0.6")
+
+
+@pytest.mark.parametrize(
+    ("limit", "unpaid", "asks"),
+    [
+        pytest.param(None, "100", False, id="never"),
+        pytest.param("5", "5", False, id="at-the-limit"),
+        pytest.param("5", "5.000001", True, id="above"),
+        pytest.param("0", "0", False, id="nothing-to-pay"),
+    ],
+)
+def test_a_person_is_asked_above_the_limit_only(
+    limit: str | None, unpaid: str, asks: bool, make_job: MakeJob, credentials: Credentials
+):
+    run = plan(make_job(10, approve_above_usd=limit), credentials)
+
+    assert needs_approval(run, Decimal(unpaid)) is asks
+
+
+@pytest.mark.parametrize(
+    ("unpaid", "left", "asks"),
+    [
+        pytest.param("4", "4", False, id="it-covers-the-rest"),
+        pytest.param("4", "3", True, id="it-covers-a-part"),
+        pytest.param("6", "7", True, id="above-the-limit-all-the-same"),
+    ],
+)
+def test_a_person_is_asked_anew_where_too_little_is_left_of_what_was_approved(
+    unpaid: str, left: str, asks: bool, make_job: MakeJob, credentials: Credentials
+):
+    run = plan(make_job(10, approve_above_usd="5"), credentials)
+
+    assert needs_approval(run, Decimal(unpaid), Decimal(left)) is asks
+
+
+@pytest.mark.parametrize(
+    ("own", "answered", "expected"),
+    [
+        pytest.param(None, "3", "3", id="none-before"),
+        pytest.param("5", "3", "3", id="lowered"),
+        pytest.param("2", "3", "2", id="never-raised"),
+        pytest.param("5", None, "5", id="no-amount"),
+    ],
+)
+def test_an_amount_in_the_answer_holds_for_this_run_and_for_later_ones(
+    own: str | None, answered: str | None, expected: str, make_job: MakeJob, credentials: Credentials
+):
+    run = plan(make_job(10, budget_usd=own), credentials)
+    keep_approval(run, None if answered is None else Decimal(answered), "run/0")
+    later = plan(make_job(10, budget_usd=own), credentials)
+
+    assert run.prepared.budget_usd == Decimal(expected)
+    assert later.prepared.budget_usd == Decimal(expected)
+
+
+def test_an_amount_holds_against_a_higher_budget_until_approved_anew(make_job: MakeJob, credentials: Credentials):
+    keep_approval(plan(make_job(10), credentials), Decimal(3))
+    higher = plan(make_job(10, budget_usd="50"), credentials)
+    keep_approval(plan(make_job(10), credentials), Decimal(4))
+    approved_anew = plan(make_job(10, budget_usd="50"), credentials)
+    keep_approval(plan(make_job(10), credentials), None)
+    lifted = plan(make_job(10, budget_usd="50"), credentials)
+
+    budgets = [one.prepared.budget_usd for one in (higher, approved_anew, lifted)]
+    assert budgets == [3, 4, 50]
+    assert higher.preflight is not None
+    assert any("approved for this output" in one for one in higher.preflight.warnings)
+
+
+def test_what_is_left_of_an_amount_counts_what_was_spent(make_job: MakeJob, credentials: Credentials):
+    run = plan(make_job(10), credentials)
+    SpendRecords(run.prepared.store).write(Decimal(2))
+    before = left_usd(run)
+    keep_approval(run, Decimal(3))
+
+    assert before is None
+    assert left_usd(run) == 1
+
+
+def test_a_yes_answers_the_question_that_was_asked_and_no_other(make_job: MakeJob, credentials: Credentials):
+    keep_approval(plan(make_job(10), credentials), None, "run/0")
+    later = plan(make_job(10), credentials)
+
+    assert is_answered(later, "run/0")
+    assert not is_answered(later, "run/1")
+
+
+async def test_runs_stop_at_the_amount_and_say_who_set_it(
+    make_job: MakeJob, credentials: Credentials, simulator: Simulator, tmp_path: Path
+):
+    probe = await carry_out(make_job(5, output={"url": str(tmp_path / "probe")}), credentials)
+    simulator.reset()
+    job = make_job(100, budget_usd="10")
+    keep_approval(plan(job, credentials), probe.cost_usd * 6)
+
+    with pytest.raises(BudgetExhausted, match="approved for this output on .* --approve"):
+        await carry_out(job, credentials)
+    with pytest.raises(BudgetExhausted, match="approved for this output"):
+        await carry_out(job, credentials)
+
+    assert 0 < simulator.ledger()["totals"]["requests"] < 100
+
+
+async def test_batch_runs_keep_to_the_amount_too(make_job: MakeJob, credentials: Credentials, simulator: Simulator):
+    job = make_job(10, budget_usd="10")
+    keep_approval(plan(job, credentials), Decimal("0.000001"))
+
+    with pytest.raises(BudgetExhausted, match="approved for this output"):
+        await carry_batches(job, credentials)
+
+    assert simulator.ledger()["tiers"] == {}
+
+
+def test_the_shards_of_a_run_share_the_amount(make_job: MakeJob, credentials: Credentials):
+    run = plan(make_job(40, shards=2, budget_usd="5"), credentials)
+    keep_approval(run, Decimal(1))
+    found = split_run(run)
+
+    assert found is not None
+    assert found.budgets_usd == [Decimal("0.5")] * 2
+
+
+def test_an_answer_that_pays_for_nothing_is_a_no(make_job: MakeJob, credentials: Credentials):
+    with pytest.raises(NotApproved, match="pays for no request"):
+        keep_approval(plan(make_job(10), credentials), Decimal(0))
+    assert plan(make_job(10), credentials).prepared.approved is None
+
+
+def test_a_damaged_record_of_an_approval_lifts_no_cap(make_job: MakeJob, credentials: Credentials):
+    plan(make_job(10), credentials).prepared.store.storage.write("approved.json", b'{"cap_usd": "lots"}')
+
+    with pytest.raises(OutputError, match=r"approved\.json can't be read"):
+        plan(make_job(10), credentials)
+
+
+def run_command(job: Job, simulator: Simulator, folder: Path, *options: str) -> subprocess.CompletedProcess[bytes]:
+    """`promptmill run`, ended."""
+    (folder / "job.yaml").write_text(yaml.safe_dump(job.model_dump(mode="json")))
+    command = [sys.executable, "-m", "flows", "run", str(folder / "job.yaml"), *options]
+    environment = {"PATH": "", "HOME": str(folder), "OPENAI_API_KEY": "test", "OPENAI_BASE_URL": simulator.base_url}
+    return subprocess.run(command, env=environment, capture_output=True, check=False)
+
+
+def test_the_command_refuses_until_somebody_says_yes(make_job: MakeJob, simulator: Simulator, tmp_path: Path):
+    job = make_job(10, approve_above_usd="0.000001")
+    refused = run_command(job, simulator, tmp_path)
+    sent = simulator.ledger()["tiers"]
+    approved = run_command(job, simulator, tmp_path, "--approve")
+
+    assert (refused.returncode, sent) == (2, {}), refused.stderr.decode()
+    assert b"approve_above_usd" in refused.stderr
+    assert approved.returncode == 0, approved.stderr.decode()
+
+
+def test_the_command_keeps_to_an_approved_amount_until_somebody_says_yes(
+    make_job: MakeJob, credentials: Credentials, simulator: Simulator, tmp_path: Path
+):
+    job = make_job(10)
+    write_approved(plan(job, credentials).prepared.store.storage, Decimal("0.000001"))
+    stopped = run_command(job, simulator, tmp_path)
+    approved = run_command(job, simulator, tmp_path, "--approve")
+
+    assert stopped.returncode == 3, stopped.stderr.decode()
+    assert b"promptmill run --approve" in stopped.stderr
+    assert approved.returncode == 0, approved.stderr.decode()

@@ -1,0 +1,79 @@
+"""Ending a run early: answers on their way are waited for, and nothing takes long once somebody waits for the end."""
+
+import asyncio
+import time
+
+import anyio
+import pytest
+
+from promptmill.errors import BudgetExhausted, Interrupted, ProviderRefused, RunStopped
+from promptmill.provider.transport import Credentials
+from promptmill.run import chunk
+from promptmill.run.chunk import complete_chunk
+from promptmill.run.chunk_loop import drive_chunks
+from promptmill.run.run import answering
+from promptmill.simulator import Simulator
+from tests.support.jobs import MakeJob, carry_out, plan
+
+
+async def test_a_run_that_its_provider_stops_waits_for_slow_answers_which_are_paid_for(
+    make_job: MakeJob, credentials: Credentials, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chunk, "DRAIN_SECONDS", 0.1)
+    simulator.configure(latency_seconds=1.0, latency_jitter=0.8, quota_after=13)
+
+    with pytest.raises(ProviderRefused):
+        await carry_out(make_job(40, chunk_rows=40, limits={"max_concurrency": 20}), credentials)
+    paid = simulator.ledger()["totals"]["requests"]
+    simulator.configure(latency_seconds=0.0, quota_after=None)
+    manifest = await carry_out(make_job(40, chunk_rows=40), credentials)
+
+    assert manifest.reused == paid == 13
+
+
+@pytest.mark.parametrize(
+    "first", [pytest.param(None, id="running"), pytest.param(BudgetExhausted("no more"), id="stopping-already")]
+)
+async def test_an_interrupted_run_is_given_seconds_whatever_it_was_doing(
+    first: RunStopped | None,
+    make_job: MakeJob,
+    credentials: Credentials,
+    simulator: Simulator,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(chunk, "DRAIN_SECONDS", 0.2)
+    simulator.configure(latency_seconds=4.0)
+    run = plan(make_job(5), credentials)
+    began = time.monotonic()
+
+    with pytest.raises(type(first) if first is not None else Interrupted):
+        async with answering(run) as engine:
+            driving = asyncio.ensure_future(drive_chunks(engine, complete_chunk, complete_chunk))
+            while engine.client.counters.in_flight < 5:
+                await asyncio.sleep(0.01)
+            if first is not None:
+                engine.stop.because(first)
+                await asyncio.sleep(0.1)
+            engine.stop.interrupt(Interrupted())
+            await driving
+
+    assert time.monotonic() - began < 3.0
+
+
+async def test_a_run_that_prefect_cancels_again_and_again_keeps_the_answers_on_their_way(
+    make_job: MakeJob, credentials: Credentials, simulator: Simulator
+) -> None:
+    """So it does when the lease of a deployment's concurrency limit can't be renewed (prefect 3.8.8, flow_engine.py)."""
+    simulator.configure(latency_seconds=1.0)
+    run = plan(make_job(20, limits={"max_concurrency": 5}), credentials)
+
+    with anyio.CancelScope() as scope:
+        async with answering(run) as engine:
+            asyncio.get_running_loop().call_later(1.5, scope.cancel)
+            await drive_chunks(engine, complete_chunk, complete_chunk)
+    paid = simulator.ledger()["totals"]["requests"]
+    simulator.configure(latency_seconds=0.0)
+    manifest = await carry_out(make_job(20), credentials)
+
+    assert scope.cancelled_caught
+    assert manifest.reused == paid < 20

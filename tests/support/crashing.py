@@ -1,0 +1,83 @@
+"""A process that runs a job by batches and kills itself at a named point, as `kill -9` would.
+
+`python -m tests.support.crashing JOB.json BASE_URL POINT`
+"""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import tests.support.batching
+from promptmill.batch.api import BatchProvider
+from promptmill.batch.ledger import Ledger
+from promptmill.batch.step import BatchWork
+from promptmill.checkpoints.store import Store
+from promptmill.job.spec import Job
+from promptmill.provider.transport import Credentials
+
+POINTS = (
+    "after-intent",
+    "before-upload",
+    "after-upload",
+    "before-create",
+    "after-create",
+    "polling",
+    "after-download",
+    "during-collection",
+    "after-collection",
+    "before-publish",
+    "before-closing",
+)
+
+
+def die(*_: Any) -> Any:
+    """End at once, nothing closed, nothing flushed."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _after(owner: Any, name: str) -> None:
+    real: Callable[..., Any] = getattr(owner, name)
+
+    def dies(*arguments: Any, **named: Any) -> None:
+        real(*arguments, **named)
+        die()
+
+    setattr(owner, name, dies)
+
+
+def arm(point: str) -> None:
+    """Make the process die at a point."""
+    before = {
+        "before-upload": (BatchProvider, "upload"),
+        "before-create": (BatchProvider, "create"),
+        "polling": (BatchProvider, "retrieve"),
+        "before-publish": (tests.support.batching, "publish_run"),
+        "before-closing": (tests.support.batching, "close_batches"),
+    }
+    after = {
+        "after-intent": (Ledger, "intend"),
+        "after-upload": (BatchProvider, "upload"),
+        "after-create": (BatchProvider, "create"),
+        "after-download": (BatchProvider, "download"),
+        "during-collection": (Store, "save_slice"),
+        "after-collection": (BatchWork, "_keep"),
+    }
+    if point in before:
+        setattr(*before[point], die)
+    else:
+        _after(*after[point])
+
+
+def main(job_file: str, base_url: str, point: str) -> None:
+    """Run the job until the point."""
+    arm(point)
+    job = Job.model_validate_json(Path(job_file).read_bytes())
+    asyncio.run(tests.support.batching.carry_batches(job, Credentials(api_key="test", base_url=base_url)))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
