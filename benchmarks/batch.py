@@ -14,7 +14,7 @@ from benchmarks.rig import Measured, prefect_server, provider, report, run_comma
 from promptmill.batch.exchange import export_batches
 from promptmill.job.file import load_job
 from promptmill.provider.transport import Credentials
-from promptmill.run.run import plan_run
+from promptmill.run.run import Planning, plan_pending_run
 
 
 def main(small: str = "20000", large: str = "200000") -> None:
@@ -43,7 +43,9 @@ def pack(rows: str = "200000", characters: str = "100") -> None:
         write_reviews(folder / "rows.parquet", int(rows), int(characters))
         job = load_job(str(write_job(folder, folder / "rows.parquet", input={"url": str(folder / "rows.parquet")})), {})
         began = time.process_time()
-        run = plan_run(job, Credentials(api_key="x", base_url="http://127.0.0.1:9"), today=date(2026, 11, 24))
+        run = plan_pending_run(
+            job, Credentials(api_key="x", base_url="http://127.0.0.1:9"), Planning(date(2026, 11, 24), mode="batch")
+        )
         planned = time.process_time()
         files = export_batches(run, folder / "files")
         packed = time.process_time()

@@ -11,11 +11,13 @@ from prefect import flow
 from promptmill.batch.status import describe
 from promptmill.job.form import as_form
 from promptmill.job.spec import Job
+from promptmill.run.run import PendingRun
 from tasks.batch.steps import finish_batches, hand_over, submit_batches, wait_for_batches
 from tasks.run.approval import approve
 from tasks.run.ending import ending
 from tasks.run.one_at_a_time import take_turn
 from tasks.run.plan import plan_dataset
+from tasks.run.publish import announce_end
 from tasks.run.unknown_parameters import explain_crash
 from tasks.sharding.leftovers import end_strays
 
@@ -41,15 +43,15 @@ async def batch_inference(
         wait: Stay until the answers are published, instead of leaving them to advance-batches.
     """
     run = await plan_dataset(job, job_url, overrides, retry_failed, overwrite, mode="batch")
-    await approve(run)
+    run = await approve(run)
     async with ending(run):
-        await take_turn(run)
-        if run.is_pending:
+        run = await take_turn(run)
+        if isinstance(run, PendingRun):
             await end_strays(run)
             batches = await submit_batches(run)
             if not wait:
                 await hand_over(run)
                 return describe(batches)
             await wait_for_batches(batches, run)
-            await finish_batches(batches, run)
-    return run.summary()
+            run = await finish_batches(batches, run)
+        return await announce_end(run)

@@ -6,7 +6,7 @@ from prefect import flow
 
 from promptmill.job.form import as_form
 from promptmill.job.spec import Job
-from tasks.run.plan import plan_dataset
+from tasks.run.plan import plan_estimate
 from tasks.run.publish import announce_estimate
 from tasks.run.unknown_parameters import explain_crash
 
@@ -23,5 +23,4 @@ async def estimate_cost(
         job_url: The URL of a job file, any fsspec URL, instead of the job itself.
         overrides: Values to replace in the job, by dotted name: {"input.limit": 1000}.
     """
-    run = await plan_dataset(job, job_url, overrides, overwrite=True, even_if_finished=True)
-    return await announce_estimate(run)
+    return await announce_estimate(await plan_estimate(job, job_url, overrides))

@@ -10,13 +10,14 @@ from prefect import flow
 
 from promptmill.job.form import as_form
 from promptmill.job.spec import Job
+from promptmill.run.run import PendingRun
 from tasks.run.answering import answering_visibly
 from tasks.run.approval import approve
 from tasks.run.chunks import answer_rows
 from tasks.run.ending import ending
 from tasks.run.one_at_a_time import take_turn
 from tasks.run.plan import plan_dataset
-from tasks.run.publish import publish_output
+from tasks.run.publish import announce_end, publish_output
 from tasks.run.unknown_parameters import explain_crash
 from tasks.sharding.coordinator import answer_in_shards
 
@@ -40,12 +41,12 @@ async def online_inference(
         overwrite: Replace the output of another job that stands there.
     """
     run = await plan_dataset(job, job_url, overrides, retry_failed, overwrite)
-    await approve(run)
+    run = await approve(run)
     async with ending(run):
-        await take_turn(run)
-        if run.is_pending:
-            await answer_in_shards(run)
-            async with answering_visibly(run) as engine:
+        run = await take_turn(run)
+        if isinstance(run, PendingRun):
+            shards = await answer_in_shards(run)
+            async with answering_visibly(run, shards) as engine:
                 await answer_rows(engine)
-            await publish_output(run)
-    return run.summary()
+            run = await publish_output(run, engine)
+        return await announce_end(run)

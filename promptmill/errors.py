@@ -51,6 +51,7 @@ class RunStopped(PromptmillError):
     """The run ended before its last row; all that was paid for is kept, and the same command goes on from there."""
 
     state = "failed"
+    manifest: object | None = None  # how far the run came (output.manifest.Manifest), where somebody has counted
 
 
 class ProviderRefused(RunStopped):

@@ -15,7 +15,7 @@ from promptmill.output.manifest import Manifest
 from promptmill.output.reading import read, read_failures
 from promptmill.planning.prepared_job import today
 from promptmill.provider.transport import Credentials
-from promptmill.run.run import plan_run, run_plainly
+from promptmill.run.run import FinishedRun, Planning, plan_run, run_plainly
 
 FRAME_URL = "memory://frame"
 
@@ -61,13 +61,11 @@ async def _run(frame: pd.DataFrame, job: Job, retry_failed: bool) -> Answers:
     planned = plan_run(
         job,
         Credentials(),
-        today=today(),
-        retry_failed=retry_failed,
-        dataset=from_frame(frame, job.input),
+        Planning(today(), retry_failed=retry_failed, dataset=from_frame(frame, job.input)),
     )
-    manifest = planned.manifest or await run_plainly(planned)
-    url = planned.prepared.output.url
-    return Answers(read(url), read_failures(url), manifest)
+    finished = planned if isinstance(planned, FinishedRun) else await run_plainly(planned)
+    url = finished.prepared.output.url
+    return Answers(read(url), read_failures(url), finished.manifest)
 
 
 def _job(job: Job | Mapping[str, Any] | str) -> Job:

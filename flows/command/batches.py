@@ -14,7 +14,7 @@ from promptmill.errors import SetupError
 if TYPE_CHECKING:  # the command starts without them
     from promptmill.batch.registry import Entry
     from promptmill.batch.step import BatchWork
-    from promptmill.run.run import Run
+    from promptmill.run.run import PendingRun
 
 app = typer.Typer(help="Look after the batches that are in flight.", no_args_is_help=True)
 MaybeJob = Annotated[str | None, typer.Argument(metavar="JOB", help="A job file. Default: every registered job.")]
@@ -33,7 +33,7 @@ def _entries(job: str | None, overrides: list[str] | None) -> "list[Entry]":
     return registered_for(asked, today()) or [Entry("", resolve_output(asked, today()), False, ())]
 
 
-def _plan(job: str, overrides: list[str] | None) -> "Run":
+def _plan(job: str, overrides: list[str] | None) -> "PendingRun":
     from flows.command.local import plan_job
 
     return plan_job(load(job, overrides))
@@ -43,7 +43,7 @@ def _open(entry: "Entry") -> "BatchWork":
     from flows.command.local import credentials_of, plan_job
     from promptmill.batch.session import open_batches
 
-    def plan() -> "Run":
+    def plan() -> "PendingRun":
         return plan_job(entry.job)
 
     return open_batches(entry.job, credentials_of(entry.job), plan)

@@ -7,13 +7,13 @@ from typing import Any
 from flows.command import console, tables
 from promptmill.job.spec import Job
 from promptmill.limits.approved_cap import write_approved
-from promptmill.output.manifest import Manifest, manifest_values
+from promptmill.output.manifest import manifest_values
 from promptmill.planning.estimate import cheaper_road
 from promptmill.planning.preflight import check_places
 from promptmill.planning.prepared_job import SAMPLES, prepare, today
 from promptmill.planning.standing_output import finished_manifest
 from promptmill.provider.transport import Credentials
-from promptmill.run.run import Run, plan_run, run_plainly
+from promptmill.run.run import FinishedRun, PendingRun, Planning, plan_pending_run, run_plainly
 from promptmill.run.sample import extrapolate, sample_job_of
 from promptmill.storage import Storage
 
@@ -28,9 +28,9 @@ def credentials_of(job: Job) -> Credentials:
     return asyncio.run(load_credentials(job.provider))
 
 
-def plan_job(job: Job) -> Run:
+def plan_job(job: Job, overwrite: bool = True) -> PendingRun:
     """The run of a job, planned even where its output is complete."""
-    return plan_run(job, credentials_of(job), today=today(), overwrite=True, even_if_finished=True)
+    return plan_pending_run(job, credentials_of(job), Planning(today(), overwrite=overwrite))
 
 
 def finished_run(job: Job, retry_failed: bool, overwrite: bool, approve: bool = False) -> dict[str, Any] | None:
@@ -49,13 +49,12 @@ def finished_run(job: Job, retry_failed: bool, overwrite: bool, approve: bool = 
 
 def check_job(job: Job) -> None:
     """Show what is known of a job for free."""
-    tables.show_check(plan_run(job, credentials_of(job), today=today(), even_if_finished=True))
+    tables.show_check(plan_job(job, overwrite=False))
 
 
 def estimate_job(job: Job, within_hours: float | None, as_json: bool) -> None:
     """Show what a run would take, online and by batch."""
     run = plan_job(job)
-    assert run.preflight is not None  # noqa: S101 - planned even if finished
     estimate = run.preflight.estimate
     road = cheaper_road(estimate, within_hours) if within_hours is not None else None
     assumed = run.prepared.prices.assumption_of("batch")
@@ -65,7 +64,7 @@ def estimate_job(job: Job, within_hours: float | None, as_json: bool) -> None:
         console.print_json({**asdict(estimate), "within_hours": within_hours, "road": road})
 
 
-async def _answer_sample(part: Run, target: Storage) -> Manifest:
+async def _answer_sample(part: PendingRun, target: Storage) -> FinishedRun:
     """The sample's answers; a limit that it shares with runs is leased like theirs, which takes Prefect."""
     if part.prepared.job.limits.shared is None:
         return await run_plainly(part, target)
@@ -80,7 +79,7 @@ def sample_job(job: Job, rows: int, as_json: bool) -> None:
     """Run the first rows and show what the whole would take."""
     whole = plan_job(job)
     part = plan_job(sample_job_of(whole.prepared.job, rows))
-    manifest = asyncio.run(_answer_sample(part, whole.prepared.output.folder(SAMPLES)))
-    tables.show_sample(part, manifest, extrapolate(whole, manifest), as_json)
+    sampled = asyncio.run(_answer_sample(part, whole.prepared.output.folder(SAMPLES)))
+    tables.show_sample(part, sampled.manifest, extrapolate(whole, sampled.manifest), as_json)
     if as_json:
-        console.print_json(part.summary())
+        console.print_json(sampled.summary())

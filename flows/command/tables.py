@@ -14,15 +14,14 @@ from promptmill.output.reading import read, read_failures
 from promptmill.planning.estimate import Estimate
 from promptmill.planning.prepared_job import SAMPLES
 from promptmill.run.display import format_seconds
-from promptmill.run.run import Run
+from promptmill.run.run import PendingRun
 from promptmill.run.sample import Extrapolation
 
 LONGEST_CELL = 160
 
 
-def show_check(run: Run) -> None:
+def show_check(run: PendingRun) -> None:
     """What is known of a job, and its first request."""
-    assert run.preflight is not None  # noqa: S101 - planned even if finished
     out, plan, prepared = console.stdout(), run.preflight.plan, run.prepared
     files, columns = len(prepared.dataset.files), ", ".join(prepared.dataset.schema.names)
     out.print(f"[bold green]ok[/] {plan.rows:,} rows in {files:,} file(s); columns: {escape(columns)}")
@@ -59,7 +58,7 @@ def show_estimate(estimate: Estimate, warnings: Sequence[str], road: str | None,
         out.print(f"[yellow]note:[/] {escape(warning)}", soft_wrap=True)
 
 
-def show_sample(part: Run, manifest: Manifest, whole: Extrapolation, as_json: bool) -> None:
+def show_sample(part: PendingRun, manifest: Manifest, whole: Extrapolation, as_json: bool) -> None:
     """The rows of a sample with their answers, and what they say of the whole."""
     out = console.stderr() if as_json else console.stdout()
     out.print(_answers_table(part, manifest))
@@ -74,7 +73,7 @@ def show_sample(part: Run, manifest: Manifest, whole: Extrapolation, as_json: bo
     )
 
 
-def _answers_table(part: Run, manifest: Manifest) -> Table:
+def _answers_table(part: PendingRun, manifest: Manifest) -> Table:
     url = f"{part.prepared.output.url}/{SAMPLES}"
     table = Table(show_lines=True)
     for name in ("prompt", "answer", "tokens in", "out", "USD"):

@@ -5,7 +5,6 @@ what the provider has before anything is made again.
 """
 
 import logging
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,70 +13,68 @@ from promptmill.batch.api import BatchProvider, NotNow
 from promptmill.batch.files import line_url
 from promptmill.batch.ledger import BatchRecord, Ledger
 from promptmill.batch.policy import BatchView, after_search
-from promptmill.checkpoints.store import Store
 from promptmill.errors import RunStopped
 from promptmill.job.spec import Job
-from promptmill.run.run import Run
 
 SETTLE_SECONDS = 60.0  # after which a batch that the provider's list doesn't show was never created
 NOT_CREATED = "cancelled before it was created"
 log = logging.getLogger("promptmill")
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class BatchCreation:
-    """The batches of one output until each is created; `plan` is asked only when rows are to be read."""
+    """The batches of one output until each is created."""
 
     job: Job  # output.url is no template any more
-    store: Store
     ledger: Ledger
     provider: BatchProvider
-    plan: Callable[[], Run]
-    clock: Callable[[], float] = time.time
+    clock: Callable[[], float]
 
-    def _save(self, record: BatchRecord, **changes: Any) -> BatchRecord:
+    def save(self, record: BatchRecord, **changes: Any) -> BatchRecord:
+        """The record with these changes, written down. Raises: StorageFailed."""
         return self.ledger.save(replace(record, **changes), self.clock())
 
-    def _recover(self, record: BatchRecord) -> None:
-        """A process ended between intent and upload: use the file if it arrived, else pack its rows anew."""
+    def recover(self, record: BatchRecord) -> None:
+        """Go on after a process that ended between intent and upload: use the file if it arrived, else pack its rows again."""
         file_id = self.provider.find_file(record.filename, record.packed_at)
         if file_id is None:
-            self._save(record, state="dropped", message="its file was never uploaded")
+            self.save(record, state="dropped", message="its file was never uploaded")
             self.ledger.save_state(replace(self.ledger.state, is_all_submitted=False))
         else:
-            self._create(self._save(record, state="uploaded", file_id=file_id))
+            self.create(self.save(record, state="uploaded", file_id=file_id))
 
-    def _create(self, record: BatchRecord) -> None:
+    def create(self, record: BatchRecord) -> None:
         """Create the batch of an uploaded file, and never twice: an unclear answer is cleared up by searching."""
         if self.ledger.state.is_cancelled:
-            self._save(record, state="dropped", message=NOT_CREATED)
+            self.save(record, state="dropped", message=NOT_CREATED)
             return
-        record = self._save(record, state="creating")
+        record = self.save(record, state="creating")
         window = self.job.batch.completion_window
         endpoint = line_url(self.job.request.endpoint)
         try:
             view = self.provider.create(record.file_id, endpoint, window, record.key, self.job.name)
         except NotNow as error:
             if not error.was_sent:
-                self._save(record, state="uploaded", not_before=self.clock() + error.wait_seconds)
+                self.save(record, state="uploaded", not_before=self.clock() + error.wait_seconds)
             raise
         except RunStopped:
-            self._save(record, state="uploaded")
+            self.save(record, state="uploaded")
             raise
         self._adopt(record, view)
 
-    def _search(self, record: BatchRecord) -> None:
+    def search(self, record: BatchRecord) -> None:
+        """Look for a batch whose creation was unclear; create it once it is clear that there is none."""
         found = self.provider.find_batch(record.key, record.file_id, record.packed_at)
         settle = min(SETTLE_SECONDS, self.job.batch.poll_seconds)
         verdict = after_search(record, found is not None, self.clock(), settle)
         if found is not None:
             self._adopt(record, found)
         elif verdict == "create":
-            self._create(record)
+            self.create(record)
 
     def _adopt(self, record: BatchRecord, view: BatchView) -> None:
-        record = self._save(record, state="submitted", batch_id=view.id, empty_looks=0)
-        self._seen(record, view)
+        record = self.save(record, state="submitted", batch_id=view.id, empty_looks=0)
+        self.note(record, view)
         if self.ledger.state.is_cancelled:
             self.provider.cancel(view.id)
         log.info(
@@ -89,7 +86,7 @@ class BatchCreation:
             record.reserved_usd.normalize(),
         )
 
-    def _seen(self, record: BatchRecord, view: BatchView | None) -> BatchRecord:
+    def note(self, record: BatchRecord, view: BatchView | None) -> BatchRecord:
         """Write down what the provider says, where it is news."""
         if view is None:
             return record

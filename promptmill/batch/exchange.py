@@ -15,10 +15,10 @@ from promptmill.batch.submit import PendingRows, encoder_of, reserve_price
 from promptmill.checkpoints.answer_files import answers_table
 from promptmill.errors import DatasetError, JobError
 from promptmill.planning.kept import find_kept
-from promptmill.run.run import Run
+from promptmill.run.run import PendingRun
 
 
-def export_batches(run: Run, folder: Path) -> list[Path]:
+def export_batches(run: PendingRun, folder: Path) -> list[Path]:
     """Write a job's unanswered rows as batch files; returns their paths. Rows in live batches are left out. Blocks.
 
     Raises: DatasetError when the folder has batch files already; JobError when a row fits into none.
@@ -46,7 +46,7 @@ def export_batches(run: Run, folder: Path) -> list[Path]:
     return written
 
 
-def import_results(run: Run, files: list[Path]) -> tuple[int, int]:
+def import_results(run: PendingRun, files: list[Path]) -> tuple[int, int]:
     """Keep the answers in result files; returns rows answered, and lines that can't be used: torn ones, ones of rows
     that need no answer, ones that failed at the server. Blocks.
 
@@ -68,8 +68,7 @@ def import_results(run: Run, files: list[Path]) -> tuple[int, int]:
     return kept, unused
 
 
-def _pending(run: Run) -> PendingRows:
-    assert run.preflight is not None  # noqa: S101 - planned even if finished
+def _pending(run: PendingRun) -> PendingRows:
     ledger = Ledger(run.prepared.store.storage).load()
     kept = find_kept(run.prepared.store, run.preflight.plan, run.retry_before)
     return PendingRows(run, ledger, kept, time.time())

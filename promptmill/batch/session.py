@@ -11,9 +11,10 @@ from promptmill.errors import RunStopped
 from promptmill.job.spec import Job
 from promptmill.planning.prepared_job import CHECKPOINTS
 from promptmill.provider.transport import Credentials
+from promptmill.run.approval import InBatches
+from promptmill.run.elsewhere import Elsewhere
 from promptmill.run.progress import Progress
-from promptmill.run.publish import RunFacts, counted_manifest
-from promptmill.run.run import Run
+from promptmill.run.run import PendingRun, Run, facts_of_work, tell_how_far
 from promptmill.stop import Stop
 from promptmill.storage import Storage
 
@@ -24,7 +25,7 @@ def open_batches(job: Job, credentials: Credentials, plan: Callable[[], Run]) ->
     return BatchWork(job, store, Ledger(store.storage).load(), BatchProvider(credentials), plan)
 
 
-def start_batches(run: Run) -> BatchWork:
+def start_batches(run: PendingRun) -> BatchWork:
     """The batches of a run that starts or goes on. Blocks. Raises: StorageFailed, CredentialsError."""
     work = open_batches(run.prepared.job, run.credentials, lambda: run)
     state = work.ledger.state
@@ -38,10 +39,16 @@ def start_batches(run: Run) -> BatchWork:
     return work
 
 
-def take_over(work: BatchWork, run: Run) -> None:
-    """Tell a run what its batches did, before it publishes."""
-    run.mode = "batch"
-    run.batches = work.of_this_run
+def work_of_batches(work: BatchWork) -> Elsewhere:
+    """What a run's batches did for it."""
+    records = work.of_this_run
+    requests = sum(record.requests for record in records)
+    return Elsewhere(
+        requests=requests,
+        attempts=requests,
+        answered=sum(record.answered for record in records),
+        batches=[{"id": record.batch_id, "status": record.status, "requests": record.requests} for record in records],
+    )
 
 
 def close_batches(work: BatchWork) -> None:
@@ -53,21 +60,21 @@ def close_batches(work: BatchWork) -> None:
 
 
 def stop_run(work: BatchWork, run: Run, reason: RunStopped) -> None:
-    """Leave the manifest of a run that ended early with it."""
-    assert run.preflight is not None  # noqa: S101 - there was something to do
-    take_over(work, run)
-    records = [one for one in run.batches if one.state == "collected"]
+    """Give the error of a run that ended while its batches were under way the manifest of how far they came."""
+    if not isinstance(run, PendingRun):
+        return
+    collected = [record for record in work.of_this_run if record.state == "collected"]
     progress = Progress(run.preflight.plan.rows, 1.0, Stop())
-    progress.done, progress.failed = sum(one.answered for one in records), sum(one.refused for one in records)
-    progress.spent_usd = sum((one.cost_usd for one in records), ZERO_USD)
-    sent = sum(one.requests for one in run.batches)
-    facts = RunFacts(
-        run.started_at,
-        run.preflight.estimate,
-        mode="batch",
-        requests_sent=sent,
-        attempts=sent,
-        flow_run_ids=run.flow_run_ids,
-        batches=[{"id": one.batch_id, "status": one.status, "requests": one.requests} for one in run.batches],
+    progress.done = sum(record.answered for record in collected)
+    progress.failed = sum(record.refused for record in collected)
+    progress.spent_usd = sum((record.cost_usd for record in collected), ZERO_USD)
+    tell_how_far(reason, run, facts_of_work(run, work_of_batches(work)), progress)
+
+
+def in_batches(store: Store) -> InBatches:
+    """What the live batches of an output hold. Blocks. Raises: StorageFailed."""
+    live = Ledger(store.storage).load().live
+    return InBatches(
+        input_tokens=sum(record.input_tokens for record in live),
+        reserved_usd=sum((record.reserved_usd for record in live), ZERO_USD),
     )
-    run.manifest = counted_manifest(run.prepared, facts, progress, reason.state)

@@ -6,15 +6,16 @@ have been made, and what the provider has is looked up before anything is made t
 
 import logging
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from promptmill.batch.api import NotNow
+from promptmill.batch.api import BatchProvider, NotNow
 from promptmill.batch.collect import download_results, keep_results
 from promptmill.batch.create import NOT_CREATED, BatchCreation
 from promptmill.batch.files import BatchFile
-from promptmill.batch.ledger import BatchRecord
+from promptmill.batch.ledger import BatchRecord, Ledger
 from promptmill.batch.policy import (
     EMPTY_LOOKS,
     Action,
@@ -30,19 +31,33 @@ from promptmill.batch.policy import (
 from promptmill.batch.results import Places, find_lines
 from promptmill.batch.submit import submit_wave
 from promptmill.checkpoints.answer_files import ZERO_USD
+from promptmill.checkpoints.store import Store
 from promptmill.errors import ProviderRefused, TooManyFailures
+from promptmill.job.spec import Job
 from promptmill.processes import is_at_work
 from promptmill.run.progress import JUDGED_ROWS
+from promptmill.run.run import Run
 
 log = logging.getLogger("promptmill")
 
 
 @dataclass(slots=True)
-class BatchWork(BatchCreation):
-    """All batches of one output; `plan` is asked only when rows are to be read."""
+class BatchWork:
+    """All batches of one output; it asks for `plan` only when rows are to be read."""
 
+    job: Job  # output.url is no template any more
+    store: Store
+    ledger: Ledger
+    provider: BatchProvider
+    plan: Callable[[], Run]
+    clock: Callable[[], float] = time.time
     silent_since: float | None = None  # when the provider last began not to answer
     notes: dict[str, str] = field(default_factory=dict[str, str])  # key → what to tell about a batch
+
+    @property
+    def creation(self) -> BatchCreation:
+        """What brings a file to being a batch."""
+        return BatchCreation(self.job, self.ledger, self.provider, self.clock)
 
     @property
     def is_finished(self) -> bool:
@@ -60,7 +75,7 @@ class BatchWork(BatchCreation):
     def step(self) -> bool:
         """Move everything on as far as it goes now; returns `is_finished`.
 
-        Raises: RunStopped (and its kin) when no batch of this job would fare better; everything collected is kept.
+        Raises: RunStopped or a subclass when no batch of this job would fare better; everything collected is kept.
         """
         for record in self.ledger.live:
             self._guarded(record, self._advance)
@@ -78,7 +93,7 @@ class BatchWork(BatchCreation):
         if seen >= JUDGED_ROWS and failed > self.job.max_failure_ratio * seen:
             raise TooManyFailures(
                 f"{failed:,} of {seen:,} rows that batches answered failed; the limit is "
-                f"{self.job.max_failure_ratio:.1%} (max_failure_ratio). Mend the cause and run with --retry-failed, or "
+                f"{self.job.max_failure_ratio:.1%} (max_failure_ratio). Fix the cause and run with --retry-failed, or "
                 "raise max_failure_ratio: what was answered is kept."
             )
 
@@ -89,7 +104,7 @@ class BatchWork(BatchCreation):
             if record.state == "submitted":
                 self.provider.cancel(record.batch_id)
             elif record.state != "creating":
-                self._save(record, state="dropped", message=NOT_CREATED)
+                self.creation.save(record, state="dropped", message=NOT_CREATED)
 
     def _submit(self) -> None:
         """Submit what waits, as far as there is room."""
@@ -103,7 +118,7 @@ class BatchWork(BatchCreation):
             return False  # another process has taken it up
         try:
             file_id = self.provider.upload(file.path, record.filename, record.packed_at)
-            self._create(self._save(record, state="uploaded", file_id=file_id))
+            self.creation.create(self.creation.save(record, state="uploaded", file_id=file_id))
         except NotNow as error:
             log.warning("%s", error)
             self._note_silence(error)
@@ -121,7 +136,7 @@ class BatchWork(BatchCreation):
             self._note_silence(error)
 
     def _note_silence(self, error: NotNow) -> None:
-        """Raises: ProviderRefused when nothing was heard for as long as a row of the online road would be tried."""
+        """Raises: ProviderRefused when nothing was heard for as long as an online run would try a row."""
         self.silent_since = self.silent_since or self.clock()
         silent = self.clock() - self.silent_since
         if silent > self.job.retry.max_elapsed_seconds:
@@ -137,14 +152,14 @@ class BatchWork(BatchCreation):
             return
         step = first_step(record, self.clock())
         if step == "recover":
-            self._recover(record)
+            self.creation.recover(record)
         elif step == "create":
-            self._create(record)
+            self.creation.create(record)
         elif step == "search":
-            self._search(record)
+            self.creation.search(record)
         elif step == "look":
             view = self.provider.retrieve(record.batch_id)
-            self._carry_out(self._seen(record, view), view)
+            self._carry_out(self.creation.note(record, view), view)
 
     def _carry_out(self, record: BatchRecord, view: BatchView | None) -> None:
         is_alone = len(self.ledger.live) == 1
@@ -152,7 +167,7 @@ class BatchWork(BatchCreation):
         self.notes.pop(record.key, None)
         if isinstance(action, Halt):
             if view is not None:
-                self._save(record, state="dropped", message=action.message)
+                self.creation.save(record, state="dropped", message=action.message)
                 self.ledger.save_state(replace(self.ledger.state, is_all_submitted=False))
             raise ProviderRefused(action.message)
         if isinstance(action, Requeue):
@@ -165,17 +180,21 @@ class BatchWork(BatchCreation):
             if action.note:
                 self.notes[record.key] = action.note
             if view is not None and view.status == "completed":
-                self._save(record, empty_looks=record.empty_looks + 1)
+                self.creation.save(record, empty_looks=record.empty_looks + 1)
 
     def _requeue(self, record: BatchRecord, action: Requeue) -> None:
         until = self.clock() + action.wait_seconds
         log.info("batch %s was not taken; its file is submitted again in %.0f s", record.batch_id, action.wait_seconds)
-        self._save(record, state="uploaded", batch_id="", status="", not_before=until, refusals=record.refusals + 1)
+        self.creation.save(
+            record, state="uploaded", batch_id="", status="", not_before=until, refusals=record.refusals + 1
+        )
 
     def _drop(self, record: BatchRecord, action: Drop) -> None:
-        """Give a file up; its rows are packed anew."""
+        """Give a file up; its rows are packed again."""
         self.provider.delete([record.file_id])
-        self._save(record, state="dropped", message="too large for the queue" if action.tokens_at_most else "refused")
+        self.creation.save(
+            record, state="dropped", message="too large for the queue" if action.tokens_at_most else "refused"
+        )
         state = replace(self.ledger.state, is_all_submitted=False)
         if action.tokens_at_most is not None:
             log.info(
@@ -189,7 +208,7 @@ class BatchWork(BatchCreation):
         with tempfile.TemporaryDirectory(prefix="promptmill-") as folder:
             files = download_results(self.provider, view, Path(folder))
             if files is None and record.empty_looks < EMPTY_LOOKS:
-                self._save(record, empty_looks=record.empty_looks + 1)
+                self.creation.save(record, empty_looks=record.empty_looks + 1)
                 self.notes[record.key] = "its result files aren't there yet"
                 return
             self._keep(record, find_lines(files or [], self.ledger.ids(record)))
@@ -199,7 +218,7 @@ class BatchWork(BatchCreation):
         if brought.answered < record.requests:
             self.ledger.save_state(replace(self.ledger.state, is_all_submitted=False))
         uncertain = record.reserved_usd * places.missing / record.requests if places.files else ZERO_USD
-        self._save(
+        self.creation.save(
             record,
             state="collected",
             answered=brought.answered,

@@ -27,7 +27,7 @@ from promptmill.planning.plan import Chunk, Unrendered, needed_columns
 from promptmill.planning.prepared_job import Prepared
 from promptmill.planning.rows import read_chunks, render_chunk
 from promptmill.records import Failure, FailureKind, Request, Usage
-from promptmill.run.run import Run
+from promptmill.run.run import PendingRun, Run
 
 Submit = Callable[[BatchFile], bool]  # False: the provider takes nothing more now
 
@@ -56,8 +56,9 @@ def submit_wave(run: Run, ledger: Ledger, now: float, submit: Submit) -> bool:
 
     Raises: BudgetExhausted, ProviderRefused when nothing is under way and the next row doesn't fit at all.
     """
+    if not isinstance(run, PendingRun):
+        return True  # another run over the output has done it all
     prepared = run.prepared
-    assert run.preflight is not None  # noqa: S101 - there is something to do
     kept = find_kept(prepared.store, run.preflight.plan, ledger.state.retry_before)
     spent = ZERO_USD
     if prepared.budget_usd is not None:
@@ -103,7 +104,7 @@ def _refuse_what_never_fits(prepared: Prepared, ledger: Ledger, packer: Packer, 
 class PendingRows:
     """Rows without an answer that are in no live batch; those that were tried often enough become failures."""
 
-    run: Run
+    run: PendingRun
     ledger: Ledger
     kept: Kept
     now: float
@@ -121,7 +122,6 @@ class PendingRows:
         return np.fromiter(found, np.uint64, len(found))
 
     def _rendered(self) -> Iterator[tuple[Chunk, list[Request | Unrendered]]]:
-        assert self.run.preflight is not None  # noqa: S101 - there is something to do
         plan, prepared = self.run.preflight.plan, self.run.prepared
         pending = [chunk for chunk in plan.chunks if self.kept.finished(chunk) is None]
         columns = needed_columns(prepared.builder, prepared.job)

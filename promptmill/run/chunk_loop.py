@@ -1,7 +1,7 @@
 """All chunks of a run, a few at a time: first those that an earlier run finished, then the rest in input order.
 
-The driver reads the input once, in order, and holds the rows of the chunks in flight and of none besides. How a chunk is
-completed is the caller's: a Prefect task in the flows, a plain call in a notebook.
+The loop reads the input once, in order, and holds only the rows of the chunks in flight. The caller says how a chunk is
+completed: by a Prefect task in the flows, by a plain call in a notebook.
 """
 
 import asyncio
@@ -21,9 +21,9 @@ REUSED_AT_ONCE = 8
 
 
 async def drive_chunks(engine: Engine, reuse: CompleteChunk, complete: CompleteChunk) -> None:
-    """Answer every row of the plan; `reuse` is told a finished chunk's answers, `complete` takes another's rows.
+    """Answer every row of the plan: `reuse` gets the answers of a finished chunk, `complete` the rows of any other.
 
-    Raises: RunStopped (and its kin) when the run ended early; what was answered is saved.
+    Raises: RunStopped or a subclass when the run ended early; what was answered is saved.
     """
     pending: list[Chunk] = []
     await _run_bounded(_finished(engine, reuse, pending), REUSED_AT_ONCE, engine)
@@ -35,9 +35,11 @@ async def drive_chunks(engine: Engine, reuse: CompleteChunk, complete: CompleteC
 
 
 async def _finished(engine: Engine, reuse: CompleteChunk, pending: list[Chunk]) -> AsyncIterator[Awaitable[Any]]:
-    """One piece of work for each chunk that looks finished; the others, and those that aren't sound, are `pending`."""
+    """A piece of work for each chunk that looks finished; all other chunks, and those whose answers are damaged, go into
+    `pending`.
+    """
 
-    async def take_over(chunk: Chunk) -> None:
+    async def reuse_or_put_off(chunk: Chunk) -> None:
         answers = await asyncio.to_thread(engine.kept.finished, chunk)
         if answers is None:
             pending.append(chunk)
@@ -47,13 +49,13 @@ async def _finished(engine: Engine, reuse: CompleteChunk, pending: list[Chunk]) 
 
     for chunk in engine.chunks:
         if engine.kept.listing.is_finished(chunk.key):
-            yield take_over(chunk)
+            yield reuse_or_put_off(chunk)
         else:
             pending.append(chunk)
 
 
 async def _started(engine: Engine, complete: CompleteChunk, pending: list[Chunk]) -> AsyncIterator[Awaitable[Any]]:
-    """One piece of work for each pending chunk, its rows read just before."""
+    """A piece of work for each pending chunk; its rows are read just before."""
     columns = needed_columns(engine.builder, engine.job)
     chunks = read_chunks(engine.dataset, engine.job, engine.plan, pending, columns)
     while (found := await asyncio.to_thread(next, chunks, None)) is not None:
@@ -61,7 +63,7 @@ async def _started(engine: Engine, complete: CompleteChunk, pending: list[Chunk]
 
 
 async def _run_bounded(work: AsyncIterator[Awaitable[Any]], bound: int, engine: Engine) -> None:
-    """Run pieces of work, so many at once; after a stop start none, and let those under way end."""
+    """Run at most `bound` pieces of work at once. After a stop, start no more and let the running ones end."""
     running: set[asyncio.Future[Any]] = set()
     try:
         async for piece in work:
@@ -77,8 +79,10 @@ async def _run_bounded(work: AsyncIterator[Awaitable[Any]], bound: int, engine: 
             engine.stop.interrupt(Interrupted())
         for task in running:
             task.cancel()
-        with anyio.CancelScope(shield=True):  # Prefect's scopes cancel again and again, which no drain survives
-            await asyncio.gather(*running, return_exceptions=True)  # asyncio prints what nobody asked for
+        with anyio.CancelScope(
+            shield=True
+        ):  # Prefect's scopes cancel again and again; without a shield the wait would end
+            await asyncio.gather(*running, return_exceptions=True)  # asyncio prints errors that nobody retrieves
         raise
 
 

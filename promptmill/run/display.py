@@ -9,7 +9,7 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-if TYPE_CHECKING:  # the command starts without them
+if TYPE_CHECKING:  # a command that shows no progress starts without them
     from promptmill.run.engine import Engine
     from promptmill.run.progress import Snapshot
 
@@ -38,7 +38,7 @@ def _figures(engine: "Engine", snapshot: "Snapshot") -> list[tuple[str, str]]:
 
 
 def format_seconds(seconds: float | None) -> str:
-    """`1h 02m`, `3m 20s`, `12s`; a question mark where nobody can know."""
+    """`1h 02m`, `3m 20s`, `12s`; a question mark for None."""
     if seconds is None:
         return "?"
     minutes, rest = divmod(round(seconds), 60)
@@ -49,7 +49,7 @@ def format_seconds(seconds: float | None) -> str:
 
 
 class LineDisplay:
-    """A line on stderr that is written anew, with a clock that runs."""
+    """One line on stderr that is rewritten in place, with a running clock."""
 
     def __init__(self, name: str) -> None:
         self._status = Console(stderr=True).status(name)
@@ -57,7 +57,7 @@ class LineDisplay:
         self._started = time.monotonic()
 
     def update(self, line: str) -> None:
-        """Say how far it is."""
+        """Show this line."""
         elapsed = format_seconds(time.monotonic() - self._started)
         self._status.update(f"{self._name} · {elapsed} · {line}")
 

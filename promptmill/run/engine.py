@@ -25,6 +25,7 @@ from promptmill.prompts.request_builder import RequestBuilder
 from promptmill.provider.client import Client
 from promptmill.provider.transport import Credentials, Transport
 from promptmill.run.completion import Validate
+from promptmill.run.elsewhere import NOTHING_ELSEWHERE, Elsewhere
 from promptmill.run.progress import Progress
 from promptmill.run.share import Share
 from promptmill.stop import Stop
@@ -48,7 +49,7 @@ class Engine:
     store: Store
     kept: Kept  # the answers that there were when the run began
     progress: Progress
-    is_recorded: bool = False  # finished chunks have their records: shards wrote them
+    elsewhere: Elsewhere = NOTHING_ELSEWHERE  # what others did of the run before
     may_send: bool = True  # False: every row is answered already, by batches
     unsaved: dict[str, list[pa.Table]] = field(default_factory=dict[str, list[pa.Table]])
     # chunk key → answers that its last task run could not save; the next one sends none of them again
@@ -58,7 +59,7 @@ class Engine:
         return [*saved, *self.kept.listing.unfinished.get(chunk.key, [])]
 
     def drop_collected(self) -> None:
-        """Remove what batches brought, now that finished chunks hold it. Blocks."""
+        """Remove the answer files that batches brought: finished chunks hold their answers now. Blocks."""
         self.store.storage.delete(self.kept.index.used_up(BATCH_ROWS))
 
     def log_chunk(self, chunk: Chunk, answers: pa.Table, sent: int, size: int, seconds: float) -> None:
@@ -86,11 +87,16 @@ async def open_engine(
     retry_before: float | None = None,
     lessor: Lessor | None = None,
     share: Share | None = None,
+    elsewhere: Elsewhere = NOTHING_ELSEWHERE,
+    *,
+    may_send: bool = True,
 ) -> AsyncGenerator[Engine]:
-    """The shared parts of a run, closed at its end; `lessor` hands out what `limits.shared` names, failures answered
-    before `retry_before` are asked again, and of a run in shards it is one `share`.
+    """The shared parts of a run, closed at its end.
 
-    Raises: CredentialsError, StorageFailed; SetupError when there is nobody to lease a shared limit from.
+    `lessor` hands out the limit that `limits.shared` names. Failures that were answered before `retry_before` (seconds
+    since the epoch) are asked again. With a `share`, this process answers only that part of the run.
+
+    Raises: CredentialsError, StorageFailed; SetupError when `limits.shared` has no lessor.
     """
     job, store = prepared.job, prepared.store
     limiter = _limiter(job.limits, lessor, 1.0 if share is None else share.part)
@@ -106,18 +112,20 @@ async def open_engine(
         progress = Progress(sum(chunk.rows for chunk in chunks), job.max_failure_ratio, stop)
         try:
             yield Engine(
-                job,
-                plan,
-                chunks,
-                prepared.dataset,
-                prepared.builder,
-                validate,
-                client,
-                slots,
-                stop,
-                store,
-                kept,
-                progress,
+                job=job,
+                plan=plan,
+                chunks=chunks,
+                dataset=prepared.dataset,
+                builder=prepared.builder,
+                validate=validate,
+                client=client,
+                slots=slots,
+                stop=stop,
+                store=store,
+                kept=kept,
+                progress=progress,
+                elsewhere=elsewhere,
+                may_send=may_send,
             )
         finally:
             await limiter.close()
@@ -136,7 +144,7 @@ def _limiter(limits: Limits, lessor: Lessor | None, part: float) -> RateLimiter:
 
 
 async def _open_budget(prepared: Prepared, listing: Listing, share: Share | None) -> Budget:
-    """The money of a run, or of one share of it, whose record counts what earlier attempts at it took."""
+    """The budget of a run, or of one share of it; its record counts what earlier attempts took."""
     if prepared.budget_usd is None:
         return Budget(None)
     records = SpendRecords(prepared.store)

@@ -1,4 +1,4 @@
-"""What is known of a run while it runs: counts, money, pace. Plain numbers; showing them is others' work."""
+"""What is known of a run while it runs: counts, money, pace. Plain numbers: display.py and tasks/run show them."""
 
 import time
 from collections import Counter, deque
@@ -13,7 +13,7 @@ from promptmill.errors import TooManyFailures
 from promptmill.records import Failure, Result, Usage
 from promptmill.stop import Stop
 
-JUDGED_ROWS = 100  # below so many rows no failure ratio is judged
+JUDGED_ROWS = 100  # the failure ratio is judged from this many rows on
 WINDOW_SECONDS = 30.0  # over which the pace is measured
 
 
@@ -34,7 +34,7 @@ class Snapshot:
 
 @dataclass(slots=True)
 class Progress:
-    """Counts of one run; every result passes here once."""
+    """Counts of one run. Count every result exactly once."""
 
     total: int
     max_failure_ratio: float
@@ -55,7 +55,7 @@ class Progress:
         self.started = self.clock()
 
     def answered(self, result: Result, earlier_usd: Decimal = Decimal(0)) -> None:
-        """Count a result that this run brought; `earlier_usd` of its cost was paid by runs before."""
+        """Count a result of this run; earlier runs paid `earlier_usd` of its cost."""
         self.done += 1
         self.sent += 1
         self.sent_usd += result.cost_usd - earlier_usd
@@ -89,7 +89,7 @@ class Progress:
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in self.kinds.most_common())
         return (
             f"{self.failed:,} of {self.done:,} rows failed ({kinds}); the limit is {self.max_failure_ratio:.1%} "
-            f"(max_failure_ratio). The last said: {message[:200]} Mend the cause and run with --retry-failed, "
+            f"(max_failure_ratio). The last said: {message[:200]} Fix the cause and run with --retry-failed, "
             "or raise max_failure_ratio: what was answered is kept."
         )
 

@@ -1,15 +1,18 @@
-"""A run from plan to output: the parts that flows, samples and notebooks share, none of which knows Prefect."""
+"""A run from plan to output: the steps that flows, samples and notebooks share. None of them needs Prefect.
+
+A run is one of two things. A `PendingRun` has rows to answer, and knows its plan. A `FinishedRun` has nothing left to do,
+and knows its manifest. Both are values: a step that changes a run returns the run that follows from it.
+"""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from typing import Any
 
 import pyarrow as pa
 
-from promptmill.batch.ledger import BatchRecord
 from promptmill.dataset.dataset import Dataset
 from promptmill.errors import RunStopped
 from promptmill.job.spec import Job
@@ -23,148 +26,201 @@ from promptmill.planning.standing_output import finished_manifest, refuse_foreig
 from promptmill.provider.transport import Credentials
 from promptmill.run.chunk import complete_chunk
 from promptmill.run.chunk_loop import drive_chunks
+from promptmill.run.elsewhere import NOTHING_ELSEWHERE, Elsewhere
 from promptmill.run.engine import Engine, open_engine
 from promptmill.run.progress import Progress
 from promptmill.run.publish import RunFacts, counted_manifest, publish
 from promptmill.run.share import Share
-from promptmill.sharding.plan import sum_shards
 from promptmill.storage import Storage
 
 
-@dataclass(slots=True)
-class Run:
-    """One run of a job; `manifest` is there once it has ended."""
+@dataclass(frozen=True, slots=True)
+class FinishedRun:
+    """A run with nothing left to do: its output is complete."""
+
+    prepared: Prepared
+    manifest: Manifest
+
+    def summary(self) -> dict[str, Any]:
+        """The manifest as JSON values."""
+        return manifest_values(self.manifest)
+
+
+@dataclass(frozen=True, slots=True)
+class PendingRun:
+    """A run that has rows to answer, or answers to publish."""
 
     prepared: Prepared
     credentials: Credentials
-    preflight: Preflight | None  # None: the output is what the job would make, nothing is to be done
-    retry_failed: bool
+    preflight: Preflight
     started_at: datetime
-    flow_run_ids: tuple[str, ...] = ()
-    manifest: Manifest | None = None
-    facts: RunFacts | None = None
-    mode: str = "online"
-    batches: Sequence[BatchRecord] = ()  # that this run's rows were in
-    share: Share | None = None  # of a run that was split, where this is a shard of it
-    shards: Sequence[Manifest] = ()  # how far each attempt at a shard of this run came
-    progress: Progress | None = None  # of a run that has answered every row
+    retry_failed: bool = False
+    retry_since: float | None = None  # when asking again for failed rows began, where an earlier process began it
     overwrite: bool = False  # another job's output may be replaced
-    retry_since: float | None = None  # when asking again for failed rows began, where that was before this run
+    flow_run_ids: tuple[str, ...] = ()
+    mode: str = "online"  # or "batch"
+    share: Share | None = None  # the part that this process answers, where the run is one shard of a split run
 
     @property
     def retry_before(self) -> float | None:
-        """Failures answered before are asked again; seconds since the epoch. A batch run's own are final."""
+        """Failures that were answered before this are asked again; seconds since the epoch. None: none are."""
         if not self.retry_failed:
             return None
         return self.started_at.timestamp() if self.retry_since is None else self.retry_since
 
-    @property
-    def is_pending(self) -> bool:
-        """Whether there is anything to do."""
-        return self.preflight is not None
 
-    def summary(self) -> dict[str, Any]:
-        """The manifest as JSON values."""
-        assert self.manifest is not None  # noqa: S101 - the run has ended
-        return manifest_values(self.manifest)
+Run = FinishedRun | PendingRun
 
 
-def plan_run(
-    job: Job,
-    credentials: Credentials,
-    *,
-    today: date,
-    retry_failed: bool = False,
-    overwrite: bool = False,
-    dataset: Dataset | None = None,
-    flow_run_ids: tuple[str, ...] = (),
-    even_if_finished: bool = False,
-) -> Run:
-    """A run that may be started. Blocks. Raises: SetupError (and its kin)."""
+@dataclass(frozen=True, slots=True)
+class Planning:
+    """How a run is planned, beside its job."""
+
+    today: date  # for `{{ date }}` in output.url
+    retry_failed: bool = False
+    overwrite: bool = False
+    flow_run_ids: tuple[str, ...] = ()
+    mode: str = "online"
+    dataset: Dataset | None = field(default=None, compare=False)  # instead of input.url
+
+
+def plan_run(job: Job, credentials: Credentials, planning: Planning) -> Run:
+    """The run of a job: finished where its output is complete already. Blocks. Raises: SetupError or a subclass."""
     started = datetime.now(UTC)
-    prepared = prepare(job, today, dataset)
-    prepared = replace(prepared, approved=read_approved(prepared.store.storage))
-    finished = None if even_if_finished else finished_manifest(prepared, retry_failed)
-    found = None if finished is not None else preflight(prepared, credentials, overwrite)
-    return Run(prepared, credentials, found, retry_failed, started, flow_run_ids, finished, overwrite=overwrite)
+    prepared = _prepare(job, planning)
+    standing = finished_manifest(prepared, planning.retry_failed)
+    if standing is not None:
+        return FinishedRun(prepared, standing)
+    return _pending(prepared, credentials, planning, started)
 
 
-def look_again(run: Run) -> None:
-    """See what another run over the output has left, which may be all that this one would make. Blocks.
+def plan_pending_run(job: Job, credentials: Credentials, planning: Planning) -> PendingRun:
+    """The run of a job as if it had no output yet, to look at its plan. Blocks. Raises: SetupError or a subclass."""
+    started = datetime.now(UTC)
+    return _pending(_prepare(job, planning), credentials, planning, started)
 
-    Raises: OutputError when it is another job's output, and may not be replaced.
+
+def _prepare(job: Job, planning: Planning) -> Prepared:
+    prepared = prepare(job, planning.today, planning.dataset)
+    return replace(prepared, approved=read_approved(prepared.store.storage))
+
+
+def _pending(prepared: Prepared, credentials: Credentials, planning: Planning, started: datetime) -> PendingRun:
+    return PendingRun(
+        prepared=prepared,
+        credentials=credentials,
+        preflight=preflight(prepared, credentials, planning.overwrite),
+        started_at=started,
+        retry_failed=planning.retry_failed,
+        overwrite=planning.overwrite,
+        flow_run_ids=planning.flow_run_ids,
+        mode=planning.mode,
+    )
+
+
+def look_again(run: PendingRun) -> Run:
+    """The run after another one over the same output ended: finished if that one did all of its work. Blocks.
+
+    Raises: OutputError when the other run left another job's output, which this run may not replace.
     """
-    run.manifest = finished_manifest(run.prepared, run.retry_failed)
-    if run.manifest is not None:
-        run.preflight = None
-    else:
-        refuse_foreign_output(run.prepared, run.overwrite)
+    manifest = finished_manifest(run.prepared, run.retry_failed)
+    if manifest is not None:
+        return FinishedRun(run.prepared, manifest)
+    refuse_foreign_output(run.prepared, run.overwrite)
+    return run
 
 
 @asynccontextmanager
-async def answering(run: Run, lessor: Lessor | None = None) -> AsyncGenerator[Engine]:
-    """The engine of a run; when the run ends early its manifest says how far it came.
+async def answering(
+    run: PendingRun, lessor: Lessor | None = None, elsewhere: Elsewhere = NOTHING_ELSEWHERE
+) -> AsyncGenerator[Engine]:
+    """The engine of a run; `elsewhere` is what others did of it before.
 
-    Raises: RunStopped (and its kin) when the run ended early; SetupError when `limits.shared` has no lessor.
+    Raises: RunStopped or a subclass when the run ended early, with the manifest of how far it came; SetupError when
+    `limits.shared` has no lessor.
     """
-    assert run.preflight is not None  # noqa: S101 - callers ask run.manifest first
-    plan = run.preflight.plan
-    async with open_engine(run.prepared, plan, run.credentials, run.retry_before, lessor, run.share) as engine:
-        engine.is_recorded = bool(run.shards)
-        engine.may_send = run.mode == "online" or run.prepared.job.batch.leftovers == "online"
+    retry_before = run.retry_before if elsewhere.retry_since is None else elsewhere.retry_since
+    plan, may_send = run.preflight.plan, run.mode == "online" or run.prepared.job.batch.leftovers == "online"
+    async with open_engine(
+        run.prepared, plan, run.credentials, retry_before, lessor, run.share, elsewhere, may_send=may_send
+    ) as engine:
         try:
             yield engine
-        except (RunStopped, asyncio.CancelledError) as error:
-            reason = error if isinstance(error, RunStopped) else engine.stop.reason
-            if reason is not None:
-                facts = _facts(run, engine)
-                run.manifest = counted_manifest(run.prepared, facts, engine.progress, reason.state)
+        except RunStopped as error:
+            tell_how_far(error, run, run_facts(run, engine), engine.progress)
             raise
-        run.facts, run.progress = _facts(run, engine), engine.progress
-        if run.share is not None:
-            run.manifest = counted_manifest(run.prepared, run.facts, engine.progress, "completed")
+        except asyncio.CancelledError:
+            if engine.stop.reason is not None:
+                tell_how_far(engine.stop.reason, run, run_facts(run, engine), engine.progress)
+            raise
 
 
-def _facts(run: Run, engine: Engine) -> RunFacts:
-    assert run.preflight is not None  # noqa: S101 - there is an engine
-    counters, limiter, shards = engine.client.counters, engine.client.limiter, sum_shards(run.shards)
-    return RunFacts(
-        started_at=run.started_at,
-        estimate=run.preflight.estimate,
-        mode=run.mode,
-        requests_sent=counters.requests + sum(one.requests for one in run.batches) + shards.requests_sent,
-        attempts=counters.attempts + sum(one.requests for one in run.batches) + shards.attempts,
-        reused=max(0, engine.progress.reused - sum(one.answered for one in run.batches) - shards.answered),
-        batches=[{"id": one.batch_id, "status": one.status, "requests": one.requests} for one in run.batches],
-        flow_run_ids=run.flow_run_ids,
+def tell_how_far(error: RunStopped, run: PendingRun, facts: RunFacts, progress: Progress) -> None:
+    """Give the error of a run that ended early the manifest that says how far the run came."""
+    error.manifest = counted_manifest(run.prepared, facts, progress, error.state)
+
+
+def run_facts(run: PendingRun, engine: Engine) -> RunFacts:
+    """What a run did, its own requests and those of others on its behalf."""
+    counters, limiter, elsewhere = engine.client.counters, engine.client.limiter, engine.elsewhere
+    return facts_of_work(
+        run,
+        replace(
+            elsewhere,
+            requests=elsewhere.requests + counters.requests,
+            attempts=elsewhere.attempts + counters.attempts,
+        ),
+        reused=max(0, engine.progress.reused - elsewhere.answered),
         limits=(limiter.requests_per_minute, limiter.tokens_per_minute),
     )
 
 
-async def publish_run(run: Run, target: Storage | None = None) -> Manifest:
+def facts_of_work(
+    run: PendingRun, work: Elsewhere, reused: int = 0, limits: tuple[float | None, float | None] = (None, None)
+) -> RunFacts:
+    """What a manifest says of a run beside its answers."""
+    return RunFacts(
+        started_at=run.started_at,
+        estimate=run.preflight.estimate,
+        mode=run.mode,
+        requests_sent=work.requests,
+        attempts=work.attempts,
+        reused=reused,
+        batches=work.batches,
+        flow_run_ids=(*run.flow_run_ids, *work.flow_run_ids),
+        limits=limits,
+    )
+
+
+async def publish_run(run: PendingRun, engine: Engine, target: Storage | None = None) -> FinishedRun:
     """Write the output of a run that has answered every row.
 
-    Raises: StorageFailed, InputChanged: all answers are kept, and the run's manifest says that they are there.
+    Raises: StorageFailed, InputChanged: every answer is kept, and the error's manifest says so.
     """
-    assert run.preflight is not None  # noqa: S101 - there was something to do
-    assert run.facts is not None and run.progress is not None  # noqa: S101, PT018 - and `answering` ended well
+    plan, facts = run.preflight.plan, run_facts(run, engine)
     try:
-        run.manifest = await asyncio.to_thread(publish, run.prepared, run.preflight.plan, run.facts, target)
+        manifest = await asyncio.to_thread(publish, run.prepared, plan, facts, target)
     except RunStopped as error:
-        run.manifest = counted_manifest(run.prepared, run.facts, run.progress, error.state)
+        tell_how_far(error, run, run_facts(run, engine), engine.progress)
         raise
-    return run.manifest
+    return FinishedRun(run.prepared, manifest)
+
+
+def end_share(run: PendingRun, engine: Engine) -> FinishedRun:
+    """A shard that has answered its rows: the run that was split publishes them."""
+    facts = run_facts(run, engine)
+    return FinishedRun(run.prepared, counted_manifest(run.prepared, facts, engine.progress, "completed"))
 
 
 async def _reuse(engine: Engine, chunk: Chunk, answers: pa.Table) -> None:
     """Without Prefect nobody keeps a record of what was reused."""
 
 
-async def run_plainly(run: Run, target: Storage | None = None, lessor: Lessor | None = None) -> Manifest:
+async def run_plainly(run: PendingRun, target: Storage | None = None, lessor: Lessor | None = None) -> FinishedRun:
     """Carry out a planned run without Prefect: for samples and notebooks.
 
-    Raises: RunStopped (and its kin); SetupError when `limits.shared` has no lessor.
+    Raises: RunStopped or a subclass; SetupError when `limits.shared` has no lessor.
     """
     async with answering(run, lessor) as engine:
         await drive_chunks(engine, _reuse, complete_chunk)
-    return await publish_run(run, target)
+    return await publish_run(run, engine, target)

@@ -6,7 +6,7 @@ from decimal import Decimal
 from promptmill.job.spec import Job
 from promptmill.output.manifest import Manifest
 from promptmill.planning.estimate import minutes_at_limits
-from promptmill.run.run import Run
+from promptmill.run.run import PendingRun
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +27,8 @@ def sample_job_of(job: Job, rows: int) -> Job:
     return job.model_copy(update={"input": job.input.model_copy(update={"limit": limit})})
 
 
-def extrapolate(whole: Run, sample: Manifest) -> Extrapolation:
+def extrapolate(whole: PendingRun, sample: Manifest) -> Extrapolation:
     """The whole run by a sample's figures, in proportion to the rows."""
-    assert whole.preflight is not None  # noqa: S101 - planned
     plan, prices = whole.preflight.plan, whole.prepared.prices
     share = Decimal(plan.rows) / max(1, sample.rows)
     input_tokens, output_tokens = round(sample.input_tokens * share), round(sample.output_tokens * share)
@@ -43,9 +42,8 @@ def extrapolate(whole: Run, sample: Manifest) -> Extrapolation:
     )
 
 
-def _minutes(whole: Run, sample: Manifest) -> float | None:
+def _minutes(whole: PendingRun, sample: Manifest) -> float | None:
     """Minutes for the whole: as long as the limits take, or the sample's latency with all slots busy."""
-    assert whole.preflight is not None  # noqa: S101 - planned
     plan, job = whole.preflight.plan, whole.prepared.job
     tokens = round((sample.input_tokens + sample.output_tokens) * plan.rows / max(1, sample.rows))
     limited = minutes_at_limits(job, plan.rows, tokens)

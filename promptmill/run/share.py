@@ -17,5 +17,5 @@ class Share:
 
     @property
     def part(self) -> float:
-        """Of the limits a minute that nobody leases, which hold for all shares together."""
+        """The part of those limits a minute that nobody leases: they hold for all shares together."""
         return 1 / self.count

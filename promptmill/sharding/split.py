@@ -11,17 +11,16 @@ from promptmill.planning.plan import Chunk
 from promptmill.planning.preflight import Preflight
 from promptmill.planning.prepared_job import prepare
 from promptmill.provider.transport import Credentials
-from promptmill.run.run import Run
+from promptmill.run.run import PendingRun
 from promptmill.sharding.folder import ShardFolder
 from promptmill.sharding.plan import ShardPlan, absolute_job, share_job, split_evenly, split_money
 
 
-def split_run(run: Run) -> ShardPlan | None:
+def split_run(run: PendingRun) -> ShardPlan | None:
     """The shards of a run by the work that is left; None where there is nothing to share out.
 
     Blocks. What was spent is written down, so that the shards' own records add to it. Raises: StorageFailed.
     """
-    assert run.preflight is not None  # noqa: S101 - it is pending
     job, store, plan = run.prepared.capped_job, run.prepared.store, run.preflight.plan
     listing = store.listing()
     weights = [_weight(chunk, listing, run.retry_failed) for chunk in plan.chunks]
@@ -47,7 +46,7 @@ def _weight(chunk: Chunk, listing: Listing, retry_failed: bool) -> int:
 
 def open_share(
     folder: ShardFolder, plan: ShardPlan, shard: int, credentials: Credentials, flow_run_ids: tuple[str, ...]
-) -> Run:
+) -> PendingRun:
     """A shard as a run. Blocks. Raises: DatasetError when the input isn't what was planned; SetupError (and its kin)."""
     if not 0 <= shard < len(plan.bounds):
         raise SetupError(f"there is no shard {shard}; the run has {len(plan.bounds)} (0 is the first). Start the run.")
@@ -61,13 +60,13 @@ def open_share(
         )
     whole = plan.plan()
     found = Preflight(whole, estimate_run(prepared, whole), ())
-    return Run(
-        prepared,
-        credentials,
-        found,
-        plan.retry_before is not None,
-        started,
-        flow_run_ids,
-        share=share,
+    return PendingRun(
+        prepared=prepared,
+        credentials=credentials,
+        preflight=found,
+        started_at=started,
+        retry_failed=plan.retry_before is not None,
         retry_since=plan.retry_before,
+        flow_run_ids=flow_run_ids,
+        share=share,
     )

@@ -14,17 +14,18 @@ from prefect.runtime import flow_run
 
 from promptmill.batch.api import NotNow
 from promptmill.batch.registry import Entry, register, registered, unregister
-from promptmill.batch.session import close_batches, open_batches, start_batches, stop_run, take_over
+from promptmill.batch.session import close_batches, open_batches, start_batches, stop_run, work_of_batches
 from promptmill.batch.status import describe, describe_line
 from promptmill.batch.step import BatchWork
 from promptmill.errors import InputChanged, Interrupted, PromptmillError, RunStopped, SetupError, StorageFailed
-from promptmill.run.run import Run, plan_run
+from promptmill.output.manifest import Manifest
+from promptmill.run.run import FinishedRun, PendingRun, Planning, Run, plan_run
 from tasks.run.answering import answering_visibly
 from tasks.run.chunks import answer_rows
 from tasks.run.ending import ending
 from tasks.run.logs import quiet_expected_errors
 from tasks.run.progress import show_progress, showing_lines
-from tasks.run.publish import publish_output
+from tasks.run.publish import announce, announce_end, publish_output
 from tasks.server.credentials import load_credentials
 
 log = logging.getLogger("promptmill")
@@ -32,14 +33,14 @@ Act = Callable[[str, Entry], Awaitable[dict[str, Any]]]
 
 
 @task(name="submit-batches", task_run_name="submit", cache_policy=NO_CACHE, persist_result=False)
-async def submit_batches(run: Run) -> BatchWork:
+async def submit_batches(run: PendingRun) -> BatchWork:
     """Submit what there is room for; batches that an earlier run submitted are taken up. Raises: RunStopped."""
     work = await asyncio.to_thread(start_batches, run)
     await step_batches(work, run)
     return work
 
 
-async def step_batches(work: BatchWork, run: Run) -> None:
+async def step_batches(work: BatchWork, run: PendingRun) -> None:
     """Move a run's batches one step. Raises: RunStopped (and its kin), with the run's manifest."""
     try:
         await asyncio.to_thread(work.step)
@@ -50,7 +51,7 @@ async def step_batches(work: BatchWork, run: Run) -> None:
         raise
 
 
-async def wait_for_batches(work: BatchWork, run: Run) -> None:
+async def wait_for_batches(work: BatchWork, run: PendingRun) -> None:
     """Look at a run's batches until none can answer more rows, showing how far they are."""
     async with showing_lines(work.job.name) as show:
         while not work.is_finished:
@@ -59,19 +60,19 @@ async def wait_for_batches(work: BatchWork, run: Run) -> None:
             await step_batches(work, run)
 
 
-async def hand_over(run: Run) -> None:
+async def hand_over(run: PendingRun) -> None:
     """Write a job down for advance-batches to look after."""
     await asyncio.to_thread(register, run.prepared.job, run.retry_failed, run.flow_run_ids)
 
 
-async def finish_batches(work: BatchWork, run: Run) -> None:
+async def finish_batches(work: BatchWork, run: PendingRun) -> FinishedRun:
     """Publish what batches answered; rows they left are sent one by one where the job says so."""
-    take_over(work, run)
-    async with answering_visibly(run) as engine:
+    async with answering_visibly(run, work_of_batches(work)) as engine:
         await answer_rows(engine)
-    await publish_output(run)
+    finished = await publish_output(run, engine)
     await asyncio.to_thread(engine.drop_collected)
     await asyncio.to_thread(close_batches, work)
+    return finished
 
 
 @task(name="advance-job", task_run_name="{name}", cache_policy=NO_CACHE, persist_result=False)
@@ -87,14 +88,14 @@ async def advance_job(name: str, entry: Entry) -> dict[str, Any]:
     @cache
     def plan() -> Run:
         ids = (*entry.flow_run_ids, str(flow_run.get_id()))
-        return plan_run(
-            entry.job,
-            credentials,
-            today=datetime.now(UTC).date(),
+        planning = Planning(
+            datetime.now(UTC).date(),
             retry_failed=entry.retry_failed,
             overwrite=True,
             flow_run_ids=ids,
+            mode="batch",
         )
+        return plan_run(entry.job, credentials, planning)
 
     work = await asyncio.to_thread(open_batches, entry.job, credentials, plan)
     if not work.ledger.state.started_at and not work.ledger.live:
@@ -128,11 +129,13 @@ async def _advance(work: BatchWork) -> dict[str, Any]:
     run = await asyncio.to_thread(work.plan)
     async with ending(run):
         if work.ledger.state.is_cancelled:
-            await asyncio.to_thread(stop_run, work, run, Interrupted())
+            stopped = Interrupted()
+            await asyncio.to_thread(stop_run, work, run, stopped)
+            if isinstance(stopped.manifest, Manifest):
+                await announce(run.prepared, stopped.manifest)
             return describe(work)
-        if run.is_pending:
-            await finish_batches(work, run)
-    return run.summary()
+        finished = await finish_batches(work, run) if isinstance(run, PendingRun) else run
+        return await announce_end(finished)
 
 
 def _percent(work: BatchWork) -> float:

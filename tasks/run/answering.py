@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
+from promptmill.run.elsewhere import NOTHING_ELSEWHERE, Elsewhere
 from promptmill.run.engine import Engine
-from promptmill.run.run import Run, answering
+from promptmill.run.run import PendingRun, answering
 from tasks.run.ownership import watch_ownership
 from tasks.run.progress import watch_progress
 from tasks.run.sigterm import stopping_gently
@@ -13,9 +14,9 @@ from tasks.server.shared_limit import sharing
 
 
 @asynccontextmanager
-async def answering_visibly(run: Run) -> AsyncGenerator[Engine]:
+async def answering_visibly(run: PendingRun, elsewhere: Elsewhere = NOTHING_ELSEWHERE) -> AsyncGenerator[Engine]:
     """The engine of a run, its progress shown until it ends. Raises: SetupError when a shared limit is missing."""
-    async with sharing(run.prepared.job.limits) as lessor, answering(run, lessor) as engine:
+    async with sharing(run.prepared.job.limits) as lessor, answering(run, lessor, elsewhere) as engine:
         watchers = [
             asyncio.create_task(watch_progress(engine, _title(run))),
             asyncio.create_task(watch_ownership(engine)),
@@ -29,7 +30,7 @@ async def answering_visibly(run: Run) -> AsyncGenerator[Engine]:
             await asyncio.gather(*watchers, return_exceptions=True)  # a look that failed ends no run
 
 
-def _title(run: Run) -> str:
+def _title(run: PendingRun) -> str:
     """A run's name among artifacts; a shard has one of its own."""
     name = run.prepared.job.name
     return name if run.share is None else f"{name}-shard-{run.share.index}"

@@ -20,11 +20,19 @@ from prefect.flow_runs import asuspend_flow_run
 from prefect.input import RunInput
 from pydantic import ConfigDict, Field, ValidationError
 
+from promptmill.batch.session import in_batches
 from promptmill.job.form import shape_section
 from promptmill.planning.estimate import describe_estimate
-from promptmill.run.approval import NotApproved, is_answered, keep_approval, left_usd, needs_approval, unpaid_usd
+from promptmill.run.approval import (
+    NotApproved,
+    is_answered,
+    keep_approval,
+    left_usd,
+    needs_approval,
+    unpaid_usd,
+)
 from promptmill.run.display import format_seconds
-from promptmill.run.run import Run
+from promptmill.run.run import FinishedRun, PendingRun, Run
 
 FLUSH_SECONDS = 5.0
 ORDER_SECONDS = 2.0  # between two events that a busy server is to see in this order: it takes several at once
@@ -44,16 +52,18 @@ class Approval(RunInput):
     )
 
 
-async def approve(run: Run) -> None:
-    """Ask a person where the job says so and the run has more to pay than it allows, or than is left of what was approved.
+async def approve(run: Run) -> Run:
+    """The run, approved by a person where it has more to pay than its job allows, or than is left of what was approved.
 
     Raises: NotApproved for a no, and where nobody can be asked.
     """
-    if run.prepared.job.approve_above_usd is None or not run.is_pending:
-        return
-    unpaid, left = await asyncio.to_thread(unpaid_usd, run), await asyncio.to_thread(left_usd, run)
+    if run.prepared.job.approve_above_usd is None or isinstance(run, FinishedRun):
+        return run
+    batches = await asyncio.to_thread(in_batches, run.prepared.store)
+    unpaid = await asyncio.to_thread(unpaid_usd, run, batches)
+    left = await asyncio.to_thread(left_usd, run, batches)
     if not needs_approval(run, unpaid, left):
-        return
+        return run
     run_id = _run_that_can_ask()
     if run_id is None:
         raise NotApproved(
@@ -63,13 +73,14 @@ async def approve(run: Run) -> None:
     crashes, ends = await _past_of(run_id)
     question = f"{run_id}/{ends}"
     if is_answered(run, question):
-        return
+        return run
     answer = await _ask(run, _describe(run, unpaid, left), f"approval-{ends}-{crashes}")
     if answer.decision == "reject":
         raise NotApproved(f"the run, estimated at ${unpaid:,.4f}, was rejected. Nothing was sent.")
     budget = None if answer.budget_usd is None else Decimal(str(answer.budget_usd))
-    await asyncio.to_thread(keep_approval, run, budget, question)
-    log.info("approved; the budget of this output is %s", _budget(run))
+    approved = await asyncio.to_thread(keep_approval, run, budget, question)
+    log.info("approved; the budget of this output is %s", _budget(approved))
+    return approved
 
 
 def _run_that_can_ask() -> UUID | None:
@@ -88,7 +99,7 @@ async def _past_of(run_id: UUID) -> tuple[int, int]:
     return crashes, sum(one.is_final() for one in states) - crashes
 
 
-async def _ask(run: Run, question: str, key: str) -> Approval:
+async def _ask(run: PendingRun, question: str, key: str) -> Approval:
     """The answer that is there; else the run is suspended.
 
     Prefect keeps the form under the key, forgets with a retry that it has it, and fails to keep it twice: so the key is
@@ -112,7 +123,7 @@ async def _send_heartbeats() -> None:
     await asyncio.sleep(ORDER_SECONDS)
 
 
-def _price(run: Run, unpaid: Decimal, left: Decimal | None) -> str:
+def _price(run: PendingRun, unpaid: Decimal, left: Decimal | None) -> str:
     """Why a person is to be asked."""
     limit = run.prepared.job.approve_above_usd
     assert limit is not None  # noqa: S101 - else nobody is asked
@@ -121,9 +132,8 @@ def _price(run: Run, unpaid: Decimal, left: Decimal | None) -> str:
     return f"the run is estimated at ${unpaid:,.4f}; of the ${run.prepared.budget_usd} approved before, ${left:,.4f} is left."
 
 
-def _describe(run: Run, unpaid: Decimal, left: Decimal | None) -> str:
+def _describe(run: PendingRun, unpaid: Decimal, left: Decimal | None) -> str:
     """What a person decides upon, in Markdown."""
-    assert run.preflight is not None  # noqa: S101 - it is pending
     estimate, job = run.preflight.estimate, run.prepared.job
     before = "" if left is None else f", of which ${left:,.4f} is left"
     return (
@@ -134,7 +144,7 @@ def _describe(run: Run, unpaid: Decimal, left: Decimal | None) -> str:
     )
 
 
-def _budget(run: Run) -> str:
+def _budget(run: PendingRun) -> str:
     """What the output may cost, and who says so."""
     if run.prepared.budget_usd is None:
         return "none"

@@ -75,7 +75,7 @@ async def answer_rows(engine: Engine) -> None:
     fresh = cached.with_options(refresh_cache=True)  # this chunk has work to do, whatever its record says
 
     async def reuse(engine: Engine, chunk: Chunk, answers: pa.Table) -> None:
-        if not engine.is_recorded:
+        if not engine.elsewhere.are_chunks_recorded:
             await cached(chunk.label, engine, chunk, answers, is_finished=True)
 
     async def complete(engine: Engine, chunk: Chunk, rows: pa.Table) -> None:

@@ -9,6 +9,7 @@ from prefect.exceptions import Abort, TerminationSignal
 from prefect.states import Cancelled
 
 from promptmill.errors import RunStopped
+from promptmill.output.manifest import Manifest
 from promptmill.run.run import Run
 from tasks.run.ownership import CancelledThere, Deleted, TakenOver, run_id
 from tasks.run.publish import announce
@@ -17,15 +18,15 @@ from tasks.run.sigterm import Terminated
 
 @asynccontextmanager
 async def ending(run: Run) -> AsyncGenerator[None]:
-    """Announce a run's end; one that ended early goes on raising."""
+    """Announce the end of a run that ends early, and go on raising; who finishes a run announces it."""
     async with ending_in_order():
         try:
             yield
         except RunStopped as error:
-            if not isinstance(error, TakenOver):  # another process goes on and will tell
-                await announce(run)
+            is_told = isinstance(error, TakenOver)  # the process that goes on with the run will tell
+            if isinstance(error.manifest, Manifest) and not is_told:
+                await announce(run.prepared, error.manifest)
             raise
-        await announce(run)
 
 
 @asynccontextmanager

@@ -26,7 +26,7 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.runtime import flow_run
 
 from promptmill.processes import is_at_work, this_process
-from promptmill.run.run import Run, look_again
+from promptmill.run.run import FinishedRun, Run, look_again
 from promptmill.storage import Storage
 from tasks.run.ownership import own_run
 from tasks.server.outages import UNSHOWN, is_away
@@ -54,14 +54,14 @@ async def queue_up(output: Storage) -> None:
         await client.update_flow_run(own.id, tags=[*others, _tag(output), f"{PROCESS}{this_process()}"])
 
 
-async def take_turn(run: Run) -> None:
-    """Return once no run that began earlier is at work on the same output; at once where nothing is to be done.
+async def take_turn(run: Run) -> Run:
+    """The run once no run that began earlier is at work on the same output; at once where nothing is to be done.
 
     Raises: CancelledThere, TakenOver, Deleted when the run isn't this process's any more; OutputError when who went first
     left the output of another job.
     """
-    if not run.is_pending:
-        return
+    if isinstance(run, FinishedRun):
+        return run
     said: UUID | None = None
     async with get_client() as client:
         while (first := await _patiently(client, run.prepared.output)) is not None:
@@ -75,8 +75,7 @@ async def take_turn(run: Run) -> None:
                 )
                 said = first.id
             await asyncio.sleep(LOOK_SECONDS)
-    if said is not None:
-        await asyncio.to_thread(look_again, run)
+    return run if said is None else await asyncio.to_thread(look_again, run)
 
 
 async def _patiently(client: PrefectClient, output: Storage) -> FlowRun | None:

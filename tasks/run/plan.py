@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any, Literal
 
 from prefect import get_run_logger, task
@@ -15,7 +15,8 @@ from promptmill.job.spec import Job
 from promptmill.memory import spare_memory
 from promptmill.planning.estimate import describe_estimate
 from promptmill.planning.prepared_job import open_output, resolve_output
-from promptmill.run.run import Run, plan_run
+from promptmill.provider.transport import Credentials
+from promptmill.run.run import FinishedRun, PendingRun, Planning, Run, plan_pending_run, plan_run
 from tasks.run.logs import quiet_expected_errors
 from tasks.run.one_at_a_time import queue_up
 from tasks.server.credentials import load_credentials
@@ -43,38 +44,49 @@ async def plan_dataset(
     overrides: dict[str, Any] | None = None,
     retry_failed: bool = False,
     overwrite: bool = False,
-    even_if_finished: bool = False,
     mode: Literal["online", "batch"] = "online",
 ) -> Run:
-    """Everything that can be known for free: chunks, identities, estimate. Raises: SetupError (and its kin)."""
-    spare_memory()
-    quiet_expected_errors()
-    whole = await asyncio.to_thread(resolve_job, job, job_url, overrides)
-    credentials = await load_credentials(whole.provider)
-    scheduled = flow_run.get_scheduled_start_time() or datetime.now(UTC)
-    if not even_if_finished:  # an estimate leaves the output as it is
-        await queue_up(open_output(resolve_output(whole, scheduled.date()).output.url))
-    run = await asyncio.to_thread(
-        plan_run,
-        whole,
-        credentials,
-        today=scheduled.date(),
-        retry_failed=retry_failed,
-        overwrite=overwrite,
-        flow_run_ids=(str(flow_run.get_id()),),
-        even_if_finished=even_if_finished,
-    )
-    run.mode = mode
+    """Everything that can be known for free: chunks, identities, estimate. Raises: SetupError or a subclass."""
+    whole, credentials = await _prepare(job, job_url, overrides)
+    today = _scheduled_day()
+    await queue_up(open_output(resolve_output(whole, today).output.url))
+    flow_run_ids = (str(flow_run.get_id()),)
+    planning = Planning(today, retry_failed=retry_failed, overwrite=overwrite, flow_run_ids=flow_run_ids, mode=mode)
+    run = await asyncio.to_thread(plan_run, whole, credentials, planning)
+    if isinstance(run, FinishedRun):
+        get_run_logger().info("The output at %s is complete: nothing is to be sent.", run.prepared.output.url)
+    else:
+        _log_plan(run)
+    return run
+
+
+@task(name="plan-dataset", task_run_name="plan", cache_policy=NO_CACHE, persist_result=False)
+async def plan_estimate(
+    job: Job | Mapping[str, Any] | None, job_url: str | None = None, overrides: dict[str, Any] | None = None
+) -> PendingRun:
+    """The same for a look at the plan alone: a complete output counts as none. Raises: SetupError or a subclass."""
+    whole, credentials = await _prepare(job, job_url, overrides)
+    planning = Planning(_scheduled_day(), overwrite=True, flow_run_ids=(str(flow_run.get_id()),))
+    run = await asyncio.to_thread(plan_pending_run, whole, credentials, planning)
     _log_plan(run)
     return run
 
 
-def _log_plan(run: Run) -> None:
-    logger = get_run_logger()
-    if run.preflight is None:
-        logger.info("The output at %s is complete: nothing is to be sent.", run.prepared.output.url)
-        return
-    plan = run.preflight.plan
+async def _prepare(
+    job: Job | Mapping[str, Any] | None, job_url: str | None, overrides: dict[str, Any] | None
+) -> tuple[Job, Credentials]:
+    spare_memory()
+    quiet_expected_errors()
+    whole = await asyncio.to_thread(resolve_job, job, job_url, overrides)
+    return whole, await load_credentials(whole.provider)
+
+
+def _scheduled_day() -> date:
+    return (flow_run.get_scheduled_start_time() or datetime.now(UTC)).date()
+
+
+def _log_plan(run: PendingRun) -> None:
+    logger, plan = get_run_logger(), run.preflight.plan
     logger.info("%d rows in %d chunks; %s", plan.rows, len(plan.chunks), describe_estimate(run.preflight.estimate))
     for warning in run.preflight.warnings:
         logger.warning(warning)

@@ -16,15 +16,17 @@ from pydantic import ValidationError
 
 from promptmill.output.manifest import MANIFEST, Manifest
 from promptmill.planning.estimate import describe_estimate
+from promptmill.planning.prepared_job import Prepared
+from promptmill.run.engine import Engine
 from promptmill.run.publish import REPORT
-from promptmill.run.run import Run, publish_run
+from promptmill.run.run import FinishedRun, PendingRun, Run, publish_run
 from tasks.server.outages import UNSHOWN
 
 STOPPED_SECONDS = 5.0  # for showing why a run stopped: whoever stopped it waits
 EVENTS = frozenset({"completed", "budget_exhausted", "cancelled"})  # a run in any other state has failed
 
 
-async def publish_output(run: Run) -> None:
+async def publish_output(run: PendingRun, engine: Engine) -> FinishedRun:
     """Write parts, failures, report and manifest, and tell of it as an asset where the output's URL can name one.
 
     Raises: StorageFailed, InputChanged: all answers are kept.
@@ -33,14 +35,14 @@ async def publish_output(run: Run) -> None:
     try:
         asset = Asset(key=asset_key(run.prepared.output.url))
     except ValidationError:
-        await Task(publish_run, **options)(run)
-        return
+        return await Task(publish_run, **options)(run, engine)
 
-    async def publish(run: Run) -> None:
-        manifest = await publish_run(run)
-        add_asset_metadata(asset, outcome(manifest, run.prepared.output.url))
+    async def publish(run: PendingRun, engine: Engine) -> FinishedRun:
+        finished = await publish_run(run, engine)
+        add_asset_metadata(asset, outcome(finished.manifest, run.prepared.output.url))
+        return finished
 
-    await materialize(asset, by="promptmill", **options)(publish)(run)
+    return await materialize(asset, by="promptmill", **options)(publish)(run, engine)
 
 
 def asset_key(url: str) -> str:
@@ -60,27 +62,30 @@ def outcome(manifest: Manifest, url: str) -> dict[str, Any]:
     }
 
 
-async def announce(run: Run) -> None:
+async def announce_end(run: Run) -> dict[str, Any]:
+    """Tell how a finished run ended; returns its summary."""
+    assert isinstance(run, FinishedRun)  # noqa: S101 - a flow that comes here has published
+    await announce(run.prepared, run.manifest)
+    return run.summary()
+
+
+async def announce(prepared: Prepared, manifest: Manifest) -> None:
     """Show a run's summary in the Prefect UI and tell who listens how it ended."""
-    manifest = run.manifest
-    if manifest is None:
-        return
-    url = run.prepared.output.url
+    url = prepared.output.url
     with suppress(*UNSHOWN):
         async with asyncio.timeout(None if manifest.state == "completed" else STOPPED_SECONDS):
             await acreate_markdown_artifact(
-                summarise(manifest, url), key=f"{run.prepared.job.name}-summary", description=describe_end(manifest)
+                summarise(manifest, url), key=f"{prepared.job.name}-summary", description=describe_end(manifest)
             )
     emit_event(
         f"promptmill.job.{manifest.state if manifest.state in EVENTS else 'failed'}",
-        resource={"prefect.resource.id": f"promptmill.job.{run.prepared.job.name}"},
+        resource={"prefect.resource.id": f"promptmill.job.{prepared.job.name}"},
         payload=outcome(manifest, url),
     )
 
 
-async def announce_estimate(run: Run) -> dict[str, Any]:
+async def announce_estimate(run: PendingRun) -> dict[str, Any]:
     """Show an estimate in the Prefect UI; returns it as JSON values."""
-    assert run.preflight is not None  # noqa: S101 - planned even if finished
     estimate = run.preflight.estimate
     notes = "".join(f"\n- {warning}" for warning in run.preflight.warnings)
     text = f"# {run.prepared.job.name}: estimate\n\n{estimate.rows:,} rows, {describe_estimate(estimate)}\n{notes}\n"

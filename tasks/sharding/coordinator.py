@@ -12,7 +12,8 @@ from contextlib import asynccontextmanager, suppress
 
 from promptmill.checkpoints.store import Store
 from promptmill.errors import RunStopped
-from promptmill.run.run import Run
+from promptmill.run.elsewhere import NOTHING_ELSEWHERE, Elsewhere
+from promptmill.run.run import PendingRun
 from promptmill.sharding.folder import ShardFolder, folders
 from promptmill.sharding.plan import ShardPlan
 from promptmill.sharding.split import split_run
@@ -26,19 +27,19 @@ from tasks.sharding.supervisor import Carrier, Following
 log = logging.getLogger("promptmill")
 
 
-async def answer_in_shards(run: Run) -> None:
-    """Have other processes answer the rows of a run that is to be split; any other run is left as it is.
+async def answer_in_shards(run: PendingRun) -> Elsewhere:
+    """What shards did of a run: other processes answer the rows of a run that is to be split, and of no other.
 
-    Raises: RunStopped (and its kin), with the run's manifest; SetupError when there is nobody to carry shards.
+    Raises: RunStopped or a subclass, with the run's manifest; SetupError when there is nobody to carry shards.
     """
     job = run.prepared.job
     if job.shards == 1 and job.task_runner == "local":
         await end_strays(run)
-        return
+        return NOTHING_ELSEWHERE
     async with _carrier(run) as carrier:
         begun = await _begin(run, carrier)
         if begun is None:
-            return
+            return NOTHING_ELSEWHERE
         following = Following(run, carrier, *begun)
         try:
             await while_ours(following.until_all_ended())
@@ -46,27 +47,26 @@ async def answer_in_shards(run: Run) -> None:
             raise
         except RunStopped as error:
             await following.end()
-            run.manifest = following.manifest(error)
-            await _leave(run, following, carrier, begun[0])
+            following.tell_how_far(error)
+            await _forget(begun[0])
             raise
         except BaseException:
             with suppress(*UNSHOWN):
                 await carrier.cancel()
-            await _leave(run, following, carrier, begun[0])
+            await _forget(begun[0])
             raise
-        await _leave(run, following, carrier, begun[0])
+        await _forget(begun[0])
+        return following.work
 
 
-async def _leave(run: Run, following: Following, carrier: Carrier, folder: ShardFolder) -> None:
-    """Tell the run of its shards, and forget them; what is left of them is removed by the next run."""
-    run.shards = following.manifests
-    run.flow_run_ids = (*run.flow_run_ids, *carrier.all_ids)
+async def _forget(folder: ShardFolder) -> None:
+    """Remove a run's shards; the next run removes what is left of them."""
     with suppress(*STORAGE_ERRORS):
         await asyncio.to_thread(folder.remove)
 
 
 @asynccontextmanager
-async def _carrier(run: Run) -> AsyncGenerator[Carrier]:
+async def _carrier(run: PendingRun) -> AsyncGenerator[Carrier]:
     if run.prepared.job.task_runner == "dask":
         from tasks.sharding.dask_tasks import dask_shards
 
@@ -77,22 +77,20 @@ async def _carrier(run: Run) -> AsyncGenerator[Carrier]:
         yield carrier
 
 
-async def _begin(run: Run, carrier: Carrier) -> tuple[ShardFolder, ShardPlan] | None:
+async def _begin(run: PendingRun, carrier: Carrier) -> tuple[ShardFolder, ShardPlan] | None:
     """The shards to follow: those of this very run if it died while they were at work, else new ones."""
-    assert run.preflight is not None  # noqa: S101 - it is pending
     store, run_id = run.prepared.store, run.flow_run_ids[0]
     for folder in await asyncio.to_thread(folders, store):
         plan = await asyncio.to_thread(folder.read_plan) if folder.name.startswith(run_id) and carrier.adopts else None
         if plan is not None and plan.is_of(run.prepared.capped_job, run.preflight.plan, run.retry_before):
             await end_strays(run, kept=folder.plan_url)
-            run.retry_since = plan.retry_before
             log.info("%d shards that were begun go on", len(plan.bounds))
             return folder, plan
     await end_strays(run)
     return await asyncio.to_thread(_split, run, store, f"{run_id}-{secrets.token_hex(4)}")
 
 
-def _split(run: Run, store: Store, name: str) -> tuple[ShardFolder, ShardPlan] | None:
+def _split(run: PendingRun, store: Store, name: str) -> tuple[ShardFolder, ShardPlan] | None:
     plan = split_run(run)
     if plan is None:
         return None

@@ -13,7 +13,7 @@ from promptmill.errors import Interrupted, PromptmillError, RunStopped, SetupErr
 from promptmill.memory import spare_memory
 from promptmill.output.manifest import Manifest
 from promptmill.run.engine import Engine
-from promptmill.run.run import Run
+from promptmill.run.run import PendingRun, end_share
 from promptmill.sharding.folder import ShardFolder
 from promptmill.sharding.plan import Outcome
 from promptmill.sharding.split import open_share
@@ -52,7 +52,7 @@ async def _answer(plan_url: str, shard: int, attempt: int, is_watched: bool) -> 
             f"attempt {attempt} at shard {shard} began after it was given up: attempt {attempt + 1} has the shard. Nothing "
             "was sent, and there is nothing to do."
         )
-    run: Run | None = None
+    engine: Engine | None = None
     try:
         run = await _open(folder, shard)
         async with answering_visibly(run) as engine, _watching(folder, engine) if is_watched else nullcontext():
@@ -60,21 +60,24 @@ async def _answer(plan_url: str, shard: int, attempt: int, is_watched: bool) -> 
     except (PromptmillError, asyncio.CancelledError) as error:
         reason = error if isinstance(error, PromptmillError) else Interrupted()
         with suppress(StorageFailed):  # the error that led here is the one to tell
-            await _tell(folder, shard, attempt, Outcome(_manifest(run), reason))
+            await _tell(folder, shard, attempt, Outcome(_manifest_of(error, engine), reason))
         raise
-    await _tell(folder, shard, attempt, Outcome(_manifest(run), None))
-    return run.summary()
+    finished = end_share(run, engine)
+    await _tell(folder, shard, attempt, Outcome(finished.manifest, None))
+    return finished.summary()
 
 
-def _manifest(run: Run | None) -> Manifest | None:
-    return None if run is None else run.manifest
+def _manifest_of(error: BaseException, engine: Engine | None) -> Manifest | None:
+    """How far a shard came that ended with an error; a cancelled one says it by the reason of its stop."""
+    stopped = error if isinstance(error, RunStopped) else None if engine is None else engine.stop.reason
+    return stopped.manifest if stopped is not None and isinstance(stopped.manifest, Manifest) else None
 
 
 async def _tell(folder: ShardFolder, shard: int, attempt: int, outcome: Outcome) -> None:
     await asyncio.to_thread(folder.write_outcome, shard, attempt, outcome)
 
 
-async def _open(folder: ShardFolder, shard: int) -> Run:
+async def _open(folder: ShardFolder, shard: int) -> PendingRun:
     plan = await asyncio.to_thread(folder.read_plan)
     if plan is None:
         raise SetupError(

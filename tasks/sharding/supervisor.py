@@ -7,8 +7,8 @@ from typing import Protocol
 
 from promptmill.errors import PromptmillError, RunStopped, StorageFailed
 from promptmill.output.manifest import Manifest
-from promptmill.run.publish import RunFacts, counted_manifest
-from promptmill.run.run import Run
+from promptmill.run.elsewhere import Elsewhere
+from promptmill.run.run import PendingRun, facts_of_work, tell_how_far
 from promptmill.sharding.folder import ShardFolder
 from promptmill.sharding.plan import Ended, Outcome, ShardPlan, sum_progress, sum_shards, verdict
 from promptmill.storage import STORAGE_ERRORS
@@ -47,7 +47,7 @@ class Carrier(Protocol):
 class Following:
     """The shards of a run until their end."""
 
-    def __init__(self, run: Run, carrier: Carrier, folder: ShardFolder, plan: ShardPlan) -> None:
+    def __init__(self, run: PendingRun, carrier: Carrier, folder: ShardFolder, plan: ShardPlan) -> None:
         self._run, self._carrier, self._folder, self._plan = run, carrier, folder, plan
         self._open: dict[int, int] = dict.fromkeys(range(len(plan.bounds)), 1)  # shard → attempt
         self._started: dict[int, int] = {}  # likewise
@@ -58,9 +58,17 @@ class Following:
         self._heard: dict[tuple[int, int], Manifest] = {}  # shard, attempt → how far it came
 
     @property
-    def manifests(self) -> list[Manifest]:
-        """How far each attempt came, of those that said so."""
-        return list(self._heard.values())
+    def work(self) -> Elsewhere:
+        """What the shards did, by those of their attempts that told how far they came."""
+        sums = sum_shards(list(self._heard.values()))
+        return Elsewhere(
+            requests=sums.requests_sent,
+            attempts=sums.attempts,
+            answered=sums.answered,
+            flow_run_ids=tuple(self._carrier.all_ids),
+            are_chunks_recorded=bool(self._heard),
+            retry_since=self._plan.retry_before,
+        )
 
     async def until_all_ended(self) -> None:
         """Start all, and those that die again. Raises: RunStopped (and its kin) when one ends the whole run."""
@@ -88,21 +96,12 @@ class Following:
             with suppress(PromptmillError):
                 await self._read_outcome(shard)
 
-    def manifest(self, reason: RunStopped) -> Manifest:
-        """How far the run came."""
-        assert self._run.preflight is not None  # noqa: S101 - it was split
-        latest = {shard: one for (shard, _), one in sorted(self._heard.items())}
-        sums = sum_shards(self.manifests)
-        facts = RunFacts(
-            self._run.started_at,
-            self._run.preflight.estimate,
-            requests_sent=sums.requests_sent,
-            attempts=sums.attempts,
-            reused=sum(one.reused for one in latest.values()),
-            flow_run_ids=(*self._run.flow_run_ids, *self._carrier.all_ids),
-        )
+    def tell_how_far(self, error: RunStopped) -> None:
+        """Give the error that ends the run the manifest of how far its shards came."""
+        latest = {shard: manifest for (shard, _), manifest in sorted(self._heard.items())}
         progress = sum_progress(list(latest.values()), self._run.preflight.plan.rows)
-        return counted_manifest(self._run.prepared, facts, progress, reason.state)
+        reused = sum(manifest.reused for manifest in latest.values())
+        tell_how_far(error, self._run, facts_of_work(self._run, self.work, reused), progress)
 
     async def _step(self) -> None:
         """Start what is to be started, and look what has ended; a server that is away is asked again at the next step."""

@@ -4,7 +4,7 @@ import asyncio
 import time
 from typing import Any
 
-from promptmill.batch.session import close_batches, start_batches, take_over
+from promptmill.batch.session import close_batches, start_batches, work_of_batches
 from promptmill.batch.step import BatchWork
 from promptmill.job.spec import Job
 from promptmill.output.manifest import Manifest
@@ -13,8 +13,8 @@ from promptmill.provider.transport import Credentials
 from promptmill.run.chunk import complete_chunk
 from promptmill.run.chunk_loop import drive_chunks
 from promptmill.run.engine import Engine
-from promptmill.run.run import Run, answering, publish_run
-from tests.support.jobs import plan
+from promptmill.run.run import FinishedRun, PendingRun, answering, publish_run
+from tests.support.jobs import plan_any
 
 DEADLINE_SECONDS = 60.0
 
@@ -31,23 +31,21 @@ def wait_for(work: BatchWork, deadline_seconds: float = DEADLINE_SECONDS) -> Non
         time.sleep(work.job.batch.poll_seconds)
 
 
-async def finish(work: BatchWork, run: Run) -> Manifest:
+async def finish(work: BatchWork, run: PendingRun) -> Manifest:
     """Publish what batches answered."""
-    take_over(work, run)
-    async with answering(run) as engine:
+    async with answering(run, elsewhere=work_of_batches(work)) as engine:
         await drive_chunks(engine, _reuse, complete_chunk)
-    manifest = await publish_run(run)
+    finished = await publish_run(run, engine)
     engine.drop_collected()
     close_batches(work)
-    return manifest
+    return finished.manifest
 
 
 async def carry_batches(job: Job, credentials: Credentials, **options: Any) -> Manifest:
     """The manifest of a batch run, or of the output that is complete already."""
-    run = plan(job, credentials, **options)
-    if run.manifest is not None:
+    run = plan_any(job, credentials, mode="batch", **options)
+    if isinstance(run, FinishedRun):
         return run.manifest
-    run.mode = "batch"
     work = await asyncio.to_thread(start_batches, run)
     await asyncio.to_thread(wait_for, work)
     return await finish(work, run)

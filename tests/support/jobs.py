@@ -7,7 +7,7 @@ from typing import Any
 from promptmill.job.spec import Job
 from promptmill.output.manifest import Manifest
 from promptmill.provider.transport import Credentials
-from promptmill.run.run import Run, plan_run, run_plainly
+from promptmill.run.run import FinishedRun, PendingRun, Planning, Run, plan_run, run_plainly
 
 SCHEMA = {
     "type": "object",
@@ -18,12 +18,22 @@ SCHEMA = {
 MakeJob = Callable[..., Job]
 
 
-def plan(job: Job, credentials: Credentials, **options: Any) -> Run:
-    """A planned run."""
-    return plan_run(job, credentials, today=date(2026, 11, 24), **options)
+TODAY = date(2026, 11, 24)
+
+
+def plan(job: Job, credentials: Credentials, **options: Any) -> PendingRun:
+    """A planned run that has something to do."""
+    run = plan_any(job, credentials, **options)
+    assert isinstance(run, PendingRun)
+    return run
+
+
+def plan_any(job: Job, credentials: Credentials, **options: Any) -> Run:
+    """A planned run, or the finished one whose output is complete."""
+    return plan_run(job, credentials, Planning(TODAY, **options))
 
 
 async def carry_out(job: Job, credentials: Credentials, **options: Any) -> Manifest:
     """The manifest of a run without Prefect, or of the output that is complete already."""
-    run = plan(job, credentials, **options)
-    return run.manifest or await run_plainly(run)
+    run = plan_any(job, credentials, **options)
+    return (run if isinstance(run, FinishedRun) else await run_plainly(run)).manifest

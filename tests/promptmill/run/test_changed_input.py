@@ -7,10 +7,12 @@ import pytest
 
 from promptmill.errors import InputChanged
 from promptmill.job.spec import Job
+from promptmill.output.manifest import Manifest
 from promptmill.provider.transport import Credentials
 from promptmill.run.chunk import complete_chunk
 from promptmill.run.chunk_loop import drive_chunks
-from promptmill.run.run import Run, answering, publish_run
+from promptmill.run.engine import Engine
+from promptmill.run.run import PendingRun, answering, publish_run
 from promptmill.simulator import Simulator
 from tests.support.jobs import MakeJob, carry_out, plan
 from tests.support.rows import write_rows
@@ -35,10 +37,11 @@ async def _reuse(*_: object) -> None:
     """Nothing is told of it."""
 
 
-async def answer(run: Run) -> None:
+async def answer(run: PendingRun) -> Engine:
     """Answer all rows, and publish none."""
     async with answering(run) as engine:
         await drive_chunks(engine, _reuse, complete_chunk)
+    return engine
 
 
 @pytest.mark.parametrize("change", [rewritten, gone])
@@ -52,8 +55,9 @@ async def test_a_run_whose_input_changes_under_it_ends_early_and_sends_none_of_t
         await answer(run)
 
     assert caught.value.exit_code == 1
-    assert run.manifest is not None
-    assert (run.manifest.state, run.manifest.requests_sent) == ("failed", 0)
+    manifest = caught.value.manifest
+    assert isinstance(manifest, Manifest)
+    assert (manifest.state, manifest.requests_sent) == ("failed", 0)
     assert simulator.ledger()["counters"]["attempts"] == 0
 
 
@@ -63,14 +67,15 @@ async def test_an_output_whose_input_has_changed_is_not_published_and_its_run_ha
 ):
     job = make_job(40)
     run = plan(job, credentials)
-    await answer(run)
+    engine = await answer(run)
     change(job)
 
-    with pytest.raises(InputChanged):
-        await publish_run(run)
+    with pytest.raises(InputChanged) as caught:
+        await publish_run(run, engine)
 
-    assert run.manifest is not None
-    assert (run.manifest.state, run.manifest.succeeded, run.manifest.requests_sent) == ("failed", 40, 40)
+    manifest = caught.value.manifest
+    assert isinstance(manifest, Manifest)
+    assert (manifest.state, manifest.succeeded, manifest.requests_sent) == ("failed", 40, 40)
     assert not list(Path(job.output.url).glob("*.parquet"))
     write_rows(Path(job.input.url), [f"text number {number}" for number in range(40)])
     assert (await carry_out(job, credentials)).requests_sent == 0

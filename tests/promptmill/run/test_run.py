@@ -22,10 +22,10 @@ from promptmill.errors import (
 from promptmill.job.spec import Job
 from promptmill.output.manifest import Manifest
 from promptmill.provider.transport import Credentials
-from promptmill.run.run import answering, run_plainly
+from promptmill.run.run import Planning, answering, plan_pending_run, run_plainly
 from promptmill.simulator import Simulator
 from promptmill.storage import Storage
-from tests.support.jobs import MakeJob, carry_out, plan
+from tests.support.jobs import TODAY, MakeJob, carry_out, plan
 from tests.support.rows import write_rows
 
 
@@ -310,7 +310,7 @@ async def test_rows_answered_in_a_sample_are_not_paid_for_again(
 ) -> None:
     job = make_job(30)
     sample = job.model_copy(update={"input": job.input.model_copy(update={"limit": 7})})
-    run = plan(sample, credentials, even_if_finished=True)
+    run = plan_pending_run(sample, credentials, Planning(TODAY))
     await run_plainly(run, Storage(job.output.url).folder("_samples"))
 
     manifest = await carry_out(job, credentials)
@@ -351,7 +351,7 @@ async def test_equal_rows_are_told_apart_even_when_their_ids_share_a_digest(
 
     monkeypatch.setattr(checkpoint, "ROW_DIGEST_BYTES", 2)  # the clash that 65,000 equal rows would bring
     job = make_job(["same"] * 500, input={"url": str(tmp_path / "rows.parquet"), "id_column": "id"}, chunk_rows=100)
-    assert plan(job, credentials).preflight.plan.repetitions  # pyright: ignore[reportOptionalMemberAccess]
+    assert plan(job, credentials).preflight.plan.repetitions
 
     manifest = await carry_out(job, credentials)
 

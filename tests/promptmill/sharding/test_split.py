@@ -1,7 +1,6 @@
 """Splitting a run: ranges, money, limits, what follows from a shard's end, and spending that is counted once."""
 
 import asyncio
-from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,7 +14,7 @@ from promptmill.checkpoints.spend import SpendRecords
 from promptmill.checkpoints.store import Store
 from promptmill.errors import BudgetExhausted, DatasetError, Interrupted, ProviderRefused, RunStopped
 from promptmill.provider.transport import Credentials
-from promptmill.run.run import answering, plan_run
+from promptmill.run.run import answering
 from promptmill.sharding.folder import ShardFolder, folders
 from promptmill.sharding.plan import Outcome, ShardDied, ShardPlan, share_job, split_evenly, split_money, verdict
 from promptmill.sharding.split import open_share, split_run
@@ -158,8 +157,7 @@ def test_a_shard_takes_its_own_rows_and_reads_nothing_of_the_others(
     assert found.label(1) == "21 to 40"
     assert share.share is not None
     assert share.prepared.job.budget_usd == Decimal("0.5")
-    assert share.preflight is not None
-    assert share.preflight.plan.keys == run.preflight.plan.keys  # pyright: ignore[reportOptionalMemberAccess]
+    assert share.preflight.plan.keys == run.preflight.plan.keys
     assert [one.name for one in folders(run.prepared.store)] == ["run"]
 
 
@@ -177,8 +175,7 @@ def test_a_plan_of_other_work_is_not_gone_on_with(make_job: MakeJob, credentials
     run = plan(make_job(40, shards=2), credentials)
     found = split_run(run)
     assert found is not None
-    assert run.preflight is not None
-    other = plan_run(make_job(40, shards=2, budget_usd="2"), credentials, today=date(2026, 11, 24))
+    other = plan(make_job(40, shards=2, budget_usd="2"), credentials)
 
     assert found.is_of(run.prepared.job, run.preflight.plan, None)
     assert not found.is_of(run.prepared.job, run.preflight.plan, 1.0)

@@ -1,0 +1,20 @@
+"""Work that others did for a run: shards that other processes answered, batches that the provider answered."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """What others did for a run, as its manifest counts it. Attempts that were killed are missing: a lower bound."""
+
+    requests: int = 0  # sent
+    attempts: int = 0
+    answered: int = 0  # rows
+    batches: Sequence[dict[str, object]] = ()  # id, status and requests of each batch
+    flow_run_ids: tuple[str, ...] = ()  # of the runs that did it
+    are_chunks_recorded: bool = False  # whoever finished a chunk wrote Prefect's record of it too
+    retry_since: float | None = None  # when asking again for failed rows began; seconds since the epoch
+
+
+NOTHING_ELSEWHERE = Elsewhere()
