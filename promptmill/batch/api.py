@@ -1,7 +1,7 @@
 """Files and batches at the provider, by the openai client; blocking, for a worker thread.
 
-The client's retries are off where a repetition could create something twice: an upload is retried by us after looking for
-what the lost one may have left, a creation never is, until the provider's list was searched (batch_plan.py).
+The client's own retries are off where a repetition could create something twice. An upload is tried again only after a
+look for the file that the lost one may have left; a creation only after a search of the provider's list (policy.py).
 """
 
 import time
@@ -29,7 +29,7 @@ BLOCK_BYTES = 1 << 20
 
 
 class NotNow(PromptmillError):
-    """The provider didn't answer, or asks to wait; `was_sent`: it may have done what was asked."""
+    """The provider didn't answer, or asks us to wait; `was_sent`: it may have done what we asked."""
 
     def __init__(self, message: str, wait_seconds: float, was_sent: bool) -> None:
         super().__init__(message)
@@ -38,7 +38,7 @@ class NotNow(PromptmillError):
 
 
 class BatchProvider:
-    """One provider's files and batches, for one key. Raises everywhere: ProviderRefused, NotNow."""
+    """One provider's files and batches, for one key. Every method may raise ProviderRefused and NotNow."""
 
     def __init__(self, credentials: Credentials) -> None:
         """Raises: CredentialsError."""
@@ -84,7 +84,7 @@ class BatchProvider:
             return view_of(batch)
 
     def find_batch(self, key: str, file_id: str, since: float) -> BatchView | None:
-        """The batch that carries our key, or was made of that file; the one furthest along where there are several."""
+        """The batch that carries our key or was made of that file; of several, the furthest, and the rest are cancelled."""
         found: list[BatchView] = []
         with _translated():
             for batch in self._reader.batches.list(limit=PAGE):
@@ -108,7 +108,7 @@ class BatchProvider:
             return None
 
     def cancel(self, batch_id: str) -> None:
-        """Ask that a batch ends early; one that is over is no error."""
+        """Ask the provider to end a batch early; a batch that is over already is no error."""
         try:
             with _translated():
                 self._reader.batches.cancel(batch_id)
@@ -130,7 +130,7 @@ class BatchProvider:
         return True
 
     def delete(self, file_ids: Iterable[str]) -> None:
-        """Delete files; what can't be deleted expires by itself."""
+        """Delete files; those that can't be deleted expire by themselves."""
         for file_id in file_ids:
             try:
                 with _translated():
@@ -176,7 +176,7 @@ def _translate_status(error: openai.APIStatusError) -> PromptmillError:
 
 
 def view_of(batch: ApiBatch) -> BatchView:
-    """What we keep of a batch; providers leave out or misname much of it."""
+    """What we keep of a batch; providers leave out or misname many fields."""
     counts = batch.request_counts
     errors = (batch.errors.data if batch.errors is not None else None) or []
     return BatchView(
@@ -191,7 +191,7 @@ def view_of(batch: ApiBatch) -> BatchView:
         created_at=float(batch.created_at or 0),
         expires_at=float(batch.expires_at) if batch.expires_at else None,
         key=str((batch.metadata or {}).get(KEY) or ""),
-        errors=tuple((one.code or "", one.message or "") for one in errors),
+        errors=tuple((error.code or "", error.message or "") for error in errors),
     )
 
 

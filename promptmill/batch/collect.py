@@ -1,4 +1,4 @@
-"""A batch's result files, fetched and kept: answers among the others, leftovers beside the ledger."""
+"""Fetch a batch's result files and keep them: answers among all answers, leftovers beside the ledger."""
 
 import logging
 from dataclasses import dataclass
@@ -18,18 +18,18 @@ log = logging.getLogger("promptmill")
 
 @dataclass(slots=True)
 class Brought:
-    """What a batch's results came to."""
+    """What a batch's results brought."""
 
     answered: int = 0  # rows with a result or a final failure
     refused: int = 0  # of those, failures
     cost_usd: Decimal = ZERO_USD
-    halt: str = ""  # why no request of this run would fare better, where a line says so
+    halt: str = ""  # why the whole run has to stop, where a line says so
 
 
 def download_results(provider: BatchProvider, view: BatchView, folder: Path) -> list[Path] | None:
     """The result files that a batch names, on this machine's disk; None when one of them isn't there."""
     paths: list[Path] = []
-    for number, file_id in enumerate(one for one in (view.output_file_id, view.error_file_id) if one):
+    for number, file_id in enumerate(name for name in (view.output_file_id, view.error_file_id) if name):
         paths.append(folder / f"{number}.jsonl")
         if not provider.download(file_id, paths[-1]):
             return None
@@ -49,7 +49,7 @@ def keep_results(prepared: Prepared, ledger: Ledger, record: BatchRecord, places
         if part.results:
             prepared.store.save_slice(f"{record.key}-{number:05d}", answers_table(part.results))
         brought.answered += len(part.results)
-        brought.refused += sum(isinstance(one, Failure) for one in part.results)
+        brought.refused += sum(isinstance(result, Failure) for result in part.results)
         brought.cost_usd += total_cost(part.results)
         brought.halt = brought.halt or part.halt
         leftovers.extend(part.leftovers)

@@ -1,4 +1,4 @@
-"""Batch files for whoever runs them elsewhere, and the results they bring back.
+"""Batch files for people who run them elsewhere, and the results that these bring back.
 
 `vllm run-batch` and other programs take the same lines as OpenAI's Batch API and give the same lines back.
 """
@@ -47,8 +47,9 @@ def export_batches(run: PendingRun, folder: Path) -> list[Path]:
 
 
 def import_results(run: PendingRun, files: list[Path]) -> tuple[int, int]:
-    """Keep the answers in result files; returns rows answered, and lines that can't be used: torn ones, ones of rows
-    that need no answer, ones that failed at the server. Blocks.
+    """Keep the answers in result files; returns how many rows they answer and how many lines are of no use. Blocks.
+
+    A line is of no use when it is torn, when its row needs no answer, or when it failed at the server.
 
     Raises: DatasetError when no line is of this job.
     """

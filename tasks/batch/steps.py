@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -13,12 +14,13 @@ from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
 from promptmill.batch.api import NotNow
-from promptmill.batch.registry import Entry, register, registered, unregister
+from promptmill.batch.registry import Entry, register, registered, unregister, unregister_job
 from promptmill.batch.session import close_batches, open_batches, start_batches, stop_run, work_of_batches
 from promptmill.batch.status import describe, describe_line
 from promptmill.batch.step import BatchWork
 from promptmill.errors import InputChanged, Interrupted, PromptmillError, RunStopped, SetupError, StorageFailed
 from promptmill.output.manifest import Manifest
+from promptmill.processes import this_process
 from promptmill.run.run import FinishedRun, PendingRun, Planning, Run, plan_run
 from tasks.run.answering import answering_visibly
 from tasks.run.chunks import answer_rows
@@ -28,6 +30,7 @@ from tasks.run.progress import show_progress, showing_lines
 from tasks.run.publish import announce, announce_end, publish_output
 from tasks.server.credentials import load_credentials
 
+ATTEND_SECONDS = 300.0  # between two notes that this process still waits for its batches
 log = logging.getLogger("promptmill")
 Act = Callable[[str, Entry], Awaitable[dict[str, Any]]]
 
@@ -54,10 +57,19 @@ async def step_batches(work: BatchWork, run: PendingRun) -> None:
 async def wait_for_batches(work: BatchWork, run: PendingRun) -> None:
     """Look at a run's batches until none can answer more rows, showing how far they are."""
     async with showing_lines(work.job.name) as show:
+        attended_at = -math.inf
         while not work.is_finished:
+            if time.monotonic() - attended_at >= ATTEND_SECONDS:
+                await attend(run)
+                attended_at = time.monotonic()
             await show(describe_line(work, time.time()), _percent(work))
             await asyncio.sleep(work.job.batch.poll_seconds)
             await step_batches(work, run)
+
+
+async def attend(run: PendingRun) -> None:
+    """Write a job down as one whose batches this process waits for: others show and cancel them, and go on if it dies."""
+    await asyncio.to_thread(register, run.prepared.job, run.retry_failed, run.flow_run_ids, this_process(), time.time())
 
 
 async def hand_over(run: PendingRun) -> None:
@@ -72,6 +84,7 @@ async def finish_batches(work: BatchWork, run: PendingRun) -> FinishedRun:
     finished = await publish_output(run, engine)
     await asyncio.to_thread(engine.drop_collected)
     await asyncio.to_thread(close_batches, work)
+    await asyncio.to_thread(unregister_job, work.job)
     return finished
 
 
@@ -98,6 +111,8 @@ async def advance_job(name: str, entry: Entry) -> dict[str, Any]:
         return plan_run(entry.job, credentials, planning)
 
     work = await asyncio.to_thread(open_batches, entry.job, credentials, plan)
+    if entry.is_attended(time.time()):
+        return describe(work)
     if not work.ledger.state.started_at and not work.ledger.live:
         unregister(entry)  # it was published by somebody else
         return describe(work)

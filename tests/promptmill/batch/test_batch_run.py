@@ -15,7 +15,8 @@ import pytest
 
 import promptmill
 from promptmill.batch.exchange import export_batches
-from promptmill.batch.session import start_batches
+from promptmill.batch.policy import BatchView
+from promptmill.batch.session import open_batches, start_batches
 from promptmill.errors import BudgetExhausted, InputChanged, JobError, ProviderRefused, TooManyFailures
 from promptmill.provider.transport import Credentials
 from promptmill.simulator import Simulator
@@ -341,6 +342,40 @@ async def test_a_batch_of_unclear_creation_is_not_created_after_a_cancellation(
 
     assert [one.state for one in work.ledger.records.values()] == ["dropped"]
     assert counter(simulator, "batches_created") == 0
+
+
+def test_a_cancellation_holds_for_a_step_that_another_process_is_in_the_middle_of(
+    make_job: MakeJob, credentials: Credentials, simulator: Simulator
+):
+    simulator.configure(batch_seconds=600.0)
+    job = make_job(60, **FAST, batch__max_requests=10)
+    run = plan(job, credentials)
+    work, elsewhere = start_batches(run), open_batches(job, credentials, lambda: run)
+    real, created = work.provider.create, list[BatchView]()
+
+    def cancel_after_two(*words: Any) -> BatchView:
+        created.append(real(*words))
+        if len(created) == 2:
+            elsewhere.cancel()
+        return created[-1]
+
+    work.provider.create = cancel_after_two  # type: ignore[method-assign]
+    work.step()
+    wait_for(work)
+    told = open_batches(job, credentials, lambda: run)
+
+    assert counter(simulator, "batches_created") == 2
+    assert told.ledger.state.is_cancelled
+    assert {record.status for record in told.ledger.records.values() if record.batch_id} == {"cancelled"}
+
+
+async def test_a_run_after_a_cancellation_forgets_it(make_job: MakeJob, credentials: Credentials):
+    job = make_job(10, **FAST)
+    start_batches(plan(job, credentials)).cancel()
+    manifest = await carry_batches(job, credentials)
+
+    assert_whole(manifest, 10)
+    assert not start_batches(plan(make_job(10, **FAST, input__limit=5), credentials)).ledger.state.is_cancelled
 
 
 def test_a_row_that_fits_into_no_file_is_told_when_exporting(
