@@ -39,7 +39,7 @@ def resolve_job(
 
 @task(name="plan-dataset", task_run_name="plan", cache_policy=NO_CACHE, persist_result=False)
 async def plan_dataset(
-    job: Job | Mapping[str, Any] | None,  # a deployed run has its values; what is wrong with them is said by us
+    job: Job | Mapping[str, Any] | None,  # a deployed run passes its values; our own checks say what is wrong with them
     job_url: str | None = None,
     overrides: dict[str, Any] | None = None,
     retry_failed: bool = False,
