@@ -1,4 +1,4 @@
-"""Each room imports only what its row in the table allows, so that dependence runs one way: flows → tasks → promptmill."""
+"""Each room imports only what its row in the table allows: dependence runs one way. No file reads what may hold code."""
 
 import ast
 from collections import defaultdict
@@ -155,3 +155,36 @@ def test_public_names_are_importable() -> None:
 
     for name in promptmill.__all__:
         assert getattr(promptmill, name) is not None
+
+
+OURS = sorted(
+    path for folder in ("promptmill", "tasks", "flows", "deployments") for path in (ROOT / folder).rglob("*.py")
+)
+OBJECT_READERS = {"pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal", "jsonpickle"}
+CODE_RUNNERS = {"eval", "exec", "read_pickle", "unsafe_load", "full_load", "yaml.load", "yaml.load_all", "np.load"}
+
+
+def calls(path: Path) -> list[ast.Call]:
+    """All calls in a file."""
+    return [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+
+
+def test_nothing_reads_what_holds_code() -> None:
+    for path in OURS:
+        called = {ast.unparse(call.func) for call in calls(path)}
+
+        assert not imported(path) & OBJECT_READERS, path
+        assert not (called | {name.rsplit(".", 1)[-1] for name in called}) & CODE_RUNNERS, path
+
+
+def test_prefect_keeps_no_result_but_that_of_a_chunk() -> None:
+    """Prefect reads a result by the serializer that it names; only a chunk's storage looks at it before."""
+    kept: list[str] = []
+    for path in OURS:
+        for call in calls(path):
+            if ast.unparse(call.func) in {"task", "flow", "TaskOptions"}:
+                given = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
+                if given.get("persist_result") != "False":
+                    kept.append(given["name"])
+
+    assert kept == ["'complete-chunk'"]

@@ -1,16 +1,20 @@
 """Prefect results as checkpoints: a chunk's result is a small JSON record beside its answers, on the output's storage.
 
 One block serves every output: its keys are whole URLs, so that any machine finds the checkpoints where the output is,
-and it holds no credentials (fsspec reads them from the environment). Records are JSON and are never unpickled, since
-whoever can write to the storage could otherwise run code here; Prefect's own JSON serializer would import any class a
-record names, so the decoder is off.
+and it holds no credentials (fsspec reads them from the environment).
+A record names its own serializer, and Prefect obeys it: a pickle would run code, and so would a decoder of JSON that a
+record names (prefect 3.8.8, even where it only asks whether there is a record). Others may be able to write to the
+storage. Therefore we read a record before Prefect does, and hand it a new one that has nothing of the old but its JSON.
 Prefect only logs a result that it can't write and calls the task completed (prefect 3.8.8): the answers
 themselves are therefore written by our own code, which raises, and a lost record costs a look at them and no money.
 """
 
-from typing import Any
+import logging
+from typing import Any, cast
+from uuid import UUID
 
 import anyio.to_thread
+import orjson
 from prefect.context import TaskRunContext
 from prefect.filesystems import WritableFileSystem
 from prefect.serializers import JSONSerializer
@@ -21,6 +25,8 @@ from promptmill.storage import Storage
 
 STORAGE_NAME = "promptmill-checkpoints"
 SERIALIZER = JSONSerializer(object_encoder=None, object_decoder=None)
+SERIALIZER_FIELDS: dict[str, Any] = SERIALIZER.model_dump(mode="json")  # all of them: each may name code
+log = logging.getLogger("promptmill")
 
 
 class CheckpointStorage(WritableFileSystem):
@@ -31,14 +37,43 @@ class CheckpointStorage(WritableFileSystem):
     _description = "Where Promptmill keeps the results of finished chunks: beside each output, on its own storage."
 
     async def read_path(self, path: str) -> bytes:
-        """The object at a URL."""
+        """The record at a URL. Raises: FileNotFoundError where none of ours is; any of STORAGE_ERRORS."""
         storage, name = _split(path)
-        return await anyio.to_thread.run_sync(storage.read, name)
+        result = recorded_result(await anyio.to_thread.run_sync(storage.read, name))
+        if result is None:
+            log.warning("%s isn't a record as this version writes it. It counts as none and is written anew.", path)
+            raise FileNotFoundError(path)
+        return _fresh_record(result, path, self._block_document_id)
 
     async def write_path(self, path: str, content: bytes) -> None:
         """Publish an object at a URL, whole or not at all."""
         storage, name = _split(path)
         await anyio.to_thread.run_sync(storage.write, name, content)
+
+
+def recorded_result(data: bytes) -> str | None:
+    """The JSON text that a record of ours holds; None for all other bytes."""
+    match _parsed(data):
+        case {"metadata": {"serializer": serializer, "expiration": None}, "result": str(text), **others} if (
+            not others and serializer == SERIALIZER_FIELDS and isinstance(_parsed(text), dict)
+        ):
+            return text
+        case _:
+            return None
+
+
+def _parsed(data: bytes | str) -> object:
+    """A JSON value; None for what isn't JSON or is nested too deeply."""
+    try:
+        return cast(object, orjson.loads(data))
+    except orjson.JSONDecodeError:
+        return None
+
+
+def _fresh_record(result: str, url: str, block_id: UUID | None) -> bytes:
+    """A record as Prefect reads it. It names the place where it was found, since Prefect would look where it says."""
+    metadata = {"serializer": SERIALIZER_FIELDS, "storage_key": url, "storage_block_id": block_id}
+    return orjson.dumps({"metadata": metadata, "result": result})
 
 
 def _split(url: str) -> tuple[Storage, str]:
