@@ -136,7 +136,7 @@ def test_every_link_of_a_page_leads_somewhere(page: Path):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_file_of_ours_that_a_page_names_is_there(page: Path):
-    named = {name for name in CODE_PATH.findall(page.read_text())}
+    named = set(CODE_PATH.findall(page.read_text()))
 
     assert sorted(name for name in named if not (ROOT / name).exists()) == []
 
