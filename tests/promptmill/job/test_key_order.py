@@ -190,9 +190,9 @@ def test_text_and_object_are_one_job_with_one_output(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "match"),
     [
-        pytest.param('{"type": "object", ', r"no JSON .* and no YAML", id="cut"),
-        pytest.param('{"type": "object"} {"type": "object"}', r"no JSON .* and no YAML", id="two"),
-        pytest.param("{1: 2}", "no YAML", id="key-no-string"),
+        pytest.param('{"type": "object", ', r"isn't JSON .* and isn't YAML", id="cut"),
+        pytest.param('{"type": "object"} {"type": "object"}', r"isn't JSON .* and isn't YAML", id="two"),
+        pytest.param("{1: 2}", "isn't YAML", id="key-no-string"),
         pytest.param('{"type": "objekt"}', r"no valid JSON Schema at \$\.type", id="invalid"),
     ],
 )
