@@ -1,5 +1,6 @@
 """A notebook gives a frame and gets frames; what only a flow can do is refused."""
 
+import importlib
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ def test_a_job_that_needs_prefect_is_refused_before_anything_is_sent(
 
 
 def test_run_stays_a_function_after_its_room_is_imported():
-    import promptmill.run.run
+    importlib.import_module("promptmill.run.run")
 
     assert callable(promptmill.run)
     assert promptmill.run.__module__ == "promptmill.notebook"
