@@ -16,6 +16,7 @@ from promptmill.planning.prepared_job import SAMPLES
 from promptmill.run.display import format_seconds
 from promptmill.run.run import PendingRun
 from promptmill.run.sample import Extrapolation
+from promptmill.shorten import shorten
 
 LONGEST_CELL = 160
 
@@ -102,4 +103,4 @@ def _inputs(row: Mapping[Any, Any], columns: Sequence[str]) -> str:
 
 
 def _clip(text: str) -> str:
-    return escape(text if len(text) <= LONGEST_CELL else text[: LONGEST_CELL - 1] + "…")
+    return escape(shorten(text, LONGEST_CELL))

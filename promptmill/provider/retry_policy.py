@@ -12,6 +12,7 @@ import orjson
 
 from promptmill.provider.headers import retry_after_seconds
 from promptmill.records import FailureKind
+from promptmill.shorten import shorten
 
 BACKOFF_FIRST_SECONDS = 0.5
 BACKOFF_LONGEST_SECONDS = 60.0
@@ -141,5 +142,4 @@ def _refusal(status: int, error: ErrorBody) -> str:
 
 
 def _clip(text: str) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= MESSAGE_CHARACTERS else text[: MESSAGE_CHARACTERS - 1] + "…"
+    return shorten(" ".join(text.split()), MESSAGE_CHARACTERS)
