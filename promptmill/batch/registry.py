@@ -34,7 +34,7 @@ class Entry:
 def registry() -> Storage:
     """Where the jobs are written down."""
     home = os.environ.get("PREFECT_HOME") or str(Path.home() / ".prefect")
-    return Storage(os.environ.get(SETTING) or f"{home}/promptmill")
+    return Storage(os.environ.get(SETTING) or f"{home}/promptmill", place=None)
 
 
 def register(job: Job, retry_failed: bool, flow_run_ids: tuple[str, ...]) -> Entry:

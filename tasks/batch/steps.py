@@ -21,6 +21,7 @@ from promptmill.errors import InputChanged, Interrupted, PromptmillError, RunSto
 from promptmill.run.run import Run, plan_run
 from tasks.run.answering import answering_visibly
 from tasks.run.chunks import answer_rows
+from tasks.run.deployed import close_if_deployed
 from tasks.run.ending import ending
 from tasks.run.logs import quiet_expected_errors
 from tasks.run.progress import show_progress, showing_lines
@@ -168,6 +169,7 @@ async def _open(entry: Entry) -> BatchWork:
 async def each_job(act: Act, job_name: str | None) -> list[dict[str, Any]]:
     """What came of each job. Raises: the first job's error, after all had their turn; SetupError for an unknown name."""
     quiet_expected_errors()
+    close_if_deployed()
     entries = await asyncio.to_thread(registered, job_name)
     if not entries and job_name is not None:
         raise SetupError(

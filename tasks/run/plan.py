@@ -16,6 +16,7 @@ from promptmill.memory import spare_memory
 from promptmill.planning.estimate import describe_estimate
 from promptmill.planning.prepared_job import open_output, resolve_output
 from promptmill.run.run import Run, plan_run
+from tasks.run.deployed import close_if_deployed
 from tasks.run.logs import quiet_expected_errors
 from tasks.run.one_at_a_time import queue_up
 from tasks.server.credentials import load_credentials
@@ -49,6 +50,7 @@ async def plan_dataset(
     """Everything that can be known for free: chunks, identities, estimate. Raises: SetupError (and its kin)."""
     spare_memory()
     quiet_expected_errors()
+    close_if_deployed()
     whole = await asyncio.to_thread(resolve_job, job, job_url, overrides)
     credentials = await load_credentials(whole.provider)
     scheduled = flow_run.get_scheduled_start_time() or datetime.now(UTC)
