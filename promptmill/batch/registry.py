@@ -41,7 +41,7 @@ class Entry:
 def registry() -> Storage:
     """Where the jobs are written down."""
     home = os.environ.get("PREFECT_HOME") or str(Path.home() / ".prefect")
-    return Storage(os.environ.get(SETTING) or f"{home}/promptmill")
+    return Storage(os.environ.get(SETTING) or f"{home}/promptmill", place=None)
 
 
 def _name_of(job: Job) -> str:

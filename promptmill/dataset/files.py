@@ -9,7 +9,9 @@ from typing import IO, Any, Literal, cast
 
 import fsspec
 import zstandard
+from fsspec.implementations.local import LocalFileSystem
 
+from promptmill.allowed_urls import require_allowed
 from promptmill.errors import DatasetError
 from promptmill.job.spec import Input
 from promptmill.storage import STORAGE_ERRORS, open_filesystem
@@ -50,10 +52,14 @@ class Files:
     def __init__(self, spec: Input) -> None:
         self.url = spec.url
         with translated(spec.url):
-            self.fs, root = open_filesystem(spec.url)
+            self.fs, root = open_filesystem(spec.url, "input.url")
             found = _find(self.fs, root, spec)
         self.format: _Format = _one_format(spec, found)
         kept = [path for path in found if spec.format != "auto" or _format_of(path) == self.format]
+        for path in (
+            kept if isinstance(self.fs, LocalFileSystem) else ()
+        ):  # a link in a listed folder may lead elsewhere
+            require_allowed(path, "input.url")
         with translated(spec.url):
             self.files = tuple(_describe(self.fs, path) for path in kept)
 

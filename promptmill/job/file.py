@@ -10,11 +10,14 @@ from typing import Any, cast
 import yaml
 from pydantic import ValidationError
 
+from promptmill.allowed_urls import describe_cause, is_closed_process
 from promptmill.errors import JobError
 from promptmill.job.key_order import canonical, keep_schema_order
 from promptmill.job.spec import Job
 from promptmill.storage import STORAGE_ERRORS, open_filesystem
 from promptmill.suggest import did_you_mean
+
+_REQUIRED = tuple(name for name, field in Job.model_fields.items() if field.is_required())
 
 
 def load_job(url: str, overrides: Mapping[str, object] | None = None) -> Job:
@@ -22,7 +25,13 @@ def load_job(url: str, overrides: Mapping[str, object] | None = None) -> Job:
 
     Raises: JobError when the file can't be read, isn't YAML or isn't a job.
     """
-    return parse_job(_read(url), overrides, source=url, is_ordered=True)
+    content = _read(url)
+    try:
+        return parse_job(content, overrides, source=url, is_ordered=True)
+    except JobError:
+        if is_closed_process() and not _is_meant_as_job(content):
+            raise _not_a_job(url) from None  # what is wrong with it would quote somebody's file
+        raise
 
 
 def parse_job(
@@ -73,14 +82,26 @@ def _describe_errors(error: ValidationError) -> list[str]:
 
 def _read(url: str) -> object:
     try:
-        filesystem, path = open_filesystem(url)
+        filesystem, path = open_filesystem(url, "job_url")
         text = cast(bytes, filesystem.cat_file(path)).decode()
     except (*STORAGE_ERRORS, ValueError, ImportError) as error:
-        raise JobError(f"the job file {url} can't be read: {error}. Give the path or URL of a YAML file.") from error
+        raise JobError(
+            f"the job file {url} can't be read: {describe_cause(error)}. Give the path or URL of a YAML file."
+        ) from error
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise JobError(f"the job file {url} isn't YAML: {error}. Fix it and try again.") from error
+        raise JobError(f"the job file {url} isn't YAML: {describe_cause(error)}. Fix it and try again.") from error
+
+
+def _is_meant_as_job(content: object) -> bool:
+    return isinstance(content, dict) and set(_REQUIRED) <= set(cast(dict[Any, Any], content))
+
+
+def _not_a_job(url: str) -> JobError:
+    return JobError(
+        f"job_url {url!r} holds no job; a job file has the keys {', '.join(_REQUIRED)}. Name another file, or add the keys."
+    )
 
 
 def _with_sorted_keys(value: object) -> object:

@@ -25,6 +25,7 @@ from pydantic.errors import PydanticUserError
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
+from promptmill.allowed_urls import describe_cause, require_allowed_module
 from promptmill.errors import JobError
 from promptmill.job.key_order import canonical, is_schema_text, parse_schema_text
 from promptmill.prompts.references import resolve
@@ -108,6 +109,7 @@ def load_schema(spec: Mapping[str, Any] | str) -> ResponseSchema:
 
 def _import_model(path: str) -> type[BaseModel]:
     module_name, _, attributes = path.partition(":")
+    require_allowed_module(module_name)
     try:
         module = importlib.import_module(module_name)
         found: object = reduce(getattr, attributes.split("."), module)
@@ -141,13 +143,13 @@ def _read_file(url: str) -> JsonSchema:
             "package.module:Model, and a schema as text begins with a brace. Give one of these, or the schema inline."
         )
     try:
-        filesystem, path = open_filesystem(url)
+        filesystem, path = open_filesystem(url, "request.response_schema")
         data = cast(bytes, filesystem.cat_file(path))  # pyright: ignore[reportUnknownMemberType]
         loaded: object = orjson.loads(data) if url.endswith(".json") else yaml.safe_load(data)
     except (*STORAGE_ERRORS, ImportError, ValueError, yaml.YAMLError) as error:
         raise JobError(
-            f"request.response_schema: {url!r} can't be read ({type(error).__name__}: {error}); it must hold one JSON "
-            "Schema. Fix the path or the file; relative paths start at the working directory."
+            f"request.response_schema: {url!r} can't be read ({type(error).__name__}: {describe_cause(error)}); it must "
+            "hold one JSON Schema. Fix the path or the file; relative paths start at the working directory."
         ) from error
     if not isinstance(loaded, dict):
         raise JobError(

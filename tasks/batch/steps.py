@@ -24,6 +24,7 @@ from promptmill.processes import this_process
 from promptmill.run.run import FinishedRun, PendingRun, Planning, Run, plan_run
 from tasks.run.answering import answering_visibly
 from tasks.run.chunks import answer_rows
+from tasks.run.deployed import close_if_deployed
 from tasks.run.ending import ending
 from tasks.run.logs import quiet_expected_errors
 from tasks.run.progress import show_progress, showing_lines
@@ -186,6 +187,7 @@ async def _open(entry: Entry) -> BatchWork:
 async def each_job(act: Act, job_name: str | None) -> list[dict[str, Any]]:
     """What came of each job. Raises: the first job's error, after all had their turn; SetupError for an unknown name."""
     quiet_expected_errors()
+    close_if_deployed()
     entries = await asyncio.to_thread(registered, job_name)
     if not entries and job_name is not None:
         raise SetupError(
