@@ -198,7 +198,10 @@ class BatchWork(BatchCreation):
         brought = keep_results(self.plan().prepared, self.ledger, record, places)
         if brought.answered < record.requests:
             self.ledger.save_state(replace(self.ledger.state, is_all_submitted=False))
-        uncertain = record.reserved_usd * places.missing / record.requests if places.files else ZERO_USD
+        unsure = (
+            places.missing + brought.unread
+        )  # rows that may have been billed, or were, for nothing that we can read
+        uncertain = record.reserved_usd * unsure / record.requests if places.files else ZERO_USD
         self._save(
             record,
             state="collected",

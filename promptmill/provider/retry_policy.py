@@ -6,11 +6,11 @@ Codes and their meaning: OpenAI, "Error codes" and "Rate limits" guides, read 20
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import cast
 
 import orjson
 
 from promptmill.provider.headers import retry_after_seconds
+from promptmill.provider.json_fields import mapping_of, name_of
 from promptmill.records import FailureKind
 
 BACKOFF_FIRST_SECONDS = 0.5
@@ -83,15 +83,27 @@ def backoff_seconds(attempt: int, chance: float) -> float:
 def read_error(content: bytes) -> ErrorBody:
     """The error in a body, whatever its shape: OpenAI's, a proxy's or a page of HTML."""
     try:
-        payload = orjson.loads(content)
+        payload: object = orjson.loads(content)
     except orjson.JSONDecodeError:
         return ErrorBody(_clip(content.decode("utf-8", "replace")) or "no message")
-    error = cast(object, payload.get("error", payload)) if isinstance(payload, dict) else payload  # pyright: ignore[reportUnknownMemberType]
+    return read_error_payload(payload)
+
+
+def read_error_payload(payload: object) -> ErrorBody:
+    """The same of a parsed body."""
+    error = mapping_of(payload).get("error", payload)
     if not isinstance(error, dict):
-        return ErrorBody(_clip(str(error)))
-    fields = cast(dict[str, object], error)
+        return ErrorBody(_clip(_words_of(error)))
+    fields = mapping_of(error)
     message = fields.get("message") or fields.get("detail") or "no message"
-    return ErrorBody(_clip(str(message)), str(fields.get("code") or ""), str(fields.get("type") or ""))
+    return ErrorBody(_clip(_words_of(message)), name_of(fields.get("code")), name_of(fields.get("type")))
+
+
+def _words_of(value: object) -> str:
+    try:
+        return str(value)
+    except RecursionError:
+        return "a message that is nested too deeply to be shown"
 
 
 def classify_status(status: int, headers: Mapping[str, str], error: ErrorBody, now: float) -> Verdict:
