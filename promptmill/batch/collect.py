@@ -1,6 +1,7 @@
 """A batch's result files, fetched and kept: answers among the others, leftovers beside the ledger."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -38,19 +39,21 @@ def download_results(provider: BatchProvider, view: BatchView, folder: Path) -> 
     return paths
 
 
-def reading_of(prepared: Prepared, expected: Expected) -> Reading:
+def reading_of(prepared: Prepared, secrets: Sequence[str], expected: Expected) -> Reading:
     """How the lines of a job are read; an answer without usage is taken to have cost what was `expected`."""
     validate = prepared.schema.validate if prepared.schema is not None else None
     billing = Billing(prepared.prices, "batch", prepared.counter.count, is_tier_fixed=True)
-    return Reading(prepared.job.request.endpoint, billing, validate, expected)
+    return Reading(prepared.job.request.endpoint, billing, validate, secrets, expected)
 
 
-def keep_results(prepared: Prepared, ledger: Ledger, record: BatchRecord, places: Places) -> Brought:
+def keep_results(
+    prepared: Prepared, ledger: Ledger, record: BatchRecord, places: Places, secrets: Sequence[str]
+) -> Brought:
     """Save a batch's answers, and why other rows have none. Raises: StorageFailed."""
     brought, leftovers = Brought(), list[Result]()
     requests = max(1, record.requests)
     expected = Expected(-(-record.input_tokens // requests), record.reserved_usd / requests)
-    for number, part in enumerate(read_slices(places, reading_of(prepared, expected))):
+    for number, part in enumerate(read_slices(places, reading_of(prepared, secrets, expected))):
         if part.results:
             prepared.store.save_slice(f"{record.key}-{number:05d}", answers_table(part.results))
         brought.answered += len(part.results)

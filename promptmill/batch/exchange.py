@@ -15,6 +15,7 @@ from promptmill.batch.submit import PendingRows, encoder_of, reserve_price
 from promptmill.checkpoints.answer_files import answers_table
 from promptmill.errors import DatasetError, JobError
 from promptmill.planning.kept import find_kept
+from promptmill.provider.transport import known_secrets
 from promptmill.run.run import Run
 
 
@@ -56,7 +57,9 @@ def import_results(run: Run, files: list[Path]) -> tuple[int, int]:
     places = find_lines(files, _pending(run).ids())
     stamp = f"import-{time.time_ns():x}"
     kept, unused = 0, places.unreadable + places.foreign
-    for number, part in enumerate(read_slices(places, reading_of(prepared, _expected(run)))):
+    for number, part in enumerate(
+        read_slices(places, reading_of(prepared, known_secrets(run.credentials), _expected(run)))
+    ):
         if part.results:
             prepared.store.save_slice(f"{stamp}-{number:05d}", answers_table(part.results))
         kept, unused = kept + len(part.results), unused + len(part.leftovers)

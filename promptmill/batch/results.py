@@ -19,6 +19,7 @@ from promptmill.job.spec import Endpoint
 from promptmill.provider.attempt import Complaint
 from promptmill.provider.billing import Billing
 from promptmill.provider.json_fields import mapping_of
+from promptmill.provider.redaction import redact
 from promptmill.provider.response_body import Answer, Unreadable, read_payload
 from promptmill.provider.retry_policy import GiveUp, StopRun, classify_status, read_error_payload
 from promptmill.records import Completion, Failure, FailureKind, Result, Usage
@@ -45,6 +46,7 @@ class Reading:
     endpoint: Endpoint
     billing: Billing
     validate: Validate | None
+    secrets: Sequence[str]  # cut out of everything that a line says
     unmetered: Expected  # what an answer without usage is taken to have cost
 
 
@@ -144,21 +146,25 @@ def read_line(line: Line, reading: Reading, now: float) -> Read:
     """A row's result; never raises, whatever the line holds."""
     if line.status is None:
         kind = _UNRUN.get(line.code, "server_error")
-        message = read_error_payload(line.body).message if mapping_of(line.body).get("message") else line.code
+        message = (
+            read_error_payload(line.body, reading.secrets).message
+            if mapping_of(line.body).get("message")
+            else redact(line.code, reading.secrets)
+        )
         return Read(_failure(line, kind, message or "the request was not run", None, now), is_final=False)
     if line.status != 200 or mapping_of(line.body).get("error"):
-        return _refused(line, now)
+        return _refused(line, reading.secrets, now)
     try:
-        answer = read_payload(reading.endpoint, line.body)
+        answer = read_payload(reading.endpoint, line.body, reading.secrets)
     except Unreadable as error:
         failure = _failure(line, "invalid_response", str(error), 200, now)
         return Read(failure, is_final=False, is_unread=True)
     return Read(_judged(line, answer, reading, now), is_final=True)
 
 
-def _refused(line: Line, now: float) -> Read:
+def _refused(line: Line, secrets: Sequence[str], now: float) -> Read:
     """An HTTP error of a line; status 0 is what some servers write for a request that never reached the model."""
-    error = read_error_payload(line.body)
+    error = read_error_payload(line.body, secrets)
     status = 0 if line.status is None or line.status not in _HTTP_STATUSES else line.status
     if status < 400:
         return Read(_failure(line, "server_error", error.message, status or None, now), is_final=False)

@@ -195,7 +195,7 @@ class BatchWork(BatchCreation):
             self._keep(record, find_lines(files or [], self.ledger.ids(record)))
 
     def _keep(self, record: BatchRecord, places: Places) -> None:
-        brought = keep_results(self.plan().prepared, self.ledger, record, places)
+        brought = keep_results(self.plan().prepared, self.ledger, record, places, self.provider.secrets)
         if brought.answered < record.requests:
             self.ledger.save_state(replace(self.ledger.state, is_all_submitted=False))
         unsure = (

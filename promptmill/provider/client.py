@@ -8,7 +8,7 @@ Only a failure of all rows raises, and it stops the run; a failure of one row is
 import asyncio
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Protocol
@@ -67,6 +67,7 @@ class Client:
         billing: Billing,
         retry: Retry,
         stop: Stop,
+        secrets: Sequence[str] = (),
         chance: Callable[[], float] = random.random,
     ) -> None:
         self.endpoint: Endpoint = endpoint
@@ -78,6 +79,7 @@ class Client:
         self._sender = sender
         self._billing = billing
         self._retry = retry
+        self._secrets = secrets  # cut out of everything that the provider says
         self._chance = chance
 
     async def send(self, call: Call, slot: Slot, judge: Judge) -> Outcome:
@@ -157,13 +159,13 @@ class Client:
         self.limiter.observe(reservation, *server_limits(raw.headers))
         if raw.status != 200:
             bill.used_tokens = 0.0 if raw.status == 429 else bill.used_tokens
-            return classify_status(raw.status, raw.headers, read_error(raw.content), time.time())
+            return classify_status(raw.status, raw.headers, read_error(raw.content, self._secrets), time.time())
         return self._take_answer(call, raw, state, bill, judge)
 
     def _take_answer(self, call: Call, raw: RawAnswer, state: Tries, bill: Bill, judge: Judge) -> Answer | TryAgain:
         """Price an answer and say whether it will do."""
         try:
-            answer = read_answer(self.endpoint, raw.content)
+            answer = read_answer(self.endpoint, raw.content, self._secrets)
         except Unreadable as error:
             bill.may_be_billed = True
             return TryAgain("invalid_response", str(error), 200)

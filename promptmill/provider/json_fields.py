@@ -14,7 +14,7 @@ from promptmill.records import Usage
 MOST_TOKENS = (
     100_000_000  # of one answer; the longest context sold is 10 million tokens (2026-11), so more is a mistake
 )
-_NAME_CHARACTERS = 200  # of a model's name, an id, a finish reason: providers use fewer than 100
+_NAME_CHARACTERS = 1_000  # far more than any has; cut again once secrets are cut out, so that no part of one is left
 
 
 def mapping_of(value: object) -> Mapping[str, object]:

@@ -8,7 +8,7 @@ Shapes: OpenAI API reference (chat completions, responses, embeddings), read 202
 
 import base64
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from promptmill.job.spec import Endpoint
 from promptmill.provider.json_fields import list_of, mapping_of, name_of, text_of, usage_of
+from promptmill.provider.redaction import redact
 from promptmill.records import Usage
 
 PATHS: dict[Endpoint, str] = {
@@ -26,6 +27,8 @@ PATHS: dict[Endpoint, str] = {
 }
 MAX_INPUTS = 2_048  # of an embeddings request
 MAX_INPUT_TOKENS = 300_000  # of all its inputs together
+_NAME_CHARACTERS = 200  # of a model's name, an id, a finish reason: providers use fewer than 100
+_REASON_CHARACTERS = 300
 _CUT_BY = {"max_output_tokens": "length", "content_filter": "content_filter"}  # incomplete_details.reason
 
 
@@ -48,22 +51,36 @@ class Answer:
     embeddings: tuple[NDArray[np.float32], ...] = ()  # in the order of the inputs
 
 
-def read_answer(endpoint: Endpoint, content: bytes) -> Answer:
-    """The answer in the body of a 200. Raises: Unreadable, and nothing else whatever the body holds."""
+def read_answer(endpoint: Endpoint, content: bytes, secrets: Sequence[str]) -> Answer:
+    """The answer in the body of a 200, the secrets cut out. Raises: Unreadable, and nothing else whatever it holds."""
     try:
         payload: object = orjson.loads(content)
     except orjson.JSONDecodeError as error:
         raise Unreadable(f"the answer can't be read: it is no JSON ({error})") from None
-    return read_payload(endpoint, payload)
+    return read_payload(endpoint, payload, secrets)
 
 
-def read_payload(endpoint: Endpoint, payload: object) -> Answer:
-    """The answer in a parsed body. Raises: Unreadable, and nothing else whatever the body holds."""
+def read_payload(endpoint: Endpoint, payload: object, secrets: Sequence[str]) -> Answer:
+    """The answer in a parsed body, the secrets cut out. Raises: Unreadable, and nothing else whatever it holds."""
     read = {"chat.completions": _read_chat, "responses": _read_response, "embeddings": _read_embeddings}[endpoint]
     try:
-        return read(payload)
+        return _redacted(read(payload), secrets)
     except (KeyError, IndexError, TypeError, AttributeError, ValueError, RecursionError) as error:
-        raise Unreadable(f"the answer can't be read ({type(error).__name__}: {error})") from None
+        reason = redact(f"{type(error).__name__}: {error}", secrets)[:_REASON_CHARACTERS]
+        raise Unreadable(f"the answer can't be read ({reason})") from None
+
+
+def _redacted(answer: Answer, secrets: Sequence[str]) -> Answer:
+    """The answer without the secrets that a provider may quote in any of its texts."""
+    return replace(
+        answer,
+        text=None if answer.text is None else redact(answer.text, secrets),
+        refusal=None if answer.refusal is None else redact(answer.refusal, secrets),
+        finish_reason=redact(answer.finish_reason, secrets)[:_NAME_CHARACTERS],
+        model=redact(answer.model, secrets)[:_NAME_CHARACTERS],
+        response_id=redact(answer.response_id, secrets)[:_NAME_CHARACTERS],
+        service_tier=None if answer.service_tier is None else redact(answer.service_tier, secrets),
+    )
 
 
 def _read_chat(payload: Any) -> Answer:

@@ -110,6 +110,7 @@ async def open_engine(
             billing=Billing(prepared.prices, requested_tier(job.request.parameters), prepared.counter.count),
             retry=job.retry,
             stop=stop,
+            secrets=transport.secrets,
         )
         validate = prepared.schema.validate if prepared.schema is not None else None
         slots = asyncio.Semaphore(job.limits.max_concurrency)

@@ -92,7 +92,7 @@ def answer_online(endpoint: Endpoint, content: bytes, prices: PriceList = PRICES
 def answer_by_batch(endpoint: Endpoint, line: Any, prices: PriceList = PRICES) -> list[Result]:
     """The result of one line of a result file; none where the line is torn or of no row."""
     reading = Reading(
-        endpoint, Billing(prices, "batch", COUNTER.count, is_tier_fixed=True), None, Expected(20, Decimal("0.001"))
+        endpoint, Billing(prices, "batch", COUNTER.count, is_tier_fixed=True), None, (), Expected(20, Decimal("0.001"))
     )
     decoded = decode_line(encode(line))
     return [] if decoded is None else [read_line(decoded, reading, 0.0).result]
@@ -137,7 +137,7 @@ def test_any_json_in_any_field_of_a_batch_line_can_be_stored(endpoint: Endpoint,
 @LONG
 def test_a_body_that_is_no_answer_is_unreadable_and_nothing_else(content: bytes, endpoint: Endpoint) -> None:
     with pytest.raises(Unreadable):
-        read_answer(endpoint, content)
+        read_answer(endpoint, content, ())
 
 
 @pytest.mark.parametrize("value", ODD_VALUES, ids=repr)
@@ -175,7 +175,7 @@ def test_a_deeply_nested_field_is_one_rows_failure_at_most(depth: int) -> None:
     for status in (200, 400):
         decoded = decode_line(line.replace(b"%d", b"%d" % status))
         if decoded is not None:
-            reading = Reading("chat.completions", Billing(PRICES, "batch", len), None, Expected(1, Decimal(0)))
+            reading = Reading("chat.completions", Billing(PRICES, "batch", len), None, (), Expected(1, Decimal(0)))
             assert_storable([read_line(decoded, reading, 0.0).result])
 
 
@@ -200,7 +200,7 @@ def test_an_odd_line_of_a_result_file_costs_no_other_line(tmp_path: Path, odd: b
     lines = [encode({"custom_id": ids[0], "response": good}), odd.replace(b"%s", ids[1].encode())]
     lines.append(encode({"custom_id": ids[2], "response": good}))
     (tmp_path / "results.jsonl").write_bytes(b"\n".join(lines))
-    reading = Reading("chat.completions", Billing(PRICES, "batch", len), None, Expected(1, Decimal(0)))
+    reading = Reading("chat.completions", Billing(PRICES, "batch", len), None, (), Expected(1, Decimal(0)))
 
     places = find_lines([tmp_path / "results.jsonl"], np.array([hash_custom_id(name) for name in ids], np.uint64))
     slices = list(read_slices(places, reading))
