@@ -9,6 +9,7 @@ from rich.panel import Panel
 from rich.table import Table
 
 from flows.command import console
+from promptmill.limits.pricing import requested_tier
 from promptmill.output.manifest import Manifest
 from promptmill.output.reading import read, read_failures
 from promptmill.planning.estimate import Estimate
@@ -31,7 +32,9 @@ def show_check(run: PendingRun) -> None:
         request = plan.first_request
         body = orjson.dumps(prepared.builder.preview(request), option=orjson.OPT_INDENT_2).decode()
         limit = request.max_output_tokens
-        price = prepared.prices.request_usd(request.input_tokens, limit or 0)
+        price = prepared.prices.request_usd(
+            request.input_tokens, limit or 0, requested_tier(prepared.job.request.parameters)
+        )
         out.print(Panel(escape(body), title="the first request", title_align="left"))
         most = f"and at most {limit:,} out, so at most ${price:.8f}" if limit else f"in: ${price:.8f}, and its answer"
         out.print(f"   {request.input_tokens:,} tokens in ({prepared.counter.label}) {most} ({prepared.prices.label})")

@@ -10,11 +10,12 @@ from pathlib import Path
 from promptmill.batch.collect import reading_of
 from promptmill.batch.files import Packer, Room
 from promptmill.batch.ledger import Ledger
-from promptmill.batch.results import find_lines, read_slices
+from promptmill.batch.results import Expected, find_lines, read_slices
 from promptmill.batch.submit import PendingRows, encoder_of, reserve_price
 from promptmill.checkpoints.answer_files import answers_table
 from promptmill.errors import DatasetError, JobError
 from promptmill.planning.kept import find_kept
+from promptmill.provider.transport import known_secrets
 from promptmill.run.run import PendingRun
 
 
@@ -57,7 +58,9 @@ def import_results(run: PendingRun, files: list[Path]) -> tuple[int, int]:
     places = find_lines(files, _pending(run).ids())
     stamp = f"import-{time.time_ns():x}"
     kept, unused = 0, places.unreadable + places.foreign
-    for number, part in enumerate(read_slices(places, reading_of(prepared))):
+    for number, part in enumerate(
+        read_slices(places, reading_of(prepared, known_secrets(run.credentials), _expected(run)))
+    ):
         if part.results:
             prepared.store.save_slice(f"{stamp}-{number:05d}", answers_table(part.results))
         kept, unused = kept + len(part.results), unused + len(part.leftovers)
@@ -67,6 +70,12 @@ def import_results(run: PendingRun, files: list[Path]) -> tuple[int, int]:
             "custom_id, which changes with the prompt, the model and the parameters. Import the results of this job's export."
         )
     return kept, unused
+
+
+def _expected(run: PendingRun) -> Expected:
+    """What a row of the job takes on average."""
+    plan, estimate = run.preflight.plan, run.preflight.estimate
+    return Expected(-(-plan.input_tokens // max(1, plan.rows)), estimate.batch_usd / max(1, estimate.rows))
 
 
 def _pending(run: PendingRun) -> PendingRows:

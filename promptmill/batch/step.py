@@ -219,10 +219,11 @@ class BatchWork:
             self._keep(record, find_lines(files or [], self.ledger.ids(record)))
 
     def _keep(self, record: BatchRecord, places: Places) -> None:
-        brought = keep_results(self.plan().prepared, self.ledger, record, places)
+        brought = keep_results(self.plan().prepared, self.ledger, record, places, self.provider.secrets)
         if brought.answered < record.requests:
             self.ledger.save_state(replace(self.ledger.state, is_all_submitted=False))
-        uncertain = record.reserved_usd * places.missing / record.requests if places.files else ZERO_USD
+        unsure = places.missing + brought.unread  # rows that may be billed, without an answer that can be read
+        uncertain = record.reserved_usd * unsure / record.requests if places.files else ZERO_USD
         self.creation.save(
             record,
             state="collected",
