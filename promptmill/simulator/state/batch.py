@@ -11,7 +11,7 @@ Statuses, their timestamps and object fields: OpenAI's Batch guide and API descr
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from promptmill.simulator.ledger import Account
+from promptmill.simulator.state.ledger import Account
 from promptmill.simulator.usage import Usage
 from promptmill.simulator.wire import JsonObject, JsonValue
 

@@ -4,8 +4,8 @@ import asyncio
 import time
 from dataclasses import dataclass, field
 
-from promptmill.simulator.batches import Batch, BatchStatus, move
 from promptmill.simulator.options import SimulatorOptions
+from promptmill.simulator.state.batch import Batch, BatchStatus, move
 
 
 @dataclass(slots=True)

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from promptmill.simulator.answers import find_poison, poison_error, reply_to
-from promptmill.simulator.calls import TextCall, read_chat, read_response
-from promptmill.simulator.embeddings import EmbeddingCall, embed, read_embeddings
+from promptmill.simulator.answers.calls import TextCall, read_chat, read_response
+from promptmill.simulator.answers.embeddings import EmbeddingCall, embed, read_embeddings
+from promptmill.simulator.answers.payloads import chat_payload, embeddings_payload, response_payload
+from promptmill.simulator.answers.reply import find_poison, poison_error, reply_to
 from promptmill.simulator.options import SimulatorOptions
-from promptmill.simulator.payloads import chat_payload, embeddings_payload, response_payload
 from promptmill.simulator.usage import Tokenizer, Usage
 from promptmill.simulator.wire import JsonObject
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from promptmill.simulator.calls import read_model
+from promptmill.simulator.answers.calls import read_model
 from promptmill.simulator.errors import ApiError, invalid
 from promptmill.simulator.options import SimulatorOptions
 from promptmill.simulator.usage import Tokenizer

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 from starlette.types import Receive, Scope, Send
 
-from promptmill.simulator.calls import parse_body
-from promptmill.simulator.connection import abort, read_body, send_response
-from promptmill.simulator.engine import Answer, Call, Endpoint, answer, is_hanging, read_call
+from promptmill.simulator.answers.engine import Answer, Call, Endpoint, answer, is_hanging, read_call
 from promptmill.simulator.errors import ApiError, Headers
-from promptmill.simulator.faults import (
+from promptmill.simulator.http.connection import abort, parse_body, read_body, send_response
+from promptmill.simulator.limits.model_limits import ModelLimits
+from promptmill.simulator.online.faults import (
     LOST,
     UNANSWERED,
     Fault,
@@ -24,9 +24,8 @@ from promptmill.simulator.faults import (
     latency_seconds,
     spoil,
 )
-from promptmill.simulator.limits import ModelLimits
+from promptmill.simulator.state.world import World
 from promptmill.simulator.wire import JsonObject, body_digest, encode
-from promptmill.simulator.world import World
 
 
 @dataclass(frozen=True, slots=True)

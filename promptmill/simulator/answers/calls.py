@@ -8,14 +8,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from promptmill.simulator.answers.strict_schema import require_strict
 from promptmill.simulator.errors import ApiError, context_too_long, invalid, no_such_model
 from promptmill.simulator.options import SimulatorOptions
-from promptmill.simulator.strict_schema import require_strict
 from promptmill.simulator.usage import TOKENS_PER_IMAGE, TOKENS_PER_MESSAGE, TOKENS_PER_REPLY, Tokenizer
-from promptmill.simulator.wire import JsonObject, JsonValue, decode
+from promptmill.simulator.wire import JsonObject, JsonValue
 
 TextEndpoint = Literal["/v1/chat/completions", "/v1/responses"]
-BAD_JSON = "We could not parse the JSON body of your request."
 TEXT_PARTS = frozenset(("text", "input_text", "output_text"))
 
 
@@ -45,17 +44,6 @@ class TextCall:
     def requested_tokens(self) -> int:
         """What the provider sets aside for it."""
         return self.input_tokens + self.choices * (self.max_output_tokens or 0)
-
-
-def parse_body(raw: bytes) -> JsonObject:
-    """A body that is a JSON object. Raises: ApiError 400."""
-    try:
-        body = decode(raw)
-    except ValueError:
-        body = None
-    if not isinstance(body, dict):
-        raise invalid(f"{BAD_JSON} (HINT: This likely means you aren't using your HTTP library correctly.)")
-    return body
 
 
 def read_model(body: JsonObject, options: SimulatorOptions) -> str:

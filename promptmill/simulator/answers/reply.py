@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from random import Random
 from typing import Literal
 
-from promptmill.simulator.calls import TextCall
+from promptmill.simulator.answers.calls import TextCall
+from promptmill.simulator.answers.samples import sample_document, sentence
 from promptmill.simulator.errors import ApiError, context_too_long, invalid, server_failed
 from promptmill.simulator.options import SimulatorOptions
-from promptmill.simulator.samples import sample_document, sentence
 from promptmill.simulator.usage import Tokenizer, Usage
 from promptmill.simulator.wire import encode
 

@@ -4,15 +4,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from promptmill.simulator.calls import parse_body
 from promptmill.simulator.errors import invalid
-from promptmill.simulator.wire import JsonValue, encode
-from promptmill.simulator.world import World
-
-
-def json_response(value: JsonValue, status: int = 200) -> Response:
-    """A JSON answer."""
-    return Response(encode(value), status, media_type="application/json")
+from promptmill.simulator.http.connection import json_response, parse_body
+from promptmill.simulator.state.world import World
 
 
 def admin_routes(world: World) -> list[Route]:

@@ -7,17 +7,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from promptmill.simulator.admin import json_response
-from promptmill.simulator.batch_job import BatchJob
-from promptmill.simulator.batch_worker import run_batch
-from promptmill.simulator.batches import Batch
-from promptmill.simulator.calls import parse_body
-from promptmill.simulator.connection import ConnectionReset
-from promptmill.simulator.engine import ENDPOINTS, Endpoint
+from promptmill.simulator.answers.engine import ENDPOINTS, Endpoint
+from promptmill.simulator.batches.worker import run_batch
 from promptmill.simulator.errors import ApiError, invalid, rate_limited
-from promptmill.simulator.file_store import make_page, read_limit
+from promptmill.simulator.http.connection import ConnectionReset, json_response, parse_body
+from promptmill.simulator.state.batch import Batch
+from promptmill.simulator.state.batch_job import BatchJob
+from promptmill.simulator.state.file_store import make_page, read_limit
+from promptmill.simulator.state.world import World
 from promptmill.simulator.wire import JsonObject, JsonValue, uniform
-from promptmill.simulator.world import World
 
 COMPLETION_WINDOW = "24h"
 DEFAULT_PAGE = 20

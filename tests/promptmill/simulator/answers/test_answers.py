@@ -6,12 +6,12 @@ from random import Random
 import jsonschema
 import pytest
 
-from promptmill.simulator.answers import Reply, reply_to
-from promptmill.simulator.calls import read_chat
+from promptmill.simulator.answers.calls import read_chat
+from promptmill.simulator.answers.reply import Reply, reply_to
+from promptmill.simulator.answers.samples import sample_document
+from promptmill.simulator.answers.strict_schema import require_strict
 from promptmill.simulator.errors import ApiError
 from promptmill.simulator.options import SimulatorOptions
-from promptmill.simulator.samples import sample_document
-from promptmill.simulator.strict_schema import require_strict
 from promptmill.simulator.usage import load_tokenizer
 from promptmill.simulator.wire import JsonObject, JsonValue, body_digest
 

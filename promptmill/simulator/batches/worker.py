@@ -8,13 +8,13 @@ from dataclasses import replace
 from io import BytesIO
 from typing import BinaryIO
 
-from promptmill.simulator.batch_checks import FileCheck, file_too_large, missing_file, queue_full
-from promptmill.simulator.batch_job import BatchJob
-from promptmill.simulator.batch_run import SLICE_SECONDS, BatchRun
-from promptmill.simulator.batches import Problem
-from promptmill.simulator.engine import Endpoint
+from promptmill.simulator.answers.engine import Endpoint
+from promptmill.simulator.batches.checks import FileCheck, file_too_large, missing_file, queue_full
+from promptmill.simulator.batches.run import SLICE_SECONDS, BatchRun
 from promptmill.simulator.errors import ApiError
-from promptmill.simulator.world import World
+from promptmill.simulator.state.batch import Problem
+from promptmill.simulator.state.batch_job import BatchJob
+from promptmill.simulator.state.world import World
 
 VALIDATING_SHARE = 0.2
 RUNNING_SHARE = 0.6

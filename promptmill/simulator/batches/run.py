@@ -13,8 +13,8 @@ from random import Random
 from types import TracebackType
 from typing import BinaryIO, Self
 
-from promptmill.simulator.batch_job import BatchJob, is_expiring
-from promptmill.simulator.batch_lines import (
+from promptmill.simulator.answers.engine import Endpoint
+from promptmill.simulator.batches.lines import (
     LOST_FATES,
     Fate,
     LineResult,
@@ -24,13 +24,13 @@ from promptmill.simulator.batch_lines import (
     run_line,
     unrun_line,
 )
-from promptmill.simulator.batches import with_progress, with_results
-from promptmill.simulator.engine import Endpoint
 from promptmill.simulator.errors import ApiError
-from promptmill.simulator.file_store import INPUT_LIFETIME_SECONDS
-from promptmill.simulator.ledger import BATCH_TIER, Account
+from promptmill.simulator.state.batch import with_progress, with_results
+from promptmill.simulator.state.batch_job import BatchJob, is_expiring
+from promptmill.simulator.state.file_store import INPUT_LIFETIME_SECONDS
+from promptmill.simulator.state.ledger import BATCH_TIER, Account
+from promptmill.simulator.state.world import World
 from promptmill.simulator.wire import JsonObject, body_digest, decode
-from promptmill.simulator.world import World
 
 SLICE_SECONDS = 0.005  # of the event loop's time at once; a request beside a batch waits a few of them
 SLICES = 20  # at least so many in a batch, so that a small one can be cancelled half-way too

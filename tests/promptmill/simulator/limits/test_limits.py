@@ -3,7 +3,8 @@
 import pytest
 
 from promptmill.simulator.errors import ApiError
-from promptmill.simulator.limits import Bucket, ModelLimits, SlidingWindow, format_duration
+from promptmill.simulator.limits.meters import Bucket, SlidingWindow
+from promptmill.simulator.limits.model_limits import ModelLimits, format_duration
 from promptmill.simulator.options import SimulatorOptions
 
 

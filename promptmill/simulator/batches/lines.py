@@ -7,8 +7,8 @@ never run has an `error` (openai-openapi issue 302 and OpenAI's Batch guide, rea
 from dataclasses import dataclass
 from typing import Literal
 
-from promptmill.simulator.answers import find_poison
-from promptmill.simulator.engine import Answer, Call, Endpoint, answer, read_call
+from promptmill.simulator.answers.engine import Answer, Call, Endpoint, answer, read_call
+from promptmill.simulator.answers.reply import find_poison
 from promptmill.simulator.errors import ApiError, invalid, server_failed
 from promptmill.simulator.options import SimulatorOptions
 from promptmill.simulator.usage import Tokenizer

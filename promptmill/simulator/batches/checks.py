@@ -6,10 +6,10 @@ read 2026-11-24; `missing_required_parameter`, `invalid_method` and `file_too_la
 
 from array import array
 
-from promptmill.simulator.batches import Problem
-from promptmill.simulator.engine import Endpoint, read_call
+from promptmill.simulator.answers.engine import Endpoint, read_call
 from promptmill.simulator.errors import ApiError
 from promptmill.simulator.options import SimulatorOptions
+from promptmill.simulator.state.batch import Problem
 from promptmill.simulator.usage import Tokenizer
 from promptmill.simulator.wire import JsonObject, JsonValue, decode
 

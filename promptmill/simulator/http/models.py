@@ -4,10 +4,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from promptmill.simulator.admin import json_response
 from promptmill.simulator.errors import no_such_model
+from promptmill.simulator.http.connection import json_response
+from promptmill.simulator.state.world import World
 from promptmill.simulator.wire import JsonObject
-from promptmill.simulator.world import World
 
 CREATED = 1_764_000_000  # seconds since epoch; the same for all
 

@@ -12,7 +12,8 @@ import struct
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from promptmill.simulator.errors import Headers
+from promptmill.simulator.errors import Headers, invalid
+from promptmill.simulator.wire import JsonObject, JsonValue, decode, encode
 
 SERVER_SEND = "simulator.send"  # key of the scope
 LINGER_NONE = struct.pack("ii", 1, 0)
@@ -56,3 +57,22 @@ async def send_response(send: Send, status: int, body: bytes, headers: Headers, 
         await asyncio.sleep(stall_seconds)
         body = body[len(body) // 2 :]
     await send({"type": "http.response.body", "body": body})
+
+
+def json_response(value: JsonValue, status: int = 200) -> Response:
+    """A JSON answer."""
+    return Response(encode(value), status, media_type="application/json")
+
+
+BAD_JSON = "We could not parse the JSON body of your request."
+
+
+def parse_body(raw: bytes) -> JsonObject:
+    """A body that is a JSON object. Raises: ApiError 400."""
+    try:
+        body = decode(raw)
+    except ValueError:
+        body = None
+    if not isinstance(body, dict):
+        raise invalid(f"{BAD_JSON} (HINT: This likely means you aren't using your HTTP library correctly.)")
+    return body

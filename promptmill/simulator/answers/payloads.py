@@ -5,8 +5,8 @@ Field names and their nulls: OpenAI's API description (openai-openapi), read 202
 
 import time
 
-from promptmill.simulator.answers import Reply
-from promptmill.simulator.calls import TextCall
+from promptmill.simulator.answers.calls import TextCall
+from promptmill.simulator.answers.reply import Reply
 from promptmill.simulator.wire import JsonObject, JsonValue
 
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from promptmill.simulator.batch_checks import FileCheck
-from promptmill.simulator.batch_lines import choose_fate
-from promptmill.simulator.batches import NEXT, Batch, BatchStatus, move
+from promptmill.simulator.batches.checks import FileCheck
+from promptmill.simulator.batches.lines import choose_fate
 from promptmill.simulator.options import SimulatorOptions
+from promptmill.simulator.state.batch import NEXT, Batch, BatchStatus, move
 from promptmill.simulator.usage import load_tokenizer
 from promptmill.simulator.wire import JsonValue, encode
 

@@ -9,12 +9,12 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
-from promptmill.simulator.admin import json_response
 from promptmill.simulator.errors import ApiError, invalid, rate_limited
-from promptmill.simulator.file_store import INPUT_LIFETIME_SECONDS, FileRecord, make_page, read_limit
-from promptmill.simulator.multipart import MultipartReader, find_boundary
+from promptmill.simulator.http.connection import json_response
+from promptmill.simulator.http.multipart import MultipartReader, find_boundary
+from promptmill.simulator.state.file_store import INPUT_LIFETIME_SECONDS, FileRecord, make_page, read_limit
+from promptmill.simulator.state.world import World
 from promptmill.simulator.wire import uniform
-from promptmill.simulator.world import World
 
 MAX_FILE_BYTES = 512 * 1024 * 1024
 MAX_FIELD_BYTES = 65_536
