@@ -18,6 +18,7 @@ from promptmill.batch.files import BatchFile
 from promptmill.batch.ledger import BatchRecord, Ledger
 from promptmill.batch.policy import (
     EMPTY_LOOKS,
+    ENDED,
     Action,
     BatchView,
     Collect,
@@ -77,9 +78,8 @@ class BatchWork:
 
         Raises: RunStopped or a subclass when the job has to stop; everything collected is kept.
         """
-        was_cancelled = self.ledger.state.is_cancelled
-        if self.ledger.look_for_cancellation() and not was_cancelled:
-            self.cancel()
+        if self.ledger.look_for_cancellation():
+            self._cancel_live()
         for record in self.ledger.live:
             self._guarded(record, self._advance)
         self._judge_failures()
@@ -103,9 +103,14 @@ class BatchWork:
     def cancel(self) -> None:
         """Ask the provider to end every live batch; what was answered is collected by the steps that follow."""
         self.ledger.cancel()
+        self._cancel_live()
+
+    def _cancel_live(self) -> None:
+        """End what is live, wherever the cancellation came from; a batch that is being cancelled needs no second word."""
         for record in self.ledger.live:
             if record.state == "submitted":
-                self.provider.cancel(record.batch_id)
+                if record.status not in {"cancelling", *ENDED}:
+                    self.provider.cancel(record.batch_id)
             elif record.state != "creating":
                 self.creation.save(record, state="dropped", message=NOT_CREATED)
 
