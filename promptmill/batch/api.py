@@ -176,6 +176,8 @@ def _translate_status(error: openai.APIStatusError, secrets: Sequence[str]) -> P
             f"the provider at {error.request.url.host} has no Batch API ({error.status_code} for {path}). Run the job "
             "without --mode batch, or `promptmill batches export` and run the files where they can be run."
         )
+    if error.status_code == 409 and path.endswith("/cancel"):
+        return ProviderRefused(found.message)  # it is over already
     if error.status_code == 404:
         return _Absent(found.message)
     if 300 <= error.status_code < 400:

@@ -110,7 +110,7 @@ class BatchWork:
         for record in self.ledger.live:
             if record.state == "submitted":
                 if record.status not in {"cancelling", *ENDED}:
-                    self.provider.cancel(record.batch_id)
+                    self._guarded(record, lambda record: self.provider.cancel(record.batch_id))
             elif record.state != "creating":
                 self.creation.save(record, state="dropped", message=NOT_CREATED)
 
