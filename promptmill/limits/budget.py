@@ -45,6 +45,11 @@ class Budget:
         """Spent, reserved and uncertain."""
         return self.spent_usd + self.reserved_usd + self.uncertain_usd
 
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for room."""
+        return len(self._waiting)
+
     async def reserve(self, amount_usd: Decimal) -> Decimal:
         """Take an amount for one attempt; returns it, to be settled.
 

@@ -19,7 +19,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from promptmill.limits.leased_bucket import Kind, LeasedPace, Lessor
+from promptmill.limits.refusals import Refusals
 from promptmill.limits.token_bucket import Pace, ServerLimit
+from promptmill.limits.waiting import WaitingReason, first_reason
 
 PROBES = 8  # requests sent before the provider has told its limits, where the job gives none
 INSTANT_SECONDS = 1e-6  # a shorter wait is none: a timer for it would fire before its time and again
@@ -54,9 +56,9 @@ class RateLimiter:
         lessor: Lessor | None = None,
         part: float = 1.0,
     ) -> None:
-        """`part` of the limits, given or told by the provider, is ours: other processes of the run have the rest.
+        """`part` of the limits, given or told by the provider, is this process's; others of the run have the rest.
 
-        Of a limit that is leased all is: who has how much of it is the lessor's to say, and changes all the time.
+        A leased limit is never divided here: the lessor decides each process's share, which changes all the time.
         """
         self._clock = clock
         self._lessor = lessor
@@ -65,7 +67,7 @@ class RateLimiter:
         self._tokens = self._pace(tokens_per_minute, "tokens", part)
         self._waiting: deque[tuple[float, asyncio.Future[Reservation]]] = deque()
         self._timer: asyncio.TimerHandle | None = None
-        self._paused_until = 0.0
+        self._refusals = Refusals()
         self._factor, self._factor_since = 1.0, 0.0
         self.counts_requested = False  # the provider counts what is asked for and gives nothing back
         is_known = self._requests.limit is not None and self._tokens.limit is not None
@@ -85,6 +87,20 @@ class RateLimiter:
     def waiting(self) -> int:
         """Requests that wait for capacity."""
         return len(self._waiting)
+
+    @property
+    def waiting_reason(self) -> WaitingReason | None:
+        """Why the first of those that wait does, None when none waits."""
+        if not self._waiting:
+            return None
+        now, tokens = self._now(), self._waiting[0][0]
+        return first_reason(
+            refusals=self._refusals,
+            is_limit_unknown=self._probes_left == 0,
+            paces={"requests": (self._requests, 1.0), "tokens": (self._tokens, tokens)},
+            factor=self._current_factor(now),
+            now=now,
+        )
 
     async def reserve(self, tokens: float) -> Reservation:
         """One request and its tokens, once both limits allow it and all who asked earlier were served.
@@ -118,22 +134,33 @@ class RateLimiter:
         self._tokens.give_back(min(0.0, unused) if self.counts_requested else unused)
         if self._probes_left is not None:
             self._probes_left += 1  # it ended without an answer that could have told the limits
+        self._refusals.ended(reservation)
         self._wake()
 
-    def observe(self, reservation: Reservation, requests: ServerLimit, tokens: ServerLimit) -> None:
-        """Take over what an answer's headers say of the limits and of what is left of them."""
+    def observe(
+        self, reservation: Reservation, requests: ServerLimit, tokens: ServerLimit, *, is_refused: bool = False
+    ) -> None:
+        """Take over what an answer's headers say of the limits and of what is left of them.
+
+        Call `penalise` before, where the answer is a refusal: this wakes who waits.
+        """
         now = self._now()
+        if not is_refused:
+            self._refusals.accepted(reservation, reservation.sent_at)
         self._refill(now)
         self._requests.learn(requests, now, reservation.sent_at, reservation.requests_mark)
         self._tokens.learn(tokens, now, reservation.sent_at, reservation.tokens_mark)
         self._probes_left = None
         self._wake()
 
-    def penalise(self, seconds: float, slower: bool = False, by_tokens: bool = False) -> None:
-        """Let nobody send for so many seconds; with `slower`, go on at half the pace.
+    def penalise(
+        self, seconds: float, slower: bool = False, by_tokens: bool = False, sent_at: float | None = None
+    ) -> None:
+        """Let nobody send for so many seconds, or longer after repeated refusals; with `slower`, go on at half the pace.
 
-        Refused for its tokens all the same, a run takes it that the provider charges more than was reserved: what was
-        asked for and not what was used, or, where it tells what is left, a quarter more a token than was thought.
+        `sent_at` is when the refused request was sent. With `by_tokens` the provider refused it for its tokens although
+        they were reserved, so it counts more than we do: what was asked for and not what was used or, where it tells
+        what is left, a quarter more a token than was thought.
         """
         now = self._now()
         if by_tokens and self._tokens.left is None:
@@ -141,9 +168,9 @@ class RateLimiter:
         elif by_tokens:
             self._tokens.weight = min(HEAVIEST, self._tokens.weight * 1.25)
         self._refill(now)
-        self._paused_until = max(self._paused_until, now + seconds)
-        for budget in (self._requests, self._tokens):
-            budget.pause(self._paused_until)
+        self._refusals.refused(now, seconds, sent_at)
+        for pace in (self._requests, self._tokens):
+            pace.pause(self._refusals.paused_until)
         if slower:
             self._factor, self._factor_since = max(SLOWEST_FACTOR, self._current_factor(now) / 2), now
         self._wake()
@@ -192,7 +219,7 @@ class RateLimiter:
         return max(
             self._requests.wait_seconds(1, factor),
             self._tokens.wait_seconds(tokens, factor),
-            self._paused_until - now,
+            self._refusals.wait_seconds(now),
         )
 
     def _take(self, tokens: float) -> Reservation:
@@ -200,7 +227,10 @@ class RateLimiter:
         self._tokens.take(tokens)
         if self._probes_left is not None:
             self._probes_left -= 1
-        return Reservation(tokens, self._now(), self._requests.reserved, self._tokens.reserved)
+        now = self._now()
+        reservation = Reservation(tokens, now, self._requests.reserved, self._tokens.reserved)
+        self._refusals.taken(reservation, now)
+        return reservation
 
     def _wake(self) -> None:
         """Serve from the head of the queue; set one timer for the first who must still wait."""

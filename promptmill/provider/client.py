@@ -21,17 +21,17 @@ from promptmill.limits.rate_limiter import RateLimiter, RequestTooLarge, Reserva
 from promptmill.provider.attempt import Bill, Call, Judge, Outcome, Tries
 from promptmill.provider.billing import Billing
 from promptmill.provider.headers import server_limits
+from promptmill.provider.quiet_watch import Quiet, QuietWatch
 from promptmill.provider.response_body import Answer, Unreadable, read_answer
 from promptmill.provider.retry_policy import (
-    DEFAULT_PENALTY_SECONDS,
-    SLOW_DOWN_SECONDS,
     GiveUp,
     StopRun,
     TryAgain,
     Verdict,
-    backoff_seconds,
     classify_status,
+    penalty_seconds,
     read_error,
+    retry_seconds,
 )
 from promptmill.provider.transport import RawAnswer, TransportError
 from promptmill.stop import Slot, Stop
@@ -52,6 +52,7 @@ class Counters:
     attempts: int = 0
     requests: int = 0  # that were sent at least once
     in_flight: int = 0
+    pausing: int = 0  # rows that wait for their next attempt
 
 
 class Client:
@@ -81,12 +82,22 @@ class Client:
         self._retry = retry
         self._secrets = secrets  # cut out of everything that the provider says
         self._chance = chance
+        self._watch = QuietWatch(self._explain_quiet)
 
     async def send(self, call: Call, slot: Slot, judge: Judge) -> Outcome:
         """Try until there is an answer that will do or no more hope; the caller holds the slot.
 
-        Raises: RunStopped (and its kin) when the run must end; CancelledError when it was stopped before sending.
+        Raises: RunStopped or a subclass when the run must end; CancelledError when it was stopped before sending.
         """
+        with self._watch.working():
+            return await self._try_until_answered(call, slot, judge)
+
+    @property
+    def quiet(self) -> Quiet | None:
+        """Since when and why nothing was sent, None unless it is for ten seconds or more."""
+        return self._watch.quiet
+
+    async def _try_until_answered(self, call: Call, slot: Slot, judge: Judge) -> Outcome:
         state = Tries(started=time.monotonic())
         while True:
             verdict = await self._attempt(call, state, judge)
@@ -147,6 +158,7 @@ class Client:
         self.counters.attempts += 1
         self.counters.in_flight += 1
         state.attempts += 1
+        self._watch.sent()
         began = time.monotonic()
         try:
             raw = await self._sender.post(call.body)
@@ -156,11 +168,16 @@ class Client:
         finally:
             self.counters.in_flight -= 1
         state.latency_seconds = time.monotonic() - began
-        self.limiter.observe(reservation, *server_limits(raw.headers))
-        if raw.status != 200:
-            bill.used_tokens = 0.0 if raw.status == 429 else bill.used_tokens
-            return classify_status(raw.status, raw.headers, read_error(raw.content, self._secrets), time.time())
-        return self._take_answer(call, raw, state, bill, judge)
+        if raw.status == 200:
+            self.limiter.observe(reservation, *server_limits(raw.headers))
+            return self._take_answer(call, raw, state, bill, judge)
+        verdict = classify_status(raw.status, raw.headers, read_error(raw.content, self._secrets), time.time())
+        is_refused = isinstance(verdict, TryAgain) and verdict.holds_everybody_up
+        if isinstance(verdict, TryAgain) and is_refused:
+            self._hold_everybody_up(verdict, state, reservation)
+        self.limiter.observe(reservation, *server_limits(raw.headers), is_refused=is_refused)
+        bill.used_tokens = 0.0 if raw.status == 429 else bill.used_tokens
+        return verdict
 
     def _take_answer(self, call: Call, raw: RawAnswer, state: Tries, bill: Bill, judge: Judge) -> Answer | TryAgain:
         """Price an answer and say whether it will do."""
@@ -181,43 +198,59 @@ class Client:
         if complaint is None or not complaint.is_worth_another or state.complaints >= 1:
             return answer
         state.complaints += 1
-        return TryAgain(complaint.kind, complaint.message, 200, wait_seconds=0)
+        return TryAgain(complaint.kind, complaint.message, 200, is_at_once=True)
 
     def _wait_before_next(self, verdict: TryAgain, state: Tries) -> float | None:
-        """Seconds until this row's next attempt, None when there will be none; a rate limit holds everybody up."""
+        """Seconds until this row's next attempt, None when there will be none."""
         elapsed = time.monotonic() - state.started
-        wait = verdict.wait_seconds
-        if verdict.is_rate_limit or verdict.is_slow_down:
-            return self._share_penalty(verdict, state, elapsed)
+        longest = self._retry.max_elapsed_seconds
+        if verdict.holds_everybody_up:
+            penalty = penalty_seconds(verdict, state.limited)
+            if penalty > longest:
+                raise self.stop.because(ProviderRefused(_describe_long_wait(penalty, longest, verdict.message)))
+            return 0.0 if elapsed + penalty <= longest else None  # the limiter waits
         state.failures += 1
         if state.failures >= self._retry.max_attempts:
             return None
-        if wait is None or wait > 0:
-            wait = max(backoff_seconds(state.failures, self._chance()), wait or 0.0)
-        return wait if elapsed + wait <= self._retry.max_elapsed_seconds else None
+        wait = 0.0 if verdict.is_at_once else retry_seconds(verdict.wait_seconds, state.failures, self._chance())
+        return wait if elapsed + wait <= longest else None
 
-    def _share_penalty(self, verdict: TryAgain, state: Tries, elapsed: float) -> float | None:
+    def _hold_everybody_up(self, verdict: TryAgain, state: Tries, reservation: Reservation) -> None:
         state.limited += 1
-        default = (
-            SLOW_DOWN_SECONDS if verdict.is_slow_down else DEFAULT_PENALTY_SECONDS * 2 ** min(state.limited - 1, 5)
+        self.limiter.penalise(
+            penalty_seconds(verdict, state.limited),
+            slower=verdict.is_slow_down,
+            by_tokens=verdict.is_token_limit,
+            sent_at=reservation.sent_at,
         )
-        wait = verdict.wait_seconds if verdict.wait_seconds is not None else default
-        if wait > self._retry.max_elapsed_seconds:
-            raise self.stop.because(
-                ProviderRefused(
-                    f"The run was stopped: the provider asks to wait {wait:,.0f} s; the limit is "
-                    f"{self._retry.max_elapsed_seconds:,.0f} s (retry.max_elapsed_seconds). {verdict.message} "
-                    "Run the same command again once the limit is back."
-                )
-            )
-        self.limiter.penalise(wait, slower=verdict.is_slow_down, by_tokens=verdict.is_token_limit)
-        return 0.0 if elapsed + wait <= self._retry.max_elapsed_seconds else None
 
     async def _pause(self, seconds: float, slot: Slot) -> None:
         """Wait without holding a slot."""
         if seconds <= 0:
             return
         slot.release()
-        with self.stop.waiting():
-            await asyncio.sleep(seconds)
-            await slot.acquire()
+        self.counters.pausing += 1
+        try:
+            with self.stop.waiting():
+                await asyncio.sleep(seconds)
+                await slot.acquire()
+        finally:
+            self.counters.pausing -= 1
+
+    def _explain_quiet(self) -> str:
+        """Why nothing is sent: what waits for the limits, for money, for answers or for its next attempt."""
+        if (reason := self.limiter.waiting_reason) is not None:
+            return f"{self.limiter.waiting:,} requests wait; {reason.text}"
+        if self.budget.waiting:
+            reserved = f"${self.budget.reserved_usd:,.4f} is reserved for those on their way"
+            return f"{self.budget.waiting:,} requests wait for room under the budget; {reserved}"
+        if self.counters.in_flight:
+            return f"{self.counters.in_flight:,} requests are on their way, and the provider has answered none of them"
+        return f"{self.counters.pausing:,} rows wait for their next attempt after an error"
+
+
+def _describe_long_wait(seconds: float, longest: float, message: str) -> str:
+    return (
+        f"The run was stopped: the provider asks to wait {seconds:,.0f} s; the limit is {longest:,.0f} s "
+        f"(retry.max_elapsed_seconds). {message} Run the same command again once the limit is back."
+    )

@@ -56,6 +56,12 @@ class TryAgain:
     is_rate_limit: bool = False  # everybody waits, and the row isn't to blame
     is_token_limit: bool = False  # and it was the tokens a minute
     is_slow_down: bool = False  # everybody goes on at half the pace
+    is_at_once: bool = False  # the answer came but won't do; nothing is to be waited for
+
+    @property
+    def holds_everybody_up(self) -> bool:
+        """Whether the provider refuses because of how much is sent, so that nobody should send."""
+        return self.is_rate_limit or self.is_slow_down
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +87,21 @@ def backoff_seconds(attempt: int, chance: float) -> float:
     """Seconds before the attempt after the `attempt`-th (1 = first): doubling, half of it jitter by `chance` in [0, 1)."""
     longest = min(BACKOFF_LONGEST_SECONDS, BACKOFF_FIRST_SECONDS * 2 ** min(attempt, 30))
     return longest * (0.5 + chance / 2)
+
+
+def retry_seconds(told: float | None, failures: int, chance: float) -> float:
+    """Seconds before a row is tried again after so many errors: what the provider asked for, within bounds.
+
+    Never below the backoff, so that `Retry-After: 0` doesn't hammer; never above a minute, since attempts are counted.
+    """
+    return max(backoff_seconds(failures, chance), min(0.0 if told is None else told, BACKOFF_LONGEST_SECONDS))
+
+
+def penalty_seconds(verdict: TryAgain, times: int) -> float:
+    """Seconds for which nobody sends, after a row's `times`-th refusal (1 = first)."""
+    if verdict.wait_seconds is not None:
+        return verdict.wait_seconds
+    return SLOW_DOWN_SECONDS if verdict.is_slow_down else DEFAULT_PENALTY_SECONDS * 2 ** min(times - 1, 5)
 
 
 def read_error(content: bytes, secrets: Sequence[str]) -> ErrorBody:

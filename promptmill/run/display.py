@@ -20,7 +20,7 @@ def describe_progress(engine: "Engine", snapshot: "Snapshot") -> str:
 
 
 def _figures(engine: "Engine", snapshot: "Snapshot") -> list[tuple[str, str]]:
-    limiter, budget = engine.client.limiter, engine.client.budget
+    limiter, budget, quiet = engine.client.limiter, engine.client.budget, engine.client.quiet
     tokens_limit = f" of {limiter.tokens_per_minute:,.0f}" if limiter.tokens_per_minute else ""
     requests_limit = f" (limit {limiter.requests_per_minute / 60:,.1f})" if limiter.requests_per_minute else ""
     projected = f", {snapshot.projected_usd:,.4f} projected" if snapshot.projected_usd is not None else ""
@@ -34,6 +34,7 @@ def _figures(engine: "Engine", snapshot: "Snapshot") -> list[tuple[str, str]]:
         ("in flight", f"{engine.client.counters.in_flight:,}"),
         ("USD", f"{snapshot.spent_usd:,.4f}{projected}{cap}"),
         ("left", format_seconds(snapshot.seconds_left)),
+        *([("nothing sent", f"for {quiet.seconds:,.0f} s: {quiet.reason}")] if quiet is not None else []),
     ]
 
 

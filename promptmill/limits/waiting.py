@@ -1,0 +1,52 @@
+"""Why nothing is sent: the reason that holds the first request in the queue up, for logs and panels. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import inf
+from typing import Literal
+
+from promptmill.limits.refusals import Refusals
+from promptmill.limits.token_bucket import Pace
+
+Cause = Literal["refused", "probing", "limits-unknown", "lease", "requests", "tokens"]
+_INSTANT_SECONDS = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingReason:
+    """What a request waits for."""
+
+    cause: Cause
+    seconds: float | None  # until it may be sent; None: nobody can know
+    text: str  # a clause, for people
+
+
+def first_reason(
+    *,
+    refusals: Refusals,
+    is_limit_unknown: bool,
+    paces: Mapping[Literal["requests", "tokens"], tuple[Pace, float]],
+    factor: float,
+    now: float,
+) -> WaitingReason:
+    """The reason that holds longest; `paces` has each limit with what the request takes of it, refilled by now."""
+    if refusals.is_probe_out:
+        text = f"the provider refused {refusals.count} times in a row; one request is on its way to see whether it takes more"
+        return WaitingReason("probing", None, text)
+    if is_limit_unknown:
+        text = "the first answers are on their way, whose headers tell the limits"
+        return WaitingReason("limits-unknown", None, text)
+    found = [_reason_of(kind, pace, pace.wait_seconds(cost, factor)) for kind, (pace, cost) in paces.items()]
+    if (pause := refusals.wait_seconds(now)) > _INSTANT_SECONDS:
+        text = f"the provider refused {refusals.count} times in a row; the next request goes in {pause:,.0f} s"
+        found.append(WaitingReason("refused", pause, text))
+    return max(found, key=lambda reason: inf if reason.seconds is None else reason.seconds)
+
+
+def _reason_of(kind: Literal["requests", "tokens"], pace: Pace, seconds: float) -> WaitingReason:
+    if seconds == inf:
+        return WaitingReason("lease", None, f"no {kind} are leased from the shared limit yet")
+    limit = 0.0 if pace.limit is None else pace.limit
+    source = "given" if pace.learned is None or pace.whole == pace.given else "told by the provider's headers"
+    text = f"the limit is {limit:,.6g} {kind} a minute ({source}); the next request goes in {seconds:,.0f} s"
+    return WaitingReason(kind, seconds, text)
