@@ -39,10 +39,11 @@ ALLOWED["promptmill.sharding"] = {*ALLOWED["promptmill.run"], "promptmill.run"}
 _PACKAGE = {*ALLOWED}
 ALLOWED["promptmill.simulator"] = set()
 ALLOWED["tasks"] = set()
-ALLOWED["tasks.server"] = {*_PACKAGE}
-ALLOWED["tasks.run"] = {*_PACKAGE, "tasks.server"}
-ALLOWED["tasks.sharding"] = {*_PACKAGE, "tasks.server", "tasks.run"}
-ALLOWED["tasks.batch"] = {*_PACKAGE, "tasks.server", "tasks.run"}
+ALLOWED["tasks.prefect_internals"] = {"promptmill.job"}
+ALLOWED["tasks.server"] = {*_PACKAGE, "tasks.prefect_internals"}
+ALLOWED["tasks.run"] = {*_PACKAGE, "tasks.prefect_internals", "tasks.server"}
+ALLOWED["tasks.sharding"] = {*_PACKAGE, "tasks.prefect_internals", "tasks.server", "tasks.run"}
+ALLOWED["tasks.batch"] = {*_PACKAGE, "tasks.prefect_internals", "tasks.server", "tasks.run"}
 ALLOWED["flows"] = set(ALLOWED)
 ALLOWED["flows.command"] = set(ALLOWED)
 

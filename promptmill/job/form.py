@@ -14,14 +14,11 @@ What the two UIs of Prefect 3.8.8 do with a schema (read in their bundles and se
 - Every string gets a text area, which the newer UI lets grow with its text; `format` has no say in it.
 """
 
-import inspect
-from collections.abc import Callable
-from typing import Annotated, Any, TypeVar, cast
+from typing import Any, cast
 
 from pydantic import MISSING, GetJsonSchemaHandler
 from pydantic_core import CoreSchema
 
-F = TypeVar("F", bound=Callable[..., Any])
 Schema = dict[str, Any]
 WORDS = {"url": "URL", "id": "ID", "usd": "(US dollars)", "mtok": "million tokens"}
 TABS = {
@@ -76,25 +73,10 @@ def label(name: str) -> str:
     return " ".join([words[0][:1].upper() + words[0][1:], *words[1:]])
 
 
-class _Field:
+class FormField:
     """Shapes the schema of the parameter that it annotates."""
 
     def __get_pydantic_json_schema__(self, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> Schema:
         schema = handler(core_schema)
         shape_field(schema)
         return schema
-
-
-def as_form(flow: F) -> F:
-    """The flow; once it is deployed, its optional parameters are fields that may stay empty, and the long `job` is last.
-
-    Prefect makes a deployment's schema from the flow's signature, and a default of None would choose the tab "None":
-    the signature shown has no value in its place. Calls of the flow go by its function's own signature.
-    """
-    signature = inspect.signature(flow, eval_str=True)
-    shown = [
-        one.replace(annotation=Annotated[one.annotation, _Field()], default=MISSING) if one.default is None else one
-        for one in sorted(signature.parameters.values(), key=lambda one: one.name == "job")
-    ]
-    flow.__signature__ = signature.replace(parameters=shown)  # pyright: ignore[reportFunctionMemberAccess]
-    return flow
