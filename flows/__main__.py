@@ -16,6 +16,7 @@ from flows.command.batches import app as batches
 from promptmill.errors import Interrupted, PromptmillError
 from promptmill.job.spec import Job
 from promptmill.memory import spare_memory
+from tasks.prefect_internals.stop_signals import is_stop_signal
 
 app = typer.Typer(
     help="Run a language model over every row of a dataset.",
@@ -166,7 +167,7 @@ def _is_interruption(error: BaseException) -> bool:
     if isinstance(error, SystemExit):
         return error.code == Interrupted.exit_code
     ours = isinstance(error, KeyboardInterrupt | asyncio.CancelledError)
-    return ours or type(error).__name__ in {"TerminationSignal", "Abort"}
+    return ours or is_stop_signal(error)
 
 
 if __name__ == "__main__":

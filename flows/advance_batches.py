@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from prefect import flow
 
-from promptmill.job.form import as_form
 from tasks.batch.steps import advance_job, cancel_job, describe_job, each_job
+from tasks.prefect_internals.deployment_form import as_form
 from tasks.run.unknown_parameters import explain_crash
 
 ACTIONS = {"advance": advance_job, "cancel": cancel_job, "status": describe_job}

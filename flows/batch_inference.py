@@ -9,10 +9,10 @@ from typing import Any
 from prefect import flow
 
 from promptmill.batch.status import describe
-from promptmill.job.form import as_form
 from promptmill.job.spec import Job
 from promptmill.run.run import PendingRun
 from tasks.batch.steps import finish_batches, hand_over, submit_batches, wait_for_batches
+from tasks.prefect_internals.deployment_form import as_form
 from tasks.run.approval import approve
 from tasks.run.ending import ending
 from tasks.run.one_at_a_time import take_turn

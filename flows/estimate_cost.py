@@ -4,8 +4,8 @@ from typing import Any
 
 from prefect import flow
 
-from promptmill.job.form import as_form
 from promptmill.job.spec import Job
+from tasks.prefect_internals.deployment_form import as_form
 from tasks.run.plan import plan_estimate
 from tasks.run.publish import announce_estimate
 from tasks.run.unknown_parameters import explain_crash

@@ -8,9 +8,9 @@ from typing import Any
 
 from prefect import flow
 
-from promptmill.job.form import as_form
 from promptmill.job.spec import Job
 from promptmill.run.run import PendingRun
+from tasks.prefect_internals.deployment_form import as_form
 from tasks.run.answering import answering_visibly
 from tasks.run.approval import approve
 from tasks.run.chunks import answer_rows

@@ -15,14 +15,11 @@ What the two UIs of Prefect 3.8.8 do with a schema (read in their bundles and se
 - Every string gets a text area, which the newer UI lets grow with its text; `format` changes nothing there.
 """
 
-import inspect
-from collections.abc import Callable
-from typing import Annotated, Any, TypeVar, cast
+from typing import Any, cast
 
 from pydantic import MISSING, GetJsonSchemaHandler
 from pydantic_core import CoreSchema
 
-_F = TypeVar("_F", bound=Callable[..., Any])
 _Schema = dict[str, Any]
 _WORDS = {"url": "URL", "id": "ID", "usd": "(US dollars)", "mtok": "million tokens"}
 _TABS = {
@@ -77,27 +74,10 @@ def label(name: str) -> str:
     return " ".join([words[0][:1].upper() + words[0][1:], *words[1:]])
 
 
-class _Field:
+class FormField:
     """Turns the schema of the parameter that it annotates into one for a form."""
 
     def __get_pydantic_json_schema__(self, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> _Schema:
         schema = handler(core_schema)
         _shape_field(schema)
         return schema
-
-
-def as_form(flow: _F) -> _F:
-    """The flow; in its deployment's form, optional parameters may stay empty, and the long `job` comes last.
-
-    Prefect makes a deployment's schema from the flow's signature, where a default of None would choose the tab "None".
-    So the signature that Prefect sees has no value there. Calls of the flow still use its function's own signature.
-    """
-    signature = inspect.signature(flow, eval_str=True)
-    shown = [
-        parameter.replace(annotation=Annotated[parameter.annotation, _Field()], default=MISSING)
-        if parameter.default is None
-        else parameter
-        for parameter in sorted(signature.parameters.values(), key=lambda parameter: parameter.name == "job")
-    ]
-    flow.__signature__ = signature.replace(parameters=shown)  # pyright: ignore[reportFunctionMemberAccess]
-    return flow

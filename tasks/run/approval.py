@@ -15,7 +15,6 @@ from uuid import UUID
 
 from prefect.client.orchestration import get_client
 from prefect.context import FlowRunContext
-from prefect.events.worker import EventsWorker
 from prefect.flow_runs import asuspend_flow_run
 from prefect.input import RunInput
 from pydantic import ConfigDict, Field, ValidationError
@@ -33,9 +32,10 @@ from promptmill.run.approval import (
 )
 from promptmill.run.display import format_seconds
 from promptmill.run.run import FinishedRun, PendingRun, Run
+from tasks.prefect_internals.event_queue import send_queued_events
 
-FLUSH_SECONDS = 5.0
-ORDER_SECONDS = 2.0  # between two events that a busy server is to see in this order: it takes several at once
+_SEND_SECONDS = 5.0  # at most, until the events of this process were sent
+_ORDER_SECONDS = 2.0  # a busy server handles several events at once: it sees two in order only with a gap between them
 log = logging.getLogger("promptmill")
 
 
@@ -117,10 +117,8 @@ async def _ask(run: PendingRun, question: str, key: str) -> Approval:
 
 async def _send_heartbeats() -> None:
     """A heartbeat that the server saw after the suspension would have the run taken for dead (automations.py)."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(FLUSH_SECONDS):
-            await asyncio.to_thread(EventsWorker.instance().wait_until_empty)
-    await asyncio.sleep(ORDER_SECONDS)
+    await send_queued_events(_SEND_SECONDS)
+    await asyncio.sleep(_ORDER_SECONDS)
 
 
 def _price(run: PendingRun, unpaid: Decimal, left: Decimal | None) -> str:

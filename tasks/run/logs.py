@@ -1,16 +1,16 @@
-"""Logs of a run as a person wants them: our own lines shown, expected errors without a traceback."""
+"""Logs of a run as people want them: our own lines are shown, expected errors come without a traceback."""
 
 import logging
 
 from prefect.context import FlowRunContext, TaskRunContext
-from prefect.exceptions import SerializationError
 from prefect.logging.handlers import APILogHandler
 
 from promptmill.errors import PromptmillError
+from tasks.prefect_internals.unwritten_errors import tells_of_unwritten_error
 
 
 class _WithoutTraceback(logging.Filter):
-    """An error whose message says all there is to say needs no traceback."""
+    """Drops the traceback of our own errors, whose message says everything."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
@@ -19,29 +19,32 @@ class _WithoutTraceback(logging.Filter):
         return True
 
 
-class _WithoutUnwritten(logging.Filter):
-    """An error of a task is in its state; Prefect also warns of each that it can't be kept as JSON, as if it were lost."""
+class _WithoutUnwrittenErrors(logging.Filter):
+    """Drops Prefect's warning that it couldn't keep a task's error as a result: the error is in the task's state."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        return not (record.args and any(isinstance(one, SerializationError) for one in record.args))
+        return not tells_of_unwritten_error(record)
 
 
 class _RunLog(APILogHandler):
-    """Sends our lines to the run they belong to; outside of one there is nobody to send them to."""
+    """Sends our lines to the log of the run that wrote them; outside of a run it sends nothing."""
 
     def emit(self, record: logging.LogRecord) -> None:
         if FlowRunContext.get() is not None or TaskRunContext.get() is not None:
             super().emit(record)
 
 
-_FILTERS = (_WithoutTraceback(), _WithoutUnwritten())
+_FILTERS = (_WithoutTraceback(), _WithoutUnwrittenErrors())
 
 
 def quiet_expected_errors() -> None:
-    """Drop tracebacks of our own errors from Prefect's logs, and send our lines to the run's log; once a process."""
+    """Drop tracebacks of our own errors from Prefect's logs, and send our lines to the run's log.
+
+    A second call in the same process changes nothing.
+    """
     for name in ("prefect.flow_runs", "prefect.task_runs"):
-        for one in _FILTERS:
-            logging.getLogger(name).addFilter(one)
+        for kind in _FILTERS:
+            logging.getLogger(name).addFilter(kind)
     ours = logging.getLogger("promptmill")
     if not any(isinstance(handler, _RunLog) for handler in ours.handlers):
         ours.addHandler(_RunLog())

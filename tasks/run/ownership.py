@@ -17,10 +17,10 @@ from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.exceptions import ObjectNotFound, PrefectException
 from prefect.runtime import flow_run
-from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 from promptmill.errors import Interrupted
 from promptmill.run.engine import Engine
+from tasks.prefect_internals.single_call import calling_once
 
 LOOK_SECONDS = 8.0  # so that who is taken for dead has stopped before its successor starts (automations.RERUN_SECONDS)
 Result = TypeVar("Result")
@@ -72,7 +72,7 @@ def this_attempt() -> int:
 
 async def _look() -> Interrupted | None:
     """Why the run is no longer ours; None where it is, or where the server can't be asked."""
-    with temporary_settings(updates={PREFECT_CLIENT_MAX_RETRIES: 0}):  # its next could come minutes too late
+    with calling_once():  # a second try could come minutes too late
         try:
             async with get_client() as client:
                 await own_run(client)

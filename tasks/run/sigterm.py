@@ -1,69 +1,39 @@
-"""SIGTERM to a run: stop sending, let what is on its way finish, keep it, and only then end as Prefect expects.
+"""SIGTERM to a run: stop sending, let requests on their way finish, keep their answers, and only then end.
 
-Prefect's own handler raises in the middle of whatever the event loop is doing; asyncio then cancels every task, and the
-answers on their way, which are paid for, are lost (prefect 3.8.8, engine.py and asyncio.Runner.close).
-
-A worker announces a cancellation to its run's process before it sends SIGTERM, and the process acknowledges it only
-while the handler is the very one that `prefect.utilities.engine` names. Unacknowledged, a cancelled run would be
-reported as Crashed and started again. So ours takes the place of theirs under their name too, and under their lock.
+How the run ends is Prefect's to decide (tasks/run/ending.py); how our handler takes the place of Prefect's:
+tasks/prefect_internals/sigterm_handler.py.
 """
 
 import asyncio
-import os
-import signal
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
-
-from prefect.utilities import engine as prefect_engine
 
 from promptmill.errors import Interrupted
 from promptmill.run.engine import Engine
-
-Handler = Callable[[int, FrameType | None], Any]
-NAME, LOCK = "_prefect_sigterm_handler", "_prefect_sigterm_bridge_lock"
+from tasks.prefect_internals.sigterm_handler import handling_sigterm, is_started_by_worker
 
 
 class Terminated(Interrupted):
-    """A worker, or whoever runs its machine, has ended this process."""
+    """A worker, or the system that runs its machine, ended this process."""
 
 
 @contextmanager
 def stopping_gently(engine: Engine) -> Generator[None]:
-    """While this lasts, SIGTERM stops the run instead of tearing down its event loop."""
+    """While this lasts, SIGTERM stops the run and leaves its event loop intact.
+
+    In a thread other than the main one, as on a Dask cluster, Python handles no signals, and this does nothing.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     loop = asyncio.get_running_loop()
+    reason = Terminated() if is_started_by_worker() else Interrupted()
 
     def stop(number: int, frame: FrameType | None) -> None:
         del number, frame
-        loop.call_soon_threadsafe(engine.stop.interrupt, Terminated() if is_supervised() else Interrupted())
+        loop.call_soon_threadsafe(engine.stop.interrupt, reason)
 
-    with _handling_sigterm(stop):
+    with handling_sigterm(stop):
         yield
-
-
-def is_supervised() -> bool:
-    """Whether a worker started this process; a person who did waits for an exit code."""
-    return "PREFECT__FLOW_RUN_ID" in os.environ
-
-
-@contextmanager
-def _handling_sigterm(handler: Handler) -> Generator[None]:
-    """Have SIGTERM handled so, in Prefect's eyes too; a Prefect that names its handler otherwise keeps its own."""
-    theirs, lock = getattr(prefect_engine, NAME, None), getattr(prefect_engine, LOCK, None)
-    if lock is None or theirs is None or signal.getsignal(signal.SIGTERM) is not theirs:
-        yield
-        return
-    with lock:
-        signal.signal(signal.SIGTERM, handler)
-        setattr(prefect_engine, NAME, handler)
-    try:
-        yield
-    finally:
-        with lock:
-            signal.signal(signal.SIGTERM, theirs)
-            setattr(prefect_engine, NAME, theirs)

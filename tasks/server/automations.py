@@ -13,15 +13,16 @@ from prefect.events.schemas.automations import EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
 from prefect.settings import get_current_settings
 
+from tasks.prefect_internals.heartbeats import SHORTEST_SECONDS
+from tasks.prefect_internals.state_messages import NEVER_RESUMED
+
 DEAD_RUNS = "promptmill-dead-runs"
 CRASHED_RUNS = "promptmill-crashed-runs"
 UNANSWERED_RUNS = "promptmill-unanswered-runs"
 TAG = "promptmill"  # of the deployments, and so of their runs
-LEAST_HEARTBEAT_SECONDS = 30  # below it Prefect sends no more of them, prefect/flow_engine.py
 HEARTBEAT_SECONDS = 180  # where heartbeats are switched off here, though maybe not where runs are
 MISSED_HEARTBEATS = 3
 RERUN_SECONDS = 20  # from a crash to the next attempt
-NEVER_RESUMED = [f"The flow was {how} and never resumed." for how in ("paused", "suspended")]  # prefect's words, 3.8.8
 CRASH_WAS_TAKEN_UP = ("AwaitingRetry", "Scheduled", "Running", "Cancelling", "Cancelled", "Failed")
 RUNS = "prefect.flow-run.*"
 
@@ -29,7 +30,7 @@ RUNS = "prefect.flow-run.*"
 def silence_seconds() -> int:
     """How long a run may be silent: three heartbeats, as PREFECT_FLOWS_HEARTBEAT_FREQUENCY sets them."""
     given = get_current_settings().flows.heartbeat_frequency
-    return MISSED_HEARTBEATS * max(given or HEARTBEAT_SECONDS, LEAST_HEARTBEAT_SECONDS)
+    return MISSED_HEARTBEATS * max(given or HEARTBEAT_SECONDS, SHORTEST_SECONDS)
 
 
 def dead_runs(seconds: int | None = None, runs: str | list[str] = RUNS) -> Automation:
@@ -81,7 +82,7 @@ def unanswered_runs() -> Automation:
     """A run that asked and got no answer in time says so; of itself the server only says that it was paused."""
     trigger = EventTrigger(
         expect={"prefect.flow-run.Failed"},
-        match=ResourceSpecification({"prefect.resource.id": [RUNS], "prefect.state-message": NEVER_RESUMED}),
+        match=ResourceSpecification({"prefect.resource.id": [RUNS], "prefect.state-message": [*NEVER_RESUMED]}),
         match_related=_OURS,
         posture=Posture.Reactive,
         threshold=1,

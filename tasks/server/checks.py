@@ -11,6 +11,7 @@ from prefect.settings import PREFECT_API_URL
 from promptmill.errors import PromptmillError
 from promptmill.job.spec import Job
 from promptmill.planning.doctor import Finding, look_at_clock
+from tasks.prefect_internals.lease_storage import IN_MEMORY, lease_storage_of
 from tasks.server.resources import needs, pool_name
 from tasks.server.shared_limit import sharing
 from tasks.server.work_pool import DEFAULT_TYPE
@@ -24,7 +25,6 @@ DEPLOYMENTS = (
     "advance-batches/every-few-minutes",
     "estimate-cost/manual",
 )
-IN_MEMORY = "prefect.server.concurrency.lease_storage.memory"
 AWAY = (PrefectException, httpx.HTTPError, OSError, RuntimeError)
 
 
@@ -51,7 +51,7 @@ async def look_at_server(job: Job | None) -> list[Finding]:
 
 
 async def _versions(client: PrefectClient, url: str) -> list[Finding]:
-    answer = await client._client.get("/admin/version")  # pyright: ignore[reportPrivateUsage]
+    answer = await client.request("GET", "/admin/version")
     theirs, ours = str(answer.json()), prefect.__version__
     is_same = theirs.split(".")[:2] == ours.split(".")[:2]
     detail = f"{url}, prefect {theirs}" + ("" if is_same else f"; ours is {ours}. Install the same minor version")
@@ -59,12 +59,15 @@ async def _versions(client: PrefectClient, url: str) -> list[Finding]:
 
 
 async def _leases(client: PrefectClient) -> list[Finding]:
-    """Where the server keeps the leases of runs; one that doesn't tell isn't asked twice."""
+    """Where the server keeps the leases of runs."""
     try:
-        settings = (await client._client.get("/admin/settings")).json()  # pyright: ignore[reportPrivateUsage]
-        place = str(settings["server"]["concurrency"]["lease_storage"])
-    except (*AWAY, KeyError, TypeError, ValueError):
-        return []
+        place = lease_storage_of((await client.request("GET", "/admin/settings")).json())
+    except (*AWAY, ValueError):
+        place = None
+    if place is None:
+        return [
+            Finding("leases", True, "the server doesn't say where it keeps them; see docs/deploying.md if it forgets")
+        ]
     advice = (
         "in the server's memory: each run ends, and goes on once, within four minutes of a restart of the server. Set "
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE there (docs/deploying.md)"

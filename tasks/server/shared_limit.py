@@ -27,11 +27,11 @@ import httpx
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.responses import GlobalConcurrencyLimitResponse
 from prefect.exceptions import ObjectNotFound
-from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 from promptmill.errors import SetupError
 from promptmill.job.spec import Limits
 from promptmill.limits.leased_bucket import Kind, Lessor
+from tasks.prefect_internals.single_call import calling_once
 from tasks.server.lease_backoff import CALL_SECONDS, Patience
 
 SMALLEST_BLOCK = 12  # slots: the server forgets half a slot at each grant, on average (it rounds decay down)
@@ -93,7 +93,7 @@ class PrefectLessor:
 
     async def lease(self, kind: Kind) -> float:
         """The size of a block, once it is granted; a server that is away, or a limit that was deleted, is waited for."""
-        with temporary_settings(updates={PREFECT_CLIENT_MAX_RETRIES: 0}):  # Prefect's first would come 2 s later
+        with calling_once():  # the client would wait two seconds before its second try
             return await self._lease(kind)
 
     async def _lease(self, kind: Kind) -> int:

@@ -25,7 +25,7 @@ RUN = """
 import asyncio
 from flows.{flow} import {flow} as flow
 import tasks.run.deployed as deployed
-deployed.is_supervised = lambda: True
+deployed.is_started_by_worker = lambda: True
 asyncio.run(flow({arguments}))
 """
 

@@ -1,0 +1,42 @@
+"""The form of a deployment's parameters, as the Prefect UI shows it. For prefect 3.8.8, `prefect.utilities.callables`.
+
+`prefect deploy` makes the schema of a deployment's parameters from `inspect.signature(flow)`, which prefers the attribute
+`__signature__` of the flow. Calls of the flow, by people and by workers, go by the signature of its function `flow.fn`.
+So the first can be shaped for a form without a change to the second. A default of None would have the form choose the tab
+"None"; the signature shown has no value in its place.
+"""
+
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar
+
+from pydantic import MISSING
+
+from promptmill.job.form import FormField
+from tasks.prefect_internals.changes import warn_of_change
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def as_form(flow: F) -> F:
+    """The flow; in its deployments' form, optional parameters are fields that may stay empty, and the long `job` is last."""
+    signature = inspect.signature(flow, eval_str=True)
+    shown = signature.replace(
+        parameters=[
+            _shown(parameter)
+            for parameter in sorted(signature.parameters.values(), key=lambda found: found.name == "job")
+        ]
+    )
+    flow.__signature__ = shown  # pyright: ignore[reportFunctionMemberAccess]
+    if inspect.signature(flow, eval_str=True) != shown or not hasattr(flow, "fn"):
+        warn_of_change(
+            "a flow's signature can't be replaced beside its function's",
+            "The form of new runs in the Prefect UI is harder to fill in; runs aren't affected.",
+        )
+    return flow
+
+
+def _shown(parameter: inspect.Parameter) -> inspect.Parameter:
+    if parameter.default is not None:
+        return parameter
+    return parameter.replace(annotation=Annotated[parameter.annotation, FormField()], default=MISSING)
