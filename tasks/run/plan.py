@@ -72,7 +72,7 @@ async def plan_dataset(
 def _log_plan(run: Run) -> None:
     logger = get_run_logger()
     if run.preflight is None:
-        logger.info("The output at %s is complete: nothing is to be sent.", run.prepared.output.url)
+        logger.info("The output at %s is complete: nothing is to be sent.", run.prepared.output.shown)
         return
     plan = run.preflight.plan
     logger.info("%d rows in %d chunks; %s", plan.rows, len(plan.chunks), describe_estimate(run.preflight.estimate))

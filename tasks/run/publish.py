@@ -14,9 +14,8 @@ from prefect.events import emit_event
 from prefect.tasks import Task, TaskOptions
 from pydantic import ValidationError
 
-from promptmill.output.manifest import MANIFEST, Manifest
+from promptmill.output.manifest import MANIFEST, REPORT, Manifest
 from promptmill.planning.estimate import describe_estimate
-from promptmill.run.publish import REPORT
 from promptmill.run.run import Run, publish_run
 from tasks.server.outages import UNSHOWN
 
@@ -31,14 +30,14 @@ async def publish_output(run: Run) -> None:
     """
     options = TaskOptions(name="publish-output", task_run_name="publish", cache_policy=NO_CACHE, persist_result=False)
     try:
-        asset = Asset(key=asset_key(run.prepared.output.url))
+        asset = Asset(key=asset_key(run.prepared.output.shown))
     except ValidationError:
         await Task(publish_run, **options)(run)
         return
 
     async def publish(run: Run) -> None:
         manifest = await publish_run(run)
-        add_asset_metadata(asset, outcome(manifest, run.prepared.output.url))
+        add_asset_metadata(asset, outcome(manifest, run.prepared.output.shown))
 
     await materialize(asset, by="promptmill", **options)(publish)(run)
 
@@ -65,7 +64,7 @@ async def announce(run: Run) -> None:
     manifest = run.manifest
     if manifest is None:
         return
-    url = run.prepared.output.url
+    url = run.prepared.output.shown
     with suppress(*UNSHOWN):
         async with asyncio.timeout(None if manifest.state == "completed" else STOPPED_SECONDS):
             await acreate_markdown_artifact(

@@ -9,6 +9,7 @@ import orjson
 import yaml
 
 from promptmill.job.spec import Job
+from promptmill.output.manifest import with_public_urls
 from promptmill.records import FailureKind
 
 NUMBERS_SHOWN = 4  # of a vector
@@ -120,8 +121,8 @@ def vector(values: list[float]) -> str:
 
 
 def job_yaml(job: Job) -> str:
-    """The job as a job file, without what it leaves at its default."""
-    return clip(_dump_yaml(job.model_dump(mode="json", exclude_defaults=True)), YAML_CHARACTERS)
+    """The job as a job file, without its defaults and without the secrets of its URLs."""
+    return clip(_dump_yaml(with_public_urls(job.model_dump(mode="json", exclude_defaults=True))), YAML_CHARACTERS)
 
 
 class _Dumper(yaml.SafeDumper):
