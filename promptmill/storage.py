@@ -1,35 +1,25 @@
 """A folder on any storage that fsspec knows: atomic writes, listings that aren't stale, errors of one kind.
 
-Object stores publish an object whole or not at all; a local disk doesn't, so there a file is written under a temporary
-name, flushed to the disk and renamed. Folders are made on local disks only: an object store has none, and s3fs would
+Object stores publish an object whole or not at all. A local disk doesn't, so there we write a file under a temporary
+name, flush it to the disk and rename it. We make folders on local disks only: an object store has none, and s3fs would
 create a missing *bucket* on `makedirs`, where a missing bucket should be an error.
 """
 
 import os
-import tempfile
-from collections.abc import Callable, Generator, Iterable
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import PurePosixPath
-from typing import IO, Any, cast
+from typing import Any, cast
 
 import fsspec
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
-from fsspec.spec import AbstractBufferedFile
 
 from promptmill.allowed_urls import client_options, require_allowed
+from promptmill.public_url import public_text, public_url
+from promptmill.unpublished import TEMPORARY_PREFIX, LocalFile, RemoteFile, UnpublishedFile
 
 UPLOAD_BLOCK_BYTES = 8 * 2**20  # multipart size; s3fs would hold 50 MiB for each open file
-TEMPORARY_PREFIX = "_writing-"  # readers of datasets skip names with an underscore
-
-
-def _file_mode() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return 0o666 & ~mask
-
-
-FILE_MODE = _file_mode()  # of new local files; read once, since asking for the umask sets it for all threads
 
 
 def _storage_errors() -> tuple[type[Exception], ...]:
@@ -70,6 +60,15 @@ class Storage:
         self.is_local = isinstance(self.fs, LocalFileSystem)
 
     @property
+    def shown(self) -> str:
+        """The folder's URL as people and files may see it: without passwords and signatures."""
+        return public_url(self.url)
+
+    def describe(self, error: BaseException) -> str:
+        """An error's text without the secrets of this folder's URL."""
+        return public_text(str(error), self.url)
+
+    @property
     def place(self) -> str:
         """The folder's URL in the one spelling that all its others have."""
         return str(self.fs.unstrip_protocol(self.root))
@@ -89,8 +88,7 @@ class Storage:
     def write(self, name: str, data: bytes) -> None:
         """Publish an object whole or not at all. Raises: any of STORAGE_ERRORS."""
         if self.is_local:
-            with self._local_writer(name) as file:
-                file.write(data)
+            write_whole(self.path(name), data)
         else:
             self.fs.pipe_file(self.path(name), data)
 
@@ -98,8 +96,7 @@ class Storage:
         """Publish an object only where there is none; False when there is one. Raises: any of STORAGE_ERRORS."""
         if self.is_local:
             try:
-                with self._local_writer(name, os.link) as file:  # fails where there is one, unlike a rename
-                    file.write(data)
+                write_whole(self.path(name), data, os.link)  # fails where there is one, unlike a rename
             except FileExistsError:
                 return False
             return True
@@ -110,6 +107,10 @@ class Storage:
                 raise
             return self.read(name) == data
         return True
+
+    def open_unpublished(self, name: str) -> UnpublishedFile:
+        """A file to stream into, which nobody sees before its `publish`. Raises: any of STORAGE_ERRORS."""
+        return LocalFile(self.path(name)) if self.is_local else RemoteFile(self.fs, self.path(name))
 
     def delete(self, names: Iterable[str]) -> None:
         """Remove objects; those that aren't there are no error."""
@@ -134,42 +135,15 @@ class Storage:
         if self.url.startswith(("s3://", "s3a://")):
             cast(Any, self.fs).call_s3("list_objects_v2", Bucket=self.root.split("/")[0], MaxKeys=1)
 
-    @contextmanager
-    def writer(self, name: str) -> Generator[IO[bytes]]:
-        """A file to stream into; published when the block ends well, discarded when it raises."""
-        if self.is_local:
-            with self._local_writer(name) as file:
-                yield file
-            return
-        remote = self.fs.open(self.path(name), "wb", autocommit=False)
-        try:
-            yield cast(IO[bytes], remote)
-            remote.close()
-            if isinstance(remote, AbstractBufferedFile):
-                remote.commit()
-        except BaseException:
-            if isinstance(remote, AbstractBufferedFile):
-                with suppress(*STORAGE_ERRORS):
-                    remote.discard()
-            raise
 
-    @contextmanager
-    def _local_writer(self, name: str, put: Callable[[str, str], None] = os.replace) -> Generator[IO[bytes]]:
-        """A file beside its place, flushed to the disk and put there when the block ends well."""
-        target = self.path(name)
-        folder = os.path.dirname(target)
-        os.makedirs(folder, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, dir=folder)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(temporary, FILE_MODE)
-            put(temporary, target)
-        finally:
-            with suppress(OSError):
-                os.unlink(temporary)
+def write_whole(path: str, data: bytes, put: Callable[[str, str], None] = os.replace) -> None:
+    """Write a local file whole or not at all, whoever else is writing it. Raises: OSError."""
+    file = LocalFile(path, put)
+    try:
+        file.write(data)
+        file.publish()
+    finally:
+        file.discard()
 
 
 def _is_temporary(path: str) -> bool:

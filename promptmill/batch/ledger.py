@@ -13,6 +13,7 @@ has grown or `chunk_rows` has changed. A key is the digest of the file's bytes a
 make the same file again. Intents are created only where there is none, so that two processes can't both take a file up.
 """
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from decimal import Decimal
@@ -22,17 +23,19 @@ import numpy as np
 import orjson
 import pyarrow as pa
 from numpy.typing import NDArray
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from promptmill.batch.files import BatchFile
 from promptmill.checkpoints.answer_files import decode_answers, encode_answers
 from promptmill.errors import CheckpointUnreadable, StorageFailed
 from promptmill.processes import this_process
+from promptmill.state_files import StateFile
 from promptmill.storage import STORAGE_ERRORS, Storage
 
 FOLDER = "batches/"
 STATE = f"{FOLDER}_state.json"
 CANCELLED = f"{FOLDER}_cancelled"
+log = logging.getLogger("promptmill")
 State = Literal["packed", "uploaded", "creating", "submitted", "collected", "dropped"]
 LIVE: frozenset[State] = frozenset({"packed", "uploaded", "creating", "submitted"})
 
@@ -89,7 +92,19 @@ class LedgerState:
 
 
 RECORD: TypeAdapter[BatchRecord] = TypeAdapter(BatchRecord)
-LEDGER_STATE: TypeAdapter[LedgerState] = TypeAdapter(LedgerState)
+_RECORD_FILE = StateFile(
+    RECORD,
+    purpose="It says which batches the provider has of this job, and so what must not be paid for twice.",
+    way_on="Restore the file, then run the same command again.",
+    damaged=StorageFailed,
+)
+_STATE_FILE: StateFile[LedgerState] = StateFile(
+    TypeAdapter(LedgerState),
+    purpose="It says whether somebody cancelled the job's batches, and so guards against submitting more of them.",
+    way_on="Restore the file, or, if the job may go on, delete it and run the same command again.",
+    damaged=StorageFailed,
+    required=("is_cancelled",),
+)
 
 
 @dataclass(slots=True)
@@ -111,15 +126,15 @@ class Ledger:
         return [one for one in self.records.values() if one.state == "collected"]
 
     def load(self) -> "Ledger":
-        """Read everything anew; returns itself. Raises: StorageFailed for a record that can't be read or is torn."""
-        names = [name for name in self.storage.sizes(FOLDER.rstrip("/")) if name.endswith(".json") and name != STATE]
-        self.records = {record.key: record for record in map(self._read, names)}
+        """Read everything again; returns itself. Raises: StorageFailed for a file that is damaged or can't be read."""
         try:
-            self.state = LEDGER_STATE.validate_json(self.storage.read(STATE))
-        except (FileNotFoundError, ValidationError):
-            self.state = LedgerState()
+            found = self.storage.sizes(FOLDER.rstrip("/"))
         except STORAGE_ERRORS as error:
-            raise _unreadable(self.storage, STATE, error) from error
+            raise _unreadable(self.storage, FOLDER, error) from error
+        names = [name for name in found if name.endswith(".json") and name != STATE]
+        self.records = {record.key: record for record in map(self._read, names)}
+        state = _STATE_FILE.read(self.storage, STATE)
+        self.state = LedgerState() if state is None else state
         self.look_for_cancellation()
         return self
 
@@ -200,17 +215,23 @@ class Ledger:
         self._write(f"{FOLDER}{record.key}.left", encode_answers(leftovers))
 
     def leftovers(self, record: BatchRecord) -> pa.Table | None:
-        """Why rows of a batch got no answer; None when nothing was kept."""
+        """Why rows of a batch got no answer; None when nothing was kept. Raises: StorageFailed."""
+        name = f"{FOLDER}{record.key}.left"
         try:
-            return decode_answers(self.storage.read(f"{FOLDER}{record.key}.left"))
-        except (*STORAGE_ERRORS, CheckpointUnreadable):
+            return decode_answers(self.storage.read(name))
+        except FileNotFoundError:
             return None
+        except CheckpointUnreadable as error:
+            log.warning("%s/%s is damaged (%s). The reasons it held are lost.", self.storage.shown, name, error)
+            return None
+        except STORAGE_ERRORS as error:
+            raise _unreadable(self.storage, name, error) from error
 
     def _read(self, name: str) -> BatchRecord:
-        try:
-            return RECORD.validate_json(self.storage.read(name))
-        except (*STORAGE_ERRORS, ValidationError) as error:
-            raise _unreadable(self.storage, name, error) from error
+        record = _RECORD_FILE.read(self.storage, name)
+        if record is None:
+            raise _unreadable(self.storage, name, FileNotFoundError("it is missing"))
+        return record
 
     def _write(self, name: str, data: bytes) -> None:
         try:
@@ -233,13 +254,15 @@ class RowCounts:
 
 def _unreadable(storage: Storage, name: str, error: Exception) -> StorageFailed:
     return StorageFailed(
-        f"{storage.url}/{name} can't be read: {error}. It says which batches the provider has of this job, and so what "
+        f"{storage.shown}/{name} can't be read: {storage.describe(error)}. It says which batches the provider has of "
+        "this job, and so what "
         "must not be paid for twice. Run the same command again; if the file is damaged, restore it."
     )
 
 
 def _unwritable(storage: Storage, name: str, error: Exception) -> StorageFailed:
     return StorageFailed(
-        f"{storage.url}/{name} can't be written: {error}. No batch is submitted that can't be written down first. "
+        f"{storage.shown}/{name} can't be written: {storage.describe(error)}. No batch is submitted that can't be "
+        "written down first. "
         "Make room or give access, then run the same command again."
     )

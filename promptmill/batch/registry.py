@@ -1,6 +1,5 @@
 """Jobs with batches in flight: one small object a job at PROMPTMILL_STATE_URL, so that any machine finds them."""
 
-import logging
 import os
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -9,17 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+from pydantic import TypeAdapter
 
 from promptmill.errors import StorageFailed
 from promptmill.job.spec import Job
 from promptmill.planning.prepared_job import resolve_output
 from promptmill.processes import is_at_work
+from promptmill.state_files import StateFile
 from promptmill.storage import STORAGE_ERRORS, Storage
 
 SETTING = "PROMPTMILL_STATE_URL"
 FOLDER = "jobs"
 DAYS_BACK = 60  # a batch has a day or so, and a job goes on wave by wave
-log = logging.getLogger("promptmill")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,25 @@ class Entry:
     def is_attended(self, now: float) -> bool:
         """Whether another process waits for these batches itself, so that no step has to move them on."""
         return is_at_work(self.owner, now - self.seen_at)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """An entry as its object holds it."""
+
+    job: Job
+    retry_failed: bool
+    flow_run_ids: tuple[str, ...]
+    owner: str = ""
+    seen_at: float = 0.0
+
+
+_ENTRY = StateFile(  # a damaged entry keeps no other job from its turn
+    TypeAdapter(_Stored),
+    purpose="It names a job whose batches somebody must look after.",
+    way_on="Nobody does now: run the job again, which writes the file again; its batches are in its own ledger.",
+    strict=False,
+)
 
 
 def registry() -> Storage:
@@ -64,7 +83,8 @@ def register(job: Job, retry_failed: bool, flow_run_ids: tuple[str, ...], owner:
         storage.write(entry.name, orjson.dumps(values))
     except STORAGE_ERRORS as error:
         raise StorageFailed(
-            f"{storage.url}/{entry.name} can't be written: {error}. advance-batches finds the job there ({SETTING}). "
+            f"{storage.shown}/{entry.name} can't be written: {storage.describe(error)}. advance-batches finds the job "
+            f"there ({SETTING}). "
             "Give access or set another place."
         ) from error
     return entry
@@ -75,10 +95,12 @@ def registered(job_name: str | None = None) -> list[Entry]:
     storage = registry()
     try:
         names = sorted(name for name in storage.sizes(FOLDER) if name.endswith(".json"))
-        entries = [_read(storage, name) for name in names]
     except STORAGE_ERRORS as error:
-        raise StorageFailed(f"{storage.url} can't be read: {error}. Check {SETTING} and the access to it.") from error
-    return [one for one in entries if one is not None and job_name in {None, one.job.name}]
+        raise StorageFailed(
+            f"{storage.shown} can't be read: {storage.describe(error)}. Check {SETTING} and the access to it."
+        ) from error
+    entries = [_read(storage, name) for name in names]
+    return [entry for entry in entries if entry is not None and job_name in {None, entry.job.name}]
 
 
 def registered_for(job: Job, today: date) -> list[Entry]:
@@ -91,26 +113,11 @@ def registered_for(job: Job, today: date) -> list[Entry]:
 
 
 def _read(storage: Storage, name: str) -> Entry | None:
-    try:
-        values = orjson.loads(storage.read(name))
-        job = Job.model_validate(values["job"])
-        owner, seen_at = str(values.get("owner", "")), float(values.get("seen_at", 0.0))
-        return Entry(name, job, bool(values["retry_failed"]), tuple(values["flow_run_ids"]), owner, seen_at)
-    except FileNotFoundError:
-        return None  # another process has just finished it
-    except (ValueError, KeyError, TypeError) as error:
-        return _unusable(storage, name, error)
-
-
-def _unusable(storage: Storage, name: str, error: Exception) -> None:
-    """One entry that is damaged keeps no other job from its turn."""
-    log.error(
-        "%s/%s isn't a job that can be looked after: %s. Run the job again, which writes it anew; its batches are in its "
-        "own ledger.",
-        storage.url,
-        name,
-        error,
-    )
+    """None where another process has just finished the job, or the entry is damaged. Raises: StorageFailed."""
+    stored = _ENTRY.read(storage, name)
+    if stored is None:
+        return None
+    return Entry(name, stored.job, stored.retry_failed, stored.flow_run_ids, stored.owner, stored.seen_at)
 
 
 def unregister(entry: Entry) -> None:

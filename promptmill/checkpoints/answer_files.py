@@ -2,12 +2,16 @@
 
 An answer file holds what the model said and what it cost, never the input's columns: those may change without the
 request changing, and are joined from the input when the output is published.
-Pages carry checksums, so that a torn or altered file is found when it is read, not believed.
+A file carries a BLAKE2b digest of its own bytes in its Parquet metadata, so that damage anywhere in it is found before
+anything in it is parsed. The digest is computed while its own place holds zeros. Files of versions before it have page
+checksums only, and are still read.
 """
 
 import io
+import re
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
+from hashlib import blake2b
 from typing import Any
 
 import pyarrow as pa
@@ -19,7 +23,12 @@ from promptmill.records import Completion, Failure, Result
 
 MONEY = pa.decimal128(18, 12)  # USD; a hundred-millionth of a cent is kept
 ZERO_USD = Decimal(0)
-VERSION_KEY = b"promptmill.answers"
+_VERSION_KEY = b"promptmill.answers"
+_DIGEST_KEY = b"promptmill.digest"
+_DIGEST_BYTES = 16  # written as 32 hex
+_UNSIGNED = b"0" * (2 * _DIGEST_BYTES)  # what the digest's place holds while it is computed
+_FOOTER_BYTES = 64 * 1024  # the digest's place is within the last ones
+_SIGNED = re.compile(re.escape(_DIGEST_KEY) + rb"\x18\x20([0-9a-f]{32})")  # a pair in Thrift's compact protocol
 
 ANSWERS = pa.schema(
     [
@@ -40,7 +49,7 @@ ANSWERS = pa.schema(
         pa.field("response_id", pa.string()),
         pa.field("answered_at", pa.float64(), nullable=False),  # seconds since the epoch
     ],
-    metadata={VERSION_KEY: str(SCHEMA_VERSION).encode()},
+    metadata={_VERSION_KEY: str(SCHEMA_VERSION).encode()},
 )
 
 
@@ -76,7 +85,7 @@ def merge_answers(tables: Iterable[pa.Table]) -> pa.Table:
     failed = [kind is not None for kind in merged["kind"].to_pylist()]
     times = merged["answered_at"].to_pylist()
     best: dict[str, int] = {}
-    for position in sorted(range(len(ids)), key=lambda one: (failed[one], -times[one])):
+    for position in sorted(range(len(ids)), key=lambda at: (failed[at], -times[at])):
         best.setdefault(ids[position], position)
     return merged.take(pa.array(sorted(best.values())))
 
@@ -84,25 +93,49 @@ def merge_answers(tables: Iterable[pa.Table]) -> pa.Table:
 def encode_answers(table: pa.Table) -> bytes:
     """The bytes of an answer file."""
     sink = io.BytesIO()
-    pq.write_table(
-        table, sink, compression="zstd", write_page_checksum=True, use_dictionary=False, write_statistics=False
-    )
-    return sink.getvalue()
+    with pq.ParquetWriter(
+        sink, ANSWERS, compression="zstd", write_page_checksum=True, use_dictionary=False, write_statistics=False
+    ) as writer:
+        writer.write_table(table)
+        writer.add_key_value_metadata({_DIGEST_KEY.decode(): _UNSIGNED.decode()})
+    data = sink.getvalue()
+    place = _digest_place(data)
+    assert place is not None  # noqa: S101 - it was written a line above
+    return _with_digest(data, place, _digest(data))
 
 
 def decode_answers(data: bytes, columns: Sequence[str] | None = None) -> pa.Table:
     """The table in an answer file.
 
-    Raises: CheckpointUnreadable when the file is torn, foreign or of another schema version.
+    Raises: CheckpointUnreadable when the file is damaged, foreign or of another schema version.
     """
+    place = _digest_place(data)
+    if place is not None and data[place : place + len(_UNSIGNED)] != _digest(_with_digest(data, place, _UNSIGNED)):
+        raise CheckpointUnreadable("an answer file isn't as it was written")
+    wanted = ANSWERS if columns is None else pa.schema([ANSWERS.field(name) for name in columns])
     try:
         file = pq.ParquetFile(io.BytesIO(data), page_checksum_verification=True)
-        if (file.schema_arrow.metadata or {}).get(VERSION_KEY) != str(SCHEMA_VERSION).encode():
+        if (file.schema_arrow.metadata or {}).get(_VERSION_KEY) != str(SCHEMA_VERSION).encode():
             raise CheckpointUnreadable("an answer file is of another version")
-        table = file.read(columns=list(columns) if columns else None)
+        table = file.read(columns=list(columns) if columns is not None else None)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise CheckpointUnreadable(f"an answer file can't be read: {error}") from error
-    wanted = ANSWERS if columns is None else pa.schema([ANSWERS.field(name) for name in columns])
-    if table.schema.names != wanted.names:
+    if not table.schema.equals(wanted):
         raise CheckpointUnreadable("an answer file has other columns")
-    return table
+    return table.replace_schema_metadata(ANSWERS.metadata)
+
+
+def _digest_place(data: bytes) -> int | None:
+    """Where in an answer file its digest stands; None in a file of an earlier version."""
+    start = max(0, len(data) - _FOOTER_BYTES)
+    found = [match.start(1) for match in _SIGNED.finditer(data[start:])]
+    return start + found[-1] if found else None
+
+
+def _with_digest(data: bytes, place: int, digest: bytes) -> bytes:
+    return data[:place] + digest + data[place + len(digest) :]
+
+
+def _digest(data: bytes) -> bytes:
+    """The digest of an answer file whose digest's place holds zeros, as 32 hex."""
+    return blake2b(data, digest_size=_DIGEST_BYTES).hexdigest().encode()

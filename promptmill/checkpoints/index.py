@@ -23,7 +23,7 @@ class AnswerIndex:
         files: list[NDArray[np.uint32]] = []
         for name, table in store.load_all(names, ["custom_id"]):
             found = np.fromiter(
-                (hash_custom_id(one) for one in table["custom_id"].to_pylist()), np.uint64, table.num_rows
+                (hash_custom_id(custom_id) for custom_id in table["custom_id"].to_pylist()), np.uint64, table.num_rows
             )
             hashes.append(found)
             files.append(np.full(len(found), len(self._names), np.uint32))
@@ -38,7 +38,7 @@ class AnswerIndex:
         """The answers that loose files hold for these rows, each once."""
         if not len(self._hashes):
             return ANSWERS.empty_table()
-        wanted = np.fromiter((hash_custom_id(one) for one in custom_ids), np.uint64, len(custom_ids))
+        wanted = np.fromiter((hash_custom_id(custom_id) for custom_id in custom_ids), np.uint64, len(custom_ids))
         low = np.searchsorted(self._hashes, wanted, "left")
         high = np.searchsorted(self._hashes, wanted, "right")
         for start, stop in zip(low, high, strict=True):

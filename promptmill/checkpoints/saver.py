@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from promptmill.checkpoints.answer_files import answers_table
 from promptmill.checkpoints.store import Store
-from promptmill.errors import StorageFailed
+from promptmill.errors import PromptmillError, RunStopped, StorageFailed
 from promptmill.records import Result
 
 SAVE_SECONDS = 5.0  # the longest that an answer stays unsaved, however slowly others come
@@ -21,7 +21,7 @@ class Saver:
     def __init__(self, store: Store, key: str, checkpoint_rows: int) -> None:
         self.tables: list[pa.Table] = []  # every answer that was added
         self.names: list[str] = []  # of the files they were saved in
-        self.error: StorageFailed | None = None
+        self.error: PromptmillError | None = None  # the first; raise it once the saver is closed
         self._store = store
         self._key = key
         self._places = asyncio.Semaphore(checkpoint_rows)
@@ -36,7 +36,7 @@ class Saver:
             self.tables.append(answers_table(results))
 
     async def add(self, result: Result) -> None:
-        """Keep an answer; waits while too many are unsaved."""
+        """Keep an answer; wait while too many are unsaved."""
         await self._places.acquire()
         self._unsaved.append(result)
         if len(self._unsaved) >= self._full:
@@ -45,7 +45,7 @@ class Saver:
             self._timer = asyncio.get_running_loop().call_later(SAVE_SECONDS, self._save)
 
     async def close(self) -> None:
-        """Save what is unsaved, even while being cancelled; what couldn't be saved is in `error`."""
+        """Save what is unsaved, even while being cancelled; afterwards `error` says what couldn't be saved."""
         cancelled: asyncio.CancelledError | None = None
         while self._unsaved or self._writing is not None:
             self._save()
@@ -69,12 +69,13 @@ class Saver:
             self._writing = asyncio.create_task(self._write(results))
 
     async def _write(self, results: Sequence[Result]) -> None:
-        table = answers_table(results)
-        self.tables.append(table)
+        """Save answers. Whatever goes wrong, give their places back, so that nobody waits for them without end."""
         try:
+            table = answers_table(results)
+            self.tables.append(table)
             self.names.append(await self._write_patiently(table))
-        except StorageFailed as error:
-            self.error = self.error or error
+        except Exception as error:
+            self.error = self.error or _as_ours(error, results)
         finally:
             for _ in results:
                 self._places.release()
@@ -90,3 +91,20 @@ class Saver:
             except StorageFailed:
                 await asyncio.sleep(RETRY_SECONDS * attempt)
         return await asyncio.to_thread(self._store.save_rows, self._key, table)
+
+
+def _as_ours(error: Exception, results: Sequence[Result]) -> PromptmillError:
+    """An error that ends the run in order, whatever was raised."""
+    if isinstance(error, PromptmillError):
+        return error
+    what = f"{len(results)} answers, the first of row {results[0].custom_id},"
+    if isinstance(error, (pa.ArrowException, OverflowError, TypeError)):  # asking again would bring the same
+        stopped = RunStopped(
+            f"{what} don't fit the answer file: {error}. Every other answer is kept; please report it."
+        )
+    else:
+        stopped = StorageFailed(
+            f"{what} can't be saved: {type(error).__name__}: {error}. Run the same command again: what was saved is kept."
+        )
+    stopped.__cause__ = error
+    return stopped

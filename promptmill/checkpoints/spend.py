@@ -3,23 +3,24 @@
     spend.json                     of the whole output
     shards/<run>/spend-<n>.json    of one shard of a run, until it is moved into the one above
 
-A record is written before its money is used (limits/budget.py). A record that is torn guards the cap no longer, so it is
-an error and never 0.
+A record is written before its money is used (limits/budget.py). A damaged record guards the cap no longer, so it's an
+error and never 0.
 """
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Annotated
 
 import orjson
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter
 
 from promptmill.arrow import pc
 from promptmill.checkpoints.answer_files import ZERO_USD
 from promptmill.checkpoints.store import Listing, Store
-from promptmill.errors import OutputError, StorageFailed
-from promptmill.storage import STORAGE_ERRORS
+from promptmill.errors import OutputError
+from promptmill.state_files import StateFile
 
 SPEND = "spend.json"
 SHARDS = "shards"
@@ -28,11 +29,18 @@ _SHARD_SPEND = re.compile(rf"{SHARDS}/[^/]+/spend-\d+\.json")
 
 @dataclass(frozen=True, slots=True)
 class _Record:
-    spent_at_most_usd: Decimal = ZERO_USD
+    spent_at_most_usd: Annotated[Decimal, Field(ge=0)] = ZERO_USD
     counted: tuple[str, ...] = ()  # names of shards' records that the amount includes
 
 
-_RECORDS: TypeAdapter[_Record] = TypeAdapter(_Record)
+_RECORDS: StateFile[_Record] = StateFile(
+    TypeAdapter(_Record),
+    purpose="It says what may have been spent for the output, and so guards budget_usd.",
+    way_on="Restore the file, or delete it: then the cost of the answers that are kept counts as spent, and what was lost "
+    "to a crash doesn't.",
+    damaged=OutputError,
+    required=("spent_at_most_usd",),
+)
 
 
 class SpendRecords:
@@ -71,25 +79,12 @@ class SpendRecords:
     def cost_of_answers(self, listing: Listing) -> Decimal:
         """The cost of all answers that are kept."""
         names = [name for name in listing.sizes if name.endswith(".parquet")]
-        sums = [pc.sum(table["cost_usd"]).as_py() for _, table in self._store.load_all(names, ["cost_usd"])]
-        return sum((Decimal(one) for one in sums if one is not None), ZERO_USD)
+        costs = [pc.sum(table["cost_usd"]).as_py() for _, table in self._store.load_all(names, ["cost_usd"])]
+        return sum((Decimal(cost) for cost in costs if cost is not None), ZERO_USD)
 
     def _read(self, name: str) -> _Record:
-        try:
-            return _RECORDS.validate_json(self._store.storage.read(name))
-        except FileNotFoundError:
-            return _Record()
-        except STORAGE_ERRORS as error:
-            raise StorageFailed(
-                f"{self._store.storage.url}/{name} can't be read: {error}. It says what may have been spent for the "
-                "output. Give access, then run the same command again."
-            ) from error
-        except ValidationError as error:
-            raise OutputError(
-                f"{self._store.storage.url}/{name} is damaged. It says what may have been spent for the output, and so "
-                "guards budget_usd. Restore the file, or delete it: then the cost of the answers that are kept counts as "
-                "spent, and what was lost to a crash doesn't."
-            ) from error
+        record = _RECORDS.read(self._store.storage, name)
+        return _Record() if record is None else record
 
 
 def _shard_records(listing: Listing) -> list[str]:

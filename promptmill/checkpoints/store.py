@@ -22,6 +22,7 @@ import pyarrow as pa
 
 from promptmill.checkpoints.answer_files import decode_answers, encode_answers
 from promptmill.errors import CheckpointUnreadable, StorageFailed
+from promptmill.job.identity import chunk_key
 from promptmill.storage import STORAGE_ERRORS, Storage
 
 READERS = 16  # answer files read at once; each is a request to an object store
@@ -61,10 +62,17 @@ class Store:
 
     def __init__(self, storage: Storage) -> None:
         self.storage = storage
+        self.damaged: set[str] = set()  # names of files that were there and couldn't be believed
 
     def listing(self) -> Listing:
-        """What there is now."""
-        return Listing.of(self.storage.sizes())
+        """What there is now. Raises: StorageFailed."""
+        try:
+            return Listing.of(self.storage.sizes())
+        except STORAGE_ERRORS as error:
+            raise StorageFailed(
+                f"{self.storage.shown} can't be listed: {self.storage.describe(error)}. It holds the answers that are kept. "
+                "Give access, then run the same command again."
+            ) from error
 
     def save_rows(self, key: str, answers: pa.Table) -> str:
         """Keep answers of a chunk under way; returns their name. Raises: StorageFailed."""
@@ -85,24 +93,37 @@ class Store:
         """Keep all answers of a chunk and drop the files they replace; returns bytes. Raises: StorageFailed."""
         data = encode_answers(answers)
         self.write(f"{key}.parquet", data)
-        self.storage.delete(replaced)
+        self.delete(replaced)
         return len(data)
 
     def load(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
-        """The answers in a file. Raises: CheckpointUnreadable when it is missing, torn or foreign."""
+        """The answers in a file. Raises: CheckpointUnreadable when it's missing or damaged; StorageFailed."""
         try:
             data = self.storage.read(name)
         except FileNotFoundError as error:
-            raise CheckpointUnreadable(f"{self.storage.url}/{name} is missing") from error
+            raise CheckpointUnreadable(f"{self.storage.shown}/{name} is missing") from error
         except STORAGE_ERRORS as error:
             raise StorageFailed(
-                f"{self.storage.url}/{name} can't be read: {error}. Run the same command again."
+                f"{self.storage.shown}/{name} can't be read: {self.storage.describe(error)}. Run the same command again: "
+                "every answer is kept."
             ) from error
-        return decode_answers(data, columns)
+        try:
+            return decode_answers(data, columns)
+        except CheckpointUnreadable:
+            self.damaged.add(name)
+            raise
 
     def load_chunk(self, key: str) -> pa.Table:
-        """All answers of a finished chunk, in row order. Raises: CheckpointUnreadable."""
-        return self.load(f"{key}.parquet")
+        """All answers of a finished chunk, in row order, and none of another chunk's.
+
+        Raises: CheckpointUnreadable when the file is missing, damaged or holds the answers of other rows; StorageFailed.
+        """
+        name = f"{key}.parquet"
+        answers = self.load(name)
+        if chunk_key(answers["custom_id"].to_pylist()) != key:  # a key is a digest of its rows' custom_ids
+            self.damaged.add(name)
+            raise CheckpointUnreadable(f"{self.storage.shown}/{name} holds the answers of other rows")
+        return answers
 
     def load_all(self, names: Sequence[str], columns: Sequence[str]) -> list[tuple[str, pa.Table]]:
         """These columns of many files, without those that can't be read."""
@@ -117,8 +138,14 @@ class Store:
             return [found for found in readers.map(read, names) if found is not None]
 
     def delete(self, names: Iterable[str]) -> None:
-        """Remove objects; those that are gone are no error. Raises: any of STORAGE_ERRORS."""
-        self.storage.delete(names)
+        """Remove objects; those that are gone are no error. Raises: StorageFailed."""
+        try:
+            self.storage.delete(names)
+        except STORAGE_ERRORS as error:
+            raise StorageFailed(
+                f"{self.storage.shown} lets nothing be removed: {self.storage.describe(error)}. Give access, then run the "
+                "same command again: every answer is kept."
+            ) from error
 
     def write(self, name: str, data: bytes) -> None:
         """Publish an object whole or not at all. Raises: StorageFailed."""
@@ -126,6 +153,6 @@ class Store:
             self.storage.write(name, data)
         except STORAGE_ERRORS as error:
             raise StorageFailed(
-                f"{self.storage.url}/{name} ({len(data):,} bytes) can't be written: {error}. Make room or give access, "
-                "then run the same command again: what was saved before is kept."
+                f"{self.storage.shown}/{name} ({len(data):,} bytes) can't be written: {self.storage.describe(error)}. Make "
+                "room or give access, then run the same command again: what was saved before is kept."
             ) from error

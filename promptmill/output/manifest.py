@@ -16,12 +16,16 @@ import orjson
 from pydantic import AfterValidator, AwareDatetime, Field, PlainSerializer, TypeAdapter, ValidationError
 
 from promptmill.errors import OutputError
+from promptmill.job.identity import job_digest
 from promptmill.job.key_order import without_schema_text
 from promptmill.job.spec import Job
+from promptmill.public_url import public_url
 from promptmill.shorten import shorten
 from promptmill.storage import STORAGE_ERRORS, Storage
 
 MANIFEST = "_manifest.json"
+REPORT = "_report.html"
+PART_NAME = re.compile(r"part-([0-9a-f]{8})-(\d{5,})\.parquet")
 PART_PATH = re.compile(r"(_failures/)?part-[^/]+\.parquet")
 SHOWN_DIFFERENCES = 12
 SHOWN_CHARACTERS = 60  # of a value that differs
@@ -38,8 +42,8 @@ def time_string(time: datetime) -> str:
     return time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _inside_output(path: str) -> str:
-    """The path of a part; a manifest is an input, and what is read or removed must lie inside its output."""
+def inside_output(path: str) -> str:
+    """The path of a part. A manifest is an input: what we read or remove by it must lie inside its output."""
     if PART_PATH.fullmatch(path) is None:
         raise ValueError("not the path of a part")
     return path
@@ -54,7 +58,7 @@ Time = Annotated[AwareDatetime, AfterValidator(lambda time: time.astimezone(UTC)
 class PartInfo:
     """One Parquet file of the output."""
 
-    path: Annotated[str, AfterValidator(_inside_output)]  # relative to output.url
+    path: Annotated[str, AfterValidator(inside_output)]  # relative to output.url
     rows: Count
     bytes: Count
 
@@ -128,24 +132,42 @@ def read_manifest(storage: Storage) -> Manifest | None:
 
     Raises: OutputError when it can't be read, or is torn or foreign.
     """
-    source = f"{storage.url}/{MANIFEST}"
+    source = f"{storage.shown}/{MANIFEST}"
     try:
         data = storage.read(MANIFEST)
     except FileNotFoundError:
         return None
     except STORAGE_ERRORS as error:
         raise OutputError(
-            f"{source} can't be read: {type(error).__name__}: {error}. It says whether the output is complete "
+            f"{source} can't be read: {type(error).__name__}: {storage.describe(error)}. It says whether the output "
+            "is complete "
             "(output.url). Check the address, the permissions and AWS_*."
         ) from error
     return decode(data, source)
 
 
+def public_job(job: Job) -> dict[str, Any]:
+    """The job as JSON values, its URLs without passwords and signatures."""
+    return with_public_urls(job.model_dump(mode="json"))
+
+
+def with_public_urls(job: Mapping[str, Any]) -> dict[str, Any]:
+    """A job's JSON values, its URLs without passwords and signatures."""
+    public = dict(job)
+    for section, key in (("input", "url"), ("output", "url"), ("request", "response_schema")):
+        inner = public.get(section)
+        if isinstance(inner, dict) and isinstance(url := inner.get(key), str) and not url.lstrip().startswith("{"):
+            public[section] = {**inner, key: public_url(url)}
+    return public
+
+
 def describe_difference(standing: Manifest, job: Job) -> list[str]:
     """How the job of a standing output differs from this one, a line for each value: `key: old -> new`, shortened."""
-    old = _identity(standing.job)
-    new = _identity(job.model_dump(mode="json"))
+    old = _identity(with_public_urls(standing.job))  # an earlier version's has the real ones
+    new = _identity(public_job(job))
     keys = [key for key in dict.fromkeys([*old, *new]) if old.get(key) != new.get(key)]
+    if not keys and public_url(job.input.url) != job.input.url and standing.job_digest != job_digest(job):
+        return ["input.url: the same address with another password or signature"]
     lines = [f"{key}: {_differing(old.get(key), new.get(key))}" for key in keys[:SHOWN_DIFFERENCES]]
     return lines if len(keys) <= SHOWN_DIFFERENCES else [*lines, f"and {len(keys) - SHOWN_DIFFERENCES} more"]
 

@@ -1,41 +1,38 @@
-"""The output's Parquet parts: rolled by size, published whole, removed once no manifest lists them.
+"""The output's Parquet parts: rolled by size, uploaded whole, made visible together.
 
-Rows come in small tables, one a chunk. They are gathered into row groups of a size that readers like, and a row group is
-written as soon as it is full, so that memory holds one of them whatever the number of rows.
-A part's name has the job's digest and a number that no part of the standing output has, so that whoever reads that output
-goes on reading whole files. Nothing without such a name is ever removed.
+Rows come in small tables, one a chunk. We gather them into row groups of a size that readers like, and write a row group
+as soon as it is full, so that memory holds one of them whatever the number of rows.
+A part's name has the job's digest and a number that no part of the standing output has, so that readers of that output
+go on reading whole files.
 
 Row groups: 100,000 rows or 16 MiB in memory. DuckDB's own are of 122,880 rows (DuckDB, "Parquet Tips", read 2026-11-24);
 the bytes keep wide rows, an embedding is 6 KB, from filling the memory.
 """
 
 import io
-import re
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
-from typing import IO, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from fsspec.spec import AbstractBufferedFile
 
 from promptmill.arrow import pc
 from promptmill.output.columns import FAILURE_COLUMNS, failure_columns, success_columns
-from promptmill.output.manifest import Manifest, PartInfo
+from promptmill.output.manifest import PART_NAME, Manifest, PartInfo
+from promptmill.output.publishing import FAILURES
 from promptmill.storage import STORAGE_ERRORS, Storage
+from promptmill.unpublished import UnpublishedFile
 
-FAILURES = "_failures"
 ROW_GROUP_BYTES = 16 * 2**20  # in memory
 ROW_GROUP_ROWS = 100_000
 COMPRESSION = "zstd"
-PART_NAME = re.compile(r"part-([0-9a-f]{8})-(\d{5,})\.parquet")
 LAST_FIRST_NUMBER = 50_000  # numbering starts again after it: names of five digits sort as their numbers do
 
 
 class OutputWriter:
-    """Answered rows → parts. Use it in a `with` block: one that raises takes back what it published.
+    """Answered rows → parts that nobody sees yet. Use it in a `with` block: what isn't published at its end is discarded.
 
     Not for several threads at once.
     """
@@ -72,12 +69,17 @@ class OutputWriter:
         self._successes.append(carried, success_columns(answers, fields))
 
     def close(self) -> tuple[tuple[PartInfo, ...], tuple[PartInfo, ...]]:
-        """Publish what is left; returns the parts and the failure parts.
+        """Upload what is left; returns the parts and the failure parts. `files` are theirs, to be published.
 
         There is always one part, be it empty, so that the output can be read as a dataset and shows its columns; there
         is no failure part without a failure. Raises: any of STORAGE_ERRORS.
         """
         return self._successes.close(at_least=1), self._failures.close(at_least=0)
+
+    @property
+    def files(self) -> list[UnpublishedFile]:
+        """The uploaded parts, in the order in which they were begun."""
+        return [*self._successes.finished, *self._failures.finished]
 
     def __enter__(self) -> "OutputWriter":
         return self
@@ -85,11 +87,8 @@ class OutputWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if error is None:
-            self.close()
-            return
-        self._successes.take_back(error)
-        self._failures.take_back(error)
+        self._successes.discard()
+        self._failures.discard()
 
 
 @dataclass(slots=True)
@@ -97,10 +96,9 @@ class _Part:
     """A part being written."""
 
     name: str
-    file: IO[bytes]
+    file: UnpublishedFile
     writer: pq.ParquetWriter
     rows: int = 0
-    bytes: int = 0  # once it is whole
 
 
 class _Parts:
@@ -113,10 +111,9 @@ class _Parts:
         self._pending: list[pa.Table] = []
         self._pending_rows = self._pending_bytes = 0
         self._part: _Part | None = None
-        self._open = ExitStack()  # holds the part being written
         self._number = first_number  # of the next part
-        self._begun: list[str] = []
-        self._published: list[PartInfo] = []
+        self._written: list[PartInfo] = []
+        self.finished: list[UnpublishedFile] = []
 
     def append(self, carried: pa.Table, ours: pa.Table) -> None:
         expected = pa.schema(list(self.schema)[: carried.num_columns])
@@ -129,16 +126,17 @@ class _Parts:
                 self._write_group()
 
     def close(self, at_least: int) -> tuple[PartInfo, ...]:
-        if self._pending or (self._part is None and len(self._published) < at_least):
+        if self._pending or (self._part is None and len(self._written) < at_least):
             self._write_group()
-        self._publish()
-        return tuple(self._published)
+        self._finish()
+        return tuple(self._written)
 
-    def take_back(self, error: BaseException) -> None:
-        """Discard the part being written and remove those published, which no manifest lists."""
-        with suppress(*STORAGE_ERRORS):  # the error that led here is the one to tell
-            self._open.__exit__(type(error), error, error.__traceback__)
-            self._storage.delete(self._begun)
+    def discard(self) -> None:
+        """Forget every part that isn't published; the error that led here, if any, is the one to tell."""
+        part, self._part = self._part, None
+        for file in [*self.finished, *([part.file] if part is not None else [])]:
+            with suppress(*STORAGE_ERRORS):
+                file.discard()
 
     def _write_group(self) -> None:
         part = self._part or self._begin()
@@ -147,37 +145,27 @@ class _Parts:
             part.writer.write_table(table, row_group_size=table.num_rows)
             part.rows += table.num_rows
         self._pending, self._pending_rows, self._pending_bytes = [], 0, 0
-        if part.file.tell() >= self._part_bytes:
-            self._publish()
+        if part.file.stream.tell() >= self._part_bytes:
+            self._finish()
 
     def _begin(self) -> _Part:
         name = f"{self._prefix}{self._number:05d}.parquet"
         self._number += 1
-        self._begun.append(name)
-        self._part = self._open.enter_context(_writing(self._storage, name, self.schema))
+        file = self._storage.open_unpublished(name)
+        self._part = _Part(name, file, pq.ParquetWriter(file.stream, self.schema, compression=COMPRESSION))
         return self._part
 
-    def _publish(self) -> None:
-        if self._part is None:
+    def _finish(self) -> None:
+        """Bring the part being written to the storage."""
+        part = self._part
+        if part is None:
             return
-        part, self._part = self._part, None
-        self._open.close()
-        self._published.append(PartInfo(part.name, part.rows, part.bytes))
-
-
-@contextmanager
-def _writing(storage: Storage, name: str, schema: pa.Schema) -> Generator[_Part]:
-    """A part to write row groups into; published when the block ends well, discarded when it raises."""
-    with storage.writer(name) as file:
-        try:
-            with pq.ParquetWriter(file, schema, compression=COMPRESSION) as writer:
-                part = _Part(name, file, writer)
-                yield part
-            part.bytes = file.tell()
-        except BaseException:
-            if isinstance(file, AbstractBufferedFile):
-                file.forced = True  # else s3fs begins another upload when the discarded file is collected
-            raise
+        part.writer.close()
+        size = part.file.stream.tell()
+        part.file.finish()
+        self._part = None
+        self.finished.append(part.file)
+        self._written.append(PartInfo(part.name, part.rows, size))
 
 
 def _pieces(table: pa.Table, piece_bytes: int) -> Iterator[pa.Table]:
@@ -189,39 +177,20 @@ def _pieces(table: pa.Table, piece_bytes: int) -> Iterator[pa.Table]:
 
 
 def next_part_number(standing: Manifest | None, job_digest: str) -> int:
-    """A first number whose parts overwrite none of the standing output's.
-
-    Raises nothing: names of another digest, or none, can't be overwritten.
-    """
+    """A first number whose parts overwrite none of the standing output's."""
     parts = (*standing.parts, *standing.failure_parts) if standing is not None else ()
     found = [PART_NAME.fullmatch(part.path.removeprefix(f"{FAILURES}/")) for part in parts]
     numbers = [int(match[2]) for match in found if match is not None and match[1] == job_digest]
     return max(numbers) + 1 if numbers and min(numbers) < LAST_FIRST_NUMBER else 0
 
 
-def remove_stale(storage: Storage, manifest: Manifest) -> None:
-    """Remove parts and failure parts that the manifest doesn't list, and nothing else. Raises: any of STORAGE_ERRORS."""
-    listed = {part.path for part in (*manifest.parts, *manifest.failure_parts)}
-    storage.delete(name for name in [*_part_names(storage, ""), *_part_names(storage, FAILURES)] if name not in listed)
-
-
-def _part_names(storage: Storage, folder: str) -> list[str]:
-    """Parts that lie right in a folder; the checkpoints below it, which may be many, aren't listed."""
-    try:
-        paths = cast(list[str], storage.fs.ls(storage.path(folder), detail=False))
-    except FileNotFoundError:
-        return []
-    names = [path.rsplit("/", 1)[-1] for path in paths]
-    return [f"{folder}/{name}" if folder else name for name in names if PART_NAME.fullmatch(name)]
-
-
 def unwritable_columns(schema: pa.Schema, carried: Sequence[str]) -> list[str]:
     """Carried columns of a type that Parquet can't hold, with that type: `{}` in every row of a JSONL file is one."""
     found: list[str] = []
     for name in carried:
-        one = pa.schema([schema.field(name)])
+        alone = pa.schema([schema.field(name)])
         try:
-            pq.write_table(one.empty_table(), io.BytesIO())
+            pq.write_table(alone.empty_table(), io.BytesIO())
         except (pa.ArrowNotImplementedError, pa.ArrowInvalid):
             found.append(f"{name} ({schema.field(name).type})")
     return found

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from promptmill.errors import OutputError
 from promptmill.output.columns import failure_schema
 from promptmill.output.manifest import MANIFEST, Manifest, PartInfo, read_manifest
+from promptmill.public_url import public_text, public_url
 from promptmill.storage import STORAGE_ERRORS, Storage
 from promptmill.suggest import did_you_mean
 
@@ -41,7 +42,8 @@ def _open(url: str) -> Storage:
         return Storage(url)
     except (ValueError, ImportError, *STORAGE_ERRORS) as error:
         raise OutputError(
-            f"{url!r} can't be opened: {error}. Give an output's folder at a URL that fsspec knows."
+            f"{public_url(url)!r} can't be opened: {public_text(str(error), url)}. Give an output's folder at a URL "
+            "that fsspec knows."
         ) from error
 
 
@@ -49,7 +51,7 @@ def _manifest_of(storage: Storage) -> Manifest:
     manifest = read_manifest(storage)
     if manifest is None:
         raise OutputError(
-            f"{storage.url} has no {MANIFEST}: no run has finished there yet. A run writes it last, when every row is "
+            f"{storage.shown} has no {MANIFEST}: no run has finished there yet. A run writes it last, when every row is "
             "answered. Check the address, or run the job's command again: it goes on where it stopped."
         )
     return manifest
@@ -64,13 +66,15 @@ def _read_current(storage: Storage, manifest: Manifest, columns: Sequence[str] |
         if newer != manifest:
             return _read_current(storage, newer, columns, failures=failures)
         raise OutputError(
-            f"{storage.url} lacks a part that its {MANIFEST} lists ({error}). An output is all of its parts. "
-            "Run the job's command again: it writes them anew and pays for nothing twice."
+            f"{storage.shown} lacks a part that its {MANIFEST} lists ({storage.describe(error)}). An output is all of "
+            "its parts. "
+            "Run the job's command again: it writes them again and pays for nothing twice."
         ) from error
     except (pa.ArrowException, *STORAGE_ERRORS) as error:
         raise OutputError(
-            f"the parts at {storage.url} can't be read: {type(error).__name__}: {error}. They are Parquet files as the "
-            "run wrote them. Check access, or run the job's command again: it writes them anew."
+            f"the parts at {storage.shown} can't be read: {type(error).__name__}: {storage.describe(error)}. They are "
+            "Parquet files as the "
+            "run wrote them. Check access, or run the job's command again: it writes them again."
         ) from error
 
 
@@ -95,7 +99,7 @@ def _known(columns: Sequence[str], known: Sequence[str], storage: Storage) -> li
     for name in columns:
         if name not in known:
             raise OutputError(
-                f"{storage.url} has no column {name!r}; it has {len(known)}. {did_you_mean(name, known)} "
+                f"{storage.shown} has no column {name!r}; it has {len(known)}. {did_you_mean(name, known)} "
                 "Leave `columns` out to read them all."
             )
     return list(columns)

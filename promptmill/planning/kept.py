@@ -1,5 +1,6 @@
-"""The answers that earlier runs left, as one run looks at them: which hold, and which are asked again."""
+"""The answers that earlier runs left, as one run looks at them: which it keeps, and which it asks for again."""
 
+import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from promptmill.checkpoints.store import Listing, Store
 from promptmill.errors import CheckpointUnreadable
 from promptmill.planning.plan import Chunk, Plan
 
+log = logging.getLogger("promptmill")
+
 
 @dataclass(frozen=True, slots=True)
 class Kept:
@@ -24,7 +27,10 @@ class Kept:
     retry_before: float | None = None  # failures answered before are asked again; seconds since the epoch
 
     def finished(self, chunk: Chunk) -> pa.Table | None:
-        """All answers of a chunk that is finished, in row order; None when there is work to do. Blocks."""
+        """All answers of a chunk that is finished, in row order; None when there is work to do.
+
+        Blocks. Raises: StorageFailed.
+        """
         if not self.listing.is_finished(chunk.key):
             return None
         try:
@@ -42,6 +48,18 @@ class Kept:
                 found.append(self.store.load_chunk(chunk.key))
         return merge_answers(found)
 
+    def warn_of_damage(self) -> None:
+        """Say in one line how many files couldn't be believed, once every finished chunk was looked at."""
+        damaged = sorted(self.store.damaged)
+        if damaged:
+            log.warning(
+                "%d answer files in %s are damaged, or hold the answers of other rows; the first is %s. Their rows are asked "
+                "again, unless another file answers them.",
+                len(damaged),
+                self.store.storage.shown,
+                damaged[0],
+            )
+
     def to_retry(self, answers: pa.Table) -> pa.Table:
         """The failures among answers that are to be asked again."""
         return answers.filter(self._is_retried(answers)) if self.retry_before is not None else ANSWERS.empty_table()
@@ -57,7 +75,7 @@ class Kept:
 def find_kept(
     store: Store, plan: Plan, retry_before: float | None = None, chunks: Sequence[Chunk] | None = None
 ) -> Kept:
-    """The answers that are kept now, for all chunks of the plan or for these. Blocks."""
+    """The answers that are kept now, for all chunks of the plan or for these. Blocks. Raises: StorageFailed."""
     listing = store.listing()
     ours = None if chunks is None else {chunk.key for chunk in chunks}
     others = [] if ours is None else [key for key in plan.keys if key not in ours]

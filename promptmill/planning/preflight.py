@@ -56,12 +56,13 @@ def probe_output(storage: Storage) -> None:
         storage.delete([name])
     except STORAGE_ERRORS as error:
         raise OutputError(
-            f"{storage.url} can't be written to: {type(error).__name__}: {error}. The run writes, reads and deletes "
+            f"{storage.shown} can't be written to: {type(error).__name__}: {storage.describe(error)}. The run writes, "
+            "reads and deletes "
             "objects there (output.url). Create the bucket or folder, check AWS_* or the permissions, or make room."
         ) from error
     if returned != data:
         raise OutputError(
-            f"{storage.url} gave back other bytes than were written. The run needs storage that keeps what it is given "
+            f"{storage.shown} gave back other bytes than were written. The run needs storage that keeps what it is given "
             "(output.url). Use another place."
         )
 

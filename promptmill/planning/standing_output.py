@@ -1,15 +1,25 @@
 """The output that stands already: whether it is what this job would make, and whether this run may replace it."""
 
+import logging
 from dataclasses import replace
 
-from promptmill.errors import OutputError
-from promptmill.output.manifest import Manifest, describe_difference, read_manifest
+from promptmill.errors import OutputError, StorageFailed
+from promptmill.output.manifest import REPORT, Manifest, describe_difference, read_manifest
+from promptmill.output.publishing import settle_publishing, unlisted_parts
 from promptmill.planning.prepared_job import Prepared
+from promptmill.storage import STORAGE_ERRORS, Storage
+
+_OUR_REPORT = b'<span class="state'  # every report of ours has it
+log = logging.getLogger("promptmill")
 
 
 def finished_manifest(prepared: Prepared, retry_failed: bool) -> Manifest | None:
-    """The manifest of an output that is what this job would make now, with this run's own figures; None otherwise."""
+    """The manifest of an output that is what this job would make now, with this run's own figures; None otherwise.
+
+    Finishes the cleaning that a killed publishing left undone. Raises: OutputError when the output can't be read or cleaned.
+    """
     standing = read_manifest(prepared.output)
+    _finish_cleaning(prepared.output, standing)
     if standing is None or standing.input_fingerprint != prepared.identity or standing.job_digest != prepared.digest:
         return None
     if standing.state != "completed" or (retry_failed and standing.failed):
@@ -18,16 +28,58 @@ def finished_manifest(prepared: Prepared, retry_failed: bool) -> Manifest | None
     found = {name: size for name, size in prepared.output.sizes().items() if name in listed}
     if found != listed:
         return None
+    _warn_of_unlisted(prepared.output, standing)
     return replace(standing, reused=standing.rows, requests_sent=0, attempts=0)
 
 
+def _finish_cleaning(output: Storage, standing: Manifest | None) -> None:
+    try:
+        settle_publishing(output, standing)
+    except (StorageFailed, *STORAGE_ERRORS) as error:
+        raise OutputError(
+            f"{output.shown} has parts of two versions, and the old ones can't be removed: {output.describe(error)}. A reader "
+            "of the folder would count rows twice (output.url). Give access, then run the same command again."
+        ) from error
+
+
+def _warn_of_unlisted(output: Storage, standing: Manifest) -> None:
+    if unlisted := unlisted_parts(output, standing):
+        log.warning(
+            "%s holds %d parts that its manifest doesn't list; the first is %s. Readers of the folder take their rows too. "
+            "They are left alone, since nothing says that Promptmill wrote them; delete them if you didn't put them there.",
+            output.shown,
+            len(unlisted),
+            unlisted[0],
+        )
+
+
 def refuse_foreign_output(prepared: Prepared, overwrite: bool) -> None:
-    """Raises: OutputError where another job's output stands and may not be replaced."""
+    """Raises: OutputError where another job's output stands and may not be replaced, or a report that isn't ours."""
     standing = read_manifest(prepared.output)
+    if standing is None:
+        _refuse_foreign_report(prepared.output)
     if overwrite or standing is None or standing.job_digest == prepared.digest:
         return
     differences = "\n".join(f"  {line}" for line in describe_difference(standing, prepared.job))
     raise OutputError(
-        f"{prepared.output.url} holds the output of another job:\n{differences}\nOne folder holds one job's output "
+        f"{prepared.output.shown} holds the output of another job:\n{differences}\nOne folder holds one job's output "
         "(output.url). Give another output.url, or run with --overwrite to replace it."
     )
+
+
+def _refuse_foreign_report(output: Storage) -> None:
+    """Raises: OutputError where a file of the report's name stands that no run of ours wrote."""
+    try:
+        is_ours = _OUR_REPORT in output.read(REPORT)
+    except FileNotFoundError:
+        return
+    except STORAGE_ERRORS as error:
+        raise OutputError(
+            f"{output.shown}/{REPORT} can't be read: {output.describe(error)}. A run writes its report there (output.url). "
+            "Check the permissions and AWS_*."
+        ) from error
+    if not is_ours:
+        raise OutputError(
+            f"{output.shown}/{REPORT} wasn't written by Promptmill, which writes its report under that name (output.url). "
+            "Move the file, or give another output.url."
+        )

@@ -22,6 +22,8 @@ from pathlib import Path
 
 import tiktoken
 
+from promptmill.storage import write_whole
+
 _CACHE_VARIABLE = "TIKTOKEN_CACHE_DIR"
 _DOWNLOAD_SECONDS = 8.0  # for the whole file, 2 to 4 MB
 _SOCKET_SECONDS = 5.0  # to connect, and between two pieces
@@ -133,10 +135,10 @@ class Encodings:
         folder = own_folder(self._environ)
         if folder is not None:
             with suppress(OSError):
-                write_whole(folder, file.cache_name, data)
+                write_whole(str(folder / file.cache_name), data)
                 return _load(file, folder)
         with tempfile.TemporaryDirectory(prefix="promptmill-tiktoken-") as temporary:
-            write_whole(Path(temporary), file.cache_name, data)
+            write_whole(str(Path(temporary, file.cache_name)), data)
             return _load(file, Path(temporary))
 
 
@@ -156,20 +158,6 @@ def own_folder(environ: Mapping[str, str]) -> Path | None:
     with suppress(RuntimeError):  # no home directory
         return (Path(base) if base else Path.home() / ".cache") / "promptmill" / "tiktoken"
     return None
-
-
-def write_whole(folder: Path, name: str, data: bytes) -> None:
-    """Write a file completely or not at all, even while other processes write it. Raises: OSError."""
-    folder.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix="_writing-", dir=folder)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        os.replace(temporary, folder / name)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(temporary)
-        raise
 
 
 def _is_cached(file: EncodingFile, folder: Path) -> bool:

@@ -27,6 +27,7 @@ async def drive_chunks(engine: Engine, reuse: CompleteChunk, complete: CompleteC
     """
     pending: list[Chunk] = []
     await _run_bounded(_finished(engine, reuse, pending), REUSED_AT_ONCE, engine)
+    engine.kept.warn_of_damage()
     pending.sort(key=lambda chunk: chunk.index)
     if pending and engine.stop.reason is None:
         await _run_bounded(_started(engine, complete, pending), engine.job.chunks_in_flight, engine)

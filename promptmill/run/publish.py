@@ -1,4 +1,4 @@
-"""Answers → the output: parts, failures and report, then the manifest, then away with what it doesn't list."""
+"""Answers → the output: parts, failures and report, then the manifest; the order is in output/publishing.py."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -12,20 +12,20 @@ import pyarrow as pa
 from promptmill.arrow import pc
 from promptmill.checkpoints.answer_files import ZERO_USD
 from promptmill.dataset.dataset import fingerprint_of
-from promptmill.errors import DatasetError, InputChanged, StorageFailed
+from promptmill.errors import CheckpointUnreadable, DatasetError, InputChanged, StorageFailed
 from promptmill.output.columns import output_schema
-from promptmill.output.manifest import Manifest, read_manifest, write_manifest
-from promptmill.output.parts import OutputWriter, next_part_number, remove_stale
+from promptmill.output.manifest import REPORT, Manifest, public_job, read_manifest, write_manifest
+from promptmill.output.parts import OutputWriter, next_part_number
+from promptmill.output.publishing import begin_publishing, begin_upload, publish_side_by_side, settle_publishing
 from promptmill.output.report.page import ReportData, render_report
 from promptmill.planning.estimate import Estimate
-from promptmill.planning.plan import Plan
+from promptmill.planning.plan import Chunk, Plan
 from promptmill.planning.prepared_job import Prepared
+from promptmill.public_url import public_url
 from promptmill.records import Usage
 from promptmill.run.progress import Progress
 from promptmill.storage import STORAGE_ERRORS, Storage
 from promptmill.version import VERSION
-
-REPORT = "_report.html"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +73,8 @@ def publish(prepared: Prepared, plan: Plan, facts: RunFacts, target: Storage | N
         return _publish(prepared, plan, facts, storage)
     except STORAGE_ERRORS as error:
         raise StorageFailed(
-            f"the output at {storage.url} can't be written: {error}. Make room or give access, then run the same command "
-            "again: every answer is kept and none is paid for twice."
+            f"the output at {storage.shown} can't be written: {storage.describe(error)}. Make room or give access, then "
+            "run the same command again: every answer is kept and none is paid for twice."
         ) from error
     except DatasetError as error:  # it could be read when it was planned
         raise InputChanged(str(error)) from error
@@ -87,19 +87,23 @@ def _publish(prepared: Prepared, plan: Plan, facts: RunFacts, storage: Storage) 
     definitions = prepared.schema.definitions if prepared.schema else {}
     schemas = output_schema(job, prepared.dataset, properties, definitions)
     totals, report = _Totals(), ReportData(job, facts.started_at)
+    settle_publishing(storage, standing, is_ours=True)
+    begin_upload(storage)
     first = next_part_number(standing, prepared.digest)
-    writer = OutputWriter(storage, prepared.digest, *schemas, job.output.part_bytes, first)
-    with writer:
+    with OutputWriter(storage, prepared.digest, *schemas, job.output.part_bytes, first) as writer:
         for rows, answers in _rows_and_answers(prepared, plan):
             writer.add(rows, answers)
             report.add(rows, answers)
             totals.add(answers)
         parts, failure_parts = writer.close()
-    manifest = _manifest(prepared, facts, totals)
-    manifest = replace(manifest, parts=parts, failure_parts=failure_parts, accuracy=report.accuracy)
-    storage.write(REPORT, render_report(job, manifest, report, facts.limits).encode())
+        manifest = _manifest(prepared, facts, totals)
+        manifest = replace(manifest, parts=parts, failure_parts=failure_parts, accuracy=report.accuracy)
+        page = render_report(job, manifest, report, facts.limits).encode()
+        begin_publishing(storage, standing, [part.path for part in (*parts, *failure_parts)])
+        publish_side_by_side(writer.files)
+    storage.write(REPORT, page)
     write_manifest(storage, manifest)
-    remove_stale(storage, manifest)
+    settle_publishing(storage, manifest, is_ours=True)
     return manifest
 
 
@@ -108,7 +112,7 @@ def _rows_and_answers(prepared: Prepared, plan: Plan) -> Iterator[tuple[pa.Table
     _refuse_changed(prepared, plan)
     tables = prepared.dataset.read(prepared.job.chunk_rows, prepared.dataset.carried)
     for chunk, table in zip(plan.chunks, tables, strict=True):
-        answers = prepared.store.load_chunk(chunk.key)
+        answers = _answers_of(prepared, chunk)
         if answers.num_rows != table.num_rows:
             raise DatasetError(_changed(prepared))
         if prepared.job.input.id_column is None:
@@ -118,6 +122,17 @@ def _rows_and_answers(prepared: Prepared, plan: Plan) -> Iterator[tuple[pa.Table
             yield table, answers
 
 
+def _answers_of(prepared: Prepared, chunk: Chunk) -> pa.Table:
+    """A finished chunk's answers. Raises: StorageFailed when its file was removed or damaged since it was answered."""
+    try:
+        return prepared.store.load_chunk(chunk.key)
+    except CheckpointUnreadable as error:
+        raise StorageFailed(
+            f"the answers of rows {chunk.label} are gone: {error}. The output needs every row's answer. Run the same command "
+            "again: it asks for these rows again, and for no others."
+        ) from error
+
+
 def _refuse_changed(prepared: Prepared, plan: Plan) -> None:
     if not prepared.dataset.is_frame and fingerprint_of(prepared.job.input) != plan.fingerprint:
         raise DatasetError(_changed(prepared))
@@ -125,15 +140,15 @@ def _refuse_changed(prepared: Prepared, plan: Plan) -> None:
 
 def _changed(prepared: Prepared) -> str:
     return (
-        f"{prepared.job.input.url} was changed while the run read it; the output needs the rows that were answered. "
-        "Run the same command again: what was answered and didn't change is kept."
+        f"{public_url(prepared.job.input.url)} was changed while the run read it; the output needs the rows that were "
+        "answered. Run the same command again: what was answered and didn't change is kept."
     )
 
 
 def _manifest(prepared: Prepared, facts: RunFacts, totals: _Totals, state: str = "completed") -> Manifest:
     finished = datetime.now(UTC)
     return Manifest(
-        job=prepared.job.model_dump(mode="json"),
+        job=public_job(prepared.job),
         job_digest=prepared.digest,
         mode=facts.mode,
         state=state,

@@ -11,23 +11,47 @@ PostgreSQL loses the order of a parameter's keys, by which the same job would as
 All objects are JSON and read as data: they hold no code and are never unpickled.
 """
 
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
 import orjson
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from promptmill import errors
 from promptmill.checkpoints.spend import SHARDS
 from promptmill.checkpoints.store import Store
-from promptmill.errors import Interrupted, OutputError, PromptmillError, RunStopped, StorageFailed
-from promptmill.output.manifest import decode, manifest_values
+from promptmill.errors import Interrupted, PromptmillError, RunStopped, StorageFailed
+from promptmill.output.manifest import Manifest, manifest_values
 from promptmill.run.share import Share
 from promptmill.sharding.plan import Outcome, ShardPlan
+from promptmill.state_files import StateFile
 from promptmill.storage import STORAGE_ERRORS, Storage
 
 PLAN, PULSE = "plan.json", "pulse"
 PLANS: TypeAdapter[ShardPlan] = TypeAdapter(ShardPlan)
+
+
+@dataclass(frozen=True, slots=True)
+class _StoredOutcome:
+    """An outcome as its object holds it."""
+
+    manifest: Manifest | None
+    error: str | None  # the name of its class in errors.py
+    message: str | None
+
+
+_PLAN_FILE = StateFile(
+    PLANS,
+    purpose="It tells shards their part of a run.",
+    way_on="It counts as missing: run the job again, which splits the work again.",
+    strict=False,
+)
+_OUTCOME_FILE = StateFile(
+    TypeAdapter(_StoredOutcome),
+    purpose="It tells how a shard ended.",
+    way_on="It counts as missing: the shard is tried again, and its answers are kept.",
+)
 
 
 class ShardFolder:
@@ -55,11 +79,11 @@ class ShardFolder:
 
     def read_plan(self) -> ShardPlan | None:
         """None where there is none, or one that isn't ours. Raises: StorageFailed."""
-        data = self._read(PLAN)
-        try:
-            return None if data is None else PLANS.validate_json(data)
-        except ValidationError:
-            return None
+        return _PLAN_FILE.read(self.storage, self._path(PLAN))
+
+    def has_plan(self) -> bool:
+        """Whether shards were told of work, be the plan damaged by now: they may be at it. Raises: StorageFailed."""
+        return self._read(PLAN) is not None
 
     def share(self, plan: ShardPlan, shard: int) -> Share:
         """What a shard takes on."""
@@ -79,15 +103,8 @@ class ShardFolder:
 
     def read_outcome(self, shard: int, attempt: int) -> Outcome | None:
         """None where the attempt left none, or something that isn't ours. Raises: StorageFailed."""
-        data = self._read(f"outcome-{shard}-{attempt}.json")
-        if data is None:
-            return None
-        try:
-            values = orjson.loads(data)
-            manifest = decode(orjson.dumps(values["manifest"])) if values["manifest"] is not None else None
-            return Outcome(manifest, _error_of(values["error"], values["message"]))
-        except (ValueError, KeyError, TypeError, OutputError):
-            return None
+        stored = _OUTCOME_FILE.read(self.storage, self._path(f"outcome-{shard}-{attempt}.json"))
+        return None if stored is None else Outcome(stored.manifest, _error_of(stored.error, stored.message))
 
     def take_over(self, shard: int, attempt: int) -> None:
         """Say that this attempt is at a shard, and none before it. Raises: StorageFailed."""
@@ -122,8 +139,9 @@ class ShardFolder:
             self.storage.write(self._path(name), data)
         except STORAGE_ERRORS as error:
             raise StorageFailed(
-                f"{self.storage.url}/{self._path(name)} can't be written: {error}. Shards are told of their work there. "
-                "Give access or make room, then run the same command again: what was answered is kept."
+                f"{self.storage.shown}/{self._path(name)} can't be written: {self.storage.describe(error)}. "
+                "Shards are told of their work there. Give access or make room, then run the same command again: what "
+                "was answered is kept."
             ) from error
 
     def _read(self, name: str) -> bytes | None:
@@ -133,8 +151,8 @@ class ShardFolder:
             return None
         except STORAGE_ERRORS as error:
             raise StorageFailed(
-                f"{self.storage.url}/{self._path(name)} can't be read: {error}. Run the same command again: what was "
-                "answered is kept."
+                f"{self.storage.shown}/{self._path(name)} can't be read: {self.storage.describe(error)}. Run the "
+                "same command again: what was answered is kept."
             ) from error
 
 

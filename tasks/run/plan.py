@@ -55,7 +55,7 @@ async def plan_dataset(
     planning = Planning(today, retry_failed=retry_failed, overwrite=overwrite, flow_run_ids=flow_run_ids, mode=mode)
     run = await asyncio.to_thread(plan_run, whole, credentials, planning)
     if isinstance(run, FinishedRun):
-        get_run_logger().info("The output at %s is complete: nothing is to be sent.", run.prepared.output.url)
+        get_run_logger().info("The output at %s is complete: nothing is to be sent.", run.prepared.output.shown)
     else:
         _log_plan(run)
     return run

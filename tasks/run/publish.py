@@ -14,11 +14,10 @@ from prefect.events import emit_event
 from prefect.tasks import Task, TaskOptions
 from pydantic import ValidationError
 
-from promptmill.output.manifest import MANIFEST, Manifest
+from promptmill.output.manifest import MANIFEST, REPORT, Manifest
 from promptmill.planning.estimate import describe_estimate
 from promptmill.planning.prepared_job import Prepared
 from promptmill.run.engine import Engine
-from promptmill.run.publish import REPORT
 from promptmill.run.run import FinishedRun, PendingRun, Run, publish_run
 from tasks.server.outages import UNSHOWN
 
@@ -33,13 +32,13 @@ async def publish_output(run: PendingRun, engine: Engine) -> FinishedRun:
     """
     options = TaskOptions(name="publish-output", task_run_name="publish", cache_policy=NO_CACHE, persist_result=False)
     try:
-        asset = Asset(key=asset_key(run.prepared.output.url))
+        asset = Asset(key=asset_key(run.prepared.output.shown))
     except ValidationError:
         return await Task(publish_run, **options)(run, engine)
 
     async def publish(run: PendingRun, engine: Engine) -> FinishedRun:
         finished = await publish_run(run, engine)
-        add_asset_metadata(asset, outcome(finished.manifest, run.prepared.output.url))
+        add_asset_metadata(asset, outcome(finished.manifest, run.prepared.output.shown))
         return finished
 
     return await materialize(asset, by="promptmill", **options)(publish)(run, engine)
@@ -71,7 +70,7 @@ async def announce_end(run: Run) -> dict[str, Any]:
 
 async def announce(prepared: Prepared, manifest: Manifest) -> None:
     """Show a run's summary in the Prefect UI and tell who listens how it ended."""
-    url = prepared.output.url
+    url = prepared.output.shown
     with suppress(*UNSHOWN):
         async with asyncio.timeout(None if manifest.state == "completed" else STOPPED_SECONDS):
             await acreate_markdown_artifact(

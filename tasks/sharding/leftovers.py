@@ -53,7 +53,7 @@ async def end_strays(run: Run, kept: str | None = None) -> None:
             await _end_runs(client, shards_tag(run), kept)
     elif len(left) > len(pulsed):
         raise SetupError(
-            f"an earlier run over {run.prepared.output.url} was split into shards that may still be at work on its Prefect "
+            f"an earlier run over {run.prepared.output.shown} was split into shards that may still be at work on its Prefect "
             "server; PREFECT_API_URL isn't set here, and both would pay for the same rows. Set it to that server, or, if "
             f"nothing is at work there any more, remove {left[0].plan_url.rpartition('/')[0]}."
         )
@@ -63,7 +63,7 @@ async def end_strays(run: Run, kept: str | None = None) -> None:
 
 def _left(store: Store, kept: str | None) -> list[ShardFolder]:
     """The folders with a plan; others hold what was spent, which is counted by and by."""
-    return [one for one in folders(store) if one.plan_url != kept and one.read_plan() is not None]
+    return [one for one in folders(store) if one.plan_url != kept and one.has_plan()]
 
 
 async def _end_runs(client: PrefectClient, output_tag: str, kept: str | None) -> None:

@@ -11,7 +11,6 @@ from promptmill.run.elsewhere import Elsewhere
 from promptmill.run.run import PendingRun, facts_of_work, tell_how_far
 from promptmill.sharding.folder import ShardFolder
 from promptmill.sharding.plan import Ended, Outcome, ShardPlan, sum_progress, sum_shards, verdict
-from promptmill.storage import STORAGE_ERRORS
 from tasks.run.progress import showing_lines
 from tasks.server.automations import RERUN_SECONDS
 from tasks.server.outages import UNSHOWN, is_away
@@ -181,7 +180,7 @@ class Following:
 
     async def _count(self) -> tuple[str, float]:
         """How many rows lie in finished chunks, in a line and in per cent; as last counted while the storage is away."""
-        with suppress(*STORAGE_ERRORS):
+        with suppress(StorageFailed):
             self._rows_done = await asyncio.to_thread(self._count_rows)
         rows, total = self._rows_done, sum(chunk.rows for chunk in self._plan.chunks)
         done, waiting = len(self._plan.bounds) - len(self._open), self._carrier.waiting

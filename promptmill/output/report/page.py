@@ -13,6 +13,7 @@ from promptmill.output.manifest import Manifest
 from promptmill.output.report.data import ReportData
 from promptmill.output.report.plots import POINTS, Plot, plot_cost, plot_failures, plot_latency, plot_pace, plot_tokens
 from promptmill.output.report.wording import clock, count, duration, job_yaml, percent, remedy, usd
+from promptmill.public_url import public_url
 
 __all__ = ["ReportData", "render_report"]
 
@@ -35,7 +36,7 @@ def render_report(
         failures=[(kind, rows, remedy(kind), data.failures.get(kind, [])) for kind, rows in data.kinds.most_common()],
         finished=clock(manifest.finished_at),
         yaml=job_yaml(job),
-        url=job.output.url,
+        url=public_url(job.output.url),
     )
 
 

@@ -9,6 +9,7 @@ import orjson
 import yaml
 
 from promptmill.job.spec import Job
+from promptmill.output.manifest import with_public_urls
 from promptmill.records import FailureKind
 from promptmill.shorten import shorten
 
@@ -116,8 +117,9 @@ def vector(values: list[float]) -> str:
 
 
 def job_yaml(job: Job) -> str:
-    """The job as a job file, without what it leaves at its default."""
-    return shorten(_dump_yaml(job.model_dump(mode="json", exclude_defaults=True)), YAML_CHARACTERS)
+    """The job as a job file, without its defaults and without the secrets of its URLs."""
+    values = with_public_urls(job.model_dump(mode="json", exclude_defaults=True))
+    return shorten(_dump_yaml(values), YAML_CHARACTERS)
 
 
 class _Dumper(yaml.SafeDumper):

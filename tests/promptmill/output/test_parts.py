@@ -18,7 +18,8 @@ from promptmill.errors import JobError, OutputError
 from promptmill.job.spec import Job
 from promptmill.output.columns import output_schema
 from promptmill.output.manifest import Manifest, PartInfo, write_manifest
-from promptmill.output.parts import OutputWriter, next_part_number, remove_stale, unwritable_columns
+from promptmill.output.parts import OutputWriter, next_part_number, unwritable_columns
+from promptmill.output.publishing import publish_side_by_side
 from promptmill.output.reading import read, read_failures
 from promptmill.planning.prepared_job import prepare
 from promptmill.records import Completion, Failure, Result, Usage
@@ -99,6 +100,7 @@ def write_output(
             rows = input_rows(chunk * chunk_rows, chunk_rows)
             writer.add(rows, answered(rows, failed))
         manifest = finished(*writer.close())
+        publish_side_by_side(writer.files)
     write_manifest(storage, manifest)
     return manifest
 
@@ -165,24 +167,13 @@ def test_a_run_without_failure_leaves_no_failure_part(storage: Storage) -> None:
     assert (0, ["llm_http_status"]) == (len(got := read_failures(storage.url, ["llm_http_status"])), list(got.columns))
 
 
-def test_stale_parts_are_removed_and_nothing_else(storage: Storage) -> None:
-    manifest = write_output(storage, 1, 3, failed=[0])
-    listed = set(storage.sizes())
-    kept = {"part-mine.parquet", "notes.txt", "_samples/part-ffffffff-00000.parquet", "old/part-ffffffff-00000.parquet"}
-    stale = {f"part-{OTHER}-00000.parquet", f"part-{DIGEST}-00001.parquet", f"_failures/part-{OTHER}-00007.parquet"}
-    for name in kept | stale:
-        storage.write(name, b"x")
-
-    remove_stale(storage, manifest)
-
-    assert listed | kept == set(storage.sizes())
-
-
 def test_embeddings_come_back_as_vectors(storage: Storage) -> None:
     rows = input_rows(0, 3)
     with OutputWriter(storage, DIGEST, *schemas("embeddings", {}), 1000) as writer:
         writer.add(rows, answered(rows, failed=[1], embedding=True))
-    write_manifest(storage, finished(*writer.close()))
+        manifest = finished(*writer.close())
+        publish_side_by_side(writer.files)
+    write_manifest(storage, manifest)
 
     frame = read(storage.url, ["row_index", "embedding"])
     assert [0, 2] == frame["row_index"].to_list()

@@ -22,7 +22,6 @@ from promptmill.prompts.tokenizer_files import (
     cache_folders,
     download,
     own_folder,
-    write_whole,
 )
 
 Source = Callable[[EncodingFile], bytes | None]
@@ -68,7 +67,7 @@ print(counter.label, counter.count("Hello world!"), counter is counter_for("gpt-
 
 def test_a_cached_file_comes_first(tmp_path: Path) -> None:
     file = FILES["cl100k_base"]
-    write_whole(tmp_path, file.cache_name, bundled_data(file) or b"")
+    (tmp_path / file.cache_name).write_bytes(bundled_data(file) or b"")
     asked: list[str] = []
     found = Encodings({"DATA_GYM_CACHE_DIR": str(tmp_path)}, _recording(asked), _recording(asked)).get(file.name)
 

@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 
 from promptmill.checkpoints.spend import SpendRecords
 from promptmill.checkpoints.store import Store
-from promptmill.errors import BudgetExhausted, DatasetError, Interrupted, ProviderRefused, RunStopped
+from promptmill.errors import (
+    BudgetExhausted,
+    DatasetError,
+    Interrupted,
+    ProviderRefused,
+    RunStopped,
+    StorageFailed,
+)
 from promptmill.provider.transport import Credentials
 from promptmill.run.run import answering
 from promptmill.sharding.folder import ShardFolder, folders
@@ -130,7 +137,7 @@ def test_spending_of_shards_counts_once_whichever_step_is_killed(tmp_path: Path)
         raise OSError("killed")
 
     store.storage.delete = dies  # type: ignore[method-assign]
-    with pytest.raises(OSError, match="killed"):
+    with pytest.raises(StorageFailed, match="killed"):
         records.settle(store.listing())
     store.storage.delete = real  # type: ignore[method-assign]
 
