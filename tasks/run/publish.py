@@ -19,7 +19,7 @@ from promptmill.planning.estimate import describe_estimate
 from promptmill.run.publish import REPORT
 from promptmill.run.run import Run, publish_run
 from tasks.run.markdown import escape_markdown
-from tasks.server.outages import UNSHOWN
+from tasks.server.outages import CALL_ERRORS
 
 _STOPPED_SECONDS = 5.0  # at most, for the summary of a run that was stopped: somebody waits for its end
 _EVENTS = frozenset({"completed", "budget_exhausted", "cancelled"})  # a run in any other state has failed
@@ -67,7 +67,7 @@ async def announce(run: Run) -> None:
     if manifest is None:
         return
     url = run.prepared.output.url
-    with suppress(*UNSHOWN):
+    with suppress(*CALL_ERRORS):
         async with asyncio.timeout(None if manifest.state == "completed" else _STOPPED_SECONDS):
             await acreate_markdown_artifact(
                 summarise(manifest, url), key=f"{run.prepared.job.name}-summary", description=describe_end(manifest)
