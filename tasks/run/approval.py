@@ -33,6 +33,7 @@ from promptmill.run.approval import (
 from promptmill.run.display import format_seconds
 from promptmill.run.run import FinishedRun, PendingRun, Run
 from tasks.prefect_internals.event_queue import send_queued_events
+from tasks.run.markdown import escape_markdown
 
 _SEND_SECONDS = 5.0  # at most, until the events of this process were sent
 _ORDER_SECONDS = 2.0  # a busy server handles several events at once: it sees two in order only with a gap between them
@@ -133,10 +134,11 @@ def _price(run: PendingRun, unpaid: Decimal, left: Decimal | None) -> str:
 def _describe(run: PendingRun, unpaid: Decimal, left: Decimal | None) -> str:
     """What a person decides upon, in Markdown."""
     estimate, job = run.preflight.estimate, run.prepared.job
+    told = escape_markdown(describe_estimate(estimate))
     before = "" if left is None else f", of which ${left:,.4f} is left"
     return (
-        f"**{job.name}** is estimated to cost **${unpaid:,.4f}** more ({run.mode}); it asks above "
-        f"${job.approve_above_usd}.\n\n{estimate.rows:,} rows, {describe_estimate(estimate)}. Budget of this output: "
+        f"**{escape_markdown(job.name)}** is estimated to cost **${unpaid:,.4f}** more ({run.mode}); it asks above "
+        f"${job.approve_above_usd}.\n\n{estimate.rows:,} rows, {told}. Budget of this output: "
         f"{_budget(run)}{before}.\n\nApprove or reject it; who approves may lower its budget. No answer within "
         f"{format_seconds(job.approve_within_seconds)} is a no."
     )

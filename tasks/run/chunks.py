@@ -6,12 +6,11 @@ Prefect would give a submitted async task an event loop of its own, where it cou
 from dataclasses import asdict
 from typing import Any
 
-import httpx
 import pyarrow as pa
 from prefect import task
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State, TaskRun
-from prefect.exceptions import ObjectNotFound, PrefectException
+from prefect.exceptions import ObjectNotFound
 from prefect.tasks import Task
 
 from promptmill.errors import PromptmillError, StorageFailed
@@ -20,6 +19,7 @@ from promptmill.run.chunk import complete_chunk, record_chunk
 from promptmill.run.chunk_loop import drive_chunks
 from promptmill.run.engine import Engine
 from tasks.server.checkpoint_storage import SERIALIZER, checkpoint_key, checkpoint_storage
+from tasks.server.outages import CALL_ERRORS
 
 RETRY_DELAYS_SECONDS = [5.0, 30.0]
 TAG = "promptmill"  # a platform team may set Prefect's own limits on it, and on promptmill-<job>, before a run
@@ -62,7 +62,7 @@ async def limited_tags(*tags: str) -> list[str]:
                 await client.read_global_concurrency_limit_by_name(f"tag:{tag}")
             except ObjectNotFound:
                 continue
-            except (PrefectException, httpx.HTTPError, OSError):
+            except CALL_ERRORS:
                 pass  # there may be one
             found.append(tag)
     return found

@@ -29,7 +29,7 @@ from promptmill.processes import is_at_work, this_process
 from promptmill.run.run import FinishedRun, Run, look_again
 from promptmill.storage import Storage
 from tasks.run.ownership import own_run
-from tasks.server.outages import UNSHOWN, is_away
+from tasks.server.outages import CALL_ERRORS, is_away
 
 LOOK_SECONDS = 5.0
 PROCESS = "promptmill-process-"
@@ -83,7 +83,7 @@ async def _patiently(client: PrefectClient, output: Storage) -> FlowRun | None:
     while True:
         try:
             return await _first_before_us(client, _tag(output))
-        except UNSHOWN as error:
+        except CALL_ERRORS as error:
             if not is_away(error):
                 raise
             await asyncio.sleep(LOOK_SECONDS)

@@ -12,15 +12,15 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 from uuid import UUID
 
-import httpx
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun
-from prefect.exceptions import ObjectNotFound, PrefectException
+from prefect.exceptions import ObjectNotFound
 from prefect.runtime import flow_run
 
 from promptmill.errors import Interrupted
 from promptmill.run.engine import Engine
 from tasks.prefect_internals.single_call import calling_once
+from tasks.server.outages import CALL_ERRORS
 
 LOOK_SECONDS = 8.0  # so that who is taken for dead has stopped before its successor starts (automations.RERUN_SECONDS)
 Result = TypeVar("Result")
@@ -78,7 +78,7 @@ async def _look() -> Interrupted | None:
                 await own_run(client)
         except Interrupted as reason:
             return reason
-        except (PrefectException, httpx.HTTPError, OSError):
+        except CALL_ERRORS:
             pass
     return None
 

@@ -13,7 +13,7 @@ from prefect.artifacts import acreate_progress_artifact, aupdate_progress_artifa
 from promptmill.run.display import Display, LineDisplay, describe_progress
 from promptmill.run.engine import Engine
 from promptmill.run.progress import Snapshot
-from tasks.server.outages import UNSHOWN
+from tasks.server.outages import CALL_ERRORS
 
 ARTIFACT_SECONDS = 5.0
 LOG_SECONDS = 10.0
@@ -50,7 +50,7 @@ async def watch_progress(engine: Engine, title: str) -> None:
 
 async def show_progress(title: str, percent: float) -> UUID | None:
     """A progress artifact; None when there is no server to keep it, which is no reason to end a run."""
-    with suppress(*UNSHOWN):
+    with suppress(*CALL_ERRORS):
         return await acreate_progress_artifact(percent, key=f"{title}-progress", description=title)
     return None
 
@@ -70,7 +70,7 @@ async def showing_lines(name: str) -> AsyncGenerator[Callable[[str, float], Awai
             log.info(line)
             last = time.monotonic()
         if artifact is not None:
-            with suppress(*UNSHOWN):
+            with suppress(*CALL_ERRORS):
                 await aupdate_progress_artifact(artifact, percent, description=line)
 
     with display or nullcontext():
@@ -80,7 +80,7 @@ async def showing_lines(name: str) -> AsyncGenerator[Callable[[str, float], Awai
 async def _update_artifact(artifact: UUID | None, engine: Engine, snapshot: Snapshot) -> None:
     if artifact is None:
         return
-    with suppress(*UNSHOWN):
+    with suppress(*CALL_ERRORS):
         async with asyncio.timeout(ARTIFACT_SECONDS):  # Prefect's client tries for a minute while its server is away
             await aupdate_progress_artifact(
                 artifact, 100 * snapshot.done / max(1, snapshot.total), description=describe_progress(engine, snapshot)

@@ -1,4 +1,4 @@
-"""The end of a run: the output written, the summary shown, the event told."""
+"""The end of a run: its output is written, its summary shown, its event emitted."""
 
 import asyncio
 from contextlib import suppress
@@ -19,16 +19,17 @@ from promptmill.planning.estimate import describe_estimate
 from promptmill.planning.prepared_job import Prepared
 from promptmill.run.engine import Engine
 from promptmill.run.run import FinishedRun, PendingRun, Run, publish_run
-from tasks.server.outages import UNSHOWN
+from tasks.run.markdown import escape_markdown
+from tasks.server.outages import CALL_ERRORS
 
-STOPPED_SECONDS = 5.0  # for showing why a run stopped: whoever stopped it waits
-EVENTS = frozenset({"completed", "budget_exhausted", "cancelled"})  # a run in any other state has failed
+_STOPPED_SECONDS = 5.0  # at most, for the summary of a run that was stopped: somebody waits for its end
+_EVENTS = frozenset({"completed", "budget_exhausted", "cancelled"})  # a run in any other state has failed
 
 
 async def publish_output(run: PendingRun, engine: Engine) -> FinishedRun:
-    """Write parts, failures, report and manifest, and tell of it as an asset where the output's URL can name one.
+    """Write parts, failures, report and manifest, and record the output as an asset if its URL can be an asset's key.
 
-    Raises: StorageFailed, InputChanged: all answers are kept.
+    Raises: StorageFailed, InputChanged; all answers are kept.
     """
     options = TaskOptions(name="publish-output", task_run_name="publish", cache_policy=NO_CACHE, persist_result=False)
     try:
@@ -38,7 +39,7 @@ async def publish_output(run: PendingRun, engine: Engine) -> FinishedRun:
 
     async def publish(run: PendingRun, engine: Engine) -> FinishedRun:
         finished = await publish_run(run, engine)
-        add_asset_metadata(asset, outcome(finished.manifest, run.prepared.output.shown))
+        add_asset_metadata(asset, describe_output(finished.manifest, run.prepared.output.shown))
         return finished
 
     return await materialize(asset, by="promptmill", **options)(publish)(run, engine)
@@ -49,8 +50,8 @@ def asset_key(url: str) -> str:
     return url if "://" in url else Path(url).absolute().as_uri()
 
 
-def outcome(manifest: Manifest, url: str) -> dict[str, Any]:
-    """What events and assets say of a run, to flows that may run in another folder than ours."""
+def describe_output(manifest: Manifest, url: str) -> dict[str, Any]:
+    """What events and assets say of an output; paths are whole, for flows that run in another folder."""
     place = url if "://" in url else str(Path(url).absolute())
     return {
         "rows": manifest.rows,
@@ -69,25 +70,26 @@ async def announce_end(run: Run) -> dict[str, Any]:
 
 
 async def announce(prepared: Prepared, manifest: Manifest) -> None:
-    """Show a run's summary in the Prefect UI and tell who listens how it ended."""
+    """Show a run's summary in the Prefect UI, and emit the event that says how it ended."""
     url = prepared.output.shown
-    with suppress(*UNSHOWN):
-        async with asyncio.timeout(None if manifest.state == "completed" else STOPPED_SECONDS):
+    with suppress(*CALL_ERRORS):
+        async with asyncio.timeout(None if manifest.state == "completed" else _STOPPED_SECONDS):
             await acreate_markdown_artifact(
                 summarise(manifest, url), key=f"{prepared.job.name}-summary", description=describe_end(manifest)
             )
     emit_event(
-        f"promptmill.job.{manifest.state if manifest.state in EVENTS else 'failed'}",
+        f"promptmill.job.{manifest.state if manifest.state in _EVENTS else 'failed'}",
         resource={"prefect.resource.id": f"promptmill.job.{prepared.job.name}"},
-        payload=outcome(manifest, url),
+        payload=describe_output(manifest, url),
     )
 
 
 async def announce_estimate(run: PendingRun) -> dict[str, Any]:
     """Show an estimate in the Prefect UI; returns it as JSON values."""
     estimate = run.preflight.estimate
-    notes = "".join(f"\n- {warning}" for warning in run.preflight.warnings)
-    text = f"# {run.prepared.job.name}: estimate\n\n{estimate.rows:,} rows, {describe_estimate(estimate)}\n{notes}\n"
+    notes = "".join(f"\n- {escape_markdown(warning)}" for warning in run.preflight.warnings)
+    title, told = escape_markdown(run.prepared.job.name), escape_markdown(describe_estimate(estimate))
+    text = f"# {title}: estimate\n\n{estimate.rows:,} rows, {told}\n{notes}\n"
     await acreate_markdown_artifact(text, key=f"{run.prepared.job.name}-estimate")
     return {**asdict(estimate), "online_usd": str(estimate.online_usd), "batch_usd": str(estimate.batch_usd)}
 
@@ -102,10 +104,10 @@ def describe_end(manifest: Manifest) -> str:
 
 def summarise(manifest: Manifest, url: str) -> str:
     """A run's summary in Markdown."""
-    kinds = "\n".join(f"| {kind} | {count:,} |" for kind, count in manifest.failures_by_kind.items())
+    kinds = "\n".join(f"| {escape_markdown(kind)} | {count:,} |" for kind, count in manifest.failures_by_kind.items())
     failures = f"\n| failures | rows |\n|---|---:|\n{kinds}\n" if kinds else ""
-    estimate = manifest.estimated_cost_usd or Decimal(0)
-    return f"""# {manifest.job["name"]}: {manifest.state}
+    estimate = Decimal(0) if manifest.estimated_cost_usd is None else manifest.estimated_cost_usd
+    return f"""# {escape_markdown(str(manifest.job["name"]))}: {manifest.state}
 
 | | |
 |---|---:|
@@ -120,5 +122,5 @@ def summarise(manifest: Manifest, url: str) -> str:
 | estimated | ${estimate:.6f} |
 | seconds | {manifest.seconds:,.1f} |
 {failures}
-Output: `{url}` · report: `{url}/{REPORT}`
+Output: {escape_markdown(url)} · report: {escape_markdown(f"{url}/{REPORT}")}
 """

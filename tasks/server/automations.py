@@ -1,7 +1,9 @@
-"""What the server does by itself with runs of ours that nobody carries out any more: crashed, started again, failed.
+"""What the server does by itself with runs of ours whose process is gone: it marks them, starts them again, explains them.
 
-A trigger sees events only, and an action looks at no state. So each is written such that the event of any other state of
-the run satisfies it. The server's way with buckets and late events: prefect 3.8.8, server/events/triggers.py.
+A trigger sees events only, and an action doesn't look at a run's state. So each trigger is written such that the event of
+any later state of the run satisfies it. How the server buckets events and treats late ones: prefect 3.8.8,
+server/events/triggers.py. Each trigger is limited to our runs, since other teams may use the same server: dead runs by the
+names of our flows, which a run that a person started has too, and the others by the tag of our deployments.
 """
 
 from datetime import timedelta
@@ -19,30 +21,36 @@ from tasks.prefect_internals.state_messages import NEVER_RESUMED
 DEAD_RUNS = "promptmill-dead-runs"
 CRASHED_RUNS = "promptmill-crashed-runs"
 UNANSWERED_RUNS = "promptmill-unanswered-runs"
-TAG = "promptmill"  # of the deployments, and so of their runs
-HEARTBEAT_SECONDS = 180  # where heartbeats are switched off here, though maybe not where runs are
-MISSED_HEARTBEATS = 3
+FLOWS = ("online-inference", "batch-inference", "answer-shard", "advance-batches", "estimate-cost")
+_TAG = (
+    "promptmill"  # of the deployments and so of their runs; not of answer-shard, which the run that split starts again
+)
+_HEARTBEAT_SECONDS = 180  # if heartbeats are switched off here: the machine that carries out runs may still send them
+_MISSED_HEARTBEATS = 3
 RERUN_SECONDS = 20  # from a crash to the next attempt
-CRASH_WAS_TAKEN_UP = ("AwaitingRetry", "Scheduled", "Running", "Cancelling", "Cancelled", "Failed")
-RUNS = "prefect.flow-run.*"
+_AFTER_A_CRASH = ("AwaitingRetry", "Scheduled", "Running", "Cancelling", "Cancelled", "Failed")
+_RUNS = "prefect.flow-run.*"
 
 
 def silence_seconds() -> int:
     """How long a run may be silent: three heartbeats, as PREFECT_FLOWS_HEARTBEAT_FREQUENCY sets them."""
     given = get_current_settings().flows.heartbeat_frequency
-    return MISSED_HEARTBEATS * max(given or HEARTBEAT_SECONDS, SHORTEST_SECONDS)
+    return _MISSED_HEARTBEATS * max(given or _HEARTBEAT_SECONDS, SHORTEST_SECONDS)
 
 
-def dead_runs(seconds: int | None = None, runs: str | list[str] = RUNS) -> Automation:
-    """Runs whose process is gone become Crashed once their heartbeats are missed; Prefect alone leaves them Running.
+def dead_runs(seconds: int | None = None, runs: str | list[str] = _RUNS) -> Automation:
+    """Mark a run Crashed once three of its heartbeats are missing; Prefect by itself would leave it Running.
 
-    A run that is suspended, or has ended, sends none either: the event of that state is what was expected.
+    A run that is suspended or has ended sends no heartbeats either, but then the event of that state satisfies the trigger.
     """
     seconds = silence_seconds() if seconds is None else seconds
     trigger = EventTrigger(
         after={"prefect.flow-run.heartbeat"},
         expect={"prefect.flow-run.*"},
         match=ResourceSpecification({"prefect.resource.id": runs}),
+        match_related=ResourceSpecification(
+            {"prefect.resource.role": "flow", "prefect.resource.name": [*FLOWS]},
+        ),
         for_each={"prefect.resource.id"},
         posture=Posture.Proactive,
         threshold=1,
@@ -55,16 +63,16 @@ def dead_runs(seconds: int | None = None, runs: str | list[str] = RUNS) -> Autom
 
 
 def crashed_runs() -> Automation:
-    """A run of ours that crashed at its first attempt is scheduled once more, and goes on from its checkpoints.
+    """Schedule a deployed run that crashed at its first attempt once more; it goes on from its checkpoints.
 
-    Some seconds later, since a worker reports a crash twice, and the second report would end the new attempt.
+    The server waits some seconds: a worker reports a crash twice, and the second report would end the new attempt.
     """
     trigger = EventTrigger(
         after={"prefect.flow-run.Crashed"},
-        expect={f"prefect.flow-run.{name}" for name in CRASH_WAS_TAKEN_UP},
+        expect={f"prefect.flow-run.{name}" for name in _AFTER_A_CRASH},
         for_each={"prefect.resource.id"},
-        match=ResourceSpecification({"prefect.resource.id": [RUNS], "prefect.run-count": ["1"]}),
-        match_related=_OURS,
+        match=ResourceSpecification({"prefect.resource.id": [_RUNS], "prefect.run-count": ["1"]}),
+        match_related=_DEPLOYED,
         posture=Posture.Proactive,
         threshold=1,
         within=timedelta(seconds=RERUN_SECONDS),
@@ -79,11 +87,11 @@ def crashed_runs() -> Automation:
 
 
 def unanswered_runs() -> Automation:
-    """A run that asked and got no answer in time says so; of itself the server only says that it was paused."""
+    """Have a run that asked for approval and got no answer in time say so; Prefect only says that the run was paused."""
     trigger = EventTrigger(
         expect={"prefect.flow-run.Failed"},
-        match=ResourceSpecification({"prefect.resource.id": [RUNS], "prefect.state-message": [*NEVER_RESUMED]}),
-        match_related=_OURS,
+        match=ResourceSpecification({"prefect.resource.id": [_RUNS], "prefect.state-message": [*NEVER_RESUMED]}),
+        match_related=_DEPLOYED,
         posture=Posture.Reactive,
         threshold=1,
     )
@@ -97,4 +105,4 @@ def unanswered_runs() -> Automation:
     return Automation(name=UNANSWERED_RUNS, trigger=trigger, actions=[action], enabled=True)
 
 
-_OURS = ResourceSpecification({"prefect.resource.id": [f"prefect.tag.{TAG}"]})
+_DEPLOYED = ResourceSpecification({"prefect.resource.role": "tag", "prefect.resource.id": [f"prefect.tag.{_TAG}"]})

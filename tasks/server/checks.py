@@ -2,16 +2,16 @@
 
 import time
 
-import httpx
 import prefect
 from prefect.client.orchestration import PrefectClient, get_client
-from prefect.exceptions import ObjectNotFound, PrefectException
+from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL
 
 from promptmill.errors import PromptmillError
 from promptmill.job.spec import Job
 from promptmill.planning.doctor import Finding, look_at_clock
 from tasks.prefect_internals.lease_storage import IN_MEMORY, lease_storage_of
+from tasks.server.outages import CALL_ERRORS
 from tasks.server.resources import needs, pool_name
 from tasks.server.shared_limit import sharing
 from tasks.server.work_pool import DEFAULT_TYPE
@@ -25,7 +25,7 @@ DEPLOYMENTS = (
     "advance-batches/every-few-minutes",
     "estimate-cost/manual",
 )
-AWAY = (PrefectException, httpx.HTTPError, OSError, RuntimeError)
+_NO_ANSWER = (*CALL_ERRORS, RuntimeError)  # the last if a server of this process's own doesn't start
 
 
 async def look_at_server(job: Job | None) -> list[Finding]:
@@ -45,7 +45,7 @@ async def look_at_server(job: Job | None) -> list[Finding]:
             if job is not None and job.limits.shared is not None:
                 found.append(await _limit(job))
             return found
-    except AWAY as error:
+    except _NO_ANSWER as error:
         remedy = "Start it, or check PREFECT_API_URL and PREFECT_API_KEY."
         return [Finding("server", False, f"{url} doesn't answer: {type(error).__name__}: {error}. {remedy}")]
 
@@ -62,7 +62,7 @@ async def _leases(client: PrefectClient) -> list[Finding]:
     """Where the server keeps the leases of runs."""
     try:
         place = lease_storage_of((await client.request("GET", "/admin/settings")).json())
-    except (*AWAY, ValueError):
+    except (*_NO_ANSWER, ValueError):
         place = None
     if place is None:
         return [

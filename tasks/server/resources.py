@@ -7,12 +7,11 @@ import contextlib
 import os
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 
 from prefect.automations import Automation
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
-from prefect.events.schemas.automations import AutomationCore, EventTrigger
+from prefect.events.schemas.automations import AutomationCore
 from prefect.exceptions import ObjectNotFound
 from pydantic import SecretStr
 
@@ -111,11 +110,11 @@ def provider_type(client: PrefectClient) -> Need:
 
 
 def automation(client: PrefectClient, wanted: Automation) -> Need:
-    """Something that the server does by itself; one that was made for another heartbeat is replaced."""
+    """Something that the server does by itself; an automation of that name with another trigger or action is replaced."""
 
     async def is_there() -> bool:
         found = await client.read_automations_by_name(wanted.name)
-        return len(found) == 1 and _waits(found[0]) == _waits(wanted)
+        return len(found) == 1 and _rule(found[0]) == _rule(wanted)
 
     async def make() -> None:
         for found in await client.read_automations_by_name(wanted.name):
@@ -125,8 +124,10 @@ def automation(client: PrefectClient, wanted: Automation) -> Need:
     return Need(f"automation {wanted.name}", is_there, make)
 
 
-def _waits(one: AutomationCore) -> timedelta | None:
-    return one.trigger.within if isinstance(one.trigger, EventTrigger) else None
+def _rule(automation: AutomationCore) -> tuple[object, object]:
+    """When an automation acts and what it does; whether somebody disabled it doesn't count."""
+    actions = [action.model_dump() for action in automation.actions]
+    return automation.trigger.model_dump(exclude={"id"}), actions
 
 
 def shared_limit(client: PrefectClient, name: str, per_minute: float) -> Need:

@@ -33,12 +33,13 @@ from promptmill.job.spec import Limits
 from promptmill.limits.leased_bucket import Kind, Lessor
 from tasks.prefect_internals.single_call import calling_once
 from tasks.server.lease_backoff import CALL_SECONDS, Patience
+from tasks.server.outages import CALL_ERRORS, is_slow
 
 SMALLEST_BLOCK = 12  # slots: the server forgets half a slot at each grant, on average (it rounds decay down)
 BURST_SECONDS = 3.0  # what a limit should be, in seconds of its decay: that much piles up while the server stalls
 TURN_BLOCKS = 0.5  # of a block's time, at most, until a process that was denied asks again
 AWAY_FAILURES = 3  # in a row, until somebody is told: a busy sqlite server refuses a call now and then
-LOCKED, SERVER_ERRORS = 423, 500
+_LOCKED = 423  # too few slots are free
 EXAMPLES: dict[Kind, int] = {"requests": 6_000, "tokens": 2_000_000}  # a minute, where the job gives none
 KINDS: tuple[Kind, ...] = ("requests", "tokens")
 log = logging.getLogger("promptmill")
@@ -102,7 +103,7 @@ class PrefectLessor:
             began = loop.time()
             try:
                 granted = await self._ask(kind)
-            except (httpx.HTTPError, OSError, SetupError) as error:
+            except (*CALL_ERRORS, SetupError) as error:
                 await self._wait_for_server(kind, error, loop.time() - began)
                 continue
             if patience.failures >= AWAY_FAILURES:
@@ -127,7 +128,7 @@ class PrefectLessor:
             async with asyncio.timeout(timeout_seconds):
                 answer = await self._client.increment_concurrency_slots([name], block, "rate_limit")
         except httpx.HTTPStatusError as error:
-            if error.response.status_code == LOCKED:
+            if error.response.status_code == _LOCKED:
                 return 0
             raise
         if not answer.json():
@@ -135,12 +136,9 @@ class PrefectLessor:
         return block
 
     async def _wait_for_server(self, kind: Kind, error: Exception, seconds: float) -> None:
-        is_slow = isinstance(error, TimeoutError) or (
-            isinstance(error, httpx.HTTPStatusError) and error.response.status_code >= SERVER_ERRORS
-        )
-        if not is_slow:
+        if not is_slow(error):
             self._must_read.add(kind)  # another server may answer next, or the limit was changed
-        wait = self._patience[kind].failed(seconds, is_slow, self._chance())
+        wait = self._patience[kind].failed(seconds, is_slow(error), self._chance())
         if self._patience[kind].failures == AWAY_FAILURES:
             reason = str(error) or type(error).__name__
             log.warning("limits.shared: %s can't be leased, requests wait: %s", limit_name(self._name, kind), reason)
@@ -170,7 +168,7 @@ async def open_lessor(client: SlotClient, name: str, given: Mapping[Kind, int | 
     for kind in KINDS:
         try:
             terms[kind] = await read_terms(client, name, kind, (given or {}).get(kind))
-        except (httpx.HTTPError, OSError) as error:
+        except CALL_ERRORS as error:
             raise SetupError(
                 f"the limit {limit_name(name, kind)!r} can't be read from the Prefect server: "
                 f"{type(error).__name__}: {error}. limits.shared needs it. Check PREFECT_API_URL and the server."

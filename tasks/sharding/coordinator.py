@@ -19,7 +19,7 @@ from promptmill.sharding.plan import ShardPlan
 from promptmill.sharding.split import split_run
 from promptmill.storage import STORAGE_ERRORS
 from tasks.run.ownership import TakenOver, while_ours
-from tasks.server.outages import UNSHOWN
+from tasks.server.outages import CALL_ERRORS
 from tasks.sharding.flow_runs import shard_runs
 from tasks.sharding.leftovers import end_strays, shards_tag
 from tasks.sharding.supervisor import Carrier, Following
@@ -51,7 +51,7 @@ async def answer_in_shards(run: PendingRun) -> Elsewhere:
             await _forget(begun[0])
             raise
         except BaseException:
-            with suppress(*UNSHOWN):
+            with suppress(*CALL_ERRORS):
                 await carrier.cancel()
             await _forget(begun[0])
             raise

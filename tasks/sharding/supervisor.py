@@ -13,7 +13,7 @@ from promptmill.sharding.folder import ShardFolder
 from promptmill.sharding.plan import Ended, Outcome, ShardPlan, sum_progress, sum_shards, verdict
 from tasks.run.progress import showing_lines
 from tasks.server.automations import RERUN_SECONDS
-from tasks.server.outages import UNSHOWN, is_away
+from tasks.server.outages import CALL_ERRORS, is_away
 
 LOOK_SECONDS = 2.0
 COUNT_SECONDS = 15.0  # between two counts of the finished chunks, each a listing
@@ -85,7 +85,7 @@ class Following:
 
     async def end(self) -> None:
         """Cancel what is under way, and hear for a while how far it came."""
-        with suppress(*UNSHOWN):
+        with suppress(*CALL_ERRORS):
             await self._carrier.cancel()
             for _ in range(int(END_SECONDS / LOOK_SECONDS)):
                 if not (set(self._open) - set(await self._carrier.ended())):
@@ -109,7 +109,7 @@ class Following:
                 await self._carrier.start(self._folder, self._plan, shard, self._open[shard])
                 self._started[shard] = self._open[shard]
             found = await self._carrier.ended()
-        except UNSHOWN as error:
+        except CALL_ERRORS as error:
             if not is_away(error):
                 raise
             log.debug("shards can't be looked at: %s", error)  # they go on without it

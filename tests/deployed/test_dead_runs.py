@@ -8,20 +8,23 @@ from uuid import UUID
 import pytest
 from prefect import flow
 from prefect.client.orchestration import PrefectClient
-from prefect.events import Event, Resource
+from prefect.events import Event, RelatedResource, Resource
 from prefect.events.clients import PrefectEventsClient
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from prefect.states import Running, Scheduled, Suspended
 
-from tasks.server.automations import dead_runs, silence_seconds
+from tasks.server.automations import FLOWS, dead_runs, silence_seconds
 from tests.support.serving import ServedProvider, client_of, ended, sent, start
 
 SILENCE_SECONDS = 15
+OF_FLOW = RelatedResource(
+    {"prefect.resource.id": "prefect.flow.1", "prefect.resource.role": "flow", "prefect.resource.name": FLOWS[0]}
+)
 
 
-@flow
+@flow(name=FLOWS[0])
 def nothing() -> None:
-    """A flow of which only the runs' states matter."""
+    """A flow of which only the runs' states matter; named as one of ours, since no others are taken for dead."""
 
 
 async def beat(api_url: str, *runs: UUID) -> None:
@@ -29,7 +32,7 @@ async def beat(api_url: str, *runs: UUID) -> None:
     async with PrefectEventsClient(api_url) as events:
         for run in runs:
             resource = Resource({"prefect.resource.id": f"prefect.flow-run.{run}"})
-            await events.emit(Event(event="prefect.flow-run.heartbeat", resource=resource))
+            await events.emit(Event(event="prefect.flow-run.heartbeat", resource=resource, related=[OF_FLOW]))
 
 
 async def make_runs(client: PrefectClient, count: int) -> list[UUID]:
