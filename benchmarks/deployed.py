@@ -86,6 +86,7 @@ def _deployed(requests_per_minute: int) -> Generator[Place]:
             "PROMPTMILL_HOME": str(ROOT),
             "PROMPTMILL_WORK_POOL": "promptmill",
             "PROMPTMILL_STATE_URL": str(Path(name) / "state"),
+            "PROMPTMILL_ALLOWED_URLS": name,
             "OPENAI_API_KEY": "benchmark",
             "OPENAI_BASE_URL": base_url,
         }

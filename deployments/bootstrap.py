@@ -1,12 +1,14 @@
 """What the deployments need on a Prefect server: work pool, block types, checkpoint storage, automations, limits.
 
 `python deployments/bootstrap.py` makes what is missing and may be run again; `--check` only says what differs and exits 1.
+It prints what deployed runs may use of the workers, as this environment lists it.
 Secrets are taken from the environment into blocks, and nowhere else: `--provider NAME` keeps OPENAI_API_KEY together with
-OPENAI_BASE_URL, so that who can start a run can't send the key to another host.
+OPENAI_BASE_URL, so that whoever may start a run can't send the key to another host.
 """
 
 import argparse
 import asyncio
+import os
 import sys
 from pathlib import Path
 
@@ -14,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from prefect.client.orchestration import get_client
 
+from promptmill.allowed_urls import MODULES_SETTING, URLS_SETTING, describe_rules
 from promptmill.errors import SetupError
 from tasks.server.resources import needs
 
@@ -21,6 +24,7 @@ from tasks.server.resources import needs
 async def bootstrap(options: argparse.Namespace) -> int:
     """Make what is missing, or only name it; returns the exit code."""
     missing = 0
+    print(f"allowed  {describe_rules(os.environ)} ({URLS_SETTING}, {MODULES_SETTING}; the workers' own settings count)")
     async with get_client() as client:
         for need in needs(client, options.pool_type, options.provider, options.limit, options.image):
             if await need.is_there():

@@ -17,14 +17,17 @@ import urllib.request
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+ALLOWED_URLS = "PROMPTMILL_ALLOWED_URLS"  # what runs may use of this machine (promptmill/allowed_urls.py)
 PORT = os.environ.get("PROMPTMILL_SERVER_PORT", "4200")
 START_SECONDS = 120.0
 STOP_SECONDS = 20.0
 RUN_STOP_SECONDS = 25.0  # a run lets requests on their way finish for ten seconds, then saves and reports
 
 
-def environment() -> dict[str, str]:
-    """What all parts are started with."""
+def environment(only_worker: bool = False) -> dict[str, str]:
+    """What all parts are started with. A worker for a team reads the examples only, unless its operator lists more."""
+    own = ROOT / "examples" if only_worker else ROOT
+    listed = os.environ.get(ALLOWED_URLS)
     return {
         "PROMPTMILL_WORK_POOL": "promptmill",
         "PROMPTMILL_HOME": str(ROOT),
@@ -35,6 +38,7 @@ def environment() -> dict[str, str]:
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
         "DO_NOT_TRACK": "1",
         **{name: value for name, value in os.environ.items() if value},
+        ALLOWED_URLS: f"{listed},{own}" if listed else str(own),
     }
 
 
@@ -104,7 +108,7 @@ def wait_for(server: subprocess.Popen[bytes] | None, api_url: str) -> None:
         except (urllib.error.URLError, OSError):
             time.sleep(0.3)
     raise SystemExit(
-        f"no Prefect server answers at {api_url}. Mend PREFECT_API_URL, or unset it and free port {PORT} "
+        f"no Prefect server answers at {api_url}. Fix PREFECT_API_URL, or unset it and free port {PORT} "
         "(PROMPTMILL_SERVER_PORT) to have one started."
     )
 
@@ -130,7 +134,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, interrupted)
     parts = list[subprocess.Popen[bytes]]()
     try:
-        serve(environment(), parts, only_worker)
+        serve(environment(only_worker), parts, only_worker)
     except KeyboardInterrupt:
         print("\nstopping…", flush=True)
     finally:

@@ -1,13 +1,16 @@
-"""What can be looked at without Prefect before anything runs: versions, storage, provider, clock."""
+"""What `promptmill doctor` can look at without Prefect: versions, storage, what deployed runs may use, provider, clock."""
 
 import platform
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from importlib.metadata import version
+from pathlib import Path
 
 from openai import OpenAIError
 
+from promptmill.allowed_urls import URLS_SETTING, describe_rules, listed, locate, problems
 from promptmill.errors import PromptmillError
 from promptmill.planning.preflight import probe_output
 from promptmill.planning.prepared_job import open_output
@@ -17,6 +20,7 @@ from promptmill.version import VERSION
 
 SLACK_SECONDS = 60.0  # that a clock may be off; S3 refuses requests that are 15 minutes off
 PROVIDER_SECONDS = 20.0
+STATE_SETTING = "PROMPTMILL_STATE_URL"
 PACKAGES = ("prefect", "openai", "pyarrow", "s3fs")
 
 
@@ -26,7 +30,7 @@ class Finding:
 
     name: str
     is_well: bool
-    detail: str  # where it isn't well, the remedy too
+    detail: str  # with the remedy where it isn't well
 
 
 def look_at_versions() -> Finding:
@@ -42,6 +46,40 @@ def look_at_storage(name: str, url: str) -> Finding:
     except PromptmillError as error:
         return Finding(name, False, str(error))
     return Finding(name, True, f"{url} was written, read back and cleaned")
+
+
+def look_at_allowed(environment: Mapping[str, str]) -> Finding:
+    """What deployed runs may use where the environment is this one; entries that allow nothing aren't well."""
+    wrong = problems(listed(environment, URLS_SETTING))
+    if wrong:
+        remedy = f"List absolute paths and whole URLs in {URLS_SETTING}, separated by commas."
+        return Finding("allowed", False, f"{'; '.join(wrong)}. {remedy}")
+    return Finding("allowed", True, f"deployed runs of a worker with this environment: {describe_rules(environment)}")
+
+
+def look_at_state(url: str, pool_type: str | None, is_container: bool) -> Finding | None:
+    """A warning where the record of batches in flight is lost with a container; None where there is nothing to say.
+
+    `pool_type` is None where nobody knows it. `is_container`: whether this process runs in one.
+    """
+    if locate(url).kind != "local":
+        return None
+    remedy = (
+        "advance-batches then no longer finds the jobs with batches in flight. Set "
+        f"{STATE_SETTING} to a URL that every worker reaches, such as s3://lake/promptmill/."
+    )
+    if pool_type not in {None, "process"}:
+        lost = f"each run of a {pool_type} pool has a disk of its own and loses it at its end"
+        return Finding("state", False, f"{url} is a local folder; {lost}, and {remedy}")
+    if is_container:
+        lost = "this is a container, which loses it when it is replaced unless it is a volume"
+        return Finding("state", True, f"note: {url} is a local folder; {lost}, and {remedy}")
+    return None
+
+
+def is_in_container(environment: Mapping[str, str]) -> bool:
+    """Whether this process runs in a container of Docker's or of Kubernetes'."""
+    return "KUBERNETES_SERVICE_HOST" in environment or Path("/.dockerenv").exists()
 
 
 def look_at_provider(credentials: Credentials) -> list[Finding]:
@@ -63,7 +101,7 @@ def look_at_provider(credentials: Credentials) -> list[Finding]:
 
 
 def look_at_clock(whose: str, date: str | None, now: float) -> Finding:
-    """Whether somebody's Date header agrees with our clock."""
+    """Whether a server's Date header agrees with our clock."""
     if date is None:
         return Finding("clock", True, f"the {whose} tells no time")
     off = now - parsedate_to_datetime(date).timestamp()

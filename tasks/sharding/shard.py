@@ -39,7 +39,7 @@ async def answer_share(plan_url: str, shard: int, attempt: int) -> dict[str, Any
 
 
 @task(name="answer-shard", task_run_name="shard {shard}", cache_policy=NO_CACHE, persist_result=False)
-async def answer_share_task(plan_url: str, shard: int, attempt: int, is_deployed: bool = True) -> dict[str, Any]:
+async def answer_share_task(plan_url: str, shard: int, attempt: int, is_deployed: bool = False) -> dict[str, Any]:
     """The same for a task runner that takes it elsewhere, where nobody could end it but the run that split."""
     if is_deployed:
         close_to_unlisted()

@@ -29,6 +29,7 @@ class OwnServer:
             "PREFECT_API_URL": self.api_url,
             "PREFECT_WORKER_QUERY_SECONDS": "1",
             "PROMPTMILL_STATE_URL": str(folder / "state"),
+            "PROMPTMILL_ALLOWED_URLS": f"{folder.parent},{ROOT}",  # the folders of all tests, and the project's
             "OPENAI_API_KEY": KEY,
             **({} if provider is None else {"OPENAI_BASE_URL": provider.base_url}),
             **settings,

@@ -66,6 +66,7 @@ def serve_process(
         **{name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")},
         "PREFECT_HOME": str(folder / "prefect"),
         "PROMPTMILL_STATE_URL": str(folder / "state"),
+        "PROMPTMILL_ALLOWED_URLS": f"{folder.parent},{ROOT}",  # the folders of all tests, and the project's
         "PROMPTMILL_SERVER_PORT": str(port),
         "PREFECT_WORKER_QUERY_SECONDS": "1",  # between two looks for runs to start
         "PREFECT_SERVER_DEPLOYMENTS_CONCURRENCY_SLOT_WAIT_SECONDS": "2",  # of a run whose deployment is at its limit
