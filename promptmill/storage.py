@@ -6,6 +6,7 @@ create a missing *bucket* on `makedirs`, where a missing bucket should be an err
 """
 
 import os
+import secrets
 import tempfile
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager, suppress
@@ -103,6 +104,20 @@ class Storage:
                 raise
             return self.read(name) == data
         return True
+
+    def creates_once(self) -> bool:
+        """Whether `create` can be relied upon: tried out, since a server may ignore the condition without a word.
+
+        Raises: any of STORAGE_ERRORS when nothing can be written at all.
+        """
+        name = f"_probe-{secrets.token_hex(4)}"
+        try:
+            return self.create(name, b"first") and not self.create(name, b"second")
+        except (*STORAGE_ERRORS, NotImplementedError, TypeError, ValueError):
+            self.write(name, b"third")
+            return False
+        finally:
+            self.delete([name])
 
     def delete(self, names: Iterable[str]) -> None:
         """Remove objects; those that aren't there are no error."""
