@@ -1,4 +1,4 @@
-"""All jobs with batches in flight, moved on one step: looked at, collected, submitted further, published.
+"""One step for every job with batches in flight: look at them, collect, submit more, publish.
 
 Requires: the registry that batch-inference writes to (PROMPTMILL_STATE_URL) and each job's credentials. Run it every few
 minutes, one at a time.

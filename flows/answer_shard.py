@@ -1,7 +1,7 @@
-"""One shard of a dataset that online-inference has split up: its rows answered on whatever worker is free.
+"""One shard of a dataset that online-inference has split: any free worker answers its rows.
 
-Started by that run and by nobody else: `plan_url` names what it wrote down. Run again after any death, it sends only
-what is missing.
+Only that run starts it; `plan_url` names the plan that the run wrote. Started again after a crash, it sends only what is
+missing.
 """
 
 from typing import Any
@@ -16,8 +16,8 @@ async def answer_shard(plan_url: str, shard: int, attempt: int = 1) -> dict[str,
     """Answer the rows of one shard; the run that split the dataset publishes them.
 
     Args:
-        plan_url: Where that run wrote its shards down.
-        shard: Which one; 0 is the first.
-        attempt: How often it has been tried, this time included.
+        plan_url: The URL of the plan that the run wrote.
+        shard: The shard's number; 0 is the first.
+        attempt: 1 for the first attempt at this shard.
     """
     return await answer_share(plan_url, shard, attempt)

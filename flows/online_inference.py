@@ -1,7 +1,7 @@
-"""A model over every row of a dataset, by requests that are answered at once.
+"""A model over every row of a dataset, by requests that the provider answers at once.
 
-Requires: credentials (OPENAI_API_KEY or the job's provider block) and an output that can be written. Run again after
-any death, it sends only what is missing.
+Requires: credentials (OPENAI_API_KEY or the job's provider block) and an output that can be written. Started again after
+a crash, it sends only what is missing.
 """
 
 from typing import Any

@@ -1,4 +1,4 @@
-"""`pyarrow.compute` for type checkers: its functions are made when it is imported, and none of them knows them."""
+"""`pyarrow.compute`, untyped: it creates its functions while it is imported, so a type checker doesn't know them."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A DataFrame in, a DataFrame of answers and one of failures out: the same engine and checkpoints, for a notebook."""
+"""For a notebook: a DataFrame in, a DataFrame of answers and one of failures out, with the engine and checkpoints of a run."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
@@ -21,28 +21,28 @@ from promptmill.provider.transport import Credentials
 from promptmill.run.holding import holding
 from promptmill.run.run import FinishedRun, PendingRun, Planning, plan_run, run_plainly
 
-FRAME_URL = "memory://frame"
+_FRAME_URL = "memory://frame"
 
 
 class Answers(NamedTuple):
-    """What a model said of a frame's rows."""
+    """The model's answers to a frame's rows, and the rows that failed."""
 
-    answers: pd.DataFrame  # the frame's columns and the answers', one row for each row that succeeded, in its order
-    failures: pd.DataFrame  # the frame's columns and why, one row for each row that failed
+    answers: pd.DataFrame  # the frame's columns and the answer columns; the rows that succeeded, in input order
+    failures: pd.DataFrame  # the frame's columns and the reason; the rows that failed, in input order
     manifest: Manifest
 
 
 def run(
     frame: pd.DataFrame, job: Job | Mapping[str, Any] | str, *, retry_failed: bool = False, wait: bool = True
 ) -> Answers:
-    """Run a job over a frame instead of its `input.url`; call again, and only what is missing is sent.
+    """Run a job over a frame instead of its `input.url`; call it again, and it sends only the rows that have no answer.
 
-    `job` is a Job, its values, or the path of a job file; `input` may be left out of the values. The frame's index is
-    not carried. The output is published at `output.url` like that of any other run.
-    What only a flow can do is refused: `provider`, `limits.shared`, `approve_above_usd`, `shards` and `task_runner`; the
-    credentials are those of the environment.
+    `job` is a Job, its values, or the path of a job file; the values need no `input`. The output doesn't carry the
+    frame's index. The run publishes its output at `output.url`, as any other run does.
+    The function refuses what only a flow can do: `provider`, `limits.shared`, `approve_above_usd`, `shards` and
+    `task_runner`. It takes the credentials from the environment.
     While another run works on the same output, this one waits for it; with `wait=False` it raises OutputInUse.
-    Works with and without an event loop running, as in Jupyter.
+    It works whether or not an event loop is running, as one is in Jupyter.
     Raises: SetupError when the job or its environment is wrong; RunStopped or a subclass when the run ends early.
     """
     interruption = _Interruption()
@@ -75,7 +75,7 @@ class _Interruption:
             self._end()
 
 
-def _refuse_what_takes_prefect(job: Job) -> None:
+def _refuse_what_needs_prefect(job: Job) -> None:
     asked = {
         "provider": job.provider is not None,
         "approve_above_usd": job.approve_above_usd is not None,
@@ -84,13 +84,13 @@ def _refuse_what_takes_prefect(job: Job) -> None:
     }
     if found := [name for name, is_asked in asked.items() if is_asked]:
         raise SetupError(
-            f"the job has {', '.join(found)}, which only a flow can do, and promptmill.run uses none. Leave it out (the "
-            "provider is then that of OPENAI_API_KEY and OPENAI_BASE_URL), or run the job by `promptmill run`."
+            f"the job has {', '.join(found)}, which only a flow can do, and promptmill.run starts no flow. Leave it out "
+            "(OPENAI_API_KEY and OPENAI_BASE_URL then name the provider), or run the job with `promptmill run`."
         )
 
 
 async def _run(frame: pd.DataFrame, job: Job, retry_failed: bool, wait: bool) -> Answers:
-    _refuse_what_takes_prefect(job)
+    _refuse_what_needs_prefect(job)
     planned = plan_run(
         job,
         Credentials(),
@@ -117,4 +117,4 @@ def _job(job: Job | Mapping[str, Any] | str) -> Job:
         return job
     if isinstance(job, str):
         return load_job(job)
-    return parse_job({"input": {"url": FRAME_URL}, **job}, is_ordered=True)
+    return parse_job({"input": {"url": _FRAME_URL}, **job}, is_ordered=True)

@@ -18,6 +18,8 @@ from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.spec import AbstractBufferedFile
 
+from promptmill.allowed_urls import client_options, require_allowed
+
 UPLOAD_BLOCK_BYTES = 8 * 2**20  # multipart size; s3fs would hold 50 MiB for each open file
 TEMPORARY_PREFIX = "_writing-"  # readers of datasets skip names with an underscore
 
@@ -42,12 +44,16 @@ def _storage_errors() -> tuple[type[Exception], ...]:
 STORAGE_ERRORS = _storage_errors()  # what any call of this module may raise
 
 
-def open_filesystem(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
+def open_filesystem(url: str, place: str | None) -> tuple[fsspec.AbstractFileSystem, str]:
     """The filesystem of a URL and the path within it; S3 reads endpoint and credentials from the AWS_* variables.
 
-    Raises: ValueError for a protocol nobody knows; ImportError when its package isn't installed.
+    `place` is what names the URL: a key of the job or a parameter of the run. None: the operator's own setting.
+    Raises: JobError when a deployed run may not use the URL; ValueError for a protocol nobody knows; ImportError when
+    its package isn't installed.
     """
-    options: dict[str, Any] = {}
+    if place is not None:
+        require_allowed(url, place)
+    options: dict[str, Any] = {} if place is None else client_options(url)
     if url.startswith(("s3://", "s3a://")):
         options = {"use_listings_cache": False, "default_block_size": UPLOAD_BLOCK_BYTES}
     filesystem, path = url_to_fs(url, **options)
@@ -57,9 +63,10 @@ def open_filesystem(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
 class Storage:
     """A folder at a URL. Names are relative to it, with slashes. Safe to use from many threads."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, place: str | None = "output.url") -> None:
         self.url = url.rstrip("/")
-        self.fs, root = open_filesystem(self.url)
+        self._place = place  # what names the URL; None: the operator's own setting
+        self.fs, root = open_filesystem(self.url, place)
         self.root = root.rstrip("/")
         self.is_local = isinstance(self.fs, LocalFileSystem)
 
@@ -74,7 +81,7 @@ class Storage:
 
     def folder(self, name: str) -> "Storage":
         """The folder of that name inside this one."""
-        return Storage(f"{self.url}/{name}")
+        return Storage(f"{self.url}/{name}", self._place)
 
     def read(self, name: str) -> bytes:
         """The bytes of an object. Raises: FileNotFoundError; any of STORAGE_ERRORS."""

@@ -6,7 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 def _installed() -> str:
     try:
         return version("promptmill")
-    except PackageNotFoundError:  # run from a checkout that isn't installed
+    except PackageNotFoundError:  # this is a checkout that isn't installed
         return "0+checkout"
 
 

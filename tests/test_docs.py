@@ -20,8 +20,14 @@ from promptmill.prompts.request_builder import RequestBuilder
 from promptmill.prompts.templates import MAX_RANGE, REMOVED_FILTERS, RowTemplate
 from promptmill.prompts.tokens import MEDIA_TOKENS, counter_for
 from promptmill.records import FAILURE_KINDS
+from tests.support.paths import ROOT
+from tests.test_architecture import ALLOWED
 
-DOCS = Path(__file__).parents[1] / "docs"
+DOCS = ROOT / "docs"
+PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")] + sorted(DOCS.rglob("*.md"))
+LINK = re.compile(r"\]\((?!\w+:)([^)\s#]*)(?:#([^)\s]+))?\)")
+UNNAMED = {"promptmill", "tasks"}  # the ground and the folder of tasks' rooms
+CODE_PATH = re.compile(r"`((?:promptmill|tasks|flows|tests|deployments|examples|benchmarks)/[\w./-]*)`")
 
 
 def tables(page: str) -> dict[str, list[list[str]]]:
@@ -112,3 +118,40 @@ def test_every_kind_of_failure_is_described():
 
 def test_every_field_of_the_manifest_is_described():
     assert [row[0] for row in tables("output.md")["The manifest"]] == [one.name for one in fields(Manifest)]
+
+
+def anchors(page: Path) -> set[str]:
+    """The headings of a page as links name them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), flags=re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", one.lower()).replace(" ", "-") for one in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_of_a_page_leads_somewhere(page: Path):
+    links = [(page.parent / name if name else page, anchor) for name, anchor in LINK.findall(page.read_text())]
+
+    assert [str(target) for target, _ in links if not target.exists()] == []
+    assert [f"{target}#{anchor}" for target, anchor in links if anchor and anchor not in anchors(target)] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_file_of_ours_that_a_page_names_is_there(page: Path):
+    named = set(CODE_PATH.findall(page.read_text()))
+
+    assert sorted(name for name in named if not (ROOT / name).exists()) == []
+
+
+def test_the_map_names_every_room():
+    page = (DOCS / "architecture.md").read_text()
+
+    assert [room for room in ALLOWED if room not in UNNAMED and f"| `{room.replace('.', '/')}` |" not in page] == []
+
+
+def test_every_decision_is_listed_and_has_its_parts():
+    index = (DOCS / "decisions" / "README.md").read_text()
+    records = sorted((DOCS / "decisions").glob("[0-9]*.md"))
+
+    assert [record.name for record in records if f"({record.name})" not in index] == []
+    for record in records:
+        headings = re.findall(r"^## (.+)$", record.read_text(), flags=re.MULTILINE)
+        assert headings == ["Context", "Decision", "Consequences", "Measured"], record.name

@@ -9,6 +9,7 @@ from rich.panel import Panel
 from rich.table import Table
 
 from flows.command import console
+from promptmill.limits.pricing import requested_tier
 from promptmill.output.manifest import Manifest
 from promptmill.output.reading import read, read_failures
 from promptmill.planning.estimate import Estimate
@@ -16,6 +17,7 @@ from promptmill.planning.prepared_job import SAMPLES
 from promptmill.run.display import format_seconds
 from promptmill.run.run import PendingRun
 from promptmill.run.sample import Extrapolation
+from promptmill.shorten import shorten
 
 LONGEST_CELL = 160
 
@@ -30,7 +32,9 @@ def show_check(run: PendingRun) -> None:
         request = plan.first_request
         body = orjson.dumps(prepared.builder.preview(request), option=orjson.OPT_INDENT_2).decode()
         limit = request.max_output_tokens
-        price = prepared.prices.request_usd(request.input_tokens, limit or 0)
+        price = prepared.prices.request_usd(
+            request.input_tokens, limit or 0, requested_tier(prepared.job.request.parameters)
+        )
         out.print(Panel(escape(body), title="the first request", title_align="left"))
         most = f"and at most {limit:,} out, so at most ${price:.8f}" if limit else f"in: ${price:.8f}, and its answer"
         out.print(f"   {request.input_tokens:,} tokens in ({prepared.counter.label}) {most} ({prepared.prices.label})")
@@ -102,4 +106,4 @@ def _inputs(row: Mapping[Any, Any], columns: Sequence[str]) -> str:
 
 
 def _clip(text: str) -> str:
-    return escape(text if len(text) <= LONGEST_CELL else text[: LONGEST_CELL - 1] + "…")
+    return escape(shorten(text, LONGEST_CELL))

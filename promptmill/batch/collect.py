@@ -1,6 +1,7 @@
-"""A batch's result files, fetched and kept: answers among the others, leftovers beside the ledger."""
+"""Fetch a batch's result files and keep them: answers among all answers, leftovers beside the ledger."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -8,9 +9,10 @@ from pathlib import Path
 from promptmill.batch.api import BatchProvider
 from promptmill.batch.ledger import BatchRecord, Ledger
 from promptmill.batch.policy import BatchView
-from promptmill.batch.results import Places, Reading, read_slices, total_cost
+from promptmill.batch.results import Expected, Places, Reading, read_slices, total_cost
 from promptmill.checkpoints.answer_files import ZERO_USD, answers_table
 from promptmill.planning.prepared_job import Prepared
+from promptmill.provider.billing import Billing
 from promptmill.records import Failure, Result
 
 log = logging.getLogger("promptmill")
@@ -18,39 +20,46 @@ log = logging.getLogger("promptmill")
 
 @dataclass(slots=True)
 class Brought:
-    """What a batch's results came to."""
+    """What a batch's results brought."""
 
     answered: int = 0  # rows with a result or a final failure
     refused: int = 0  # of those, failures
     cost_usd: Decimal = ZERO_USD
-    halt: str = ""  # why no request of this run would fare better, where a line says so
+    unread: int = 0  # rows whose answers can't be read; they are billed all the same
+    halt: str = ""  # why the whole run has to stop, where a line says so
 
 
 def download_results(provider: BatchProvider, view: BatchView, folder: Path) -> list[Path] | None:
     """The result files that a batch names, on this machine's disk; None when one of them isn't there."""
     paths: list[Path] = []
-    for number, file_id in enumerate(one for one in (view.output_file_id, view.error_file_id) if one):
+    for number, file_id in enumerate(name for name in (view.output_file_id, view.error_file_id) if name):
         paths.append(folder / f"{number}.jsonl")
         if not provider.download(file_id, paths[-1]):
             return None
     return paths
 
 
-def reading_of(prepared: Prepared) -> Reading:
-    """How the lines of a job are read."""
+def reading_of(prepared: Prepared, secrets: Sequence[str], expected: Expected) -> Reading:
+    """How the lines of a job are read; an answer without usage is taken to have cost what was `expected`."""
     validate = prepared.schema.validate if prepared.schema is not None else None
-    return Reading(prepared.job.request.endpoint, prepared.prices, validate)
+    billing = Billing(prepared.prices, "batch", prepared.counter.count, is_tier_fixed=True)
+    return Reading(prepared.job.request.endpoint, billing, validate, secrets, expected)
 
 
-def keep_results(prepared: Prepared, ledger: Ledger, record: BatchRecord, places: Places) -> Brought:
+def keep_results(
+    prepared: Prepared, ledger: Ledger, record: BatchRecord, places: Places, secrets: Sequence[str]
+) -> Brought:
     """Save a batch's answers, and why other rows have none. Raises: StorageFailed."""
     brought, leftovers = Brought(), list[Result]()
-    for number, part in enumerate(read_slices(places, reading_of(prepared))):
+    requests = max(1, record.requests)
+    expected = Expected(-(-record.input_tokens // requests), record.reserved_usd / requests)
+    for number, part in enumerate(read_slices(places, reading_of(prepared, secrets, expected))):
         if part.results:
             prepared.store.save_slice(f"{record.key}-{number:05d}", answers_table(part.results))
         brought.answered += len(part.results)
-        brought.refused += sum(isinstance(one, Failure) for one in part.results)
+        brought.refused += sum(isinstance(result, Failure) for result in part.results)
         brought.cost_usd += total_cost(part.results)
+        brought.unread += part.unread
         brought.halt = brought.halt or part.halt
         leftovers.extend(part.leftovers)
     if leftovers:

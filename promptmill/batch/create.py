@@ -1,7 +1,7 @@
-"""A file on its way to being a batch: uploaded, created, looked up where that was unclear; never twice.
+"""A file becomes a batch: uploaded, created, looked up where the creation was unclear; never created twice.
 
-Blocking. Before each call the ledger says that it may be made; whatever ends the process in between, the next step finds
-what the provider has before anything is made again.
+Blocking. Before each call the ledger records that it may be made. Whatever ends the process in between, the next step
+looks for what the provider has before it makes anything again.
 """
 
 import logging
@@ -46,11 +46,11 @@ class BatchCreation:
             self.create(self.save(record, state="uploaded", file_id=file_id))
 
     def create(self, record: BatchRecord) -> None:
-        """Create the batch of an uploaded file, and never twice: an unclear answer is cleared up by searching.
+        """Create the batch of an uploaded file, once: after an unclear answer the next step searches for it.
 
         Raises: LeaseLost.
         """
-        if self.ledger.state.is_cancelled:
+        if self.ledger.look_for_cancellation():
             self.save(record, state="dropped", message=NOT_CREATED)
             return
         if self.lease is not None:
@@ -82,7 +82,7 @@ class BatchCreation:
     def _adopt(self, record: BatchRecord, view: BatchView) -> None:
         record = self.save(record, state="submitted", batch_id=view.id, empty_looks=0)
         self.note(record, view)
-        if self.ledger.state.is_cancelled:
+        if self.ledger.look_for_cancellation():
             self.provider.cancel(view.id)
         log.info(
             "batch %s submitted: %d requests, %d bytes, %d tokens, at most $%s",
@@ -94,7 +94,7 @@ class BatchCreation:
         )
 
     def note(self, record: BatchRecord, view: BatchView | None) -> BatchRecord:
-        """Write down what the provider says, where it is news."""
+        """Write down what the provider says, if it is news."""
         if view is None:
             return record
         news = replace(

@@ -1,4 +1,4 @@
-"""Batch files for whoever runs them elsewhere, and the results they bring back.
+"""Batch files for people who run them elsewhere, and the results that these bring back.
 
 `vllm run-batch` and other programs take the same lines as OpenAI's Batch API and give the same lines back.
 """
@@ -10,11 +10,12 @@ from pathlib import Path
 from promptmill.batch.collect import reading_of
 from promptmill.batch.files import Packer, Room
 from promptmill.batch.ledger import Ledger
-from promptmill.batch.results import find_lines, read_slices
+from promptmill.batch.results import Expected, find_lines, read_slices
 from promptmill.batch.submit import PendingRows, encoder_of, reserve_price
 from promptmill.checkpoints.answer_files import answers_table
 from promptmill.errors import DatasetError, JobError
 from promptmill.planning.kept import find_kept
+from promptmill.provider.transport import known_secrets
 from promptmill.run.run import PendingRun
 
 
@@ -47,8 +48,9 @@ def export_batches(run: PendingRun, folder: Path) -> list[Path]:
 
 
 def import_results(run: PendingRun, files: list[Path]) -> tuple[int, int]:
-    """Keep the answers in result files; returns rows answered, and lines that can't be used: torn ones, ones of rows
-    that need no answer, ones that failed at the server. Blocks.
+    """Keep the answers in result files; returns how many rows they answer and how many lines are of no use. Blocks.
+
+    A line is of no use when it is torn, when its row needs no answer, or when it failed at the server.
 
     Raises: DatasetError when no line is of this job.
     """
@@ -56,7 +58,9 @@ def import_results(run: PendingRun, files: list[Path]) -> tuple[int, int]:
     places = find_lines(files, _pending(run).ids())
     stamp = f"import-{time.time_ns():x}"
     kept, unused = 0, places.unreadable + places.foreign
-    for number, part in enumerate(read_slices(places, reading_of(prepared))):
+    for number, part in enumerate(
+        read_slices(places, reading_of(prepared, known_secrets(run.credentials), _expected(run)))
+    ):
         if part.results:
             prepared.store.save_slice(f"{stamp}-{number:05d}", answers_table(part.results))
         kept, unused = kept + len(part.results), unused + len(part.leftovers)
@@ -66,6 +70,12 @@ def import_results(run: PendingRun, files: list[Path]) -> tuple[int, int]:
             "custom_id, which changes with the prompt, the model and the parameters. Import the results of this job's export."
         )
     return kept, unused
+
+
+def _expected(run: PendingRun) -> Expected:
+    """What a row of the job takes on average."""
+    plan, estimate = run.preflight.plan, run.preflight.estimate
+    return Expected(-(-plan.input_tokens // max(1, plan.rows)), estimate.batch_usd / max(1, estimate.rows))
 
 
 def _pending(run: PendingRun) -> PendingRows:

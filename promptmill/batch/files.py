@@ -2,8 +2,8 @@
 
 One row is one line, embeddings too: the API counts embedding inputs, not lines, so packing many inputs into a line would
 buy nothing and cost a map from lines to rows.
-A line that was never run has an `error`; the HTTP error of one that was is nested in `response.body.error`, while the
-line's own `error` is null. Shapes: OpenAI Batch guide and openai-openapi issue 302, read 2026-11-24.
+A line that was never run has an `error`. A line that was run and refused has its HTTP error in `response.body.error`,
+while the line's own `error` is null. Shapes: OpenAI Batch guide and openai-openapi issue 302, read 2026-11-24.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ DIGEST_CHARACTERS = 32
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """What one file, or all files that may be open at once, can still take; None = no limit."""
+    """What the next file may hold; None = no limit."""
 
     requests: int
     bytes: int
@@ -76,7 +76,7 @@ class LineEncoder:
 
 
 def decode_line(line: bytes) -> Line | None:
-    """A line of a result file; None when it is torn: its row then counts as missing."""
+    """A line of a result file; None when it is torn, and its row then counts as missing."""
     try:
         value = orjson.loads(line)
         custom_id = value["custom_id"]
@@ -104,7 +104,7 @@ class _Packing:
     usd: Decimal = Decimal(0)
 
     def exceeds(self, room: Room, more: int, tokens: int, usd: Decimal) -> str | None:
-        """What of the room the next line would exceed."""
+        """Which limit of the room the next line would exceed."""
         if self.requests + 1 > room.requests:
             return "requests"
         if self.bytes + more > room.bytes:
@@ -129,7 +129,7 @@ class Packer:
         self.full_by: str | None = None  # what ended the last file; None: there were no more requests
 
     def next_file(self, room: Room) -> BatchFile | None:
-        """The next file, as large as fits; None when not one more request does, or there is none left."""
+        """The next file, as large as the room allows; None when no request is left, or the next one doesn't fit."""
         path = self._folder / f"{self._count:05d}.jsonl"
         self._count += 1
         digest = hashlib.blake2b(digest_size=DIGEST_CHARACTERS // 2)

@@ -4,6 +4,9 @@
     _checkpoints/batches/<key>.ids     the rows in the file: 8 bytes each, in the order of its lines
     _checkpoints/batches/<key>.left    the lines that brought no answer but may bring one next time
     _checkpoints/batches/_state.json   what holds for all of them
+    _checkpoints/batches/_cancelled    somebody cancelled the job: no step submits or creates anything more
+
+The cancellation is an object of its own: a step that runs meanwhile rewrites `_state.json`, and would undo it there.
 
 Rows are named by a hash of their custom_id and not by place, so that a live batch is still understood after the input
 has grown or `chunk_rows` has changed. A key is the digest of the file's bytes and a number, since rows that all expired
@@ -29,6 +32,7 @@ from promptmill.storage import STORAGE_ERRORS, Storage
 
 FOLDER = "batches/"
 STATE = f"{FOLDER}_state.json"
+CANCELLED = f"{FOLDER}_cancelled"
 State = Literal["packed", "uploaded", "creating", "submitted", "collected", "dropped"]
 LIVE: frozenset[State] = frozenset({"packed", "uploaded", "creating", "submitted"})
 
@@ -116,6 +120,7 @@ class Ledger:
             self.state = LedgerState()
         except STORAGE_ERRORS as error:
             raise _unreadable(self.storage, STATE, error) from error
+        self.look_for_cancellation()
         return self
 
     def intend(self, file: BatchFile, now: float) -> BatchRecord | None:
@@ -147,6 +152,31 @@ class Ledger:
         self._write(f"{FOLDER}{record.key}.json", RECORD.dump_json(record))
         self.records[record.key] = record
         return record
+
+    def cancel(self) -> None:
+        """Tell every step, running ones too, to submit and create nothing more. Raises: StorageFailed."""
+        self._write(CANCELLED, b"")
+        self.save_state(replace(self.state, is_cancelled=True))
+
+    def look_for_cancellation(self) -> bool:
+        """Whether somebody has cancelled the job, in this process or in another one. Raises: StorageFailed."""
+        if not self.state.is_cancelled:
+            try:
+                self.storage.read(CANCELLED)
+            except FileNotFoundError:
+                return False
+            except STORAGE_ERRORS as error:
+                raise _unreadable(self.storage, CANCELLED, error) from error
+            self.state = replace(self.state, is_cancelled=True)
+        return True
+
+    def restart(self, state: LedgerState) -> None:
+        """Begin or close a run: replace what holds for all batches and forget a cancellation. Raises: StorageFailed."""
+        try:
+            self.storage.delete([CANCELLED])
+        except STORAGE_ERRORS as error:
+            raise _unwritable(self.storage, CANCELLED, error) from error
+        self.save_state(state)
 
     def save_state(self, state: LedgerState) -> None:
         """Replace what holds for all batches. Raises: StorageFailed."""

@@ -1,8 +1,8 @@
-"""What to do next with each batch, and how much more may be submitted. Pure: ledger and provider's word in, action out.
+"""What to do next with each batch, and how much more may be submitted. Pure: ledger and provider's view in, action out.
 
 Statuses and error codes: OpenAI Batch guide; `token_limit_exceeded` and its text: openai-python issues 2084 and 1643;
-codes of a file that is at fault: Azure's list too. Read 2026-11-24. Statuses are compared in lower case, since other
-providers shout.
+codes that blame the file: Azure's list too. Read 2026-11-24. Statuses are compared in lower case, since other providers
+write them in capitals.
 """
 
 import re
@@ -29,8 +29,8 @@ FILE_FAULTS = frozenset(
         "model_not_found",
     }
 )
-EMPTY_LOOKS = 5  # at a batch that is over and names no result file, before that is believed
-REFUSALS = 4  # times that one file is submitted again after a `failed` that isn't a full queue
+EMPTY_LOOKS = 5  # looks at a batch that is over and names no result file, before we believe that it has none
+REFUSALS = 4  # submissions of one file after a `failed` that isn't a full queue
 EXPIRY_GRACE_SECONDS = 3_600.0
 LONGEST_BACKOFF = 16  # times poll_seconds
 _LIMIT = re.compile(r"limit(?: of|:)?\s+([0-9][0-9,]*)\s*([KM])?\b", re.IGNORECASE)
@@ -38,7 +38,7 @@ _LIMIT = re.compile(r"limit(?: of|:)?\s+([0-9][0-9,]*)\s*([KM])?\b", re.IGNORECA
 
 @dataclass(frozen=True, slots=True)
 class BatchView:
-    """What the provider says of a batch."""
+    """A batch as the provider shows it."""
 
     id: str
     status: str  # lower case
@@ -59,26 +59,26 @@ Step = Literal["recover", "create", "search", "look", "wait"]
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Nothing to do before the next look; a word for whoever watches, where there is one."""
+    """Do nothing before the next look; `note` tells a person why."""
 
     note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Collect:
-    """Its results are final: save what there is."""
+    """The results are final: save what there is."""
 
 
 @dataclass(frozen=True, slots=True)
 class Requeue:
-    """It was refused unseen: create it again from the same file, later."""
+    """The provider refused it without running it: create it again from the same file, later."""
 
     wait_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """Its file is of no use: its rows are packed anew, in files of at most so many tokens where that is known."""
+    """Give the file up and pack its rows again, in files of at most `tokens_at_most` where that is known."""
 
     tokens_at_most: int | None
     wait_seconds: float = 0.0
@@ -86,7 +86,7 @@ class Drop:
 
 @dataclass(frozen=True, slots=True)
 class Halt:
-    """No batch of this job would fare better."""
+    """Stop the job: its other batches would end alike."""
 
     message: str
 
@@ -95,7 +95,7 @@ Action = Wait | Collect | Requeue | Drop | Halt
 
 
 def first_step(record: BatchRecord, now: float) -> Step:
-    """Where a batch stands after whatever happened to the process before this one."""
+    """The first thing to do with a batch, wherever an earlier process left it."""
     if record.not_before > now:
         return "wait"
     steps: dict[str, Step] = {"packed": "recover", "uploaded": "create", "creating": "search"}
@@ -105,14 +105,14 @@ def first_step(record: BatchRecord, now: float) -> Step:
 def after_search(
     record: BatchRecord, found: bool, now: float, settle_seconds: float
 ) -> Literal["adopt", "create", "wait"]:
-    """What to do with a batch whose creation got no answer; lists may lag, so absence is believed only after a while."""
+    """What to do with a batch whose creation got no answer. Lists may lag: believe only after a while that it is missing."""
     if found:
         return "adopt"
     return "create" if now - record.changed_at >= settle_seconds else "wait"
 
 
 def judge(record: BatchRecord, view: BatchView | None, now: float, poll_seconds: float, is_alone: bool) -> Action:
-    """What the provider's word means; `is_alone`: no other batch of this output is live."""
+    """What to do about a batch as the provider shows it; `is_alone`: no other batch of this output is live."""
     if view is None:
         return Halt(
             f"the provider knows no batch {record.batch_id} for this key; it was created by another key or project, or "
@@ -126,7 +126,7 @@ def judge(record: BatchRecord, view: BatchView | None, now: float, poll_seconds:
     if view.status in WAITING:
         return Wait("its requests are done, the result files are being written" if view.status == "finalizing" else "")
     expiry = (view.expires_at or record.packed_at + 86_400.0) + EXPIRY_GRACE_SECONDS
-    return Collect() if now > expiry else Wait(f"unknown status {view.status!r}; it is waited for until it expires")
+    return Collect() if now > expiry else Wait(f"unknown status {view.status!r}; the run waits for it until it expires")
 
 
 def _judge_ended(record: BatchRecord, view: BatchView) -> Action:
@@ -146,14 +146,14 @@ def _judge_failed(record: BatchRecord, view: BatchView, poll_seconds: float, is_
         return _judge_full(record, view, backoff, is_alone)
     if codes & FILE_FAULTS:
         return Halt(
-            f"batch {view.id} was refused: {text}. Nothing of it was run or billed. Mend the job, then run it again."
+            f"batch {view.id} was refused: {text}. Nothing of it was run or billed. Fix the job, then run it again."
         )
     if record.refusals + 1 >= REFUSALS:
         return Halt(
             f"batch {view.id} was refused {record.refusals + 1} times: {text}. Run the same command again later."
         )
     if record.refusals % 2 == 1 and any(code == "invalid_request" for code in codes):
-        return Drop(None, backoff)  # the file itself may be lost: upload it anew
+        return Drop(None, backoff)  # the file itself may be lost: upload it again
     return Requeue(backoff)
 
 
@@ -163,7 +163,7 @@ def is_queue_full(errors: Sequence[tuple[str, str]]) -> bool:
 
 
 def _judge_full(record: BatchRecord, view: BatchView, backoff: float, is_alone: bool) -> Action:
-    """A full queue is waited for; who was alone in it is too large."""
+    """If the queue is full, wait. If this batch was the only one in it, the batch itself is too large."""
     if not is_alone:
         return Requeue(backoff)
     limit = told_limit(view.errors)
@@ -173,7 +173,7 @@ def _judge_full(record: BatchRecord, view: BatchView, backoff: float, is_alone: 
 
 
 def told_limit(errors: Sequence[tuple[str, str]]) -> int | None:
-    """The enqueued-token limit that a refusal names, None where it names none."""
+    """The enqueued-token limit that a refusal names; None where it names none."""
     for _, message in errors:
         if (found := _LIMIT.search(message)) is not None:
             return int(found[1].replace(",", "")) * {"K": 1_000, "M": 1_000_000}.get((found[2] or "").upper(), 1)
@@ -185,8 +185,8 @@ def room_left(
 ) -> Room | None:
     """What the next file may hold; None when nothing more may be submitted now."""
     limits = [limit for limit in (batch.enqueued_tokens, learned_tokens) if limit is not None]
-    tokens = min(limits) - sum(one.input_tokens for one in live) if limits else None
-    reserved = sum((one.reserved_usd for one in live), Decimal(0))
+    tokens = min(limits) - sum(record.input_tokens for record in live) if limits else None
+    reserved = sum((record.reserved_usd for record in live), Decimal(0))
     usd = None if cap_usd is None else cap_usd - spent_usd - reserved
     if tokens is not None and tokens <= 0 and live:
         return None

@@ -13,6 +13,7 @@ import orjson
 from promptmill.errors import StorageFailed
 from promptmill.job.spec import Job
 from promptmill.planning.prepared_job import resolve_output
+from promptmill.processes import is_at_work
 from promptmill.storage import STORAGE_ERRORS, Storage
 
 SETTING = "PROMPTMILL_STATE_URL"
@@ -29,22 +30,34 @@ class Entry:
     job: Job  # output.url is no template any more
     retry_failed: bool
     flow_run_ids: tuple[str, ...]
+    owner: str = ""  # the process that waits for the batches itself (processes.py); "" = advance-batches does
+    seen_at: float = 0.0  # when that process last said so; seconds since the epoch
+
+    def is_attended(self, now: float) -> bool:
+        """Whether another process waits for these batches itself, so that no step has to move them on."""
+        return is_at_work(self.owner, now - self.seen_at)
 
 
 def registry() -> Storage:
     """Where the jobs are written down."""
     home = os.environ.get("PREFECT_HOME") or str(Path.home() / ".prefect")
-    return Storage(os.environ.get(SETTING) or f"{home}/promptmill")
+    return Storage(os.environ.get(SETTING) or f"{home}/promptmill", place=None)
 
 
-def register(job: Job, retry_failed: bool, flow_run_ids: tuple[str, ...]) -> Entry:
-    """Write a job down. Raises: StorageFailed."""
+def _name_of(job: Job) -> str:
     digest = blake2b(job.output.url.encode(), digest_size=4).hexdigest()
-    entry = Entry(f"{FOLDER}/{job.name}-{digest}.json", job, retry_failed, flow_run_ids)
+    return f"{FOLDER}/{job.name}-{digest}.json"
+
+
+def register(job: Job, retry_failed: bool, flow_run_ids: tuple[str, ...], owner: str = "", now: float = 0.0) -> Entry:
+    """Write a job down; `owner` is a process that waits for its batches itself. Raises: StorageFailed."""
+    entry = Entry(_name_of(job), job, retry_failed, flow_run_ids, owner, now)
     values: dict[str, Any] = {
         "job": job.model_dump(mode="json"),
         "retry_failed": retry_failed,
         "flow_run_ids": list(flow_run_ids),
+        "owner": owner,
+        "seen_at": now,
     }
     storage = registry()
     try:
@@ -81,7 +94,8 @@ def _read(storage: Storage, name: str) -> Entry | None:
     try:
         values = orjson.loads(storage.read(name))
         job = Job.model_validate(values["job"])
-        return Entry(name, job, bool(values["retry_failed"]), tuple(values["flow_run_ids"]))
+        owner, seen_at = str(values.get("owner", "")), float(values.get("seen_at", 0.0))
+        return Entry(name, job, bool(values["retry_failed"]), tuple(values["flow_run_ids"]), owner, seen_at)
     except FileNotFoundError:
         return None  # another process has just finished it
     except (ValueError, KeyError, TypeError) as error:
@@ -102,3 +116,8 @@ def _unusable(storage: Storage, name: str, error: Exception) -> None:
 def unregister(entry: Entry) -> None:
     """Strike a job off."""
     registry().delete([entry.name])
+
+
+def unregister_job(job: Job) -> None:
+    """Strike a job off whose output is published; nothing happens where it isn't written down."""
+    registry().delete([_name_of(job)])

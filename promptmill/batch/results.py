@@ -11,21 +11,32 @@ from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
 from promptmill.batch.files import Line, decode_line
 from promptmill.checkpoints.index import hash_custom_id
 from promptmill.job.spec import Endpoint
-from promptmill.limits.pricing import PriceList
-from promptmill.provider.client import STORED_USD
-from promptmill.provider.response_body import Answer, read_payload
-from promptmill.provider.retry_policy import GiveUp, StopRun, classify_status, read_error
+from promptmill.provider.attempt import Complaint
+from promptmill.provider.billing import Billing
+from promptmill.provider.json_fields import mapping_of
+from promptmill.provider.redaction import redact
+from promptmill.provider.response_body import Answer, Unreadable, read_payload
+from promptmill.provider.retry_policy import GiveUp, StopRun, classify_status, read_error_payload
 from promptmill.records import Completion, Failure, FailureKind, Result, Usage
-from promptmill.run.completion import Validate, judge_text
+from promptmill.run.completion import Validate, judge_text, refused_text
 
-SLICE_ROWS = 2_000
-UNRUN: dict[str, FailureKind] = {"batch_expired": "batch_expired", "batch_cancelled": "batch_cancelled"}
+_SLICE_ROWS = 2_000
+_UNRUN: dict[str, FailureKind] = {"batch_expired": "batch_expired", "batch_cancelled": "batch_cancelled"}
+_HTTP_STATUSES = range(100, 600)  # a line may hold any number
+_NO_VECTOR = Complaint("invalid_response", "the answer has no embedding", is_worth_another=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What a row of a batch was expected to take; the mean of its rows, since a result line doesn't say what was sent."""
+
+    input_tokens: int
+    reserved_usd: Decimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +44,10 @@ class Reading:
     """How the lines of a job are read."""
 
     endpoint: Endpoint
-    prices: PriceList
+    billing: Billing
     validate: Validate | None
+    secrets: Sequence[str]  # cut out of everything that a line says
+    unmetered: Expected  # what an answer without usage is taken to have cost
 
 
 @dataclass(slots=True)
@@ -43,11 +56,13 @@ class Slice:
 
     results: list[Result] = field(default_factory=list[Result])
     leftovers: list[Result] = field(default_factory=list[Result])
+    unread: int = 0  # leftovers that were answered, and so billed, by an answer that can't be read
     halt: str = ""  # why no request of this run would fare better, where a line says so
 
     def add(self, read: "Read") -> None:
         """Take a row's result."""
         (self.results if read.is_final else self.leftovers).append(read.result)
+        self.unread += read.is_unread
         self.halt = self.halt or read.halt
 
 
@@ -57,6 +72,7 @@ class Read:
 
     result: Result
     is_final: bool  # what expired or failed at the server may go better next time
+    is_unread: bool = False  # answered, and so billed, by an answer that can't be read
     halt: str = ""
 
 
@@ -117,7 +133,7 @@ def read_slices(places: Places, reading: Reading) -> Iterator[Slice]:
             line = decode_line(file.readline())
             if line is not None:
                 current.add(read_line(line, reading, time.time()))
-            if len(current.results) + len(current.leftovers) >= SLICE_ROWS:
+            if len(current.results) + len(current.leftovers) >= _SLICE_ROWS:
                 yield current
                 current = Slice()
         yield current
@@ -127,24 +143,29 @@ def read_slices(places: Places, reading: Reading) -> Iterator[Slice]:
 
 
 def read_line(line: Line, reading: Reading, now: float) -> Read:
-    """A row's result."""
+    """A row's result; never raises, whatever the line holds."""
     if line.status is None:
-        kind = UNRUN.get(line.code, "server_error")
-        message = _message_of(line.body) or line.code or "the request was not run"
-        return Read(_failure(line, kind, message, None, now), is_final=False)
-    if line.status != 200 or (isinstance(line.body, dict) and line.body.get("error")):
-        return _refused(line, now)
+        kind = _UNRUN.get(line.code, "server_error")
+        message = (
+            read_error_payload(line.body, reading.secrets).message
+            if mapping_of(line.body).get("message")
+            else redact(line.code, reading.secrets)
+        )
+        return Read(_failure(line, kind, message or "the request was not run", None, now), is_final=False)
+    if line.status != 200 or mapping_of(line.body).get("error"):
+        return _refused(line, reading.secrets, now)
     try:
-        answer = read_payload(reading.endpoint, line.body)
-    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
-        return Read(_failure(line, "invalid_response", f"the answer can't be read ({error})", 200, now), is_final=False)
+        answer = read_payload(reading.endpoint, line.body, reading.secrets)
+    except Unreadable as error:
+        failure = _failure(line, "invalid_response", str(error), 200, now)
+        return Read(failure, is_final=False, is_unread=True)
     return Read(_judged(line, answer, reading, now), is_final=True)
 
 
-def _refused(line: Line, now: float) -> Read:
+def _refused(line: Line, secrets: Sequence[str], now: float) -> Read:
     """An HTTP error of a line; status 0 is what some servers write for a request that never reached the model."""
-    error = read_error(orjson.dumps(line.body))
-    status = line.status or 0
+    error = read_error_payload(line.body, secrets)
+    status = 0 if line.status is None or line.status not in _HTTP_STATUSES else line.status
     if status < 400:
         return Read(_failure(line, "server_error", error.message, status or None, now), is_final=False)
     verdict = classify_status(status, {}, error, now)
@@ -154,37 +175,56 @@ def _refused(line: Line, now: float) -> Read:
 
 
 def _judged(line: Line, answer: Answer, reading: Reading, now: float) -> Result:
-    cost = reading.prices.price(answer.usage, "batch", answer.cache_write_tokens).quantize(STORED_USD)
+    charge = reading.billing.charge(answer, reading.unmetered.input_tokens, reading.unmetered.reserved_usd)
     vector = answer.embeddings[0] if answer.embeddings else None
-    complaint = judge_text(answer, reading.validate) if reading.endpoint != "embeddings" else None
+    if reading.endpoint == "embeddings":
+        complaint = None if vector is not None else _NO_VECTOR
+    else:
+        complaint = judge_text(answer, reading.validate)
     if complaint is not None:
-        text = answer.text or answer.refusal
         return Failure(
-            line.custom_id, complaint.kind, complaint.message, 200, 1, text, answer.usage, cost, None, now, answer.model
+            custom_id=line.custom_id,
+            kind=complaint.kind,
+            message=complaint.message,
+            http_status=200,
+            attempts=1,
+            response=refused_text(answer),
+            usage=charge.usage,
+            cost_usd=charge.cost_usd,
+            latency_seconds=None,
+            answered_at=now,
+            model=answer.model,
         )
     return Completion(
-        line.custom_id,
-        answer.text,
-        vector,
-        answer.model,
-        answer.finish_reason,
-        answer.usage,
-        cost,
-        None,
-        1,
-        answer.response_id,
-        now,
+        custom_id=line.custom_id,
+        response=answer.text,
+        embedding=vector,
+        model=answer.model,
+        finish_reason=answer.finish_reason,
+        usage=charge.usage,
+        cost_usd=charge.cost_usd,
+        latency_seconds=None,
+        attempts=1,
+        response_id=answer.response_id,
+        answered_at=now,
     )
 
 
 def _failure(line: Line, kind: FailureKind, message: str, status: int | None, now: float) -> Failure:
-    return Failure(line.custom_id, kind, message, status, 1, None, Usage(), Decimal(0), None, now)
-
-
-def _message_of(body: object) -> str:
-    return str(body.get("message") or "") if isinstance(body, dict) else ""  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
+    return Failure(
+        custom_id=line.custom_id,
+        kind=kind,
+        message=message,
+        http_status=status,
+        attempts=1,
+        response=None,
+        usage=Usage(),
+        cost_usd=Decimal(0),
+        latency_seconds=None,
+        answered_at=now,
+    )
 
 
 def total_cost(results: Iterable[Result]) -> Decimal:
     """What results cost."""
-    return sum((one.cost_usd for one in results), Decimal(0))
+    return sum((result.cost_usd for result in results), Decimal(0))

@@ -1,4 +1,4 @@
-"""A job's batches, opened, described and closed: what the flows and the command say to each other about them."""
+"""A run's batches from start to end: opened, stopped early, closed after publishing."""
 
 from collections.abc import Callable
 
@@ -40,7 +40,7 @@ def start_batches(run: PendingRun) -> BatchWork:
     """The batches of a run that starts or goes on. Blocks. Raises: StorageFailed, CredentialsError."""
     work = open_batches(run.prepared.job, run.credentials, lambda: run, run.lease)
     state = work.ledger.state
-    work.ledger.save_state(
+    work.ledger.restart(
         LedgerState(
             enqueued_tokens=state.enqueued_tokens,
             retry_before=state.retry_before if state.started_at and state.retry_before else run.retry_before,
@@ -63,11 +63,11 @@ def work_of_batches(work: BatchWork) -> Elsewhere:
 
 
 def close_batches(work: BatchWork) -> None:
-    """After publishing: forget what the run needed, at the provider too. Blocks."""
+    """Forget what the run needed, at the provider too: call it after publishing. Blocks."""
     records = work.of_this_run
     if not work.job.batch.keep_files:
         work.provider.delete(one.file_id for one in records if one.file_id)
-    work.ledger.save_state(LedgerState(enqueued_tokens=work.ledger.state.enqueued_tokens))
+    work.ledger.restart(LedgerState(enqueued_tokens=work.ledger.state.enqueued_tokens))
 
 
 def stop_run(work: BatchWork, run: Run, reason: RunStopped) -> None:

@@ -1,7 +1,7 @@
 """The batches of one job, moved one step at a time: look at each, collect what ended, submit what there is room for.
 
 Blocking, for a worker thread. Whatever kills it, the next step goes on from the ledger: each record says which call may
-have been made, and what the provider has is looked up before anything is made twice.
+have been made, and the step looks for what the provider has before it repeats that call.
 """
 
 import logging
@@ -18,6 +18,7 @@ from promptmill.batch.files import BatchFile
 from promptmill.batch.ledger import BatchRecord, Ledger
 from promptmill.batch.policy import (
     EMPTY_LOOKS,
+    ENDED,
     Action,
     BatchView,
     Collect,
@@ -77,8 +78,10 @@ class BatchWork:
     def step(self) -> bool:
         """Move everything on as far as it goes now; returns `is_finished`.
 
-        Raises: RunStopped or a subclass when no batch of this job would fare better; everything collected is kept.
+        Raises: RunStopped or a subclass when the job has to stop; everything collected is kept.
         """
+        if self.ledger.look_for_cancellation():
+            self._cancel_live()
         for record in self.ledger.live:
             self._guarded(record, self._advance)
         self._judge_failures()
@@ -101,20 +104,30 @@ class BatchWork:
 
     def cancel(self) -> None:
         """Ask the provider to end every live batch; what was answered is collected by the steps that follow."""
-        self.ledger.save_state(replace(self.ledger.state, is_cancelled=True))
+        self.ledger.cancel()
+        self._cancel_live()
+
+    def _cancel_live(self) -> None:
+        """End what is live, wherever the cancellation came from; a batch that is being cancelled needs no second word."""
         for record in self.ledger.live:
             if record.state == "submitted":
-                self.provider.cancel(record.batch_id)
+                if record.status not in {"cancelling", *ENDED}:
+                    self.provider.cancel(record.batch_id)
             elif record.state != "creating":
                 self.creation.save(record, state="dropped", message=NOT_CREATED)
 
     def _submit(self) -> None:
-        """Submit what waits, as far as there is room."""
+        """Submit the rows that wait, as far as there is room."""
         is_all_submitted = submit_wave(self.plan(), self.ledger, self.clock(), self._submit_file)
         self.ledger.save_state(replace(self.ledger.state, is_all_submitted=is_all_submitted))
 
     def _submit_file(self, file: BatchFile) -> bool:
-        """Write the intent down, upload, create; False when the provider takes nothing more now. Raises: LeaseLost."""
+        """Write the intent down, upload the file, create the batch; False when nothing more may be submitted now.
+
+        Raises: LeaseLost.
+        """
+        if self.ledger.look_for_cancellation():
+            return False
         if self.lease is not None:
             self.lease.require()
         record = self.ledger.intend(file, self.clock())
@@ -130,7 +143,7 @@ class BatchWork:
         return True
 
     def _guarded(self, record: BatchRecord, act: Callable[[BatchRecord], None]) -> None:
-        """A provider that doesn't answer now is asked again at the next step."""
+        """Act on a batch; if the provider doesn't answer now, leave it to the next step."""
         try:
             act(record)
             self.silent_since = None
@@ -194,7 +207,7 @@ class BatchWork:
         )
 
     def _drop(self, record: BatchRecord, action: Drop) -> None:
-        """Give a file up; its rows are packed again."""
+        """Give a file up; the next submission packs its rows again."""
         self.provider.delete([record.file_id])
         self.creation.save(
             record, state="dropped", message="too large for the queue" if action.tokens_at_most else "refused"
@@ -208,7 +221,7 @@ class BatchWork:
         self.ledger.save_state(state)
 
     def _collect(self, record: BatchRecord, view: BatchView) -> None:
-        """Save every result of a batch that is over, then say so in the ledger: done twice, it changes nothing."""
+        """Save every result of a batch that is over, then say so in the ledger. Doing it twice changes nothing."""
         with tempfile.TemporaryDirectory(prefix="promptmill-") as folder:
             files = download_results(self.provider, view, Path(folder))
             if files is None and record.empty_looks < EMPTY_LOOKS:
@@ -218,10 +231,11 @@ class BatchWork:
             self._keep(record, find_lines(files or [], self.ledger.ids(record)))
 
     def _keep(self, record: BatchRecord, places: Places) -> None:
-        brought = keep_results(self.plan().prepared, self.ledger, record, places)
+        brought = keep_results(self.plan().prepared, self.ledger, record, places, self.provider.secrets)
         if brought.answered < record.requests:
             self.ledger.save_state(replace(self.ledger.state, is_all_submitted=False))
-        uncertain = record.reserved_usd * places.missing / record.requests if places.files else ZERO_USD
+        unsure = places.missing + brought.unread  # rows that may be billed, without an answer that can be read
+        uncertain = record.reserved_usd * unsure / record.requests if places.files else ZERO_USD
         self.creation.save(
             record,
             state="collected",

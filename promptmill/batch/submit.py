@@ -102,7 +102,7 @@ def _refuse_what_never_fits(prepared: Prepared, ledger: Ledger, packer: Packer, 
 
 @dataclass
 class PendingRows:
-    """Rows without an answer that are in no live batch; those that were tried often enough become failures."""
+    """Rows that have no answer and are in no live batch; a row that was tried often enough becomes a failure."""
 
     run: PendingRun
     ledger: Ledger
@@ -130,13 +130,13 @@ class PendingRows:
 
     @cached_property
     def _tried(self) -> list[BatchRecord]:
-        """Batches whose leftovers count as tries: a row that is asked again starts anew."""
+        """Batches whose leftovers count as tries; `--retry-failed` starts the count again."""
         since = self.kept.retry_before or 0.0
         return [one for one in self.ledger.collected if one.packed_at >= since]
 
     @cached_property
     def _last_words(self) -> pa.Table:
-        """What the last batch of each row that none answered said of it."""
+        """Why rows have no answer, by the last batch of each."""
         return merge_answers([table for one in self._tried if (table := self.ledger.leftovers(one)) is not None])
 
     @property
@@ -164,7 +164,7 @@ class PendingRows:
             self._give_up(chunk, exhausted, int(times.max()))
 
     def _give_up(self, chunk: Chunk, custom_ids: Sequence[str], attempts: int) -> None:
-        """Make failures of rows that no batch answered, with what the last one said of them."""
+        """Make failures of rows that no batch answered, with the reason that the last batch gave."""
         last = self._last_words
         reasons = last.filter(pc.is_in(last["custom_id"], pa.array(custom_ids, pa.string()))).to_pylist()
         said = {row["custom_id"]: row for row in reasons}

@@ -1,8 +1,8 @@
-"""CSV and JSONL: types from one pass over everything, rows in blocks from the next.
+"""CSV and JSONL: a first pass over all files finds the types, later passes give the rows in blocks.
 
-Types are taken from the whole input, since a value late in a file must not break a run that has begun to pay. A column
-becomes a number only when every value is written as numbers are: `007` and `+1` stay text, as do integers that don't fit
-64 bits. JSON values that have no common type become JSON text.
+The types come from the whole input, because a value late in a file must not break a run that has begun to pay. A column
+becomes a number only when every value is written as a number is: `007` and `+1` stay text, and so do integers that
+don't fit 64 bits. JSON values that have no common type become JSON text.
 """
 
 import csv
@@ -17,10 +17,11 @@ import pyarrow.csv as pacsv
 from promptmill.arrow import pc
 from promptmill.dataset.files import Files, InputFile
 from promptmill.errors import DatasetError
+from promptmill.shorten import shorten
 
-BLOCK_BYTES = 1 << 20
-BLOCK_ROWS = 2_000
-_PATTERNS: tuple[tuple[pa.DataType, str], ...] = (  # the first that all values match is the column's type
+_BLOCK_BYTES = 1 << 20
+_BLOCK_ROWS = 2_000
+_PATTERNS: tuple[tuple[pa.DataType, str], ...] = (  # a column has the first type whose pattern all its values match
     (pa.bool_(), r"^(true|false|True|False)$"),
     (pa.int64(), r"^(0|-?[1-9][0-9]{0,17})$"),
     (pa.float64(), r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?$"),
@@ -50,7 +51,7 @@ class CsvReader:
             if possible and list(possible) != names:
                 raise DatasetError(
                     f"{file.path} has the columns {names}; the first file has {list(possible)} (input.url). Give files "
-                    "with the same header."
+                    "with equal headers."
                 )
             possible = possible or {name: [kind for kind, _ in _PATTERNS] for name in names}
             text = pa.schema([(name, pa.string()) for name in names])
@@ -66,12 +67,12 @@ class CsvReader:
             text.detach()
         if not names:
             raise DatasetError(
-                f"{file.path} is empty; a CSV file begins with a header (input.url). Give one with rows."
+                f"{file.path} is empty; a CSV file begins with a header (input.url). Give a file with rows."
             )
         repeated = sorted({name for name in names if names.count(name) > 1})
         if repeated:
             raise DatasetError(
-                f"{file.path} names the columns {repeated} twice; each name is needed once. Rename them."
+                f"{file.path} names the columns {repeated} twice; a name stands for one column. Rename them."
             )
         return names
 
@@ -89,7 +90,7 @@ class CsvReader:
             null_values=[""],
         )
         parse = pacsv.ParseOptions(newlines_in_values=True, invalid_row_handler=note)
-        read = pacsv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES)
+        read = pacsv.ReadOptions(use_threads=False, block_size=_BLOCK_BYTES)
         with self._files.open(file) as opened:
             try:
                 yield from pacsv.open_csv(cast(Any, opened), read, parse, convert)
@@ -100,8 +101,8 @@ class CsvReader:
         if wrong:
             row = wrong[0]
             return DatasetError(
-                f"{file.path} has {row.actual_columns} fields in row {row.number or '?'} ({row.text[:80]!r}); its header "
-                f"has {row.expected_columns} (input.url). Quote fields that hold commas, or mend the row."
+                f"{file.path} has {row.actual_columns} fields in row {row.number or '?'} ({shorten(row.text, 80)!r}); its "
+                f"header has {row.expected_columns} (input.url). Quote fields that hold commas, or fix the row."
             )
         if "UTF8" in str(error):
             with self._files.open(file) as opened:
@@ -110,7 +111,7 @@ class CsvReader:
                         line.decode()
                     except UnicodeDecodeError:
                         return _not_utf8(file, number)
-        return DatasetError(f"{file.path} isn't CSV that can be read: {error} (input.url). Mend it.")
+        return DatasetError(f"{file.path} isn't CSV that can be read: {error} (input.url). Fix the file.")
 
 
 def _still_possible(values: pa.Array, kinds: list[pa.DataType]) -> list[pa.DataType]:
@@ -126,7 +127,7 @@ def _not_utf8(file: InputFile, line: int) -> DatasetError:
 
 
 class JsonlReader:
-    """Files of one JSON object a line."""
+    """Files with a JSON object in each line."""
 
     def __init__(self, files: Files) -> None:
         self._files = files
@@ -139,7 +140,7 @@ class JsonlReader:
             yield pa.RecordBatch.from_arrays(columns, schema=self.schema)
 
     def _infer(self) -> pa.Schema:
-        types: dict[str, pa.DataType | None] = {}  # None: no common type
+        types: dict[str, pa.DataType | None] = {}  # None: the values have no common type
         for file in self._files.files:
             for rows in self._rows(file):
                 for name in dict.fromkeys(name for row in rows for name in row):
@@ -155,7 +156,7 @@ class JsonlReader:
                 if not line.strip():
                     continue
                 rows.append(_parse(file, number, line))
-                if len(rows) == BLOCK_ROWS:
+                if len(rows) == _BLOCK_ROWS:
                     yield rows
                     rows = []
         if rows:
@@ -171,17 +172,17 @@ def _parse(file: InputFile, number: int, line: bytes) -> dict[str, Any]:
         except UnicodeDecodeError:
             raise _not_utf8(file, number) from error
         raise DatasetError(
-            f"{file.path} isn't JSON in line {number}: {error}; JSONL has one object a line (input.url). Mend the line."
+            f"{file.path} isn't JSON in line {number}: {error}; JSONL has one object a line (input.url). Fix the line."
         ) from error
     if not isinstance(row, dict):
         raise DatasetError(
-            f"{file.path} has {type(row).__name__} in line {number}; JSONL has one object a line (input.url). Mend it."
+            f"{file.path} has {type(row).__name__} in line {number}; JSONL has one object a line (input.url). Fix the line."
         )
     return cast(dict[str, Any], row)
 
 
 def _common(seen: pa.DataType, values: list[Any]) -> pa.DataType | None:
-    """The type of values seen so far and of these, None where they have none in common."""
+    """The type that holds the values seen so far and these; None where there is no such type."""
     try:
         found = pa.array(values, from_pandas=False).type
         fields = [pa.schema([("x", seen)]), pa.schema([("x", found)])]
@@ -193,11 +194,11 @@ def _common(seen: pa.DataType, values: list[Any]) -> pa.DataType | None:
 
 
 def _has_null(*types: pa.DataType) -> bool:
-    return any(pa.types.is_null(one) for one in types)
+    return any(pa.types.is_null(kind) for kind in types)
 
 
 def _column(values: list[Any], kind: pa.DataType) -> pa.Array:
     if pa.types.is_string(kind):
-        texts = [one if one is None or isinstance(one, str) else orjson.dumps(one).decode() for one in values]
+        texts = [value if value is None or isinstance(value, str) else orjson.dumps(value).decode() for value in values]
         return pa.array(texts, pa.string())
     return pa.array(values, kind)

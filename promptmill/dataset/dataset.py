@@ -1,4 +1,4 @@
-"""The rows: Parquet, CSV or JSONL at any URL, read in order and in bounded memory, as often as it is asked for.
+"""The rows of an input: Parquet, CSV or JSONL at any URL, read in order, in bounded memory, and as often as needed.
 
 A run reads its input three times (to plan, to send, to publish) and holds the rows of a few chunks at a time.
 """
@@ -17,20 +17,20 @@ from promptmill.errors import DatasetError
 from promptmill.job.spec import Input
 from promptmill.suggest import did_you_mean
 
-if TYPE_CHECKING:  # 49 MB that only a notebook needs
+if TYPE_CHECKING:  # pandas takes 49 MB, and only a notebook needs it
     import pandas as pd
 
-BUFFER_BYTES = 1 << 20  # of each column that is read from a Parquet file
-BATCH_ROWS = 1_000
+_BUFFER_BYTES = 1 << 20  # for each column that is read from a Parquet file
+_BATCH_ROWS = 1_000
 
 
-class Source(Protocol):
-    """Something with rows: blocks of any size, in order, from a row number on."""
+class _Source(Protocol):
+    """Something that has rows and gives them in blocks of any size, in order."""
 
     schema: pa.Schema
 
     def blocks(self, columns: list[str], start: int) -> Iterator[pa.Table]:
-        """Rows from `start` on, these columns only."""
+        """The rows from number `start` on, with only these columns."""
         ...
 
 
@@ -39,7 +39,7 @@ class Dataset:
 
     def __init__(
         self,
-        source: Source,
+        source: _Source,
         spec: Input,
         files: tuple[InputFile, ...],
         fingerprint: str,
@@ -47,7 +47,7 @@ class Dataset:
     ) -> None:
         self.files = files
         self.schema = source.schema
-        self.fingerprint = fingerprint  # equal = the same rows
+        self.fingerprint = fingerprint  # equal fingerprints: the same rows
         self.is_frame = is_frame
         self._source = source
         self._limit = spec.limit
@@ -66,9 +66,10 @@ class Dataset:
         start: int = 0,
         stop: int | None = None,
     ) -> Iterator[pa.Table]:
-        """Chunks in input order, of exactly `chunk_rows` rows but for the last; rows `start` to `stop` only.
+        """The rows `start` to `stop` in chunks, in input order; each but the last has exactly `chunk_rows` rows.
 
-        The columns asked for, in the schema's order; where none is asked for, the first. Raises: DatasetError.
+        The columns are those asked for, in the schema's order; when none is asked for, the first column.
+        Raises: DatasetError.
         """
         names = [name for name in self.schema.names if columns is None or name in columns] or self.schema.names[:1]
         ends = [end for end in (stop, self._limit) if end is not None]
@@ -91,31 +92,33 @@ class Dataset:
 
 
 def open_dataset(spec: Input) -> Dataset:
-    """The dataset at `input.url`. Raises: DatasetError for whatever can be known to be wrong with it."""
+    """The dataset at `input.url`. Raises: DatasetError when it can't be read, has no rows or isn't what the job says."""
     files = Files(spec)
     with translated(spec.url):
         source = _ParquetSource(files) if files.format == "parquet" else _TextSource(files)
         if next(source.blocks(source.schema.names[:1], 0), None) is None:
             raise DatasetError(f"{spec.url} has 0 rows; at least 1 is needed (input.url). Give a dataset with rows.")
-    return Dataset(source, spec, files.files, _fingerprint(files, spec), is_frame=False)
+    return Dataset(source=source, spec=spec, files=files.files, fingerprint=_fingerprint(files, spec), is_frame=False)
 
 
 def fingerprint_of(spec: Input) -> str:
-    """The fingerprint that the input has now, without reading it. Raises: DatasetError."""
+    """The fingerprint that the input has now; its rows aren't read. Raises: DatasetError."""
     return _fingerprint(Files(spec), spec)
 
 
 def _fingerprint(files: Files, spec: Input) -> str:
-    identity = [spec.limit, files.format, *([one.path, one.bytes, one.version] for one in files.files)]
+    identity = [spec.limit, files.format, *([file.path, file.bytes, file.version] for file in files.files)]
     return blake2b(orjson.dumps(identity), digest_size=16).hexdigest()
 
 
 def from_frame(frame: "pd.DataFrame", spec: Input) -> Dataset:
-    """A dataset over a frame in memory; its index isn't carried. Raises: DatasetError."""
+    """A dataset over a frame in memory, without the frame's index. Raises: DatasetError."""
     try:
         table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
     except (pa.ArrowException, TypeError) as error:
-        raise DatasetError(f"the frame has values of no common type: {error}. Give each column one type.") from error
+        raise DatasetError(
+            f"the frame has a column whose values have no common type: {error}. Give each column one type."
+        ) from error
     if not table.num_rows:
         raise DatasetError("the frame has 0 rows; at least 1 is needed. Give a frame with rows.")
     sink = pa.BufferOutputStream()
@@ -123,11 +126,11 @@ def from_frame(frame: "pd.DataFrame", spec: Input) -> Dataset:
         writer.write_table(table)
     digest = blake2b(sink.getvalue(), digest_size=16)
     digest.update(str(spec.limit).encode())
-    return Dataset(_TableSource(table), spec, (), digest.hexdigest(), is_frame=True)
+    return Dataset(source=_TableSource(table), spec=spec, files=(), fingerprint=digest.hexdigest(), is_frame=True)
 
 
 def rows_of(table: pa.Table) -> list[dict[str, Any]]:
-    """A table's rows as templates take them."""
+    """A table's rows as mappings, which templates take."""
     return cast(list[dict[str, Any]], table.to_pylist())
 
 
@@ -172,8 +175,8 @@ class _ParquetSource:
                 whole = schema if whole is None else pa.unify_schemas([whole, schema], promote_options="permissive")
             except pa.ArrowException as error:
                 raise DatasetError(
-                    f"{file.path} doesn't fit {self._files.files[0].path}: {error}. The files of a dataset have columns "
-                    "of one type each (input.url). Mend it, or give a glob of the files that fit."
+                    f"{file.path} doesn't fit {self._files.files[0].path}: {error}. A column has one type in all files "
+                    "of a dataset (input.url). Fix the file, or give a glob of the files that fit."
                 ) from error
         assert whole is not None  # noqa: S101 - there is at least one file
         return whole
@@ -181,7 +184,7 @@ class _ParquetSource:
     def _open(self, file: InputFile) -> pq.ParquetFile:
         try:
             opened = self._files.fs.open(file.path, "rb")
-            return pq.ParquetFile(opened, pre_buffer=False, buffer_size=BUFFER_BYTES)
+            return pq.ParquetFile(opened, pre_buffer=False, buffer_size=_BUFFER_BYTES)
         except pa.ArrowException as error:
             raise _corrupt(file, error) from error
 
@@ -208,11 +211,11 @@ class _ParquetSource:
         groups: list[int],
         columns: list[str],
     ) -> Iterator[pa.Table]:
-        """A file's rows with the types of the whole input; a column that it lacks is null."""
+        """A file's rows with the types of the whole input; a column that the file lacks is null."""
         schema = pa.schema([self.schema.field(name) for name in columns])
         present = [name for name in columns if name in parquet.schema_arrow.names]
         try:
-            for batch in parquet.iter_batches(BATCH_ROWS, row_groups=groups, columns=present, use_threads=False):
+            for batch in parquet.iter_batches(_BATCH_ROWS, row_groups=groups, columns=present, use_threads=False):
                 table = pa.Table.from_batches([batch])
                 arrays = [
                     table[name].cast(schema.field(name).type)
@@ -227,5 +230,5 @@ class _ParquetSource:
 
 def _corrupt(file: InputFile, error: Exception) -> DatasetError:
     return DatasetError(
-        f"{file.path} isn't Parquet that can be read: {error}. A run reads every row (input.url). Write the file anew."
+        f"{file.path} isn't Parquet that can be read: {error}. A run reads every row (input.url). Write the file again."
     )

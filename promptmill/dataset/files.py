@@ -1,4 +1,4 @@
-"""Which files an input is made of, and how to open them."""
+"""The files of an input: how they are found, and how they are opened."""
 
 import io
 from collections.abc import Generator, Sequence
@@ -9,14 +9,16 @@ from typing import IO, Any, Literal, cast
 
 import fsspec
 import zstandard
+from fsspec.implementations.local import LocalFileSystem
 
+from promptmill.allowed_urls import require_allowed
 from promptmill.errors import DatasetError
 from promptmill.job.spec import Input
 from promptmill.storage import STORAGE_ERRORS, open_filesystem
 
-Format = Literal["parquet", "csv", "jsonl"]
-FORMATS: tuple[Format, ...] = ("parquet", "csv", "jsonl")
-SUFFIXES: dict[str, Format] = {
+_Format = Literal["parquet", "csv", "jsonl"]
+_FORMATS: tuple[_Format, ...] = ("parquet", "csv", "jsonl")
+_SUFFIXES: dict[str, _Format] = {
     ".parquet": "parquet",
     ".pq": "parquet",
     ".csv": "csv",
@@ -24,24 +26,24 @@ SUFFIXES: dict[str, Format] = {
     ".ndjson": "jsonl",
     ".json": "jsonl",
 }
-COMPRESSIONS = (".gz", ".zst")
+_COMPRESSIONS = (".gz", ".zst")
 
 
 @dataclass(frozen=True, slots=True)
 class InputFile:
-    """One file of an input."""
+    """A file of an input."""
 
     path: str  # as its filesystem knows it
     bytes: int
-    version: str  # changes with the content, as far as the storage tells
+    version: str  # changes with the content, as far as the storage can tell
 
 
-def format_of(path: str) -> Format | None:
-    """The format that a name's suffix says, compression aside."""
+def _format_of(path: str) -> _Format | None:
+    """The format that a path's suffix stands for, whether or not the file is compressed."""
     name = PurePosixPath(path)
-    if name.suffix in COMPRESSIONS:
+    if name.suffix in _COMPRESSIONS:
         name = name.with_suffix("")
-    return SUFFIXES.get(name.suffix.lower())
+    return _SUFFIXES.get(name.suffix.lower())
 
 
 class Files:
@@ -50,16 +52,20 @@ class Files:
     def __init__(self, spec: Input) -> None:
         self.url = spec.url
         with translated(spec.url):
-            self.fs, root = open_filesystem(spec.url)
+            self.fs, root = open_filesystem(spec.url, "input.url")
             found = _find(self.fs, root, spec)
-        self.format: Format = _one_format(spec, found)
-        kept = [path for path in found if spec.format != "auto" or format_of(path) == self.format]
+        self.format: _Format = _one_format(spec, found)
+        kept = [path for path in found if spec.format != "auto" or _format_of(path) == self.format]
+        for path in (
+            kept if isinstance(self.fs, LocalFileSystem) else ()
+        ):  # a link in a listed folder may lead elsewhere
+            require_allowed(path, "input.url")
         with translated(spec.url):
             self.files = tuple(_describe(self.fs, path) for path in kept)
 
     @contextmanager
     def open(self, file: InputFile) -> Generator[IO[bytes]]:
-        """A file's bytes, decompressed where its suffix says so."""
+        """A file's bytes, decompressed when its suffix is that of a compression."""
         suffix = PurePosixPath(file.path).suffix
         with self.fs.open(file.path, "rb", compression="gzip" if suffix == ".gz" else None) as opened:
             if suffix != ".zst":
@@ -77,37 +83,37 @@ def _find(fs: fsspec.AbstractFileSystem, root: str, spec: Input) -> Sequence[str
     elif fs.isdir(root):
         found = [path for path in cast(list[str], sorted(fs.find(root))) if _is_shown(path, root)]
         if spec.format == "auto":
-            found = [path for path in found if format_of(path) is not None]
+            found = [path for path in found if _format_of(path) is not None]
     else:
         found = [root] if fs.exists(root) else []
     if not found:
         raise DatasetError(
-            f"no file was found at {spec.url}; an input is a Parquet, CSV or JSONL file, a directory or a glob of them "
-            "(input.url). Check the address, and AWS_* for s3://."
+            f"no file was found at {spec.url}; an input is a Parquet, CSV or JSONL file, or a directory or glob of such "
+            "files (input.url). Check the address, and AWS_* for s3://."
         )
     return found
 
 
 def _is_shown(path: str, root: str) -> bool:
-    """Whether no part of a path below the root begins with _ or a dot, which is how writers hide what isn't data."""
+    """Whether no part of the path below the root begins with _ or a dot, as writers name files that hold no data."""
     return not any(part.startswith(("_", ".")) for part in PurePosixPath(path[len(root) :].strip("/")).parts)
 
 
-def _one_format(spec: Input, paths: Sequence[str]) -> Format:
+def _one_format(spec: Input, paths: Sequence[str]) -> _Format:
     if spec.format != "auto":
         return spec.format
-    formats = {path: format_of(path) for path in paths}
-    known: list[Format] = [one for one in FORMATS if one in formats.values()]
+    formats = {path: _format_of(path) for path in paths}
+    known: list[_Format] = [name for name in _FORMATS if name in formats.values()]
     if len(known) == 1:
         return known[0]
     if not known:
         raise DatasetError(
-            f"{paths[0]} has no suffix that says its format; known are {', '.join(SUFFIXES)}, CSV and JSONL also with .gz "
-            "or .zst (input.format). Set input.format to parquet, csv or jsonl."
+            f"{paths[0]} has a suffix that names no format; known are {', '.join(_SUFFIXES)}, for CSV and JSONL also with "
+            ".gz or .zst (input.format). Set input.format to parquet, csv or jsonl."
         )
     raise DatasetError(
-        f"{spec.url} holds files of {' and '.join(known)}; a dataset has one format (input.format). Set input.format or "
-        "give a glob of one kind."
+        f"{spec.url} holds files of {' and '.join(known)}; a dataset has one format (input.format). Set input.format, or "
+        "give a glob that matches one format only."
     )
 
 
@@ -119,16 +125,16 @@ def _describe(fs: fsspec.AbstractFileSystem, path: str) -> InputFile:
 
 @contextmanager
 def translated(url: str) -> Generator[None]:
-    """Storage errors as what a user can act upon."""
+    """Turn storage errors into a DatasetError that a user can act on."""
     try:
         yield
     except FileNotFoundError as error:
         raise DatasetError(
-            f"{url} isn't there ({error}); an input is an existing file, directory or glob (input.url). Check the "
+            f"{url} doesn't exist ({error}); an input is an existing file, directory or glob (input.url). Check the "
             "address, and AWS_* for s3://."
         ) from error
     except (*STORAGE_ERRORS, ValueError, ImportError, EOFError) as error:
         raise DatasetError(
             f"{url} can't be read: {type(error).__name__}: {error}. The run reads it from beginning to end (input.url). "
-            "Check that it is whole, the permissions, and AWS_* for s3://."
+            "Check that the file is complete, that you may read it, and AWS_* for s3://."
         ) from error

@@ -1,7 +1,7 @@
-"""A job file at any URL → `Job`; every mistake in it at once, each with its place and what would be right.
+"""A job file at any URL → `Job`, with every mistake in it reported at once: its place, and what would be right.
 
-Overrides may have lost the order of their keys on the way (key_order.py): they are applied in the order of their paths,
-and mappings among them are canonical.
+Overrides may have lost the order of their keys on the way (key_order.py). So they are applied in the order of their
+paths, and the keys of mappings among them are sorted.
 """
 
 from collections.abc import Mapping
@@ -10,11 +10,14 @@ from typing import Any, cast
 import yaml
 from pydantic import ValidationError
 
+from promptmill.allowed_urls import describe_cause, is_closed_process
 from promptmill.errors import JobError
 from promptmill.job.key_order import canonical, keep_schema_order
 from promptmill.job.spec import Job
 from promptmill.storage import STORAGE_ERRORS, open_filesystem
 from promptmill.suggest import did_you_mean
+
+_REQUIRED = tuple(name for name, field in Job.model_fields.items() if field.is_required())
 
 
 def load_job(url: str, overrides: Mapping[str, object] | None = None) -> Job:
@@ -22,13 +25,23 @@ def load_job(url: str, overrides: Mapping[str, object] | None = None) -> Job:
 
     Raises: JobError when the file can't be read, isn't YAML or isn't a job.
     """
-    return parse_job(_read(url), overrides, source=url, is_ordered=True)
+    content = _read(url)
+    try:
+        return parse_job(content, overrides, source=url, is_ordered=True)
+    except JobError:
+        if is_closed_process() and not _is_meant_as_job(content):
+            raise _not_a_job(url) from None  # what is wrong with it would quote somebody's file
+        raise
 
 
 def parse_job(
     content: object, overrides: Mapping[str, object] | None = None, source: str = "job", *, is_ordered: bool = False
 ) -> Job:
-    """A job out of plain values; `is_ordered`: their keys have the order in which they were written. Raises: JobError."""
+    """The job that plain values describe.
+
+    Set `is_ordered` when the keys of `content` still have the order in which their author wrote them.
+    Raises: JobError when the values aren't a job.
+    """
     if not isinstance(content, dict):
         raise JobError(
             f"{source} holds {type(content).__name__}; a job is a mapping of keys (name, input, request, output). "
@@ -36,63 +49,76 @@ def parse_job(
         )
     values = cast(dict[str, Any], content)
     for path, value in sorted((overrides or {}).items()):
-        values = _replaced(values, path.split("."), _unordered(value), path)
+        values = _replaced(values, path.split("."), _with_sorted_keys(value), path)
     try:
         return Job.model_validate(keep_schema_order(values) if is_ordered else values)
     except ValidationError as error:
-        lines = "\n".join(f"  {line}" for line in describe_errors(error))
-        raise JobError(f"{source} isn't a job that can be run:\n{lines}\nMend it and try again.") from error
-
-
-def describe_errors(error: ValidationError) -> list[str]:
-    """One line for each mistake: its place, what is wrong and, where it helps, what was given."""
-    lines: list[str] = []
-    for one in error.errors(include_url=False):
-        place = ".".join(str(part) for part in one["loc"]) or "the job"
-        given = one.get("input")
-        shown = f" (got {given!r})" if isinstance(given, str | int | float | bool) and one["type"] != "missing" else ""
-        lines.append(f"{place}: {one['msg'].removeprefix('Value error, ')}{shown}")
-    return lines
+        lines = "\n".join(f"  {line}" for line in _describe_errors(error))
+        raise JobError(f"{source} isn't a job that can be run:\n{lines}\nFix it and try again.") from error
 
 
 def parse_override(text: str) -> tuple[str, object]:
-    """`a.b=value`, the value read as YAML. Raises: JobError."""
+    """The path and the value in `a.b=value`; the value is read as YAML. Raises: JobError."""
     path, equals, value = text.partition("=")
     if not equals or not path.strip():
-        raise JobError(f"--set {text!r} isn't of the form a.b=value, such as --set limits.max_concurrency=8. Mend it.")
+        raise JobError(f"--set {text!r} isn't of the form a.b=value, such as --set limits.max_concurrency=8. Fix it.")
     try:
         return path.strip(), yaml.safe_load(value)
     except yaml.YAMLError as error:
-        raise JobError(f"--set {text!r} has a value that isn't YAML: {error}. Put it in quotes.") from error
+        raise JobError(f"--set {text!r} has a value that isn't YAML: {error}. Put the value in quotes.") from error
+
+
+def _describe_errors(error: ValidationError) -> list[str]:
+    """A line for each mistake: its place, what is wrong and, where that helps, the value that was given."""
+    lines: list[str] = []
+    for mistake in error.errors(include_url=False):
+        place = ".".join(str(part) for part in mistake["loc"]) or "the job"
+        given = mistake.get("input")
+        is_shown = isinstance(given, str | int | float | bool) and mistake["type"] != "missing"
+        shown = f" (got {given!r})" if is_shown else ""
+        lines.append(f"{place}: {mistake['msg'].removeprefix('Value error, ')}{shown}")
+    return lines
 
 
 def _read(url: str) -> object:
     try:
-        filesystem, path = open_filesystem(url)
+        filesystem, path = open_filesystem(url, "job_url")
         text = cast(bytes, filesystem.cat_file(path)).decode()
     except (*STORAGE_ERRORS, ValueError, ImportError) as error:
-        raise JobError(f"the job file {url} can't be read: {error}. Give the path or URL of a YAML file.") from error
+        raise JobError(
+            f"the job file {url} can't be read: {describe_cause(error)}. Give the path or URL of a YAML file."
+        ) from error
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise JobError(f"the job file {url} isn't YAML: {error}. Mend it and try again.") from error
+        raise JobError(f"the job file {url} isn't YAML: {describe_cause(error)}. Fix it and try again.") from error
 
 
-def _unordered(value: object) -> object:
+def _is_meant_as_job(content: object) -> bool:
+    return isinstance(content, dict) and set(_REQUIRED) <= set(cast(dict[Any, Any], content))
+
+
+def _not_a_job(url: str) -> JobError:
+    return JobError(
+        f"job_url {url!r} holds no job; a job file has the keys {', '.join(_REQUIRED)}. Name another file, or add the keys."
+    )
+
+
+def _with_sorted_keys(value: object) -> object:
     try:
         return canonical(value)
     except TypeError:
-        return value  # a key that is no string, which the job refuses
+        return value  # a key isn't a string; the job's own validation refuses it
 
 
-def _replaced(values: dict[str, Any], path: list[str], value: object, whole: str) -> dict[str, Any]:
-    """A copy with the value at a dotted path replaced."""
+def _replaced(values: dict[str, Any], path: list[str], value: object, whole_path: str) -> dict[str, Any]:
+    """A copy in which the value at a dotted path is replaced."""
     head, *rest = path
     if not rest:
         return {**values, head: value}
     below = values.get(head)
     if below is not None and not isinstance(below, dict):
         raise JobError(
-            f"{whole!r} can't be set: {head!r} is a value, not a section. {did_you_mean(head, Job.SECTIONS)}"
+            f"{whole_path!r} can't be set: {head!r} is a value, not a section. {did_you_mean(head, Job.SECTIONS)}"
         )
-    return {**values, head: _replaced(cast(dict[str, Any], below or {}), rest, value, whole)}
+    return {**values, head: _replaced(cast(dict[str, Any], below or {}), rest, value, whole_path)}

@@ -1,17 +1,18 @@
-"""The job as a form: its JSON Schema in the words that the Prefect UI shows well and the server checks a new run against.
+"""The job as a form: its JSON Schema, reworded so that the Prefect UI shows it well and the server checks a new run by it.
 
-Form, file and documentation have one source, the types; this only says their schema otherwise, keeping what it allows.
+Form, file and documentation have one source, the types. This module only rewrites their schema and keeps what it allows.
 What the two UIs of Prefect 3.8.8 do with a schema (read in their bundles and seen in a browser, 2026-11-25):
 
 - `position` orders the fields; without it PostgreSQL, which stores the schema as jsonb, would.
-- `X | None` is two tabs, "str" and "None", with None chosen; in the newer UI the tab of a dict shows nothing to fill in.
-  The server takes null for any optional property with a type and no default (_fix_null_typing in
-  prefect/utilities/schema_tools/validation.py), so that such a field is a plain X which may stay empty.
-- A section that may be None keeps its tabs and the default null: without it the newer UI, once None is chosen, goes
-  round and round between the two until the page hangs.
-- A field without a type gets a JSON editor, inside tabs too, where an object gets none.
-- The refusal of an unknown key lists the known ones by `propertyNames`, and doesn't by `additionalProperties`.
-- Every string gets a text area, which the newer UI lets grow with its text; `format` has no say in it.
+- The UI shows `X | None` as two tabs, "str" and "None", with None chosen; in the newer UI the tab of a dict shows nothing
+  to fill in. The server takes null for any optional property with a type and no default (_fix_null_typing in
+  prefect/utilities/schema_tools/validation.py). So such a field becomes a plain X, which may stay empty.
+- A section that may be None keeps its tabs and the default null. Without that default, the newer UI switches to and fro
+  between the two tabs, once None is chosen, until the page hangs.
+- A field without a type gets a JSON editor, inside tabs too. An object inside tabs gets no editor.
+- When the server refuses an unknown key, it lists the known keys if the schema has `propertyNames`, but doesn't if it
+  has `additionalProperties`.
+- Every string gets a text area, which the newer UI lets grow with its text; `format` changes nothing there.
 """
 
 import inspect
@@ -21,10 +22,10 @@ from typing import Annotated, Any, TypeVar, cast
 from pydantic import MISSING, GetJsonSchemaHandler
 from pydantic_core import CoreSchema
 
-F = TypeVar("F", bound=Callable[..., Any])
-Schema = dict[str, Any]
-WORDS = {"url": "URL", "id": "ID", "usd": "(US dollars)", "mtok": "million tokens"}
-TABS = {
+_F = TypeVar("_F", bound=Callable[..., Any])
+_Schema = dict[str, Any]
+_WORDS = {"url": "URL", "id": "ID", "usd": "(US dollars)", "mtok": "million tokens"}
+_TABS = {
     "string": "Text",
     "number": "Number",
     "integer": "Number",
@@ -32,23 +33,23 @@ TABS = {
     "array": "List",
     "null": "None",
 }
-NO_OBJECTS = {"type": ["null", "boolean", "number", "string", "array"]}
+_NO_OBJECTS = {"type": ["null", "boolean", "number", "string", "array"]}
 
 
-def shape_section(schema: Schema) -> None:
-    """Make a section's schema one for a form, in place; for pydantic's `json_schema_extra`."""
-    fields = cast(dict[str, Schema], schema.get("properties", {}))
+def shape_section(schema: _Schema) -> None:
+    """Turn a section's schema into one for a form, in place; for pydantic's `json_schema_extra`."""
+    fields = cast(dict[str, _Schema], schema.get("properties", {}))
     for position, (name, field) in enumerate(fields.items()):
-        shape_field(field)
+        _shape_field(field)
         field.update(title=label(name), position=position)
     if schema.get("additionalProperties") is False:
         del schema["additionalProperties"]
         schema["propertyNames"] = {"type": "string", "enum": list(fields)}
 
 
-def shape_field(field: Schema) -> None:
-    """Make a field's schema one for a form, in place: no tabs where there is one thing to fill in, else tabs with names."""
-    tabs = cast(list[Schema], field.get("anyOf", []))
+def _shape_field(field: _Schema) -> None:
+    """Turn a field's schema into one for a form, in place: no tabs for a single choice, else tabs with names."""
+    tabs = cast(list[_Schema], field.get("anyOf", []))
     given = [tab for tab in tabs if tab.get("type") != "null"]
     if not given:
         return
@@ -63,38 +64,40 @@ def shape_field(field: Schema) -> None:
         field["anyOf"] = [_name_tab(tab) for tab in tabs]
 
 
-def _name_tab(tab: Schema) -> Schema:
-    """A tab with a name, a section's being its own; one for any object has no type, which makes it a JSON editor."""
+def _name_tab(tab: _Schema) -> _Schema:
+    """A tab with a name; a section has its own. The tab for any object has no type, so the UI shows a JSON editor."""
     if tab.get("type") == "object":
-        return {"title": "JSON", "not": NO_OBJECTS}
-    return tab if "$ref" in tab else {**tab, "title": TABS[tab["type"]]}
+        return {"title": "JSON", "not": _NO_OBJECTS}
+    return tab if "$ref" in tab else {**tab, "title": _TABS[tab["type"]]}
 
 
 def label(name: str) -> str:
     """A key as people read it: `approve_above_usd` is "Approve above (US dollars)"."""
-    words = [WORDS.get(word, word) for word in name.split("_")]
+    words = [_WORDS.get(word, word) for word in name.split("_")]
     return " ".join([words[0][:1].upper() + words[0][1:], *words[1:]])
 
 
 class _Field:
-    """Shapes the schema of the parameter that it annotates."""
+    """Turns the schema of the parameter that it annotates into one for a form."""
 
-    def __get_pydantic_json_schema__(self, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> Schema:
+    def __get_pydantic_json_schema__(self, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> _Schema:
         schema = handler(core_schema)
-        shape_field(schema)
+        _shape_field(schema)
         return schema
 
 
-def as_form(flow: F) -> F:
-    """The flow; once it is deployed, its optional parameters are fields that may stay empty, and the long `job` is last.
+def as_form(flow: _F) -> _F:
+    """The flow; in its deployment's form, optional parameters may stay empty, and the long `job` comes last.
 
-    Prefect makes a deployment's schema from the flow's signature, and a default of None would choose the tab "None":
-    the signature shown has no value in its place. Calls of the flow go by its function's own signature.
+    Prefect makes a deployment's schema from the flow's signature, where a default of None would choose the tab "None".
+    So the signature that Prefect sees has no value there. Calls of the flow still use its function's own signature.
     """
     signature = inspect.signature(flow, eval_str=True)
     shown = [
-        one.replace(annotation=Annotated[one.annotation, _Field()], default=MISSING) if one.default is None else one
-        for one in sorted(signature.parameters.values(), key=lambda one: one.name == "job")
+        parameter.replace(annotation=Annotated[parameter.annotation, _Field()], default=MISSING)
+        if parameter.default is None
+        else parameter
+        for parameter in sorted(signature.parameters.values(), key=lambda parameter: parameter.name == "job")
     ]
     flow.__signature__ = signature.replace(parameters=shown)  # pyright: ignore[reportFunctionMemberAccess]
     return flow

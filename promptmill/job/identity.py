@@ -1,9 +1,9 @@
-"""Identities: of a request, a row, a chunk and a job. Pure.
+"""Identities of a request, a row, a chunk and a job. Pure.
 
-A request's digest covers its rendered body and nothing else, so that limits, budget, chunking, code comments, the
-provider's name and the place of the output can change without an answer being paid for again; a changed prompt, model,
-schema or parameter changes every body, and so keeps none.
-BLAKE2b, since it is the fastest digest of the standard library and takes any length; 128 bits for requests.
+A request's digest covers its rendered body and nothing else. So a user can change limits, budget, chunking, comments in
+the code, the provider's name and the place of the output without paying for an answer twice. A changed prompt, model,
+schema or parameter changes every body, and no stored answer fits any more.
+The hash is BLAKE2b, the fastest of the standard library, which also takes any digest length; requests get 128 bits.
 """
 
 from collections.abc import Iterable
@@ -14,26 +14,26 @@ import orjson
 from promptmill.job.key_order import without_schema_text
 from promptmill.job.spec import Job
 
-SCHEMA_VERSION = 1  # of stored answers; a new number means that no older checkpoint is read
-REQUEST_DIGEST_BYTES = 16
+SCHEMA_VERSION = 1  # of stored answers; raise it, and no run reads an older checkpoint
+_REQUEST_DIGEST_BYTES = 16
 ROW_DIGEST_BYTES = 4
-JOB_DIGEST_BYTES = 4
+_JOB_DIGEST_BYTES = 4
 
 
 def request_digest(endpoint: str, body: bytes) -> str:
     """The identity of a request, 32 hex: equal bodies to one endpoint are the same request."""
-    return blake2b(body, digest_size=REQUEST_DIGEST_BYTES, person=endpoint.encode()[:16]).hexdigest()
+    return blake2b(body, digest_size=_REQUEST_DIGEST_BYTES, person=endpoint.encode()[:16]).hexdigest()
 
 
 def unrendered_digest(endpoint: str, templates: bytes) -> str:
-    """The identity of a row whose template fails, 32 hex: the same until the job's templates change."""
+    """The identity of a row whose template fails, 32 hex: it stays the same until the job's templates change."""
     return request_digest(endpoint, b"unrendered\0" + templates)
 
 
 def row_digest(row_id: object, repetition: int = 0) -> str:
     """The identity of a row, 8 hex, from its id; `repetition` tells rows apart whose ids share a digest.
 
-    A row's number is its own digest, so that numbered rows never share one (up to 2**32 rows).
+    A row's number is its own digest, so numbered rows never share one (up to 2**32 rows).
     """
     if isinstance(row_id, int) and not isinstance(row_id, bool) and 0 <= row_id < 2**32 and repetition == 0:
         return f"{row_id:08x}"
@@ -47,18 +47,21 @@ def custom_id(request: str, row: str) -> str:
 
 
 def chunk_key(custom_ids: Iterable[str]) -> str:
-    """The key of a chunk's checkpoint, 32 hex: its rows' identities and the schema version."""
-    digest = blake2b(f"promptmill-{SCHEMA_VERSION}".encode(), digest_size=REQUEST_DIGEST_BYTES)
-    for one in custom_ids:
-        digest.update(one.encode())
+    """The key of a chunk's checkpoint, 32 hex: it covers the identities of the chunk's rows and the schema version."""
+    digest = blake2b(f"promptmill-{SCHEMA_VERSION}".encode(), digest_size=_REQUEST_DIGEST_BYTES)
+    for row_custom_id in custom_ids:
+        digest.update(row_custom_id.encode())
     return digest.hexdigest()
 
 
 def job_digest(job: Job) -> str:
-    """The job's identity, 8 hex, over name, request and input.url: what a run may publish over without being told to."""
+    """The job's identity, 8 hex, over name, request and input.url.
+
+    A run may replace the output of an equal digest; any other output only when the user says `--overwrite`.
+    """
     identity = {
         "name": job.name,
         "request": without_schema_text(job.request.model_dump(mode="json")),
         "input_url": job.input.url,
     }
-    return blake2b(orjson.dumps(identity, option=orjson.OPT_SORT_KEYS), digest_size=JOB_DIGEST_BYTES).hexdigest()
+    return blake2b(orjson.dumps(identity, option=orjson.OPT_SORT_KEYS), digest_size=_JOB_DIGEST_BYTES).hexdigest()

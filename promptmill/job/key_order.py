@@ -1,13 +1,13 @@
 """One order for the keys of JSON objects, in whatever order they arrive. Pure.
 
-A server on PostgreSQL keeps a run's parameters as JSONB, which forgets the order of keys (shorter ones come first,
-PostgreSQL 15 manual, 8.14, read 2026-11-25), so that equal jobs reach a worker with their keys in other orders than a
-job file has. A request's identity is a digest of its bytes; hence keys are sorted before anything is written.
+A Prefect server on PostgreSQL keeps a run's parameters as JSONB, which forgets the order of keys (shorter ones come
+first; PostgreSQL 15 manual, 8.14, read 2026-11-25). So equal jobs reach a worker with their keys in another order than
+the job file has. A request's identity is a digest of its bytes; hence this module sorts keys before anything is written.
 
-Only in the `properties` of a JSON Schema does the order mean something: a model writes its answer in it. There it is
-taken from what JSONB does keep, an array: the `required` beside it, which strict mode demands complete. Properties that
-it doesn't name follow, by name. Strict schemas name all theirs, so that this changes nothing in them; the same holds
-for the parameters of tools among `request.parameters`.
+Only in the `properties` of a JSON Schema does the order mean something: a model writes its answer in it. There the order
+comes from something that JSONB keeps, an array: the `required` beside them, which strict mode demands complete.
+Properties that `required` doesn't name follow, by name. A strict schema names all of its properties, so its own order
+stays. The same rule holds for the parameters of tools inside `request.parameters`.
 """
 
 from collections.abc import Mapping
@@ -18,12 +18,12 @@ import yaml
 
 
 def canonical(value: Any) -> Any:
-    """The same value with the keys of its objects sorted, but for the properties of a JSON Schema.
+    """The same value with the keys of its objects sorted, except the properties of a JSON Schema.
 
-    Raises: TypeError when the keys of an object aren't all strings.
+    Raises: TypeError when an object has a key that isn't a string.
     """
     if isinstance(value, list):
-        return [canonical(one) for one in cast(list[Any], value)]
+        return [canonical(element) for element in cast(list[Any], value)]
     if not isinstance(value, dict):
         return value
     known = cast(dict[str, Any], value)
@@ -31,7 +31,7 @@ def canonical(value: Any) -> Any:
 
 
 def order_properties(properties: Mapping[str, Any], required: object) -> dict[str, Any]:
-    """The properties in the order in which `required` names them, and those that it doesn't name after them, by name."""
+    """The properties in the order in which `required` names them, then the unnamed ones by name."""
     named = cast(list[object], required) if isinstance(required, list) else []
     first = [name for name in named if isinstance(name, str) and name in properties]
     return {name: properties[name] for name in dict.fromkeys([*first, *sorted(properties)])}
@@ -42,31 +42,37 @@ def _canonical_under(key: str, known: Mapping[str, Any]) -> Any:
     if key != "properties" or not isinstance(value, dict):
         return canonical(value)
     ordered = order_properties(cast(dict[str, Any], value), known.get("required"))
-    return {name: canonical(one) for name, one in ordered.items()}
+    return {name: canonical(schema) for name, schema in ordered.items()}
 
 
 def is_schema_text(spec: object) -> bool:
-    """Whether it is a schema itself, and not where to find one."""
+    """Whether `response_schema` holds a schema as text, and not the place of one."""
     return isinstance(spec, str) and spec.lstrip().startswith("{")
 
 
 def parse_schema_text(text: str) -> dict[str, Any]:
-    """The schema in a text of JSON or YAML, in the order written. Raises: ValueError when it is neither."""
+    """The schema in a text of JSON or YAML, its keys as written. Raises: ValueError when the text is neither."""
     try:
         return cast(dict[str, Any], orjson.loads(text))  # it begins with "{": an object or an error
-    except orjson.JSONDecodeError as error:
-        wrong = error
-    try:
-        loaded: object = yaml.safe_load(text)
-        if isinstance(loaded, dict):
-            return cast(dict[str, Any], orjson.loads(orjson.dumps(loaded)))  # a date is a text, as in JSON
-        raise ValueError(f"it holds {type(loaded).__name__!r}, no object")
-    except (yaml.YAMLError, TypeError, RecursionError) as error:
-        raise ValueError(f"it is no JSON ({wrong}) and no YAML ({error})") from error
+    except orjson.JSONDecodeError as json_error:
+        try:
+            return _parse_yaml_object(text)
+        except (yaml.YAMLError, RecursionError, TypeError) as yaml_error:
+            raise ValueError(f"it isn't JSON ({json_error}) and isn't YAML ({yaml_error})") from yaml_error
+
+
+def _parse_yaml_object(text: str) -> dict[str, Any]:
+    loaded: object = yaml.safe_load(text)
+    if not isinstance(loaded, dict):
+        raise TypeError(f"it holds {type(loaded).__name__!r}, not an object")
+    return cast(dict[str, Any], orjson.loads(orjson.dumps(loaded)))  # a date is a text, as in JSON
 
 
 def keep_schema_order(job: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The values of a job with a schema that is written out in them as text; what can't be one is left alone."""
+    """The values of a job, with an inline schema turned into a text, which keeps the order of its properties.
+
+    What can't be a schema stays as it is.
+    """
     request: object = job.get("request")
     schema = cast(dict[str, Any], request).get("response_schema") if isinstance(request, dict) else None
     if not isinstance(schema, dict):
@@ -74,12 +80,12 @@ def keep_schema_order(job: Mapping[str, Any]) -> Mapping[str, Any]:
     try:
         text = orjson.dumps(schema).decode()
     except TypeError:
-        return job  # whoever checks the schema says why
+        return job  # the check of the schema says why
     return {**job, "request": {**cast(dict[str, Any], request), "response_schema": text}}
 
 
 def without_schema_text(request: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of `request` with a text in `response_schema` read as the mapping that it stands for."""
+    """The values of `request`, with a schema given as text replaced by the mapping that it stands for."""
     spec: object = request.get("response_schema")
     if not isinstance(spec, str) or not is_schema_text(spec):
         return dict(request)

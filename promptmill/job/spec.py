@@ -1,8 +1,8 @@
 """The job: what a user writes in a job file, and the parameter that the flows show as a form.
 
-One pydantic model serves both, so that the file, the form and the documentation can't drift apart.
-Validation is strict about names (an unknown key names the nearest one) and lenient about `request.parameters`, which
-goes to the provider as it is: a whitelist of body fields would be out of date within weeks.
+One pydantic model serves both, so the file, the form and the documentation can't drift apart.
+Validation is strict about names: an unknown key is an error that names the nearest key. It lets everything pass in
+`request.parameters`, which goes to the provider as it is: a list of allowed fields would be out of date within weeks.
 
 Limits of a batch file (50,000 requests, 200 MB): OpenAI's Batch guide, read 2026-11-24.
 """
@@ -16,9 +16,9 @@ from promptmill.job.form import shape_section
 from promptmill.suggest import did_you_mean
 
 Endpoint = Literal["chat.completions", "responses", "embeddings"]
-Money = Annotated[Decimal, Field(ge=0)]
-MAX_BATCH_REQUESTS = 50_000
-MAX_BATCH_BYTES = 200_000_000
+_Money = Annotated[Decimal, Field(ge=0)]
+_MAX_BATCH_REQUESTS = 50_000
+_MAX_BATCH_BYTES = 200_000_000
 RESERVED_PARAMETERS = frozenset({"model", "messages", "input", "stream", "n", "response_format", "text"})
 
 
@@ -48,11 +48,11 @@ class Input(Section):
         None, description="A column that is unique for each row. Default: the row's number, added as row_index."
     )
     columns: list[str] | None = Field(None, description="Columns carried to the output. Default: all.")
-    limit: int | None = Field(None, ge=1, description="Only the first so many rows.")
+    limit: int | None = Field(None, ge=1, description="Read only this many rows, from the first.")
 
 
 class Message(Section):
-    """One message of a conversation; its strings are templates."""
+    """A message of a conversation; its strings are templates."""
 
     role: Literal["system", "developer", "user", "assistant"] = Field(description="Who speaks.")
     content: str | list[dict[str, JsonValue]] = Field(
@@ -61,7 +61,7 @@ class Message(Section):
 
 
 class RequestSpec(Section):
-    """What is asked of the model for each row."""
+    """What the job asks the model for each row."""
 
     endpoint: Endpoint = Field("chat.completions", description="The provider's endpoint.")
     model: str = Field(min_length=1, description="The model's name. There is no default: models come and go.")
@@ -71,7 +71,7 @@ class RequestSpec(Section):
     )
     user: str | None = Field(
         None,
-        description="User prompt: a Jinja2 template, columns by name. Needed where neither messages nor input is given.",
+        description="User prompt: a Jinja2 template, columns by name. Required unless messages or input is given.",
     )
     messages: list[Message] | None = Field(None, description="The whole list of messages, instead of system and user.")
     input: str | None = Field(
@@ -82,7 +82,7 @@ class RequestSpec(Section):
         None,
         description="A JSON Schema as text (JSON or YAML that begins with a brace) or as an object, the path of one, or "
         '"package.module:PydanticModel". Answers are validated against it and its top-level properties become columns. '
-        "Models answer in the order of its properties: a text keeps it, of an object `required` tells it.",
+        "Models answer in the order of its properties: a text keeps that order, an object takes it from `required`.",
     )
     parameters: dict[str, JsonValue] = Field(
         default_factory=dict, description="Passed to the provider as they are: temperature, max_completion_tokens, …"
@@ -93,7 +93,9 @@ class RequestSpec(Section):
     def _refuse_reserved(cls, value: dict[str, JsonValue]) -> dict[str, JsonValue]:
         taken = sorted(RESERVED_PARAMETERS & set(value))
         if taken:
-            raise ValueError(f"{', '.join(taken)} can't be set here: the job has its own keys for what it allows")
+            raise ValueError(
+                f"{', '.join(taken)} can't be set here; the job sets them from keys of its own. Remove them"
+            )
         return value
 
     @model_validator(mode="after")
@@ -101,7 +103,7 @@ class RequestSpec(Section):
         asked = [name for name in ("user", "messages", "input") if getattr(self, name) is not None]
         if self.endpoint == "embeddings":
             if asked != ["input"] or self.system is not None:
-                raise ValueError("embeddings take `input`, and neither system, user nor messages")
+                raise ValueError("embeddings take `input`, and no system, user or messages")
             if self.response_schema is not None:
                 raise ValueError("embeddings have no response_schema")
         elif asked not in (["user"], ["messages"]):
@@ -116,7 +118,7 @@ class Limits(Section):
 
     requests_per_minute: int | None = Field(None, ge=1, description="Requests a minute. Empty: learned.")
     tokens_per_minute: int | None = Field(None, ge=1, description="Tokens a minute, in and out. Empty: learned.")
-    max_concurrency: int = Field(64, ge=1, le=10_000, description="Requests in flight, over all chunks.")
+    max_concurrency: int = Field(64, ge=1, le=10_000, description="Requests in flight at once, over all chunks.")
     shared: str | None = Field(
         None,
         description="Name of a limit that several processes share: the Prefect global concurrency limits "
@@ -125,23 +127,25 @@ class Limits(Section):
 
 
 class Retry(Section):
-    """How long a row is tried."""
+    """How often and how long Promptmill tries a row."""
 
     max_attempts: int = Field(
-        6, ge=1, le=100, description="Attempts for one row; waits for a rate limit aren't counted."
+        6, ge=1, le=100, description="Attempts for one row; a wait for a rate limit doesn't count."
     )
     max_elapsed_seconds: float = Field(600, gt=0, description="Seconds from a row's first attempt to its last.")
     request_timeout_seconds: float = Field(120, gt=0, description="Seconds that one attempt may take.")
 
 
 class Pricing(Section):
-    """US dollars per million tokens, for models that no price table knows."""
+    """US dollars per million tokens, for a model that the price table doesn't know."""
 
-    input_per_mtok: Money = Field(description="USD per million input tokens.")
-    cached_input_per_mtok: Money | None = Field(None, description="USD per million cached ones. Default: the input's.")
-    output_per_mtok: Money = Field(Decimal(0), description="USD per million output tokens; embeddings have none.")
+    input_per_mtok: _Money = Field(description="USD per million input tokens.")
+    cached_input_per_mtok: _Money | None = Field(
+        None, description="USD per million cached input tokens. Default: the input's price."
+    )
+    output_per_mtok: _Money = Field(Decimal(0), description="USD per million output tokens; embeddings have none.")
     batch_discount: Decimal = Field(
-        Decimal("0.5"), ge=0, le=1, description="What the Batch API takes off: 0.5 is half the price."
+        Decimal("0.5"), ge=0, le=1, description="The Batch API's discount: 0.5 is half the price."
     )
 
 
@@ -152,10 +156,10 @@ class Output(Section):
         min_length=1,
         description="A folder, any fsspec URL; a template of {{ job }}, {{ input_name }} and {{ date }}.",
     )
-    part_bytes: int = Field(134_217_728, ge=1_000, description="About so many bytes a Parquet part.")
+    part_bytes: int = Field(134_217_728, ge=1_000, description="About this many bytes in each Parquet part.")
     compare: dict[str, str] | None = Field(
         None,
-        description="For rows whose right answer is known: {answer column: input column}; the report shows how often "
+        description="For rows whose right answer you know: {answer column: input column}; the report shows how often "
         "they agree.",
     )
 
@@ -163,15 +167,20 @@ class Output(Section):
 class Batch(Section):
     """How the OpenAI Batch API is used."""
 
-    max_requests: int = Field(MAX_BATCH_REQUESTS, ge=1, le=MAX_BATCH_REQUESTS, description="Requests a batch.")
-    max_bytes: int = Field(MAX_BATCH_BYTES, ge=1_000, le=MAX_BATCH_BYTES, description="Bytes of a batch's file.")
-    enqueued_tokens: int | None = Field(None, ge=1, description="Tokens that may be queued. Empty: learned.")
-    completion_window: str = Field("24h", description="The provider's window; OpenAI knows 24h.")
-    poll_seconds: float = Field(60, gt=0, description="Seconds between two looks at a batch.")
-    leftovers: Literal["resubmit", "online", "fail"] = Field(
-        "resubmit", description="Rows that expired or failed at the server: next batch, online, or failures."
+    max_requests: int = Field(
+        _MAX_BATCH_REQUESTS, ge=1, le=_MAX_BATCH_REQUESTS, description="Most requests in a batch."
     )
-    keep_files: bool = Field(False, description="Keep the input files at the provider once the job is published.")
+    max_bytes: int = Field(_MAX_BATCH_BYTES, ge=1_000, le=_MAX_BATCH_BYTES, description="Most bytes in a batch's file.")
+    enqueued_tokens: int | None = Field(
+        None, ge=1, description="Tokens that may be queued at the provider. Empty: learned."
+    )
+    completion_window: str = Field("24h", description="The provider's window; OpenAI knows 24h.")
+    poll_seconds: float = Field(60, gt=0, description="Seconds between two checks of a batch.")
+    leftovers: Literal["resubmit", "online", "fail"] = Field(
+        "resubmit",
+        description="Rows that expired or failed at the server: resubmit in the next batch, send online, or fail.",
+    )
+    keep_files: bool = Field(False, description="Keep the input files at the provider after the output is published.")
 
 
 class Job(Section):
@@ -179,34 +188,38 @@ class Job(Section):
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=100, description="Lower case, digits and dashes.")
     input: Input = Field(description="Where the rows come from.")
-    request: RequestSpec = Field(description="What is asked of the model for each row.")
+    request: RequestSpec = Field(description="What the job asks the model for each row.")
     output: Output = Field(description="Where the answers go.")
     provider: str | None = Field(
         None, description="A credentials block's name. Empty: OPENAI_API_KEY and OPENAI_BASE_URL of the worker."
     )
-    budget_usd: Money | None = Field(None, description="Hard cap in US dollars for this output, over all its runs.")
-    approve_above_usd: Money | None = Field(None, description="Ask a person before a run that is estimated above this.")
+    budget_usd: _Money | None = Field(None, description="Hard cap in US dollars for this output, over all its runs.")
+    approve_above_usd: _Money | None = Field(
+        None, description="Ask a person before a run whose estimate is above this."
+    )
     approve_within_seconds: float = Field(
-        86_400, ge=1, description="How long a person has for the answer; none in time counts as a no."
+        86_400, ge=1, description="How long a person has for the answer; no answer in time counts as no."
     )
     max_failure_ratio: float = Field(
-        0.05, ge=0, le=1, description="More failures than this of the rows seen (at least 100) stop the run."
+        0.05, ge=0, le=1, description="Stop the run when more than this share of the rows seen (at least 100) failed."
     )
     limits: Limits = Field(default_factory=lambda: Limits.model_validate({}))
-    retry: Retry = Field(default_factory=lambda: Retry.model_validate({}), description="How long a row is tried.")
-    pricing: Pricing | None = Field(None, description="Prices, for models that no price table knows.")
-    chunk_rows: int = Field(500, ge=1, le=100_000, description="Rows a chunk: one Prefect task, one checkpoint.")
+    retry: Retry = Field(
+        default_factory=lambda: Retry.model_validate({}), description="How often and how long a row is tried."
+    )
+    pricing: Pricing | None = Field(None, description="Prices, for a model that the price table doesn't know.")
+    chunk_rows: int = Field(500, ge=1, le=100_000, description="Rows in a chunk: one Prefect task, one checkpoint.")
     chunks_in_flight: int = Field(4, ge=1, le=1_000, description="Chunk tasks running at once.")
     shards: int = Field(
         1,
         ge=1,
         le=1_000,
-        description="Parts of the dataset that workers answer side by side, each a run of its own. 1: this process alone.",
+        description="Parts of the dataset that workers answer side by side, each in its own run. 1: this process alone.",
     )
     task_runner: Literal["local", "dask"] = Field(
-        "local", description="What carries the shards: runs on Prefect workers, or tasks on a Dask cluster."
+        "local", description="What runs the shards: Prefect workers, or a Dask cluster."
     )
-    checkpoint_rows: int = Field(50, ge=1, description="At most so many answered rows a chunk can be lost by a kill.")
+    checkpoint_rows: int = Field(50, ge=1, description="How many answered rows of a chunk a kill can lose at most.")
     batch: Batch = Field(default_factory=lambda: Batch.model_validate({}))
 
     @model_validator(mode="after")
@@ -214,7 +227,7 @@ class Job(Section):
         is_paid = self.request.endpoint != "embeddings"
         if self.pricing is not None and is_paid and "output_per_mtok" not in self.pricing.model_fields_set:
             raise ValueError(
-                f"pricing has no output_per_mtok, and {self.request.endpoint} answers are paid by it; give it (0 for a "
+                f"pricing has no output_per_mtok, and {self.request.endpoint} answers are paid by it. Set it (0 for a "
                 "model whose answers cost nothing)"
             )
         return self

@@ -24,7 +24,10 @@ from promptmill.records import Usage
 
 Tier = Literal["standard", "batch", "flex", "priority"]
 TIERS: tuple[Tier, ...] = get_args(Tier)
-PROBE_TOKENS = 1_000  # below every threshold; a power of ten, so that the division is exact
+_PROBE_TOKENS = 1_000  # below every threshold; a power of ten, so that the division is exact
+_STORED_STEP_USD = Decimal("1e-12")  # as fine as the money column of answers; a job's own prices may be finer
+_MOST_STORED_USD = Decimal("999999.999999999999")  # the most that this column holds: decimal128(18, 12)
+_KNOWN_NAMES = 50  # names of tiers that are remembered with a price
 
 CONTEXTS: Mapping[Tier, Mapping[str, str]] = {
     "standard": {},
@@ -100,12 +103,11 @@ class PriceList:
         `cache_write_tokens` are those of the input that the provider says it stored, where it charges for that.
         """
         rates = self._price_of(tier).at(usage.input_tokens)
-        cached = usage.cached_input_tokens
-        cost = cached * rates.cached_input + usage.output_tokens * rates.output
-        if cache_write_tokens == 0:
-            return cost + (usage.input_tokens - cached) * rates.input
-        plain = usage.input_tokens - cached - cache_write_tokens
-        return cost + plain * rates.input + cache_write_tokens * rates.cache_write
+        cached = min(usage.cached_input_tokens, usage.input_tokens)
+        written = min(cache_write_tokens, usage.input_tokens - cached)
+        plain = usage.input_tokens - cached - written
+        cost = plain * rates.input + cached * rates.cached_input + usage.output_tokens * rates.output
+        return cost if written == 0 else cost + written * rates.cache_write  # without the digits of a rate not applied
 
     def tokens_usd(self, input_tokens: int, output_tokens: int, tier: str | None = "standard") -> Decimal:
         """US dollars of so many tokens over many requests, none cached, each below the long-context threshold."""
@@ -117,6 +119,12 @@ class PriceList:
         rates = self._price_of(tier).at(input_tokens)
         return input_tokens * rates.input + output_tokens * rates.output
 
+    def dearest_usd(self, input_tokens: int, output_tokens: int) -> Decimal:
+        """US dollars of one request at whatever tier costs most, all of its input stored where that costs more."""
+        found = [price.at(input_tokens) for price in self._by_echo.values()]
+        input_rate = max(max(rates.input, rates.cached_input, rates.cache_write) for rates in found)
+        return input_tokens * input_rate + output_tokens * max(rates.output for rates in found)
+
     def assumption_of(self, tier: object) -> str | None:
         """What is assumed of a tier's price, None where the table knows it."""
         return self.assumptions.get(ECHOED_TIERS[tier]) if isinstance(tier, str) and tier in ECHOED_TIERS else None
@@ -125,8 +133,24 @@ class PriceList:
         try:
             return self._by_echo[tier]
         except KeyError:
-            log.warning("the provider names a service tier %r that has no known price; the dearest is taken", tier)
-            return self._by_echo.setdefault(tier, self._dearest)
+            if len(self._by_echo) < _KNOWN_NAMES:  # a provider that names another tier each time doesn't fill the log
+                log.warning("the service tier %r has no known price; the dearest is taken", tier)
+                self._by_echo[tier] = self._dearest
+            return self._dearest
+
+
+def requested_tier(parameters: Mapping[str, object]) -> str | None:
+    """The `service_tier` that a job's parameters ask for, None where they name none."""
+    tier = parameters.get("service_tier")
+    return tier if isinstance(tier, str) and tier else None
+
+
+def stored_usd(amount: Decimal) -> Decimal:
+    """An amount as answers store it: rounded to 12 decimals, and at most what their money column can hold.
+
+    Only a mistaken price reaches that bound: it is most of a million dollars for one row.
+    """
+    return max(Decimal(0), min(amount, _MOST_STORED_USD)).quantize(_STORED_STEP_USD)
 
 
 def prices_for(model: str, pricing: Pricing | None, at: datetime | None = None) -> PriceList:
@@ -205,12 +229,12 @@ def _thresholds(prices: ModelPrice) -> list[int]:
 def _rates_of(prices: ModelPrice, above: int) -> Rates:
     """The rates of a request of more than `above` input tokens, as genai-prices itself charges them."""
     base = _cost(prices, input_tokens=above + 1)
-    more = above + 1 + PROBE_TOKENS
+    more = above + 1 + _PROBE_TOKENS
     return Rates(
-        (_cost(prices, input_tokens=more) - base) / PROBE_TOKENS,
-        (_cost(prices, input_tokens=more, cache_read_tokens=PROBE_TOKENS) - base) / PROBE_TOKENS,
-        (_cost(prices, input_tokens=more, cache_write_tokens=PROBE_TOKENS) - base) / PROBE_TOKENS,
-        (_cost(prices, input_tokens=above + 1, output_tokens=PROBE_TOKENS) - base) / PROBE_TOKENS,
+        (_cost(prices, input_tokens=more) - base) / _PROBE_TOKENS,
+        (_cost(prices, input_tokens=more, cache_read_tokens=_PROBE_TOKENS) - base) / _PROBE_TOKENS,
+        (_cost(prices, input_tokens=more, cache_write_tokens=_PROBE_TOKENS) - base) / _PROBE_TOKENS,
+        (_cost(prices, input_tokens=above + 1, output_tokens=_PROBE_TOKENS) - base) / _PROBE_TOKENS,
     )
 
 

@@ -12,6 +12,8 @@ from typing import Any, cast
 import orjson
 import pyarrow as pa
 
+from promptmill.prompts.references import resolve
+
 JsonSchema = Mapping[str, Any]
 JSON_TEXT = {b"promptmill.json": b"1"}  # metadata of a string field that holds JSON
 INT64_END = 2**63
@@ -36,7 +38,7 @@ def _field(name: str, schema: object, definitions: Mapping[str, Any]) -> pa.Fiel
 def _arrow_type(schema: JsonSchema, definitions: Mapping[str, Any]) -> pa.DataType | None:
     """The type of a schema's values, None where only JSON will do."""
     if "$ref" in schema:
-        target = _resolve(schema["$ref"], definitions)
+        target = _mapping(resolve(schema["$ref"], definitions))
         return None if _is_recursive(schema["$ref"], definitions) else _arrow_type(target, definitions)
     if len(schema.get("allOf", [])) == 1:
         return _arrow_type(schema["allOf"][0], definitions)
@@ -82,11 +84,6 @@ def _struct_type(schema: JsonSchema, definitions: Mapping[str, Any]) -> pa.DataT
     return pa.struct([_field(name, inner, definitions) for name, inner in properties.items()])
 
 
-def _resolve(reference: str, definitions: Mapping[str, Any]) -> JsonSchema:
-    """What `#/$defs/name` stands for; a schema that says nothing when there is no such name."""
-    return _mapping(definitions.get(reference.rsplit("/", 1)[-1].replace("~1", "/").replace("~0", "~")))
-
-
 def _mapping(schema: object) -> JsonSchema:
     """The schema; one that says nothing where it is `true` or missing."""
     return cast(JsonSchema, schema) if isinstance(schema, Mapping) else {}
@@ -97,7 +94,7 @@ def _is_recursive(reference: str, definitions: Mapping[str, Any]) -> bool:
     seen: set[str] = set()
     left = [reference]
     while left:
-        inner = set(_references(_resolve(left.pop(), definitions))) - seen
+        inner = set(_references(_mapping(resolve(left.pop(), definitions)))) - seen
         seen |= inner
         left += inner
     return reference in seen

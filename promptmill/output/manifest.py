@@ -18,6 +18,7 @@ from pydantic import AfterValidator, AwareDatetime, Field, PlainSerializer, Type
 from promptmill.errors import OutputError
 from promptmill.job.key_order import without_schema_text
 from promptmill.job.spec import Job
+from promptmill.shorten import shorten
 from promptmill.storage import STORAGE_ERRORS, Storage
 
 MANIFEST = "_manifest.json"
@@ -180,8 +181,7 @@ def _differing(old: object, new: object) -> str:
 def _shorten(value: object, start: int) -> str:
     if not isinstance(value, str):
         text = "none" if value is None else orjson.dumps(value).decode()
-        return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}…"
+        return shorten(text, SHOWN_CHARACTERS)
     if len(value) <= SHOWN_CHARACTERS:
         return repr(value)
-    cut = value[start : start + SHOWN_CHARACTERS]
-    return repr(f"{'…' if start else ''}{cut}{'…' if start + len(cut) < len(value) else ''}")
+    return repr(("…" if start else "") + shorten(value[start:], SHOWN_CHARACTERS))

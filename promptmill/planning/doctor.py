@@ -11,7 +11,8 @@ from openai import OpenAIError
 from promptmill.errors import PromptmillError
 from promptmill.planning.preflight import probe_output
 from promptmill.planning.prepared_job import open_output
-from promptmill.provider.transport import Credentials, make_blocking_sdk
+from promptmill.provider.redaction import redact
+from promptmill.provider.transport import Credentials, known_secrets, make_blocking_sdk
 from promptmill.version import VERSION
 
 SLACK_SECONDS = 60.0  # that a clock may be off; S3 refuses requests that are 15 minutes off
@@ -50,7 +51,11 @@ def look_at_provider(credentials: Credentials) -> list[Finding]:
         answer = client.models.with_raw_response.list()
     except (PromptmillError, OpenAIError) as error:
         remedy = "Check OPENAI_API_KEY and OPENAI_BASE_URL, or the job's provider block, and the way to it."
-        return [Finding("provider", False, f"{type(error).__name__}: {error} {remedy}")]
+        return [
+            Finding(
+                "provider", False, f"{type(error).__name__}: {redact(str(error), known_secrets(credentials))} {remedy}"
+            )
+        ]
     return [
         Finding("provider", True, f"{client.base_url} answers this key"),
         look_at_clock("provider", answer.headers.get("date"), time.time()),

@@ -5,6 +5,7 @@ from decimal import Decimal
 
 from promptmill.job.spec import Job
 from promptmill.limits.output_guess import UNKNOWN_OUTPUT_TOKENS
+from promptmill.limits.pricing import requested_tier
 from promptmill.planning.plan import Plan
 from promptmill.planning.prepared_job import Prepared
 
@@ -42,7 +43,7 @@ def estimate_run(prepared: Prepared, plan: Plan, measured_output_tokens: float |
         source,
         prepared.counter.label,
         prepared.counter.is_exact,
-        prices.tokens_usd(plan.input_tokens, output_tokens, "standard"),
+        prices.tokens_usd(plan.input_tokens, output_tokens, requested_tier(prepared.job.request.parameters)),
         prices.tokens_usd(plan.input_tokens, output_tokens, "batch"),
         minutes_at_limits(prepared.job, rows, plan.input_tokens + output_tokens),
         prices.label,

@@ -5,11 +5,14 @@ from dataclasses import dataclass
 
 from promptmill.errors import JobError, OutputError
 from promptmill.limits.approved_cap import describe_cap
+from promptmill.limits.overshoot import Overshoot, overshoot_of
+from promptmill.limits.pricing import requested_tier
 from promptmill.output.manifest import Manifest, read_manifest
 from promptmill.planning.estimate import Estimate, estimate_run
 from promptmill.planning.plan import Plan, plan_chunks
 from promptmill.planning.prepared_job import SAMPLES, Prepared
 from promptmill.planning.standing_output import refuse_foreign_output
+from promptmill.provider.response_body import MAX_INPUT_TOKENS
 from promptmill.provider.transport import Credentials, make_sdk
 from promptmill.storage import STORAGE_ERRORS, Storage
 
@@ -128,6 +131,28 @@ def _warnings(prepared: Prepared, plan: Plan, estimate: Estimate, sample: Manife
             "budget_usd is only as good as a guess of the longest answer: request.parameters sets no output limit "
             "(max_completion_tokens or max_output_tokens)"
         )
+    if prepared.budget_usd is not None and (overshoot := _overshoot(prepared, plan)).usd > 0:
+        warnings.append(
+            f"online, budget_usd can be passed by ${overshoot.usd:,.4f} at most: {overshoot.in_flight:,} requests in flight "
+            f"(limits.max_concurrency) times ${overshoot.answer_usd:,.6f} that one answer can cost beyond its "
+            "reservation; by batch, every request of the batches in flight counts. A lower limits.max_concurrency or "
+            "output limit makes it less"
+        )
     if prepared.schema is not None and prepared.schema.additions:
         warnings.append("the response schema was made strict: " + "; ".join(prepared.schema.additions[:5]))
     return warnings
+
+
+def _overshoot(prepared: Prepared, plan: Plan) -> Overshoot:
+    job, limit = prepared.job, prepared.builder.max_output_tokens
+    largest = plan.largest[0] - (0 if limit is None else limit)
+    if job.request.endpoint == "embeddings":  # many rows share a request
+        largest = max(largest, min(plan.input_tokens, MAX_INPUT_TOKENS))
+    return overshoot_of(
+        prices=prepared.prices,
+        tier=requested_tier(job.request.parameters),
+        in_flight=max(job.limits.max_concurrency, job.shards),
+        input_tokens=largest,
+        max_output_tokens=limit,
+        is_exact=prepared.counter.is_exact,
+    )

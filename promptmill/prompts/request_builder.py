@@ -1,9 +1,9 @@
 """Rows → requests: rendered templates in the body that the endpoint takes, with an identity and a token count.
 
-Whatever doesn't depend on the row is rendered, counted and serialised once; a row only fills the gaps between.
-Bodies are canonical (key_order.py), so that equal requests have equal bytes in every process, whatever order the keys
-of the job arrived in. The identity of an embeddings request covers {input, model, parameters} of its row alone, whatever
-rows travel with it, and not the encoding we ask for by default.
+The builder renders, counts and serialises once what is the same for every row; a row only fills the gaps.
+Bodies are canonical (key_order.py): equal requests have equal bytes in every process, in whatever order the keys of the
+job arrive. The identity of an embeddings request covers {input, model, parameters} of its own row. It covers neither the
+rows that are sent in the same HTTP request nor the encoding that we ask for by default.
 """
 
 import re
@@ -24,8 +24,8 @@ from promptmill.records import Request
 
 __all__ = ["RequestBuilder", "RowUnrenderable"]
 
-OUTPUT_LIMITS = ("max_completion_tokens", "max_output_tokens", "max_tokens")
-_GAP = re.compile(rb"\x00(\d+)\x00")  # a raw NUL byte can't occur in JSON, so a gap can't be mistaken
+_OUTPUT_LIMITS = ("max_completion_tokens", "max_output_tokens", "max_tokens")
+_GAP = re.compile(rb"\x00(\d+)\x00")  # JSON never holds a raw NUL byte, so nothing else looks like a gap
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class _Slot:
     """A place in the body that each row fills."""
 
     template: RowTemplate
-    is_counted: bool  # its text is tokens; an image's address isn't
+    is_counted: bool  # its text counts as tokens; an image's address doesn't
 
 
 class RequestBuilder:
@@ -46,7 +46,7 @@ class RequestBuilder:
         schema: ResponseSchema | None,
         counter: TokenCounter,
     ) -> None:
-        """Raises: JobError for a template that can't be compiled, names a missing column or leaves the sandbox."""
+        """Raises: JobError when a template can't be compiled, names a missing column or reaches out of the sandbox."""
         self._spec = spec
         self._counter = counter
         self._schema = schema
@@ -65,7 +65,7 @@ class RequestBuilder:
 
     def build(self, row: Mapping[str, object], row_id: object, repetition: int = 0) -> Request:
         """A row's request. Raises: RowUnrenderable."""
-        values = row_values(row, self._columns, self._needs_row)
+        values = row_values(row, self._columns, needs_row=self._needs_row)
         pieces = self._pieces.copy()
         tokens = self._static_tokens
         for position, slot in enumerate(self._gaps):
@@ -74,32 +74,38 @@ class RequestBuilder:
             if slot.is_counted:
                 tokens += self._counter.count(text)
         if self._is_embedding and pieces[1] == b'""':
-            raise RowUnrenderable("request.input: the input is empty; the API refuses empty strings")
+            raise RowUnrenderable(
+                "request.input: the input is empty; the API refuses empty strings. Handle such rows in the template"
+            )
         body = b"".join(pieces)
         identity = custom_id(request_digest(self._spec.endpoint, body), row_digest(row_id, repetition))
-        return Request(identity, pieces[1] if self._is_embedding else body, tokens, self.max_output_tokens)
+        sent = pieces[1] if self._is_embedding else body
+        return Request(identity, sent, input_tokens=tokens, max_output_tokens=self.max_output_tokens)
 
     def unrendered_custom_id(self, row_id: object, repetition: int = 0) -> str:
-        """The id of a row whose template fails: the same until the templates change."""
+        """The id of a row whose template fails; it stays the same until the templates change."""
         return custom_id(unrendered_digest(self._spec.endpoint, self._sources), row_digest(row_id, repetition))
 
     def preview(self, request: Request) -> dict[str, Any]:
-        """The body of the HTTP request as it would be sent for one row."""
+        """The body of the HTTP request that would be sent for this row alone."""
         body = self.embeddings_body([request.body]) if self._is_embedding else request.body
         return cast(dict[str, Any], orjson.loads(body))
 
     def embeddings_body(self, inputs: Iterable[bytes]) -> bytes:
-        """One HTTP body for the inputs of many rows, each a `Request.body`; the answers come in their order."""
-        parameters = {"encoding_format": "base64", **self._spec.parameters}  # a quarter of the bytes of decimals
+        """The HTTP body for the inputs of many rows, each a `Request.body`; the provider answers in their order."""
+        parameters = {"encoding_format": "base64", **self._spec.parameters}  # takes a quarter of the bytes of decimals
         texts = orjson.Fragment(b"[" + b",".join(inputs) + b"]")
         return orjson.dumps(canonical({**parameters, "model": self._spec.model, "input": texts}))
 
     def _body(self) -> dict[str, Any]:
-        """The whole body, with a gap for every text that depends on the row."""
+        """The whole body, with a gap for each text that depends on the row."""
         spec, schema = self._spec, self._schema
         body: dict[str, Any] = {**spec.parameters, "model": spec.model}
         if spec.endpoint == "embeddings":
-            return {**body, "input": self._gap(RowTemplate("request.input", spec.input or "", self._available), True)}
+            return {
+                **body,
+                "input": self._gap(RowTemplate("request.input", spec.input or "", self._available), is_counted=True),
+            }
         if schema is not None:
             self._static_tokens += self._counter.schema_tokens(schema.strict_schema)
         self._static_tokens += REPLY_TOKENS
@@ -114,44 +120,51 @@ class RequestBuilder:
         if spec.messages is None:
             asked = [("system", "request.system", spec.system), ("user", "request.user", spec.user)]
         else:
-            asked = [(one.role, f"request.messages[{i}].content", one.content) for i, one in enumerate(spec.messages)]
+            asked = [
+                (message.role, f"request.messages[{number}].content", message.content)
+                for number, message in enumerate(spec.messages)
+            ]
         return [self._message(role, content, label) for role, label, content in asked if content is not None]
 
     def _message(self, role: str, content: str | Sequence[Mapping[str, Any]], label: str) -> dict[str, Any]:
         self._static_tokens += self._counter.message_tokens(role)
         if isinstance(content, str):
             return {"role": role, "content": self._text(content, label, is_counted=True)}
-        return {"role": role, "content": [self._part(part, f"{label}[{i}]") for i, part in enumerate(content)]}
+        return {
+            "role": role,
+            "content": [self._part(part, f"{label}[{number}]") for number, part in enumerate(content)],
+        }
 
     def _part(self, part: Mapping[str, Any], label: str) -> dict[str, Any]:
-        """A content part; what has no text (an image, a file, sound) counts as one image."""
+        """A content part; a part without text (an image, a file, sound) counts as one image."""
         self._static_tokens += 0 if "text" in part else MEDIA_TOKENS
-        return {key: self._tree(value, f"{label}.{key}", key == "text") for key, value in part.items()}
+        return {key: self._tree(value, f"{label}.{key}", is_counted=key == "text") for key, value in part.items()}
 
-    def _tree(self, value: Any, label: str, is_counted: bool) -> Any:
+    def _tree(self, value: Any, label: str, *, is_counted: bool) -> Any:
         if isinstance(value, str):
-            return self._text(value, label, is_counted)
+            return self._text(value, label, is_counted=is_counted)
         if isinstance(value, list):
-            return [self._tree(one, f"{label}[{i}]", is_counted) for i, one in enumerate(cast(list[Any], value))]
+            elements = enumerate(cast(list[Any], value))
+            return [self._tree(element, f"{label}[{i}]", is_counted=is_counted) for i, element in elements]
         if isinstance(value, dict):
             items = cast(dict[str, Any], value).items()
-            return {key: self._tree(one, f"{label}.{key}", is_counted) for key, one in items}
+            return {key: self._tree(inner, f"{label}.{key}", is_counted=is_counted) for key, inner in items}
         return value
 
-    def _text(self, source: str, label: str, is_counted: bool) -> str | orjson.Fragment:
-        """The text itself where it is the same for every row, else a gap."""
+    def _text(self, source: str, label: str, *, is_counted: bool) -> str | orjson.Fragment:
+        """The text itself when it is the same for every row, else a gap."""
         template = RowTemplate(label, source, self._available)
         if not template.is_static:
-            return self._gap(template, is_counted)
+            return self._gap(template, is_counted=is_counted)
         try:
-            text = template.render(row_values({}, (), False))
+            text = template.render(row_values({}, (), needs_row=False))
             _encode(text, label)
         except RowUnrenderable as error:
-            raise JobError(f"{error}; this is so for every row. Mend the template.") from error
+            raise JobError(f"{error}; every row fails in this way. Fix the template.") from error
         self._static_tokens += self._counter.count(text) if is_counted else 0
         return text
 
-    def _gap(self, template: RowTemplate, is_counted: bool) -> orjson.Fragment:
+    def _gap(self, template: RowTemplate, *, is_counted: bool) -> orjson.Fragment:
         self._slots.append(_Slot(template, is_counted))
         return orjson.Fragment(b"\x00%d\x00" % (len(self._slots) - 1))
 
@@ -162,8 +175,8 @@ def _cut(body: Mapping[str, Any]) -> list[bytes]:
         return _GAP.split(orjson.dumps(canonical(body)))
     except TypeError as error:
         raise JobError(
-            f"the request can't be written as JSON ({error}); numbers have 64 bits, texts are valid Unicode. "
-            "Mend request.parameters or the texts."
+            f"the request can't be written as JSON ({error}); whole numbers must fit 64 bits, texts must be "
+            "valid Unicode. Fix request.parameters or the texts."
         ) from error
 
 
@@ -172,18 +185,18 @@ def _encode(text: str, label: str) -> bytes:
         return orjson.dumps(text)
     except TypeError as error:
         raise RowUnrenderable(
-            f"{label}: the text has a lone surrogate, which is no Unicode and can't be sent"
+            f"{label}: the text has a lone surrogate, which isn't valid Unicode and can't be sent"
         ) from error
 
 
 def _output_limit(parameters: Mapping[str, Any]) -> int | None:
-    for name in OUTPUT_LIMITS:
+    for name in _OUTPUT_LIMITS:
         limit = parameters.get(name)
         if limit is None:
             continue
         if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
             raise JobError(
-                f"request.parameters.{name} is {limit!r}; it is a whole number of tokens, 1 or more. Mend it."
+                f"request.parameters.{name} is {limit!r}; it must be a whole number of tokens, 1 or more. Fix it."
             )
         return limit
     return None

@@ -1,11 +1,12 @@
-"""A JSON Schema → the form that OpenAI's strict mode takes, with a list of what was changed. Pure.
+"""A JSON Schema → the form that OpenAI's strict mode takes, with a list of the changes. Pure.
 
-Strict mode knows no optional properties and no open objects. What the author left unsaid is filled in, as the SDK does
-for pydantic models (openai 3.54.0, `lib/_pydantic.py`); what the author said otherwise is an error, since a guess would
-change what the answers mean. Keywords that strict mode refuses: OpenAI's Structured Outputs guide, read 2026-11-24.
+Strict mode has no optional properties and no open objects. This module adds what the author left out, as the SDK does
+for pydantic models (openai 3.54.0, `lib/_pydantic.py`). Where the author asked for what strict mode can't do, it raises
+an error, because a guess would change what the answers mean.
+Keywords that strict mode refuses: OpenAI's Structured Outputs guide, read 2026-11-24.
 
-Models write properties in the order of the schema. Where the order in which it was written is known, it is kept; where
-only a mapping is known, whose keys may have lost theirs on the way, it is that of `required` (key_order.py).
+Models write properties in the order of the schema. Where the author's order is known, the strict form keeps it. A
+mapping may have lost the order of its keys on the way here; then the order is that of `required` (key_order.py).
 """
 
 from collections.abc import Mapping
@@ -13,10 +14,11 @@ from typing import Any, cast
 
 from promptmill.errors import JobError
 from promptmill.job.key_order import order_properties
+from promptmill.prompts.references import DEFINITIONS, as_definition, resolve
 
 JsonSchema = dict[str, Any]
 
-REFUSED_KEYWORDS = (
+_REFUSED_KEYWORDS = (
     "not",
     "if",
     "then",
@@ -32,17 +34,16 @@ REFUSED_KEYWORDS = (
     "$dynamicRef",
     "$recursiveRef",
 )
-MEANINGLESS_KEYWORDS = ("$schema", "$id", "$comment", "$anchor", "$dynamicAnchor", "discriminator", "examples")
-DEFINITIONS = "#/$defs/"
+_MEANINGLESS_KEYWORDS = ("$schema", "$id", "$comment", "$anchor", "$dynamicAnchor", "discriminator", "examples")
 
 
 def to_strict(schema: Mapping[str, Any], *, is_ordered: bool = True) -> tuple[JsonSchema, list[str]]:
     """The strict form of a schema, and a sentence for each change to what its author said.
 
-    Objects that say nothing about other or optional properties get `additionalProperties: false` and all of theirs
-    required without a sentence. `is_ordered`: the properties have the order in which they were written.
-    In the strict form `required` names all properties, in their order.
-    Raises: JobError when it has no strict form, or refers to what isn't there.
+    An object that says nothing about other or optional properties gets `additionalProperties: false` and a complete
+    `required`, without a sentence. In the strict form `required` names all properties, in their order.
+    Set `is_ordered` when the properties still have the order in which their author wrote them.
+    Raises: JobError when the schema has no strict form, or a `$ref` leads nowhere.
     """
     root = dict(schema)
     definitions = {**root.pop("definitions", {}), **root.pop("$defs", {})}
@@ -55,33 +56,35 @@ def to_strict(schema: Mapping[str, Any], *, is_ordered: bool = True) -> tuple[Js
             "object, and give the schema itself, not the response_format around it."
         )
     if definitions:
-        strict["$defs"] = {name: maker.make(one, f"{DEFINITIONS}{name}") for name, one in definitions.items()}
+        strict["$defs"] = {name: maker.make(inner, f"{DEFINITIONS}{name}") for name, inner in definitions.items()}
     return strict, maker.changes
 
 
 class _StrictForm:
-    """Makes strict forms of the parts of one schema, and notes what it changes."""
+    """Makes the strict form of each part of one schema, and notes what it changes."""
 
     def __init__(self, definitions: Mapping[str, JsonSchema], is_ordered: bool) -> None:
         self.changes: list[str] = []
         self._definitions = definitions
         self._is_ordered = is_ordered
-        self._open: set[str] = set()  # definitions that are being written out; inside itself one stays a $ref
+        self._open: set[str] = set()  # definitions being copied in now; inside its own copy, a definition stays a $ref
 
     def make(self, schema: object, place: str) -> JsonSchema:
         """The strict form of the schema at a place."""
         if not isinstance(schema, dict):
-            raise _not_strict(place, f"is {schema!r}, which allows anything or nothing", "Say what it may be")
+            raise _not_strict(place, f"is {schema!r}, which allows anything or nothing", "Say which values it allows")
         copied: set[str] = {place} if place.startswith(DEFINITIONS) else set()
         node = self._merge(dict(cast(JsonSchema, schema)), place, copied)
-        for keyword in MEANINGLESS_KEYWORDS:
+        for keyword in _MEANINGLESS_KEYWORDS:
             node.pop(keyword, None)
-        for keyword in REFUSED_KEYWORDS:
+        for keyword in _REFUSED_KEYWORDS:
             if keyword in node:
-                raise _not_strict(place, f"uses {keyword!r}", f"Say it without {keyword!r}, or in the prompt")
+                raise _not_strict(
+                    place, f"uses {keyword!r}", f"Write it without {keyword!r}, or put it into the prompt"
+                )
         if "oneOf" in node:
             node["anyOf"] = node.pop("oneOf")
-            self.changes.append(f"{place}: oneOf was made anyOf")
+            self.changes.append(f"{place}: oneOf became anyOf")
         if "default" in node and node.pop("default") is not None:
             self.changes.append(f"{place}: its default was dropped, since the model gives every value")
         self._close(node, place)
@@ -91,30 +94,30 @@ class _StrictForm:
         return node
 
     def _merge(self, node: JsonSchema, place: str, copied: set[str]) -> JsonSchema:
-        """Without `allOf`, and without keywords beside a `$ref`: what they refer to is copied in."""
-        while len(node.get("allOf", [])) == 1 or self._is_to_be_copied(node, place):
+        """The node without `allOf`, and with nothing beside a `$ref`: it copies in what they refer to."""
+        while len(node.get("allOf", [])) == 1 or self._must_be_copied(node, place):
             inner = node.pop("allOf")[0] if "allOf" in node else self._definition(node.pop("$ref"), place, copied)
             node = {**inner, **node}
         if "allOf" in node:
             raise _not_strict(place, "uses 'allOf'", "Write its parts as one schema")
         return self._keep_reference(node, place) if "$ref" in node else node
 
-    def _is_to_be_copied(self, node: JsonSchema, place: str) -> bool:
-        reference = _in_defs(str(node.get("$ref", "#")))
+    def _must_be_copied(self, node: JsonSchema, place: str) -> bool:
+        reference = as_definition(str(node.get("$ref", "#")))
         return reference != "#" and reference not in self._open and (len(node) > 1 or place == "#")
 
     def _keep_reference(self, node: JsonSchema, place: str) -> JsonSchema:
-        """The `$ref` alone, once it is clear that it leads somewhere."""
+        """The `$ref` alone, after following it to its end. Raises: JobError when it leads nowhere."""
         target, seen = node, set[str]()
         while "$ref" in target and target["$ref"] != "#":
             target = self._definition(target["$ref"], place, seen)
-        return {"$ref": _in_defs(node["$ref"])}
+        return {"$ref": as_definition(node["$ref"])}
 
     def _definition(self, reference: object, place: str, seen: set[str]) -> JsonSchema:
-        """What a `$ref` stands for. Raises: JobError when that isn't in the schema itself, or is only a circle."""
-        text = _in_defs(str(reference))
-        name = definition_name(text)
-        if not text.startswith(DEFINITIONS) or name not in self._definitions or text in seen:
+        """What a `$ref` stands for. Raises: JobError when that isn't in the schema itself, or only refers to itself."""
+        text = as_definition(str(reference))
+        target = resolve(text, self._definitions)
+        if not isinstance(target, dict) or text in seen:
             fault = "in a circle" if text in seen else "nowhere"
             known = ", ".join(self._definitions) or "there are none"
             raise JobError(
@@ -122,10 +125,10 @@ class _StrictForm:
                 f"own $defs ({known}), and is never fetched (request.response_schema). Put the definition into $defs."
             )
         seen.add(text)
-        return dict(self._definitions[name])
+        return dict(cast(JsonSchema, target))
 
     def _close(self, node: JsonSchema, place: str) -> None:
-        """An object with no other properties than its own, all of them required."""
+        """Close an object, in place: no properties but its own, and all of them required."""
         kinds: object = node.get("type")
         if kinds != "object" and not (isinstance(kinds, list) and "object" in kinds) and "properties" not in node:
             return
@@ -134,7 +137,7 @@ class _StrictForm:
             raise _not_strict(
                 place,
                 f"allows properties that it doesn't name (additionalProperties: {_kind(node['additionalProperties'])})",
-                "Name them all, or ask for a list of objects with a name and a value",
+                "Name them all, or ask for a list of objects that have a name and a value",
             )
         properties = node.setdefault("properties", {})
         missing = [name for name in properties if name not in node.get("required", [])]
@@ -149,33 +152,24 @@ class _StrictForm:
         node["required"] = list(properties)
 
     def _restored(self, properties: JsonSchema, required: object, unnamed: list[str], place: str) -> JsonSchema:
-        """The properties in an order that doesn't depend on that of a mapping's keys."""
+        """The properties in an order that doesn't depend on the order of a mapping's keys."""
         if unnamed and len(properties) > 1:
             self.changes.append(
-                f"{place}: required doesn't name {', '.join(sorted(unnamed))}, so that they come last and by name: an "
-                "inline mapping has no order of its own; name all in the order wanted, or give the schema as a text"
+                f"{place}: required doesn't name {', '.join(sorted(unnamed))}, so they come last, by name: an "
+                "inline mapping has no order of its own; name all in the order you want, or give the schema as a text"
             )
         return order_properties(properties, required)
 
     def _descend(self, node: JsonSchema, place: str) -> None:
         if "properties" in node:
             node["properties"] = {
-                name: self.make(one, f"{place}/properties/{name}") for name, one in node["properties"].items()
+                name: self.make(inner, f"{place}/properties/{name}") for name, inner in node["properties"].items()
             }
         if "items" in node:
             node["items"] = self.make(node["items"], f"{place}/items")
         for keyword in ("anyOf", "prefixItems"):
             if keyword in node:
-                node[keyword] = [self.make(one, f"{place}/{keyword}/{i}") for i, one in enumerate(node[keyword])]
-
-
-def definition_name(reference: str) -> str:
-    """The name in `#/$defs/name`."""
-    return reference.removeprefix(DEFINITIONS).replace("~1", "/").replace("~0", "~")
-
-
-def _in_defs(reference: str) -> str:
-    return reference.replace("#/definitions/", DEFINITIONS)
+                node[keyword] = [self.make(branch, f"{place}/{keyword}/{i}") for i, branch in enumerate(node[keyword])]
 
 
 def _kind(value: object) -> str:

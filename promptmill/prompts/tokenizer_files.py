@@ -1,9 +1,9 @@
-"""tiktoken's encodings, found without ever hanging: cached, else from `bpe-openai`'s own copy, else downloaded in time.
+"""tiktoken's encodings, found without ever hanging: in a cache, else in `bpe-openai`'s own copy, else by a download.
 
-tiktoken itself downloads with no timeout at all (0.14.0, `load.py`), and takes its cache folder from an environment
-variable. So a file is found and checked here first, and tiktoken is then shown the folder that holds it: the variable
-is set under a lock for that moment, and set back.
-A file is taken by its SHA-256 alone, so it does not matter who wrote it. URLs and digests: tiktoken 0.14.0,
+tiktoken itself downloads without any timeout (0.14.0, `load.py`), and takes its cache folder from an environment
+variable. So this module finds and checks the file first. Then it sets the variable to the file's folder, under a lock
+and only while tiktoken loads, and sets it back.
+A file is accepted by its SHA-256 alone, so it doesn't matter who wrote it. URLs and digests: tiktoken 0.14.0,
 `tiktoken_ext/openai_public.py`, read 2026-11-24; a test compares them with the installed one.
 """
 
@@ -22,30 +22,30 @@ from pathlib import Path
 
 import tiktoken
 
-CACHE_VARIABLE = "TIKTOKEN_CACHE_DIR"
-DOWNLOAD_SECONDS = 8.0  # in all; 2 to 4 MB
-SOCKET_SECONDS = 5.0  # to connect, and between two pieces
+_CACHE_VARIABLE = "TIKTOKEN_CACHE_DIR"
+_DOWNLOAD_SECONDS = 8.0  # for the whole file, 2 to 4 MB
+_SOCKET_SECONDS = 5.0  # to connect, and between two pieces
 
 
 @dataclass(frozen=True, slots=True)
 class EncodingFile:
-    """A file of tokens and their ranks."""
+    """tiktoken's file of one encoding: tokens and their ranks."""
 
     name: str
     sha256: str
 
     @property
     def url(self) -> str:
-        """Where tiktoken gets it."""
+        """The address from which tiktoken downloads it."""
         return f"https://openaipublic.blob.core.windows.net/encodings/{self.name}.tiktoken"
 
     @property
     def cache_name(self) -> str:
-        """Its name in a folder of tiktoken's cache."""
+        """Its file name in tiktoken's cache folder."""
         return hashlib.sha1(self.url.encode(), usedforsecurity=False).hexdigest()
 
     def is_intact(self, data: bytes) -> bool:
-        """Whether these are its bytes."""
+        """Whether these bytes are the file."""
         return hashlib.sha256(data).hexdigest() == self.sha256
 
 
@@ -59,7 +59,7 @@ FILES = {
 
 
 def bundled_data(file: EncodingFile) -> bytes | None:
-    """The file as the package `bpe-openai` brings it, None when that isn't installed; its library is not imported."""
+    """The file as the package `bpe-openai` ships it, without importing that package; None when it isn't installed."""
     spec = importlib.util.find_spec("bpe_openai")
     for folder in (spec.submodule_search_locations or []) if spec is not None else []:
         with suppress(OSError, EOFError, zlib.error):
@@ -68,10 +68,10 @@ def bundled_data(file: EncodingFile) -> bytes | None:
     return None
 
 
-def download(file: EncodingFile, seconds: float = DOWNLOAD_SECONDS) -> bytes | None:
-    """The file from where tiktoken gets it, None when it doesn't come in time.
+def download(file: EncodingFile, seconds: float = _DOWNLOAD_SECONDS) -> bytes | None:
+    """The file from tiktoken's address; None when it doesn't arrive in time.
 
-    In a thread of its own, since looking up a host's name knows no timeout.
+    A thread of its own downloads it, because the lookup of a host name has no timeout.
     """
     answers: queue.Queue[bytes | None] = queue.Queue()
     threading.Thread(target=lambda: answers.put(_fetch(file)), name=f"download-{file.name}", daemon=True).start()
@@ -82,10 +82,10 @@ def download(file: EncodingFile, seconds: float = DOWNLOAD_SECONDS) -> bytes | N
 
 
 def _fetch(file: EncodingFile) -> bytes | None:
-    import requests  # tiktoken's own dependency, slow to import and rarely needed
+    import requests  # tiktoken depends on it; it is slow to import and rarely needed
 
     try:
-        response = requests.get(file.url, timeout=SOCKET_SECONDS)
+        response = requests.get(file.url, timeout=_SOCKET_SECONDS)
         response.raise_for_status()
     except requests.RequestException:
         return None
@@ -93,7 +93,7 @@ def _fetch(file: EncodingFile) -> bytes | None:
 
 
 class Encodings:
-    """The encodings of a process: each is looked for once, and downloaded at most once."""
+    """The encodings of a process: it looks for each once, and tries to download each at most once."""
 
     def __init__(
         self,
@@ -105,10 +105,10 @@ class Encodings:
         self._sources = (bundled, downloaded)
         self._lock = threading.Lock()
         self._loaded: dict[str, tiktoken.Encoding] = {}
-        self._tried: set[str] = set()  # downloads that were tried
+        self._tried: set[str] = set()  # names of the files that it tried to download
 
     def get(self, name: str, *, allow_download: bool = True) -> tiktoken.Encoding | None:
-        """The encoding of that name, None when its file is nowhere to be had."""
+        """The encoding of that name; None when its file can't be found or downloaded."""
         with self._lock:
             if name not in self._loaded:
                 encoding = self._find(FILES[name], allow_download)
@@ -129,7 +129,7 @@ class Encodings:
         return None if data is None else self._keep_and_load(file, data)
 
     def _keep_and_load(self, file: EncodingFile, data: bytes) -> tiktoken.Encoding:
-        """Cached for the next process where there is a folder to write in, else used from a temporary one."""
+        """Write the file to the cache for the next process and load it; without a cache, use a temporary folder."""
         folder = own_folder(self._environ)
         if folder is not None:
             with suppress(OSError):
@@ -141,15 +141,15 @@ class Encodings:
 
 
 def cache_folders(environ: Mapping[str, str]) -> list[Path]:
-    """Where a file may lie already: tiktoken's folder as tiktoken would choose it, then our own."""
-    chosen = environ.get(CACHE_VARIABLE, environ.get("DATA_GYM_CACHE_DIR"))
+    """The folders that may hold a file already: the one that tiktoken would choose, then our own."""
+    chosen = environ.get(_CACHE_VARIABLE, environ.get("DATA_GYM_CACHE_DIR"))
     theirs = Path(tempfile.gettempdir(), "data-gym-cache") if chosen is None else Path(chosen) if chosen else None
     return [folder for folder in (theirs, own_folder(environ)) if folder is not None]
 
 
 def own_folder(environ: Mapping[str, str]) -> Path | None:
-    """Where a file is kept: TIKTOKEN_CACHE_DIR, else a folder of the user's cache; None where caching is off ("")."""
-    chosen = environ.get(CACHE_VARIABLE)
+    """The folder to write files to: TIKTOKEN_CACHE_DIR, else one in the user's cache; None when caching is off ("")."""
+    chosen = environ.get(_CACHE_VARIABLE)
     if chosen is not None:
         return Path(chosen) if chosen else None
     base = environ.get("XDG_CACHE_HOME") or environ.get("LOCALAPPDATA")
@@ -159,7 +159,7 @@ def own_folder(environ: Mapping[str, str]) -> Path | None:
 
 
 def write_whole(folder: Path, name: str, data: bytes) -> None:
-    """Write a file whole or not at all, whoever else is writing it. Raises: OSError."""
+    """Write a file completely or not at all, even while other processes write it. Raises: OSError."""
     folder.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(prefix="_writing-", dir=folder)
     try:
@@ -186,12 +186,12 @@ def _load(file: EncodingFile, folder: Path) -> tiktoken.Encoding:
 
 @contextmanager
 def _tiktoken_reads(folder: Path) -> Generator[None]:
-    before = os.environ.get(CACHE_VARIABLE)
-    os.environ[CACHE_VARIABLE] = str(folder)
+    before = os.environ.get(_CACHE_VARIABLE)
+    os.environ[_CACHE_VARIABLE] = str(folder)
     try:
         yield
     finally:
         if before is None:
-            del os.environ[CACHE_VARIABLE]
+            del os.environ[_CACHE_VARIABLE]
         else:
-            os.environ[CACHE_VARIABLE] = before
+            os.environ[_CACHE_VARIABLE] = before

@@ -37,7 +37,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One HTTP request: its body and what it may take."""
+    """One HTTP request: its body and what it may take of the limits."""
 
     body: bytes
     input_tokens: int
@@ -63,7 +63,13 @@ class Tries:
         """How it ended, with its last verdict."""
         failure = verdict if isinstance(verdict, GiveUp) else None
         return Outcome(
-            self.answer, self.complaint, failure, self.attempts, self.usage, self.cost_usd, self.latency_seconds
+            answer=self.answer,
+            complaint=self.complaint,
+            failure=failure,
+            attempts=self.attempts,
+            usage=self.usage,
+            cost_usd=self.cost_usd,
+            latency_seconds=self.latency_seconds,
         )
 
 
@@ -71,6 +77,7 @@ class Tries:
 class Bill:
     """What one attempt turned out to take."""
 
+    reserved_usd: Decimal
     used_tokens: float
     cost_usd: Decimal = ZERO
     may_be_billed: bool = False

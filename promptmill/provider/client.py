@@ -8,7 +8,7 @@ Only a failure of all rows raises, and it stops the run; a failure of one row is
 import asyncio
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Protocol
@@ -17,9 +17,9 @@ from promptmill.errors import ProviderRefused, RunStopped
 from promptmill.job.spec import Endpoint, Retry
 from promptmill.limits.budget import ZERO, Budget
 from promptmill.limits.output_guess import OutputGuess
-from promptmill.limits.pricing import PriceList
 from promptmill.limits.rate_limiter import RateLimiter, RequestTooLarge, Reservation
 from promptmill.provider.attempt import Bill, Call, Judge, Outcome, Tries
+from promptmill.provider.billing import Billing
 from promptmill.provider.headers import server_limits
 from promptmill.provider.response_body import Answer, Unreadable, read_answer
 from promptmill.provider.retry_policy import (
@@ -45,9 +45,6 @@ class Sender(Protocol):
         ...
 
 
-STORED_USD = Decimal("1e-12")  # as fine as the money column of answers.py; a job's own prices may be finer
-
-
 @dataclass(slots=True)
 class Counters:
     """What was sent and what came of it, for progress and report; this process, this run."""
@@ -62,13 +59,15 @@ class Client:
 
     def __init__(
         self,
+        *,
         sender: Sender,
         endpoint: Endpoint,
         limiter: RateLimiter,
         budget: Budget,
-        prices: PriceList,
+        billing: Billing,
         retry: Retry,
         stop: Stop,
+        secrets: Sequence[str] = (),
         chance: Callable[[], float] = random.random,
     ) -> None:
         self.endpoint: Endpoint = endpoint
@@ -78,8 +77,9 @@ class Client:
         self.counters = Counters()
         self.guess = OutputGuess()
         self._sender = sender
-        self._prices = prices
+        self._billing = billing
         self._retry = retry
+        self._secrets = secrets  # cut out of everything that the provider says
         self._chance = chance
 
     async def send(self, call: Call, slot: Slot, judge: Judge) -> Outcome:
@@ -102,7 +102,7 @@ class Client:
     async def _attempt(self, call: Call, state: Tries, judge: Judge) -> Answer | Verdict:
         """One attempt: reserve, send, settle, judge."""
         output_tokens = self.guess.at_most(call.max_output_tokens)
-        reserved_usd = self._prices.request_usd(call.input_tokens, output_tokens)
+        reserved_usd = self._billing.reserve_usd(call.input_tokens, output_tokens)
         with self.stop.waiting():
             await self._reserve_money(reserved_usd)
             try:
@@ -113,7 +113,7 @@ class Client:
             except BaseException:
                 self.budget.settle(reserved_usd, ZERO)
                 raise
-        bill = Bill(used_tokens=float(call.input_tokens))
+        bill = Bill(reserved_usd, used_tokens=float(call.input_tokens))
         try:
             return await self._send_once(call, state, reservation, bill, judge)
         except asyncio.CancelledError:
@@ -160,23 +160,23 @@ class Client:
         self.limiter.observe(reservation, *server_limits(raw.headers))
         if raw.status != 200:
             bill.used_tokens = 0.0 if raw.status == 429 else bill.used_tokens
-            return classify_status(raw.status, raw.headers, read_error(raw.content), time.time())
-        return self._take_answer(raw, state, bill, judge)
+            return classify_status(raw.status, raw.headers, read_error(raw.content, self._secrets), time.time())
+        return self._take_answer(call, raw, state, bill, judge)
 
-    def _take_answer(self, raw: RawAnswer, state: Tries, bill: Bill, judge: Judge) -> Answer | TryAgain:
+    def _take_answer(self, call: Call, raw: RawAnswer, state: Tries, bill: Bill, judge: Judge) -> Answer | TryAgain:
         """Price an answer and say whether it will do."""
         try:
-            answer = read_answer(self.endpoint, raw.content)
+            answer = read_answer(self.endpoint, raw.content, self._secrets)
         except Unreadable as error:
             bill.may_be_billed = True
             return TryAgain("invalid_response", str(error), 200)
-        bill.cost_usd = self._prices.price(answer.usage, answer.service_tier, answer.cache_write_tokens).quantize(
-            STORED_USD
-        )
-        bill.used_tokens = float(answer.usage.input_tokens + answer.usage.output_tokens)
-        self.guess.saw(answer.usage.output_tokens)
-        state.usage += answer.usage
-        state.cost_usd += bill.cost_usd
+        charge = self._billing.charge(answer, call.input_tokens, bill.reserved_usd)
+        bill.cost_usd = charge.cost_usd
+        bill.used_tokens = float(charge.usage.input_tokens + charge.usage.output_tokens)
+        if answer.usage is not None:
+            self.guess.saw(answer.usage.output_tokens)
+        state.usage += charge.usage
+        state.cost_usd += charge.cost_usd
         state.answer = answer
         state.complaint = complaint = judge(answer)
         if complaint is None or not complaint.is_worth_another or state.complaints >= 1:

@@ -1,12 +1,13 @@
 """An answer's body → the few of its fields that we keep. Pure.
 
 The SDK's typed parsing costs as much as all the rest of a request and refuses nothing that we need to refuse, so the
-fields are read here; whatever lacks them raises `Unreadable` and is tried again.
+fields are read here. A body without what makes an answer raises `Unreadable` and is tried again; a field of another type
+than the API documents costs that field only (json_fields.py), since the answer is paid for.
 Shapes: OpenAI API reference (chat completions, responses, embeddings), read 2026-11-24.
 """
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,6 +16,8 @@ import orjson
 from numpy.typing import NDArray
 
 from promptmill.job.spec import Endpoint
+from promptmill.provider.json_fields import list_of, mapping_of, name_of, text_of, usage_of
+from promptmill.provider.redaction import redact
 from promptmill.records import Usage
 
 PATHS: dict[Endpoint, str] = {
@@ -22,10 +25,15 @@ PATHS: dict[Endpoint, str] = {
     "responses": "responses",
     "embeddings": "embeddings",
 }
+MAX_INPUTS = 2_048  # of an embeddings request
+MAX_INPUT_TOKENS = 300_000  # of all its inputs together
+_NAME_CHARACTERS = 200  # of a model's name, an id, a finish reason: providers use fewer than 100
+_REASON_CHARACTERS = 300
+_CUT_BY = {"max_output_tokens": "length", "content_filter": "content_filter"}  # incomplete_details.reason
 
 
 class Unreadable(ValueError):
-    """A body that is no answer: not JSON, cut off, or without the fields an answer has."""
+    """A body that is no answer: not JSON, cut off, or without the fields that an answer has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +43,7 @@ class Answer:
     text: str | None  # None when nothing was said
     refusal: str | None
     finish_reason: str  # stop | length | content_filter | …
-    usage: Usage
+    usage: Usage | None  # None when the provider tells none, or none that can be right
     model: str
     response_id: str
     service_tier: str | None
@@ -43,49 +51,57 @@ class Answer:
     embeddings: tuple[NDArray[np.float32], ...] = ()  # in the order of the inputs
 
 
-def read_answer(endpoint: Endpoint, content: bytes) -> Answer:
-    """The answer in the body of a 200. Raises: Unreadable."""
+def read_answer(endpoint: Endpoint, content: bytes, secrets: Sequence[str]) -> Answer:
+    """The answer in the body of a 200, the secrets cut out. Raises: Unreadable, and nothing else whatever it holds."""
     try:
-        payload: Any = orjson.loads(content)
-        return read_payload(endpoint, payload)
-    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
-        raise Unreadable(f"the answer can't be read ({type(error).__name__}: {error})") from error
+        payload: object = orjson.loads(content)
+    except orjson.JSONDecodeError as error:
+        raise Unreadable(f"the answer can't be read: it is no JSON ({error})") from None
+    return read_payload(endpoint, payload, secrets)
 
 
-def read_payload(endpoint: Endpoint, payload: Any) -> Answer:
-    """The answer in a parsed body. Raises: KeyError, IndexError, TypeError, AttributeError or ValueError."""
-    if endpoint == "chat.completions":
-        return _read_chat(payload)
-    return _read_response(payload) if endpoint == "responses" else _read_embeddings(payload)
+def read_payload(endpoint: Endpoint, payload: object, secrets: Sequence[str]) -> Answer:
+    """The answer in a parsed body, the secrets cut out. Raises: Unreadable, and nothing else whatever it holds."""
+    read = {"chat.completions": _read_chat, "responses": _read_response, "embeddings": _read_embeddings}[endpoint]
+    try:
+        return _redacted(read(payload), secrets)
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError, RecursionError) as error:
+        reason = redact(f"{type(error).__name__}: {error}", secrets)[:_REASON_CHARACTERS]
+        raise Unreadable(f"the answer can't be read ({reason})") from None
+
+
+def _redacted(answer: Answer, secrets: Sequence[str]) -> Answer:
+    """The answer without the secrets that a provider may quote in any of its texts."""
+    return replace(
+        answer,
+        text=None if answer.text is None else redact(answer.text, secrets),
+        refusal=None if answer.refusal is None else redact(answer.refusal, secrets),
+        finish_reason=redact(answer.finish_reason, secrets)[:_NAME_CHARACTERS],
+        model=redact(answer.model, secrets)[:_NAME_CHARACTERS],
+        response_id=redact(answer.response_id, secrets)[:_NAME_CHARACTERS],
+        service_tier=None if answer.service_tier is None else redact(answer.service_tier, secrets),
+    )
 
 
 def _read_chat(payload: Any) -> Answer:
     choice = payload["choices"][0]
     message = choice["message"]
-    content = message.get("content")
-    if content is None and message.get("refusal") is None and choice.get("finish_reason") is None:
+    content, refusal, finish = message.get("content"), message.get("refusal"), choice.get("finish_reason")
+    if content is None and refusal is None and finish is None:
         raise ValueError("neither content nor finish_reason")
-    text = content if content is None or isinstance(content, str) else orjson.dumps(content).decode()
-    return _answer(
-        payload,
-        text,
-        message.get("refusal"),
-        choice.get("finish_reason") or "stop",
-        "prompt_tokens",
-        "completion_tokens",
-    )
+    return _answer(payload, text_of(content), refusal, finish, "prompt_tokens", "completion_tokens")
 
 
 def _read_response(payload: Any) -> Answer:
     if payload.get("status") == "failed":
-        raise ValueError(f"status failed: {(payload.get('error') or {}).get('message')}")
-    parts = [part for item in payload["output"] if item["type"] == "message" for part in item["content"]]
-    texts = [part["text"] for part in parts if part["type"] == "output_text"]
-    refusals = [part["refusal"] for part in parts if part["type"] == "refusal"]
-    reason = (payload.get("incomplete_details") or {}).get("reason")
-    finish = {"max_output_tokens": "length", "content_filter": "content_filter"}.get(reason or "", reason or "stop")
+        raise ValueError(f"status failed: {mapping_of(payload.get('error')).get('message')}")
+    items = [item for item in map(mapping_of, payload["output"]) if item.get("type") == "message"]
+    parts = [mapping_of(part) for item in items for part in list_of(item.get("content"))]
+    texts = [text_of(part.get("text")) or "" for part in parts if part.get("type") == "output_text"]
+    refusals = [part.get("refusal") for part in parts if part.get("type") == "refusal"]
+    reason = name_of(mapping_of(payload.get("incomplete_details")).get("reason"))
     text, refusal = "".join(texts) if texts else None, refusals[0] if refusals else None
-    return _answer(payload, text, refusal, finish, "input_tokens", "output_tokens")
+    return _answer(payload, text, refusal, _CUT_BY.get(reason, reason), "input_tokens", "output_tokens")
 
 
 def _read_embeddings(payload: Any) -> Answer:
@@ -93,32 +109,50 @@ def _read_embeddings(payload: Any) -> Answer:
     if [item["index"] for item in data] != list(range(len(data))):
         raise ValueError("embeddings are missing")
     vectors = tuple(_read_vector(item["embedding"]) for item in data)
-    return replace(_answer(payload, None, None, "stop", "prompt_tokens", ""), embeddings=vectors)
+    return _answer(payload, None, None, None, "prompt_tokens", None, vectors)
 
 
-def _read_vector(value: str | list[float]) -> NDArray[np.float32]:
-    """Floats, or their base64 as little-endian float32."""
+def _read_vector(value: object) -> NDArray[np.float32]:
+    """A list of finite numbers, or the base64 of little-endian float32."""
     if isinstance(value, str):
-        return np.frombuffer(base64.b64decode(value), dtype="<f4").astype(np.float32)
-    return np.asarray(value, dtype=np.float32)
+        vector = np.frombuffer(base64.b64decode(value), dtype="<f4").astype(np.float32)
+    else:
+        numbers = np.asarray(list_of(value))
+        if numbers.ndim != 1 or numbers.dtype.kind not in "iuf":
+            raise ValueError("an embedding isn't a list of numbers")
+        with np.errstate(over="ignore"):
+            vector = numbers.astype(np.float32)
+    if not len(vector) or not np.isfinite(vector).all():
+        raise ValueError("an embedding is empty or has numbers that aren't finite")
+    return vector
 
 
 def _answer(
-    payload: Any, text: str | None, refusal: str | None, finish_reason: str, input_key: str, output_key: str
+    payload: Any,
+    text: str | None,
+    refusal: object,
+    finish_reason: object,
+    input_key: str,
+    output_key: str | None,
+    embeddings: Sequence[NDArray[np.float32]] = (),
 ) -> Answer:
     """An answer with what all endpoints tell alike; they differ in how they name their tokens, if at all."""
-    usage: Mapping[str, Any] = payload.get("usage") or {}
-    details = usage.get(f"{input_key}_details") or {}
-    tokens = Usage()
-    if usage:
-        tokens = Usage(int(usage[input_key]), int(details.get("cached_tokens") or 0), int(usage.get(output_key) or 0))
+    usage, written = usage_of(payload.get("usage"), input_key, output_key)
     return Answer(
-        text,
-        refusal,
-        finish_reason,
-        tokens,
-        payload.get("model") or "",
-        payload.get("id") or "",
-        payload.get("service_tier"),
-        int(details.get("cache_write_tokens") or 0),
+        text=text,
+        refusal=text_of(refusal) if refusal else None,  # an empty one is how some providers say that there is none
+        finish_reason=_finish_of(finish_reason),
+        usage=usage,
+        model=name_of(payload.get("model")),
+        response_id=name_of(payload.get("id")),
+        service_tier=name_of(payload.get("service_tier")) or None,
+        cache_write_tokens=written,
+        embeddings=tuple(embeddings),
     )
+
+
+def _finish_of(value: object) -> str:
+    """How the answer ended; one that doesn't say has ended by itself, one that says it in no known type is `unknown`."""
+    if value is None or value == "":
+        return "stop"
+    return name_of(value) or "unknown"

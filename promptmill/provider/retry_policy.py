@@ -4,14 +4,17 @@ Decided on status and error code, never on a message where a code exists: codes 
 Codes and their meaning: OpenAI, "Error codes" and "Rate limits" guides, read 2026-11-24.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
+from urllib.parse import urlsplit
 
 import orjson
 
 from promptmill.provider.headers import retry_after_seconds
+from promptmill.provider.json_fields import mapping_of, name_of
+from promptmill.provider.redaction import redact
 from promptmill.records import FailureKind
+from promptmill.shorten import shorten
 
 BACKOFF_FIRST_SECONDS = 0.5
 BACKOFF_LONGEST_SECONDS = 60.0
@@ -80,18 +83,34 @@ def backoff_seconds(attempt: int, chance: float) -> float:
     return longest * (0.5 + chance / 2)
 
 
-def read_error(content: bytes) -> ErrorBody:
-    """The error in a body, whatever its shape: OpenAI's, a proxy's or a page of HTML."""
+def read_error(content: bytes, secrets: Sequence[str]) -> ErrorBody:
+    """The error in a body, whatever its shape: OpenAI's, a proxy's or a page of HTML; the secrets are cut out."""
     try:
-        payload = orjson.loads(content)
+        payload: object = orjson.loads(content)
     except orjson.JSONDecodeError:
-        return ErrorBody(_clip(content.decode("utf-8", "replace")) or "no message")
-    error = cast(object, payload.get("error", payload)) if isinstance(payload, dict) else payload  # pyright: ignore[reportUnknownMemberType]
+        return ErrorBody(_clip(redact(content.decode("utf-8", "replace"), secrets)) or "no message")
+    return read_error_payload(payload, secrets)
+
+
+def read_error_payload(payload: object, secrets: Sequence[str]) -> ErrorBody:
+    """The error in a parsed body; the secrets are cut out."""
+    error = mapping_of(payload).get("error", payload)
     if not isinstance(error, dict):
-        return ErrorBody(_clip(str(error)))
-    fields = cast(dict[str, object], error)
+        return ErrorBody(_clip(redact(_words_of(error), secrets)))
+    fields = mapping_of(error)
     message = fields.get("message") or fields.get("detail") or "no message"
-    return ErrorBody(_clip(str(message)), str(fields.get("code") or ""), str(fields.get("type") or ""))
+    return ErrorBody(
+        message=_clip(redact(_words_of(message), secrets)),
+        code=redact(name_of(fields.get("code")), secrets),
+        type=redact(name_of(fields.get("type")), secrets),
+    )
+
+
+def _words_of(value: object) -> str:
+    try:
+        return str(value)
+    except RecursionError:
+        return "a message that is nested too deeply to be shown"
 
 
 def classify_status(status: int, headers: Mapping[str, str], error: ErrorBody, now: float) -> Verdict:
@@ -99,6 +118,8 @@ def classify_status(status: int, headers: Mapping[str, str], error: ErrorBody, n
     wait = retry_after_seconds(headers, error.message, now)
     if status == 429:
         return _classify_429(error, wait)
+    if 300 <= status < 400:
+        return StopRun(describe_redirect(status, headers.get("location", "")))
     if status in {401, 403, 404}:
         return StopRun(_refusal(status, error))
     if status in {408, 409, 498} or status >= 500:
@@ -140,6 +161,16 @@ def _refusal(status: int, error: ErrorBody) -> str:
     return f"the provider answered {status}: {error.message} {remedy}, then run the same command again."
 
 
+def describe_redirect(status: int, location: str) -> str:
+    """Why a redirect is refused; names the origin it leads to and nothing else of the address."""
+    parts = urlsplit(location)
+    place = f"{parts.scheme}://{parts.hostname}" if parts.hostname else "another path"
+    return (
+        f"the provider answered {status}, a redirect to {place}; the key and the rows are sent to the given address only. "
+        "Set OPENAI_BASE_URL, or the provider block's base_url, to the address that answers, then run the same command "
+        "again."
+    )
+
+
 def _clip(text: str) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= MESSAGE_CHARACTERS else text[: MESSAGE_CHARACTERS - 1] + "…"
+    return shorten(" ".join(text.split()), MESSAGE_CHARACTERS)

@@ -5,10 +5,11 @@ loop over the client's own calls takes twice the CPU of all that we do for a row
 0.50; 2 cores, Python 3.11, 2026-11-25), and its retries would pass by our limits.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Literal, Self, TypeVar
+from typing import Literal, Self
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -18,25 +19,24 @@ from openai import AsyncOpenAI, OpenAI
 
 from promptmill.errors import CredentialsError
 from promptmill.job.spec import Endpoint
+from promptmill.provider.credentials import Credentials, usable
+from promptmill.provider.home import HomeHttpClient
+from promptmill.provider.redaction import redact, secrets_of
 from promptmill.provider.response_body import PATHS
 
-Sdk = TypeVar("Sdk", AsyncOpenAI, OpenAI)
+__all__ = [
+    "Credentials",  # most import it together with what sends
+    "RawAnswer",
+    "Transport",
+    "TransportError",
+    "known_secrets",
+    "make_blocking_sdk",
+    "make_sdk",
+    "sent_secrets",
+]
 
-CONNECT_SECONDS = 15.0
-
-
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """How to reach a provider. Never a parameter, log line, result or artifact: `repr` shows nothing of it."""
-
-    api_key: str | None = None  # None: OPENAI_API_KEY
-    base_url: str | None = None  # None: OPENAI_BASE_URL, else OpenAI's own
-    organization: str | None = None
-    project: str | None = None
-    default_headers: Mapping[str, str] | None = None
-
-    def __repr__(self) -> str:
-        return "Credentials(…)"
+_CONNECT_SECONDS = 15.0
+MOST_ANSWER_BYTES = 64 * 1024 * 1024  # after decompression; 0.4 MB of gzip can hold 2.7 GB
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,40 +48,79 @@ class RawAnswer:
     content: bytes
 
 
-class TransportError(Exception):
-    """The attempt brought no answer; `kind` says how it ended."""
+Lost = Literal["timeout", "connection", "invalid_response"]
 
-    def __init__(self, kind: Literal["timeout", "connection"], message: str, was_sent: bool) -> None:
+
+class TransportError(Exception):
+    """The attempt brought no answer that can be used; `kind` says how it ended."""
+
+    def __init__(self, kind: Lost, message: str, was_sent: bool) -> None:
         super().__init__(message)
-        self.kind: Literal["timeout", "connection"] = kind
+        self.kind: Lost = kind
         self.was_sent = was_sent  # the provider may have done the work
 
 
+class _AnswerTooLarge(Exception):
+    """The body grew past the limit."""
+
+
 def make_sdk(credentials: Credentials) -> AsyncOpenAI:
-    """The openai client, its own retries off. Raises: CredentialsError when there is no key."""
-    return _make(AsyncOpenAI, credentials)
+    """The openai client, its own retries off. Raises: CredentialsError when key, headers or address can't be used."""
+    found = usable(credentials)
+    with _refusing_missing_key():
+        return AsyncOpenAI(
+            api_key=found.api_key,
+            base_url=found.base_url,
+            organization=found.organization,
+            project=found.project,
+            default_headers=found.default_headers,
+            max_retries=0,
+        )
 
 
 def make_blocking_sdk(credentials: Credentials) -> OpenAI:
-    """The same for worker threads. Raises: CredentialsError when there is no key."""
-    return _make(OpenAI, credentials)
-
-
-def _make(kind: Callable[..., Sdk], credentials: Credentials) -> Sdk:
-    try:
-        return kind(
-            api_key=credentials.api_key,
-            base_url=credentials.base_url,
-            organization=credentials.organization,
-            project=credentials.project,
-            default_headers=dict(credentials.default_headers or {}),
+    """The same for worker threads; it follows no redirect to another origin. Raises: CredentialsError."""
+    found = usable(credentials)
+    with _refusing_missing_key():
+        return OpenAI(
+            api_key=found.api_key,
+            base_url=found.base_url,
+            organization=found.organization,
+            project=found.project,
+            default_headers=found.default_headers,
             max_retries=0,
+            http_client=HomeHttpClient(),
         )
-    except openai.OpenAIError as error:
+
+
+@contextmanager
+def _refusing_missing_key() -> Generator[None]:
+    try:
+        yield
+    except openai.OpenAIError:
         raise CredentialsError(
             "no API key was found; OPENAI_API_KEY (with OPENAI_BASE_URL for another provider) or the job's `provider` "
             "block must hold one. Export OPENAI_API_KEY, or any word for a local server that asks for none."
-        ) from error
+        ) from None
+
+
+def sent_headers(sdk: AsyncOpenAI | OpenAI) -> dict[str, str]:
+    """The headers that go with every request, the key's among them."""
+    named = {**sdk.default_headers, **sdk.auth_headers}
+    return {name: value for name, value in named.items() if isinstance(value, str)}
+
+
+def sent_secrets(sdk: AsyncOpenAI | OpenAI) -> tuple[str, ...]:
+    """What to cut out of texts that come back (`redact`)."""
+    return secrets_of(sdk.api_key, sent_headers(sdk))
+
+
+def known_secrets(credentials: Credentials) -> tuple[str, ...]:
+    """The same, for whoever sends nothing; empty where the credentials can't be used."""
+    try:
+        return sent_secrets(make_sdk(credentials))
+    except CredentialsError:
+        return ()
 
 
 class Transport:
@@ -92,23 +131,37 @@ class Transport:
     ) -> None:
         sdk = make_sdk(credentials)
         self._url = f"{str(sdk.base_url).rstrip('/')}/{PATHS[endpoint]}"
-        named = {**sdk.default_headers, **sdk.auth_headers}
-        headers = {name: value for name, value in named.items() if isinstance(value, str)}
+        self.secrets = sent_secrets(sdk)
         self._timeout_seconds = timeout_seconds
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=max_connections, ttl_dns_cache=60),
-            timeout=aiohttp.ClientTimeout(total=timeout_seconds, connect=min(CONNECT_SECONDS, timeout_seconds)),
-            headers=headers,
+            timeout=aiohttp.ClientTimeout(total=timeout_seconds, connect=min(_CONNECT_SECONDS, timeout_seconds)),
+            headers=sent_headers(sdk),
             proxy=_proxy_of(self._url),
         )
 
     async def post(self, body: bytes) -> RawAnswer:
-        """Send one request, whatever its status the answer. Raises: TransportError when none came in time."""
+        """The answer to one request, whatever its status. Raises: TransportError when none came in time."""
         try:
             async with self._session.post(self._url, data=body, allow_redirects=False) as response:
-                return RawAnswer(response.status, response.headers, await response.read())
+                return RawAnswer(response.status, response.headers, await _read_bounded(response))
+        except _AnswerTooLarge:
+            raise TransportError(
+                "invalid_response",
+                f"the answer has more than {MOST_ANSWER_BYTES:,} bytes once decompressed, which is the limit",
+                was_sent=True,
+            ) from None
         except (TimeoutError, aiohttp.ClientError) as error:
-            raise _translate(error, self._timeout_seconds) from error
+            raise self._translate(error) from None
+
+    def _translate(self, error: Exception) -> TransportError:
+        """How an attempt without an answer ended."""
+        detail = redact(f"{type(error).__name__}: {error}".rstrip(": "), self.secrets)
+        if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError | aiohttp.InvalidURL):
+            return TransportError("connection", f"the provider can't be reached ({detail})", was_sent=False)
+        if isinstance(error, TimeoutError):
+            return TransportError("timeout", f"no answer within {self._timeout_seconds:g} s", was_sent=True)
+        return TransportError("connection", f"the connection broke ({detail})", was_sent=True)
 
     async def __aenter__(self) -> Self:
         return self
@@ -120,20 +173,21 @@ class Transport:
 
 
 def _proxy_of(url: str) -> str | None:
-    """The proxy that HTTPS_PROXY and its kin name for a URL; asked once, since aiohttp's own way asks in a thread for
-    each request.
-    """
+    """The proxy that HTTPS_PROXY and the like name for a URL; asked once, since aiohttp asks in a thread each time."""
     parts = urlsplit(url)
     if parts.hostname is None or proxy_bypass(parts.hostname):
         return None
     return getproxies().get(parts.scheme)
 
 
-def _translate(error: Exception, timeout_seconds: float) -> TransportError:
-    """How an attempt without an answer ended."""
-    detail = f"{type(error).__name__}: {error}".rstrip(": ")
-    if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError | aiohttp.InvalidURL):
-        return TransportError("connection", f"the provider can't be reached ({detail})", was_sent=False)
-    if isinstance(error, TimeoutError):
-        return TransportError("timeout", f"no answer within {timeout_seconds:g} s", was_sent=True)
-    return TransportError("connection", f"the connection broke ({detail})", was_sent=True)
+async def _read_bounded(response: aiohttp.ClientResponse) -> bytes:
+    """The body, decompressed piece by piece. Raises: _AnswerTooLarge, before more than the limit is held."""
+    pieces: list[bytes] = []
+    size = 0
+    async for piece in response.content.iter_any():
+        size += len(piece)
+        if size > MOST_ANSWER_BYTES:
+            response.close()
+            raise _AnswerTooLarge
+        pieces.append(piece)
+    return b"".join(pieces)

@@ -1,4 +1,4 @@
-"""Does a person have to approve a run, and what does the answer change?"""
+"""Whether a person has to approve a run, and what the answer changes."""
 
 from dataclasses import dataclass, replace
 from decimal import Decimal

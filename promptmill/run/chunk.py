@@ -20,6 +20,7 @@ from promptmill.checkpoints.answer_files import ANSWERS, ZERO_USD, merge_answers
 from promptmill.checkpoints.saver import Saver
 from promptmill.errors import CheckpointUnreadable, Interrupted, RunStopped, StorageFailed
 from promptmill.job.identity import SCHEMA_VERSION
+from promptmill.limits.pricing import stored_usd
 from promptmill.planning.plan import Chunk, Unrendered
 from promptmill.planning.rows import render_chunk
 from promptmill.records import Request, Result, Usage
@@ -170,7 +171,8 @@ async def _send_pack(
         for result in await _results(engine, pack, slot):
             usage, paid = retried.get(result.custom_id, (None, ZERO_USD))
             if usage is not None:
-                result = replace(result, usage=result.usage + usage, cost_usd=result.cost_usd + paid)  # noqa: PLW2901
+                cost_usd = stored_usd(result.cost_usd + paid)
+                result = replace(result, usage=result.usage + usage, cost_usd=cost_usd)  # noqa: PLW2901
             engine.progress.answered(result, paid)
             await saver.add(result)
     except RunStopped:

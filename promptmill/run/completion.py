@@ -1,21 +1,17 @@
-"""Rows' requests → their results: one request a row, or many rows' inputs in one request of embeddings.
-
-Limits of an embeddings request (2,048 inputs, 300,000 tokens): OpenAI API reference, read 2026-11-24.
-"""
+"""Rows' requests → their results: one request a row, or many rows' inputs in one request of embeddings."""
 
 import time
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 
+from promptmill.limits.pricing import stored_usd
 from promptmill.prompts.request_builder import RequestBuilder
 from promptmill.provider.attempt import Call, Complaint, Outcome
 from promptmill.provider.client import Client
-from promptmill.provider.response_body import Answer
+from promptmill.provider.response_body import MAX_INPUT_TOKENS, MAX_INPUTS, Answer
 from promptmill.records import Completion, Failure, FailureKind, Request, Result, Usage
 from promptmill.stop import Slot
 
-MAX_INPUTS = 2_048
-MAX_INPUT_TOKENS = 300_000
 Validate = Callable[[str], str | None]  # what is wrong with a text, or None
 
 
@@ -33,6 +29,11 @@ def judge_text(answer: Answer, validate: Validate | None) -> Complaint | None:
     return None if wrong is None else Complaint("invalid_response", wrong, is_worth_another=True)
 
 
+def refused_text(answer: Answer) -> str | None:
+    """What to keep of an answer that won't do: its text, or the words of its refusal."""
+    return answer.text if answer.text else answer.refusal
+
+
 async def complete_request(client: Client, request: Request, slot: Slot, validate: Validate | None) -> Result:
     """One row's result. Raises: RunStopped, CancelledError (see Client.send)."""
     call = Call(request.body, request.input_tokens, request.max_output_tokens)
@@ -47,8 +48,8 @@ async def complete_request(client: Client, request: Request, slot: Slot, validat
         model=answer.model,
         finish_reason=answer.finish_reason,
         usage=outcome.usage,
-        cost_usd=outcome.cost_usd,
-        latency_seconds=outcome.latency_seconds or 0.0,
+        cost_usd=stored_usd(outcome.cost_usd),
+        latency_seconds=0.0 if outcome.latency_seconds is None else outcome.latency_seconds,
         attempts=outcome.attempts,
         response_id=answer.response_id,
         answered_at=time.time(),
@@ -90,13 +91,13 @@ _ROW_TO_BLAME: frozenset[FailureKind] = frozenset(
 
 def share_usage(usage: Usage, cost_usd: Decimal, weights: Sequence[int]) -> list[tuple[Usage, Decimal]]:
     """A request's tokens and money shared among its rows by weight, so that the shares add up to the whole."""
-    total = sum(weights) or 1
+    total = max(1, sum(weights))
     shares: list[tuple[Usage, Decimal]] = []
     seen, given, paid = 0, 0, Decimal(0)
     for weight in weights:
         seen += weight
         tokens = usage.input_tokens * seen // total - given
-        money = (cost_usd * seen / total).quantize(Decimal("1e-12")) - paid
+        money = stored_usd(cost_usd * seen / total) - paid
         given, paid = given + tokens, paid + money
         shares.append((Usage(tokens), money))
     return shares
@@ -114,17 +115,17 @@ def _share_vectors(pack: Sequence[Request], outcome: Outcome, answer: Answer) ->
     now = time.time()
     return [
         Completion(
-            request.custom_id,
-            None,
-            vector,
-            answer.model,
-            answer.finish_reason,
-            usage,
-            cost_usd,
-            outcome.latency_seconds or 0.0,
-            outcome.attempts,
-            answer.response_id,
-            now,
+            custom_id=request.custom_id,
+            response=None,
+            embedding=vector,
+            model=answer.model,
+            finish_reason=answer.finish_reason,
+            usage=usage,
+            cost_usd=stored_usd(cost_usd),
+            latency_seconds=0.0 if outcome.latency_seconds is None else outcome.latency_seconds,
+            attempts=outcome.attempts,
+            response_id=answer.response_id,
+            answered_at=now,
         )
         for request, vector, (usage, cost_usd) in zip(pack, answer.embeddings, shares, strict=True)
     ]
@@ -143,9 +144,9 @@ def _failure(custom_id: str, outcome: Outcome, usage: Usage, cost_usd: Decimal) 
         message=message,
         http_status=status,
         attempts=outcome.attempts,
-        response=answer.text or answer.refusal if answer is not None else None,
+        response=None if answer is None else refused_text(answer),
         usage=usage,
-        cost_usd=cost_usd,
+        cost_usd=stored_usd(cost_usd),
         latency_seconds=outcome.latency_seconds,
         answered_at=time.time(),
         model=answer.model if answer is not None else "",
@@ -154,4 +155,15 @@ def _failure(custom_id: str, outcome: Outcome, usage: Usage, cost_usd: Decimal) 
 
 def unrendered_failure(custom_id: str, message: str) -> Failure:
     """The failure of a row whose template couldn't be rendered; nothing was sent for it."""
-    return Failure(custom_id, "template_error", message, None, 0, None, Usage(), Decimal(0), None, time.time())
+    return Failure(
+        custom_id=custom_id,
+        kind="template_error",
+        message=message,
+        http_status=None,
+        attempts=0,
+        response=None,
+        usage=Usage(),
+        cost_usd=Decimal(0),
+        latency_seconds=None,
+        answered_at=time.time(),
+    )

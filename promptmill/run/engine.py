@@ -18,11 +18,13 @@ from promptmill.errors import SetupError
 from promptmill.job.spec import Job, Limits
 from promptmill.limits.budget import Budget
 from promptmill.limits.leased_bucket import Lessor
+from promptmill.limits.pricing import requested_tier
 from promptmill.limits.rate_limiter import RateLimiter
 from promptmill.planning.kept import Kept, find_kept
 from promptmill.planning.plan import Chunk, Plan
 from promptmill.planning.prepared_job import Prepared
 from promptmill.prompts.request_builder import RequestBuilder
+from promptmill.provider.billing import Billing
 from promptmill.provider.client import Client
 from promptmill.provider.transport import Credentials, Transport
 from promptmill.run.completion import Validate
@@ -109,7 +111,16 @@ async def open_engine(
     stop = Stop(None if lease is None else lease.confirm)
     timeout = job.retry.request_timeout_seconds
     async with Transport(credentials, job.request.endpoint, job.limits.max_concurrency, timeout) as transport:
-        client = Client(transport, job.request.endpoint, limiter, budget, prepared.prices, job.retry, stop)
+        client = Client(
+            sender=transport,
+            endpoint=job.request.endpoint,
+            limiter=limiter,
+            budget=budget,
+            billing=Billing(prepared.prices, requested_tier(job.request.parameters), prepared.counter.count),
+            retry=job.retry,
+            stop=stop,
+            secrets=transport.secrets,
+        )
         validate = prepared.schema.validate if prepared.schema is not None else None
         slots = asyncio.Semaphore(job.limits.max_concurrency)
         progress = Progress(sum(chunk.rows for chunk in chunks), job.max_failure_ratio, stop)

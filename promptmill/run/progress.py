@@ -11,6 +11,7 @@ import pyarrow as pa
 from promptmill.arrow import pc
 from promptmill.errors import TooManyFailures
 from promptmill.records import Failure, Result, Usage
+from promptmill.shorten import shorten
 from promptmill.stop import Stop
 
 JUDGED_ROWS = 100  # the failure ratio is judged from this many rows on
@@ -89,7 +90,7 @@ class Progress:
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in self.kinds.most_common())
         return (
             f"{self.failed:,} of {self.done:,} rows failed ({kinds}); the limit is {self.max_failure_ratio:.1%} "
-            f"(max_failure_ratio). The last said: {message[:200]} Fix the cause and run with --retry-failed, "
+            f"(max_failure_ratio). The last said: {shorten(message, 200)} Fix the cause and run with --retry-failed, "
             "or raise max_failure_ratio: what was answered is kept."
         )
 

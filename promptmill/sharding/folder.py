@@ -47,7 +47,7 @@ class ShardFolder:
         """The folder of a plan."""
         path = PurePosixPath(plan_url)
         name, root = path.parts[-2], plan_url.removesuffix(f"/{SHARDS}/{path.parts[-2]}/{PLAN}")
-        return ShardFolder(Store(Storage(root)), name)
+        return ShardFolder(Store(Storage(root, "plan_url")), name)
 
     def write_plan(self, plan: ShardPlan) -> None:
         """Raises: StorageFailed."""

@@ -1,4 +1,4 @@
-"""Shards of a run: what they are told, what they tell, and what follows from it. Pure."""
+"""Shards of a run: how the run is split, what a shard is told and tells, and what to do when it ends. Pure."""
 
 import os
 from collections import Counter
@@ -17,15 +17,16 @@ from promptmill.run.progress import Progress
 from promptmill.run.share import Share
 from promptmill.stop import Stop
 
-MOST_ATTEMPTS = 3  # at one shard, deaths included
+_CENT_OF_A_CENT = Decimal("0.000001")
+MOST_ATTEMPTS = 3  # at one shard, killed ones included
 Ended = Literal["completed", "failed", "crashed", "cancelled"]
 
 
 @dataclass(frozen=True, slots=True)
 class ShardPlan:
-    """A run that was split; equal for all its shards."""
+    """A run that was split; all its shards read the same plan."""
 
-    job: Job  # output.url is no template any more
+    job: Job  # output.url is rendered
     fingerprint: str  # of the input
     chunks: list[Chunk]
     repetitions: dict[int, int]
@@ -34,14 +35,14 @@ class ShardPlan:
     retry_before: float | None  # seconds since the epoch
 
     def is_of(self, job: Job, plan: Plan, retry_before: float | None) -> bool:
-        """Whether it splits the same work: what was begun on it may go on."""
+        """Whether this plan splits the same work, so that shards that began on it may go on."""
         keys = [chunk.key for chunk in self.chunks]
         return (self.job, keys, self.fingerprint) == (absolute_job(job), plan.keys, plan.fingerprint) and (
             (self.retry_before is None) == (retry_before is None)
         )
 
     def plan(self) -> Plan:
-        """The whole plan, as those who answer need it."""
+        """The plan of the whole run."""
         return Plan(
             chunks=self.chunks,
             rows=sum(chunk.rows for chunk in self.chunks),
@@ -60,22 +61,22 @@ class ShardPlan:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How an attempt at a shard ended in order; one that was killed leaves none."""
+    """How an attempt at a shard says it ended; a killed attempt says nothing."""
 
     manifest: Manifest | None  # how far it came
     error: PromptmillError | None
 
 
 class ShardDied(RunStopped):
-    """A shard was killed as often as it was tried."""
+    """Every attempt at a shard was killed."""
 
 
 def verdict(
     ended: Ended, outcome: Outcome | None, attempt: int, label: str
 ) -> Literal["done", "again"] | PromptmillError:
-    """What is to be done about an attempt that has ended: nothing more, another one, or to stop the whole run.
+    """What to do about an attempt that has ended: nothing more, another attempt, or stop the whole run with this error.
 
-    A shard that has spent its part of the budget is done: what the others left over is spent by the run itself.
+    A shard that has spent its part of the budget is done: the run itself spends what other shards left over.
     """
     error = outcome.error if outcome is not None else None
     if ended == "completed" or isinstance(error, errors.BudgetExhausted):
@@ -83,7 +84,9 @@ def verdict(
     if ended == "cancelled":
         return Interrupted()
     if error is not None and not isinstance(error, Interrupted):
-        return error if isinstance(error, RunStopped) else RunStopped(str(error))  # other shards may have sent
+        return (
+            error if isinstance(error, RunStopped) else RunStopped(str(error))
+        )  # not a SetupError: other shards may have sent
     if attempt < MOST_ATTEMPTS:
         return "again"
     return ShardDied(
@@ -102,34 +105,31 @@ class ShardSums:
 
 
 def sum_shards(found: Sequence[Manifest]) -> ShardSums:
-    """Attempts that were killed aren't among them, so that these are lower bounds."""
+    """The sums; killed attempts are missing, so they are lower bounds."""
     return ShardSums(
-        sum(one.requests_sent for one in found),
-        sum(one.attempts for one in found),
-        sum(one.rows - one.reused for one in found),
+        requests_sent=sum(manifest.requests_sent for manifest in found),
+        attempts=sum(manifest.attempts for manifest in found),
+        answered=sum(manifest.rows - manifest.reused for manifest in found),
     )
 
 
 def sum_progress(found: Sequence[Manifest], rows: int) -> Progress:
-    """How far a run of so many rows came, by the last that was heard of each of its shards."""
+    """How far a run of `rows` rows came, by the latest manifest of each of its shards."""
     progress = Progress(rows, 1.0, Stop())
-    for one in found:
-        progress.done += one.rows
-        progress.failed += one.failed
-        progress.reused += one.reused
-        progress.spent_usd += one.cost_usd
-        progress.usage += Usage(one.input_tokens, one.cached_input_tokens, one.output_tokens)
-        progress.kinds += Counter(one.failures_by_kind)
+    for manifest in found:
+        progress.done += manifest.rows
+        progress.failed += manifest.failed
+        progress.reused += manifest.reused
+        progress.spent_usd += manifest.cost_usd
+        progress.usage += Usage(manifest.input_tokens, manifest.cached_input_tokens, manifest.output_tokens)
+        progress.kinds += Counter(manifest.failures_by_kind)
     return progress
 
 
-CENT_OF_A_CENT = Decimal("0.000001")
-
-
 def split_evenly(weights: list[int], count: int) -> list[tuple[int, int]]:
-    """At most so many contiguous ranges [first, stop) of about equal weight, each with some, that cover everything.
+    """At most `count` contiguous ranges [first, stop) of about equal weight that cover everything; each has some weight.
 
-    One range where all weights are 0.
+    If all weights are 0, one range.
     """
     heavy = [index for index, weight in enumerate(weights) if weight > 0]
     count = max(1, min(count, len(heavy)))
@@ -144,15 +144,15 @@ def split_evenly(weights: list[int], count: int) -> list[tuple[int, int]]:
 
 
 def split_money(amount_usd: Decimal, weights: list[int]) -> list[Decimal]:
-    """The amount in parts by weight, rounded down so that together they never pass it."""
+    """The amount in parts by weight, rounded down: together they never pass it."""
     total = max(1, sum(weights))
     with localcontext() as context:
         context.rounding = "ROUND_FLOOR"
-        return [(amount_usd * weight / total).quantize(CENT_OF_A_CENT) for weight in weights]
+        return [(amount_usd * weight / total).quantize(_CENT_OF_A_CENT) for weight in weights]
 
 
 def absolute_job(job: Job) -> Job:
-    """The job with whole paths, for processes that were started in other folders."""
+    """The job with absolute paths, for processes that start in other folders."""
     schema = job.request.response_schema
     if isinstance(schema, str) and os.path.exists(schema):
         schema = os.path.abspath(schema)
@@ -172,7 +172,7 @@ def _absolute(url: str) -> str:
 def share_job(job: Job, share: Share) -> Job:
     """The job as one share carries it out.
 
-    Its limits a minute stay whole, though the share keeps to its part of them: a request that they allow is sent.
+    The limits a minute stay whole, so that the share may send a request that they allow; the limiter keeps to its part.
     """
     concurrency = max(1, job.limits.max_concurrency // share.count)
     limits = job.limits.model_copy(update={"max_concurrency": concurrency})

@@ -1,4 +1,4 @@
-"""A run → its shards, and a shard → a run of its own over a part of the rows."""
+"""A run → its shards, and a shard → a run over its part of the rows."""
 
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -19,7 +19,7 @@ from promptmill.sharding.plan import ShardPlan, absolute_job, share_job, split_e
 def split_run(run: PendingRun) -> ShardPlan | None:
     """The shards of a run by the work that is left; None where there is nothing to share out.
 
-    Blocks. What was spent is written down, so that the shards' own records add to it. Raises: StorageFailed.
+    Blocks. Writes down what was spent, so that the shards' own records add to it. Raises: StorageFailed.
     """
     job, store, plan = run.prepared.capped_job, run.prepared.store, run.preflight.plan
     listing = store.listing()
@@ -40,14 +40,14 @@ def split_run(run: PendingRun) -> ShardPlan | None:
 
 
 def _weight(chunk: Chunk, listing: Listing, retry_failed: bool) -> int:
-    """How much work a chunk is; 0 = it is answered. Rows count too, since a short prompt takes its time."""
+    """How much work a chunk is; 0 = it is answered. Rows count beside tokens, since a short prompt takes time too."""
     return 0 if listing.is_finished(chunk.key) and not retry_failed else chunk.input_tokens + 100 * chunk.rows
 
 
 def open_share(
     folder: ShardFolder, plan: ShardPlan, shard: int, credentials: Credentials, flow_run_ids: tuple[str, ...]
 ) -> PendingRun:
-    """A shard as a run. Blocks. Raises: DatasetError when the input isn't what was planned; SetupError (and its kin)."""
+    """A shard as a run. Blocks. Raises: DatasetError when the input isn't what was planned; SetupError or a subclass."""
     if not 0 <= shard < len(plan.bounds):
         raise SetupError(f"there is no shard {shard}; the run has {len(plan.bounds)} (0 is the first). Start the run.")
     share = folder.share(plan, shard)
@@ -55,7 +55,7 @@ def open_share(
     prepared = prepare(share_job(plan.job, share), started.date())
     if prepared.dataset.fingerprint != plan.fingerprint:
         raise DatasetError(
-            f"{plan.job.input.url} isn't what was planned: it was changed, or this machine sees other files there. "
+            f"{plan.job.input.url} isn't what was planned: somebody changed it, or this machine sees other files there. "
             "Let all workers read one and the same input, and run the job again: what was answered is kept."
         )
     whole = plan.plan()

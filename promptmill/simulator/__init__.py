@@ -1,7 +1,11 @@
-"""A simulated OpenAI-compatible provider: limits, latency, faults, batches and its own books, over real HTTP.
+"""A simulated OpenAI-compatible provider over real HTTP: limits, latency, faults, files, batches and its own ledger.
 
-It is for the quickstart, the tests and the benchmarks alike, so that what a user tries without a key is what is tested.
-It imports nothing from the rest of the package: a fake that shared code with the client would share its mistakes.
+The quickstart, the tests and the benchmarks all use it, so a user without a key tries what the tests try.
+It imports nothing from the rest of the package: if it shared code with the client, it would share the client's mistakes.
+Callers need only `Simulator`, `SimulatorOptions` and `serve`; the rooms below are its own business.
+
+Lower rooms come first: answers and limits, state, http, batches and online; `app` puts them together, `server` runs it.
+The files beside them (options, errors, usage, wire) may be used by every room.
 """
 
 from promptmill.simulator.options import SimulatorOptions

@@ -9,15 +9,15 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from promptmill.simulator.admin import admin_routes
-from promptmill.simulator.batch_routes import BatchRoutes
-from promptmill.simulator.connection import SERVER_SEND, abort
-from promptmill.simulator.engine import ENDPOINTS
+from promptmill.simulator.answers.engine import ENDPOINTS
+from promptmill.simulator.batches.routes import BatchRoutes
 from promptmill.simulator.errors import ApiError, no_such_route
-from promptmill.simulator.file_routes import FileRoutes
-from promptmill.simulator.inference import InferenceEndpoint
-from promptmill.simulator.models import model_routes
-from promptmill.simulator.world import World
+from promptmill.simulator.http.admin import admin_routes
+from promptmill.simulator.http.connection import SERVER_SEND, abort
+from promptmill.simulator.http.files import FileRoutes
+from promptmill.simulator.http.models import model_routes
+from promptmill.simulator.online.inference import InferenceEndpoint
+from promptmill.simulator.state.world import World
 
 PREFIX = "/v1"
 

@@ -17,8 +17,8 @@ import uvicorn
 
 from promptmill.simulator.app import SimulatorApp
 from promptmill.simulator.options import SimulatorOptions, with_changes
+from promptmill.simulator.state.world import World
 from promptmill.simulator.wire import JsonObject, JsonValue, decode, encode
-from promptmill.simulator.world import World
 
 BACKLOG = 2048  # connections waiting to be accepted
 KEEP_ALIVE_SECONDS = 120  # longer than clients keep idle connections, so that resets are those asked for

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -14,7 +15,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
 from promptmill.batch.api import NotNow
-from promptmill.batch.registry import Entry, register, registered, unregister
+from promptmill.batch.registry import Entry, register, registered, unregister, unregister_job
 from promptmill.batch.session import (
     close_batches,
     open_batches,
@@ -38,9 +39,11 @@ from promptmill.errors import (
     StorageFailed,
 )
 from promptmill.output.manifest import Manifest
+from promptmill.processes import this_process
 from promptmill.run.run import FinishedRun, PendingRun, Planning, Run, plan_run
 from tasks.run.answering import answering_visibly
 from tasks.run.chunks import answer_rows
+from tasks.run.deployed import close_if_deployed
 from tasks.run.ending import ending
 from tasks.run.logs import quiet_expected_errors
 from tasks.run.output_turn import asking
@@ -49,6 +52,7 @@ from tasks.run.progress import show_progress, showing_lines
 from tasks.run.publish import announce, announce_end, publish_output
 from tasks.server.credentials import load_credentials
 
+ATTEND_SECONDS = 300.0  # between two notes that this process still waits for its batches
 log = logging.getLogger("promptmill")
 Act = Callable[[str, Entry], Awaitable[dict[str, Any]]]
 
@@ -75,10 +79,19 @@ async def step_batches(work: BatchWork, run: PendingRun) -> None:
 async def wait_for_batches(work: BatchWork, run: PendingRun) -> None:
     """Look at a run's batches until none can answer more rows, showing how far they are."""
     async with showing_lines(work.job.name) as show:
+        attended_at = -math.inf
         while not work.is_finished:
+            if time.monotonic() - attended_at >= ATTEND_SECONDS:
+                await attend(run)
+                attended_at = time.monotonic()
             await show(describe_line(work, time.time()), _percent(work))
             await asyncio.sleep(work.job.batch.poll_seconds)
             await step_batches(work, run)
+
+
+async def attend(run: PendingRun) -> None:
+    """Write a job down as one whose batches this process waits for: others show and cancel them, and go on if it dies."""
+    await asyncio.to_thread(register, run.prepared.job, run.retry_failed, run.flow_run_ids, this_process(), time.time())
 
 
 async def hand_over(run: PendingRun) -> None:
@@ -93,6 +106,7 @@ async def finish_batches(work: BatchWork, run: PendingRun) -> FinishedRun:
     finished = await publish_output(run, engine)
     await asyncio.to_thread(engine.drop_collected)
     await asyncio.to_thread(close_batches, work)
+    await asyncio.to_thread(unregister_job, work.job)
     return finished
 
 
@@ -130,6 +144,8 @@ async def _advance_alone(entry: Entry, lease: OutputLease) -> dict[str, Any]:
         return replace(run, lease=lease) if isinstance(run, PendingRun) else run
 
     work = await asyncio.to_thread(open_batches, entry.job, credentials, plan, lease)
+    if entry.is_attended(time.time()):
+        return describe(work)
     if not work.ledger.state.started_at and not work.ledger.live:
         unregister(entry)  # it was published by somebody else
         return describe(work)
@@ -203,6 +219,7 @@ async def _open(entry: Entry) -> BatchWork:
 async def each_job(act: Act, job_name: str | None) -> list[dict[str, Any]]:
     """What came of each job. Raises: the first job's error, after all had their turn; SetupError for an unknown name."""
     quiet_expected_errors()
+    close_if_deployed()
     entries = await asyncio.to_thread(registered, job_name)
     if not entries and job_name is not None:
         raise SetupError(

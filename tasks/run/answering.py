@@ -27,7 +27,7 @@ async def answering_visibly(run: PendingRun, elsewhere: Elsewhere = NOTHING_ELSE
         finally:
             for watcher in watchers:
                 watcher.cancel()
-            await asyncio.gather(*watchers, return_exceptions=True)  # a look that failed ends no run
+            await asyncio.gather(*watchers, return_exceptions=True)  # a watcher that failed ends no run
 
 
 def _title(run: PendingRun) -> str:

@@ -1,6 +1,6 @@
 """Chunks as Prefect tasks, awaited on the flow's own event loop so that one client and one limiter serve them all.
 
-A submitted async task would get an event loop of its own and could share neither (prefect 3.8.8).
+Prefect would give a submitted async task an event loop of its own, where it could share neither (prefect 3.8.8).
 """
 
 from dataclasses import asdict
@@ -26,7 +26,7 @@ TAG = "promptmill"  # a platform team may set Prefect's own limits on it, and on
 
 
 async def is_worth_retrying(task: Task[Any, Any], task_run: TaskRun, state: State[Any]) -> bool:
-    """Faults of storage or worker are; a run that was stopped, or a job that is wrong, is not."""
+    """Retry after a fault of storage or worker, but not when the run was stopped or the job is wrong."""
     del task, task_run
     error = await state.result(raise_on_failure=False)  # pyright: ignore[reportGeneralTypeIssues]
     return isinstance(error, StorageFailed) or not isinstance(error, PromptmillError)
@@ -50,7 +50,7 @@ async def answer_chunk(label: str, engine: Engine, chunk: Chunk, table: pa.Table
 
 
 async def limited_tags(*tags: str) -> list[str]:
-    """Those of the tags that a limit is set on; of all where the server can't be asked.
+    """The tags that have a limit; all of them where the server doesn't answer.
 
     Prefect asks its server at each task run whether there is a limit on the task's tags (prefect 3.8.8, task_engine.py):
     with a tag that nobody limits, no chunk would start while the server is away, and after a minute the run would fail.
@@ -69,7 +69,7 @@ async def limited_tags(*tags: str) -> list[str]:
 
 
 async def answer_rows(engine: Engine) -> None:
-    """Answer every row of the plan, chunk by chunk. Raises: RunStopped (and its kin) when the run ends early."""
+    """Answer every row of the plan, chunk by chunk. Raises: RunStopped or a subclass when the run ends early."""
     storage, tags = await checkpoint_storage(), await limited_tags(TAG, f"{TAG}-{engine.job.name}")
     cached = answer_chunk.with_options(result_storage=storage, tags=tags)
     fresh = cached.with_options(refresh_cache=True)  # this chunk has work to do, whatever its record says

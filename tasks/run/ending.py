@@ -1,4 +1,4 @@
-"""How a run ends, well or early: somebody is told either way."""
+"""How a flow run ends early: it tells its event and artifact, then ends in the state that Prefect expects."""
 
 import signal
 from collections.abc import AsyncGenerator, Generator
@@ -31,7 +31,7 @@ async def ending(run: Run) -> AsyncGenerator[None]:
 
 @asynccontextmanager
 async def ending_in_order() -> AsyncGenerator[None]:
-    """End a flow run as Prefect expects it where its process was told to end, or isn't the one to carry it out any more."""
+    """End a flow run as Prefect expects after SIGTERM, or once the run isn't this process's any more."""
     with ending_as_prefect_expects():
         async with ending_without_ownership():
             yield
@@ -39,7 +39,7 @@ async def ending_in_order() -> AsyncGenerator[None]:
 
 @asynccontextmanager
 async def ending_without_ownership() -> AsyncGenerator[None]:
-    """End a run that isn't ours any more: as Cancelled where it was cancelled, else without a word about its state."""
+    """End a run that isn't ours any more: as Cancelled if somebody cancelled it. Otherwise leave the run's state alone."""
     try:
         yield
     except CancelledThere as error:
@@ -57,9 +57,9 @@ async def _mark_cancelled(client: PrefectClient) -> None:
 
 @contextmanager
 def ending_as_prefect_expects() -> Generator[None]:
-    """A run that was stopped by SIGTERM ends as if Prefect's own handler had raised.
+    """End a run that SIGTERM stopped as if Prefect's own handler had raised.
 
-    Prefect then calls it Cancelled where somebody cancelled it, and Crashed where its machine went away.
+    Prefect then reports it as Cancelled if somebody cancelled it, and as Crashed if its machine went down.
     """
     try:
         yield

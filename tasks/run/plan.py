@@ -17,6 +17,7 @@ from promptmill.planning.estimate import describe_estimate
 from promptmill.planning.prepared_job import open_output, resolve_output
 from promptmill.provider.transport import Credentials
 from promptmill.run.run import FinishedRun, PendingRun, Planning, Run, plan_pending_run, plan_run
+from tasks.run.deployed import close_if_deployed
 from tasks.run.logs import quiet_expected_errors
 from tasks.run.one_at_a_time import queue_up
 from tasks.server.credentials import load_credentials
@@ -39,7 +40,7 @@ def resolve_job(
 
 @task(name="plan-dataset", task_run_name="plan", cache_policy=NO_CACHE, persist_result=False)
 async def plan_dataset(
-    job: Job | Mapping[str, Any] | None,  # a deployed run has its values; what is wrong with them is said by us
+    job: Job | Mapping[str, Any] | None,  # a deployed run passes its values; our own checks say what is wrong with them
     job_url: str | None = None,
     overrides: dict[str, Any] | None = None,
     retry_failed: bool = False,
@@ -77,6 +78,7 @@ async def _prepare(
 ) -> tuple[Job, Credentials]:
     spare_memory()
     quiet_expected_errors()
+    close_if_deployed()
     whole = await asyncio.to_thread(resolve_job, job, job_url, overrides)
     return whole, await load_credentials(whole.provider)
 

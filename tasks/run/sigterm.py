@@ -40,13 +40,13 @@ def stopping_gently(engine: Engine) -> Generator[None]:
 
     def stop(number: int, frame: FrameType | None) -> None:
         del number, frame
-        loop.call_soon_threadsafe(engine.stop.interrupt, Terminated() if _is_supervised() else Interrupted())
+        loop.call_soon_threadsafe(engine.stop.interrupt, Terminated() if is_supervised() else Interrupted())
 
     with _handling_sigterm(stop):
         yield
 
 
-def _is_supervised() -> bool:
+def is_supervised() -> bool:
     """Whether a worker started this process; a person who did waits for an exit code."""
     return "PREFECT__FLOW_RUN_ID" in os.environ
 

@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
+from promptmill.allowed_urls import is_closed_process
 from promptmill.errors import SetupError, StorageFailed
 from promptmill.sharding.folder import ShardFolder
 from promptmill.sharding.plan import Ended, ShardPlan
@@ -46,7 +47,12 @@ class DaskShards:
         if self._beating is None:
             await asyncio.to_thread(folder.beat, 0)
             self._folder, self._beating = folder, asyncio.create_task(_beat(folder))
-        parameters = {"plan_url": folder.plan_url, "shard": shard, "attempt": attempt}
+        parameters = {
+            "plan_url": folder.plan_url,
+            "shard": shard,
+            "attempt": attempt,
+            "is_deployed": is_closed_process(),
+        }
         self._futures[shard] = self._runner.submit(answer_share_task, parameters)
 
     async def ended(self) -> dict[int, Ended]:

@@ -9,6 +9,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
+from promptmill.allowed_urls import close_to_unlisted
 from promptmill.errors import Interrupted, PromptmillError, RunStopped, SetupError, StorageFailed
 from promptmill.memory import spare_memory
 from promptmill.output.manifest import Manifest
@@ -19,6 +20,7 @@ from promptmill.sharding.plan import Outcome
 from promptmill.sharding.split import open_share
 from tasks.run.answering import answering_visibly
 from tasks.run.chunks import answer_rows
+from tasks.run.deployed import close_if_deployed
 from tasks.run.ending import ending_in_order
 from tasks.run.logs import quiet_expected_errors
 from tasks.server.credentials import load_credentials
@@ -37,8 +39,10 @@ async def answer_share(plan_url: str, shard: int, attempt: int) -> dict[str, Any
 
 
 @task(name="answer-shard", task_run_name="shard {shard}", cache_policy=NO_CACHE, persist_result=False)
-async def answer_share_task(plan_url: str, shard: int, attempt: int) -> dict[str, Any]:
+async def answer_share_task(plan_url: str, shard: int, attempt: int, is_deployed: bool = True) -> dict[str, Any]:
     """The same for a task runner that takes it elsewhere, where nobody could end it but the run that split."""
+    if is_deployed:
+        close_to_unlisted()
     return await _answer(plan_url, shard, attempt, is_watched=True)
 
 
@@ -46,6 +50,7 @@ async def _answer(plan_url: str, shard: int, attempt: int, is_watched: bool) -> 
     """Answer a shard's rows; however it ends, it is told. `is_watched`: it ends when the run that split does."""
     spare_memory()
     quiet_expected_errors()
+    close_if_deployed()
     folder = await asyncio.to_thread(ShardFolder.at, plan_url)
     if await asyncio.to_thread(folder.is_taken_over, shard, attempt):
         raise RunStopped(

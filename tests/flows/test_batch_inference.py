@@ -1,22 +1,22 @@
 """The batch flows against a real Prefect server, and the commands that look after batches."""
 
+import asyncio
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from prefect.testing.utilities import prefect_test_harness
 
 import promptmill
-from promptmill.batch.registry import Entry, registered
+from promptmill.batch.registry import Entry, register, registered
 from promptmill.errors import ProviderRefused
 from promptmill.job.spec import Job
 from promptmill.planning.prepared_job import resolve_output, today
@@ -24,17 +24,6 @@ from promptmill.simulator import Simulator
 from tests.support.billing import billed, counter, paid_twice
 from tests.support.jobs import MakeJob
 from tests.support.paths import ROOT
-
-pytestmark = pytest.mark.xdist_group("batch-flow")
-
-
-@pytest.fixture(scope="module")
-def prefect() -> Iterator[str]:
-    """A Prefect server for this module; yields its API's URL."""
-    from prefect.settings import PREFECT_API_URL
-
-    with prefect_test_harness(server_startup_timeout=180):
-        yield str(PREFECT_API_URL.value())
 
 
 @pytest.fixture(autouse=True)
@@ -124,6 +113,45 @@ async def test_a_cancelled_job_ends_and_its_answers_are_kept(prefect: str, make_
     assert told[0]["batches"][0]["status"] in {"validating", "in_progress"}
     assert not Path(job.output.url, "_manifest.json").exists()
     assert counter(simulator, "batches_created") == 1
+
+
+async def test_a_job_that_a_process_waits_for_is_seen_and_left_to_it(
+    prefect: str, make_job: MakeJob, simulator: Simulator
+):
+    from flows.advance_batches import advance_batches
+    from flows.batch_inference import batch_inference
+
+    simulator.configure(batch_seconds=2.0)
+    job = make_job(10, name="attended", batch__poll_seconds=0.1)
+    own = asyncio.create_task(batch_inference(job=job, wait=True))
+    while not registered("attended"):
+        await asyncio.sleep(0.1)
+    (entry,) = registered("attended")
+    told = await advance_batches(action="status", job_name="attended")
+    manifest = await own
+
+    assert told[0]["requests"] == 10
+    assert replace(entry, owner="another-machine:1").is_attended(entry.seen_at + 60)
+    assert not replace(entry, owner="another-machine:1").is_attended(entry.seen_at + 3_600)
+    assert (manifest["state"], registered("attended")) == ("completed", [])
+
+
+async def test_a_job_that_another_process_waits_for_is_not_moved_on(
+    prefect: str, make_job: MakeJob, simulator: Simulator
+):
+    from flows.advance_batches import advance_batches
+    from flows.batch_inference import batch_inference
+
+    job = make_job(10, name="theirs", batch__poll_seconds=0.1)
+    await batch_inference(job=job)
+    entry = register(registered("theirs")[0].job, False, (), "another-machine:1", time.time())
+    time.sleep(1.0)
+    told = await advance_batches(job_name="theirs")
+    register(entry.job, False, (), "another-machine:1", time.time() - 3_600)
+    await advance_until_empty()
+
+    assert told[0]["state"] == "in_flight"
+    assert len(promptmill.read(job.output.url)) == 10
 
 
 def command(*words: str) -> subprocess.Popen[bytes]:

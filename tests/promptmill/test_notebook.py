@@ -1,5 +1,6 @@
-"""A frame in and frames out, with what only a flow can do refused."""
+"""A notebook gives a frame and gets frames; what only a flow can do is refused."""
 
+import importlib
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from promptmill.simulator import Simulator
     ("name", "value"),
     [("provider", "openai"), ("approve_above_usd", "5"), ("shards", 2), ("task_runner", "dask")],
 )
-def test_what_takes_prefect_is_refused_before_anything_is_sent(
+def test_a_job_that_needs_prefect_is_refused_before_anything_is_sent(
     tmp_path: Path, simulator: Simulator, monkeypatch: pytest.MonkeyPatch, name: str, value: Any
 ):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
@@ -26,3 +27,10 @@ def test_what_takes_prefect_is_refused_before_anything_is_sent(
         promptmill.run(pd.DataFrame({"text": ["a"]}), {**job, name: value})
 
     assert simulator.ledger()["counters"]["attempts"] == 0
+
+
+def test_run_stays_a_function_after_its_room_is_imported():
+    importlib.import_module("promptmill.run.run")
+
+    assert callable(promptmill.run)
+    assert promptmill.run.__module__ == "promptmill.notebook"

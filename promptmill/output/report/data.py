@@ -23,7 +23,8 @@ from promptmill.job.spec import Job
 from promptmill.output.columns import ROW_INDEX
 from promptmill.output.report.accuracy import Agreement, add_agreements
 from promptmill.output.report.histograms import Floats, LogHistogram, Timeline
-from promptmill.output.report.wording import cell, clip, vector
+from promptmill.output.report.wording import cell, vector
+from promptmill.shorten import shorten
 
 SAMPLES = 10
 WORST_FAILURES = 20  # kept of each kind
@@ -127,10 +128,10 @@ class ReportData:
         response = values["response"]
         return FailedRow(
             row=self._name(rows, numbers, place),
-            message=clip(values["message"] or "", MESSAGE_CHARACTERS),
+            message=shorten(values["message"] or "", MESSAGE_CHARACTERS),
             http_status=values["http_status"],
             attempts=values["attempts"],
-            response=None if response is None else clip(response, REFUSED_CHARACTERS),
+            response=None if response is None else shorten(response, REFUSED_CHARACTERS),
         )
 
     def _draw(self, rows: pa.Table, answers: pa.Table, numbers: NDArray[np.int64]) -> None:
@@ -149,7 +150,7 @@ class ReportData:
         return SampleRow(
             row=self._name(rows, numbers, place),
             inputs=tuple((name, cell(value, CELL_CHARACTERS)) for name, value in values.items()),
-            answer=clip(response, ANSWER_CHARACTERS) if embedding is None else vector(embedding),
+            answer=shorten(response, ANSWER_CHARACTERS) if embedding is None else vector(embedding),
         )
 
     def _shown_columns(self, names: Sequence[str]) -> list[str]:

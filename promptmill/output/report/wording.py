@@ -10,6 +10,7 @@ import yaml
 
 from promptmill.job.spec import Job
 from promptmill.records import FailureKind
+from promptmill.shorten import shorten
 
 NUMBERS_SHOWN = 4  # of a vector
 YAML_CHARACTERS = 12_000
@@ -97,20 +98,15 @@ def clock(time: datetime) -> str:
     return f"{time:%Y-%m-%d %H:%M} UTC"
 
 
-def clip(text: str, characters: int) -> str:
-    """The text, cut with an ellipsis when it is longer."""
-    return text if len(text) <= characters else f"{text[:characters]}…"
-
-
 def cell(value: object, characters: int) -> str:
     """A value of the dataset as a person reads it, clipped."""
     if isinstance(value, str):
-        return clip(value, characters)
+        return shorten(value, characters)
     if isinstance(value, bytes):
         return f"{len(value):,} bytes"
     if isinstance(value, list | dict):
-        return clip(_json(cast(object, value)), characters)
-    return "null" if value is None else clip(str(value), characters)
+        return shorten(_json(cast(object, value)), characters)
+    return "null" if value is None else shorten(str(value), characters)
 
 
 def vector(values: list[float]) -> str:
@@ -121,7 +117,7 @@ def vector(values: list[float]) -> str:
 
 def job_yaml(job: Job) -> str:
     """The job as a job file, without what it leaves at its default."""
-    return clip(_dump_yaml(job.model_dump(mode="json", exclude_defaults=True)), YAML_CHARACTERS)
+    return shorten(_dump_yaml(job.model_dump(mode="json", exclude_defaults=True)), YAML_CHARACTERS)
 
 
 class _Dumper(yaml.SafeDumper):

@@ -15,7 +15,8 @@ import pytest
 
 import promptmill
 from promptmill.batch.exchange import export_batches
-from promptmill.batch.session import start_batches
+from promptmill.batch.policy import BatchView
+from promptmill.batch.session import open_batches, start_batches
 from promptmill.errors import BudgetExhausted, InputChanged, JobError, ProviderRefused, TooManyFailures
 from promptmill.provider.transport import Credentials
 from promptmill.simulator import Simulator
@@ -90,7 +91,7 @@ async def test_online_and_batch_share_their_checkpoints(
         pytest.param({"batch_expire_first": 1, "expire_ratio": 1.0}, 0, id="expired-without-output"),
     ],
 )
-async def test_odd_cases_lose_no_row_and_pay_for_none_twice(
+async def test_odd_answers_lose_no_row_and_pay_for_none_twice(
     faults: dict[str, Any], twice_at_most: int, make_job: MakeJob, credentials: Credentials, simulator: Simulator
 ):
     simulator.configure(**faults)
@@ -114,7 +115,7 @@ async def test_lines_with_errors_become_failures_or_are_tried_again(
     assert paid_twice(simulator) == 0
 
 
-async def test_completed_without_an_output_file_is_believed(
+async def test_the_run_believes_a_batch_that_completed_without_an_output_file(
     make_job: MakeJob, credentials: Credentials, simulator: Simulator
 ):
     simulator.configure(line_error_ratio=1.0)
@@ -133,7 +134,7 @@ async def test_completed_without_an_output_file_is_believed(
         pytest.param("resubmit", {"batch_expired"}, 0, id="resubmit"),
     ],
 )
-async def test_leftovers_go_where_the_job_says(
+async def test_leftover_rows_go_where_the_job_says(
     leftovers: str,
     kinds: set[str],
     standard: int,
@@ -152,7 +153,7 @@ async def test_leftovers_go_where_the_job_says(
     assert counter(simulator, "batches_created") == (3 if leftovers == "resubmit" else 1)
 
 
-async def test_waves_keep_to_the_enqueued_tokens_that_the_job_names(
+async def test_each_wave_keeps_to_the_enqueued_tokens_of_the_job(
     make_job: MakeJob, credentials: Credentials, simulator: Simulator
 ):
     job = make_job(60, **FAST)
@@ -164,7 +165,7 @@ async def test_waves_keep_to_the_enqueued_tokens_that_the_job_names(
     assert counter(simulator, "batches_failed") == 0
 
 
-async def test_a_full_queue_is_waited_for_and_its_limit_learned(
+async def test_the_run_waits_while_the_queue_is_full_and_learns_its_limit(
     make_job: MakeJob, credentials: Credentials, simulator: Simulator
 ):
     job = make_job(60, **FAST)
@@ -193,7 +194,7 @@ async def test_the_budget_is_a_hard_cap_and_raising_it_resumes(
     assert (billed(simulator), paid_twice(simulator), resumed.cost_usd) == (40, 0, whole.cost_usd)
 
 
-async def test_failed_rows_are_asked_again_only_when_somebody_says_so(
+async def test_failed_rows_are_asked_again_only_with_retry_failed(
     make_job: MakeJob, credentials: Credentials, simulator: Simulator
 ):
     simulator.configure(line_error_ratio=1.0)
@@ -213,7 +214,7 @@ async def test_too_many_failures_stop_the_job(make_job: MakeJob, credentials: Cr
         await carry_batches(make_job(300, batch__max_requests=150, **FAST), credentials)
 
 
-async def test_no_money_midway_stops_the_job_and_keeps_what_was_answered(
+async def test_a_job_that_runs_out_of_credit_stops_and_keeps_its_answers(
     make_job: MakeJob, credentials: Credentials, simulator: Simulator
 ):
     """One batch ended with thousands of error lines when the money ran out (curator issue 296)."""
@@ -228,7 +229,7 @@ async def test_no_money_midway_stops_the_job_and_keeps_what_was_answered(
     assert (resumed.failed, billed(simulator), paid_twice(simulator)) == (0, 40, 0)
 
 
-async def test_a_batch_of_another_key_is_not_submitted_again(
+async def test_a_batch_that_another_key_created_is_not_submitted_again(
     make_job: MakeJob, credentials: Credentials, simulator: Simulator
 ):
     simulator.configure(batch_seconds=600.0)
@@ -242,7 +243,7 @@ async def test_a_batch_of_another_key_is_not_submitted_again(
     assert counter(simulator, "batches_created") == 1
 
 
-async def test_cancelling_keeps_what_was_answered_and_running_again_goes_on(
+async def test_a_cancelled_job_keeps_its_answers_and_the_next_run_goes_on(
     make_job: MakeJob, credentials: Credentials, simulator: Simulator
 ):
     simulator.configure(batch_seconds=4.0)
@@ -263,7 +264,9 @@ async def test_cancelling_keeps_what_was_answered_and_running_again_goes_on(
     assert (billed(simulator), paid_twice(simulator)) == (200, 0)
 
 
-async def test_embeddings_go_one_input_a_line(make_job: MakeJob, credentials: Credentials, simulator: Simulator):
+async def test_each_embedding_input_is_a_line_of_its_own(
+    make_job: MakeJob, credentials: Credentials, simulator: Simulator
+):
     request = {"endpoint": "embeddings", "model": "text-embedding-3-small", "input": "{{ text }}"}
     manifest = await carry_batches(make_job(30, request=request, **FAST), credentials)
     vectors = promptmill.read(manifest.job["output"]["url"])["embedding"]
@@ -282,7 +285,7 @@ async def test_input_files_are_deleted_once_the_job_is_published(
     assert (deleted, len(_input_files(simulator, credentials))) == (0, 1)
 
 
-async def test_a_batch_that_another_process_is_submitting_is_left_to_it(
+async def test_a_batch_that_another_process_submits_is_left_to_that_process(
     make_job: MakeJob, credentials: Credentials, simulator: Simulator
 ):
     """Two runs of one job at the same time make one batch of each file."""
@@ -304,7 +307,7 @@ async def test_a_batch_that_another_process_is_submitting_is_left_to_it(
     assert (counter(simulator, "batches_created"), billed(simulator)) == (1, 20)
 
 
-async def test_results_that_the_provider_has_deleted_are_asked_for_again(
+async def test_rows_whose_results_the_provider_deleted_are_asked_again(
     make_job: MakeJob, credentials: Credentials, simulator: Simulator
 ):
     """They are paid for and gone: nothing but asking again brings them back."""
@@ -326,7 +329,7 @@ def _input_files(simulator: Simulator, credentials: Credentials) -> list[dict[st
         return json.load(answer)["data"]
 
 
-async def test_a_batch_of_unclear_creation_is_not_created_after_a_cancellation(
+async def test_a_batch_whose_creation_was_unclear_is_not_created_after_a_cancellation(
     make_job: MakeJob, credentials: Credentials, simulator: Simulator
 ):
     work = start_batches(plan(make_job(10, **FAST), credentials))
@@ -343,16 +346,49 @@ async def test_a_batch_of_unclear_creation_is_not_created_after_a_cancellation(
     assert counter(simulator, "batches_created") == 0
 
 
-def test_a_row_that_fits_into_no_file_is_told_when_exporting(
-    make_job: MakeJob, credentials: Credentials, tmp_path: Path
+def test_a_cancellation_holds_for_a_step_that_another_process_is_in_the_middle_of(
+    make_job: MakeJob, credentials: Credentials, simulator: Simulator
 ):
+    simulator.configure(batch_seconds=600.0)
+    job = make_job(60, **FAST, batch__max_requests=10)
+    run = plan(job, credentials)
+    work, elsewhere = start_batches(run), open_batches(job, credentials, lambda: run)
+    real, created = work.provider.create, list[BatchView]()
+
+    def cancel_after_two(*words: Any) -> BatchView:
+        created.append(real(*words))
+        if len(created) == 2:
+            elsewhere.cancel()
+        return created[-1]
+
+    work.provider.create = cancel_after_two  # type: ignore[method-assign]
+    work.step()
+    work.step()
+    told = open_batches(job, credentials, lambda: run)
+    seen = [told.provider.retrieve(record.batch_id) for record in told.ledger.records.values() if record.batch_id]
+
+    assert counter(simulator, "batches_created") == 2
+    assert told.ledger.state.is_cancelled
+    assert {view.status for view in seen if view is not None} <= {"cancelling", "cancelled"}
+
+
+async def test_a_run_after_a_cancellation_forgets_it(make_job: MakeJob, credentials: Credentials):
+    job = make_job(10, **FAST)
+    start_batches(plan(job, credentials)).cancel()
+    manifest = await carry_batches(job, credentials)
+
+    assert_whole(manifest, 10)
+    assert not start_batches(plan(make_job(10, **FAST, input__limit=5), credentials)).ledger.state.is_cancelled
+
+
+def test_export_names_a_row_that_fits_into_no_file(make_job: MakeJob, credentials: Credentials, tmp_path: Path):
     job = make_job(["short", "x" * 5_000, "short too"], batch__max_bytes=3_000)
 
     with pytest.raises(JobError, match=r"doesn't fit into a batch file: its bytes"):
         export_batches(plan(job, credentials), tmp_path / "files")
 
 
-def test_an_input_that_lost_rows_since_it_was_planned_submits_nothing_further(
+def test_a_run_submits_nothing_more_once_its_input_lost_rows(
     make_job: MakeJob, credentials: Credentials, simulator: Simulator
 ):
     job = make_job(40, **FAST)

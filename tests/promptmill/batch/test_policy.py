@@ -62,11 +62,11 @@ def view(status: str, *errors: tuple[str, str], output: str = "", error: str = "
         ("submitted", "look"),
     ],
 )
-def test_after_any_death_a_batch_goes_on_from_what_may_have_been_done(state: State, expected: str):
+def test_a_batch_goes_on_from_whatever_a_killed_process_may_have_done(state: State, expected: str):
     assert first_step(record(state), NOW) == expected
 
 
-def test_nothing_is_tried_before_its_time():
+def test_a_batch_waits_until_its_next_try_is_due():
     assert first_step(record("uploaded", not_before=NOW + 1), NOW) == "wait"
 
 
@@ -75,7 +75,7 @@ def test_nothing_is_tried_before_its_time():
     [(True, 0, "adopt"), (False, 59, "wait"), (False, 60, "create")],
     ids=["there-is-one", "lists-may-lag", "absence-is-believed"],
 )
-def test_an_unclear_creation_is_searched_for_before_it_is_repeated(found: bool, age: float, expected: str):
+def test_a_search_comes_before_a_second_creation(found: bool, age: float, expected: str):
     assert after_search(record("creating", changed_at=NOW - age), found, NOW, 60) == expected
 
 
@@ -113,33 +113,33 @@ def test_every_status_has_its_branch(seen: BatchView, expected: Action):
         pytest.param(view("failed", ("duplicate_custom_id", "x")), "duplicate_custom_id", id="duplicate-custom-id"),
     ],
 )
-def test_what_no_batch_would_survive_stops_the_job_and_says_why(seen: BatchView | None, words: str):
+def test_the_job_stops_and_says_why_when_every_batch_would_fail(seen: BatchView | None, words: str):
     action = judge(record(), seen, NOW, 60, is_alone=True)
 
     assert isinstance(action, Halt)
     assert words in action.message
 
 
-def test_a_full_queue_is_waited_for_longer_each_time_while_others_are_in_it():
+def test_the_wait_for_a_full_queue_grows_while_other_batches_are_in_it():
     waits = [judge(record(refusals=n), view("failed", FULL), NOW, 60, is_alone=False) for n in range(6)]
 
     assert waits == [Requeue(60.0 * factor) for factor in (1, 2, 4, 8, 16, 16)]
 
 
-def test_an_unknown_status_is_told_and_waited_for_until_the_batch_expires():
+def test_a_batch_of_unknown_status_is_reported_and_kept_until_it_expires():
     action = judge(record(), view("resting"), NOW, 60, is_alone=True)
 
     assert isinstance(action, Wait)
     assert "resting" in action.note
 
 
-def test_a_completed_batch_without_files_is_believed_after_some_looks():
+def test_a_completed_batch_without_files_counts_as_empty_after_some_looks():
     looks = [judge(record(empty_looks=n), view("completed"), NOW, 60, is_alone=True) for n in range(EMPTY_LOOKS + 1)]
 
     assert [type(one) for one in looks] == [Wait] * EMPTY_LOOKS + [Collect]
 
 
-def test_a_file_that_is_refused_again_and_again_ends_the_job():
+def test_a_file_that_the_provider_refuses_too_often_ends_the_job():
     failed = view("failed", ("server_glitch", "try later"))
 
     assert isinstance(judge(record(refusals=3), failed, NOW, 60, is_alone=True), Halt)
@@ -153,11 +153,11 @@ def test_a_file_that_is_refused_again_and_again_ends_the_job():
         ("Enqueued token limit reached for gpt-4o in organization org-1", None),
     ],
 )
-def test_the_limit_is_read_off_the_refusal(message: str, expected: int | None):
+def test_the_queue_limit_is_read_from_the_refusal(message: str, expected: int | None):
     assert told_limit([("token_limit_exceeded", message)]) == expected
 
 
-def test_room_is_what_limits_and_live_batches_leave():
+def test_room_is_the_limit_minus_what_live_batches_hold():
     live = [record(), record()]
     batch = Batch(enqueued_tokens=50_000)  # pyright: ignore[reportCallIssue]
     room = room_left(batch, 40_000, live, Decimal(3), Decimal(10))
@@ -171,7 +171,7 @@ def test_room_is_what_limits_and_live_batches_leave():
     "line",
     [b"", b"{", b"[]", b"7", b'{"custom_id": 7}', b'{"custom_id": "a", "response": {"status_code": "x"}}', b"\xff\xfe"],
 )
-def test_a_torn_line_is_no_line(line: bytes):
+def test_a_torn_line_counts_as_no_line(line: bytes):
     assert decode_line(line) is None
 
 

@@ -1,4 +1,4 @@
-"""Rows come in order, whole and typed, from every format; what can't be read is named."""
+"""Rows come in order, complete and typed, from every format; an error names the file that can't be read."""
 
 import gzip
 import tracemalloc
@@ -27,7 +27,7 @@ def everything(found: Dataset, chunk_rows: int = 3) -> list[dict[str, object]]:
     return [row for chunk in found.read(chunk_rows) for row in rows_of(chunk)]
 
 
-def test_csv_types_are_taken_from_the_whole_file(tmp_path: Path) -> None:
+def test_csv_types_come_from_the_whole_file(tmp_path: Path) -> None:
     rows = ["1,1.5,true,2026-11-24,007,x,"] * 40_000 + ["2,2,false,2026-11-25,008,9,late"]
     (tmp_path / "a.csv").write_text("i,f,b,d,zip,mixed,note\n" + "\n".join(rows) + "\n")
 
@@ -146,7 +146,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_what_cannot_be_read_is_named(tmp_path: Path, name: str) -> None:
+def test_an_error_names_the_file_that_cannot_be_read(tmp_path: Path, name: str) -> None:
     content, message = BAD[name]
     (tmp_path / name).write_bytes(content)
 
@@ -155,7 +155,7 @@ def test_what_cannot_be_read_is_named(tmp_path: Path, name: str) -> None:
     assert name in str(caught.value)
 
 
-def test_what_is_not_there_is_named(tmp_path: Path) -> None:
+def test_an_error_names_what_does_not_exist(tmp_path: Path) -> None:
     pq.write_table(pa.table({"text": ["a"]}), tmp_path / "a.parquet")
     (tmp_path / "b.csv").write_text("text\nx\n")
     for wrong, message in (
@@ -173,7 +173,7 @@ def test_what_is_not_there_is_named(tmp_path: Path) -> None:
             open_dataset(Input.model_validate(wrong))
 
 
-def test_a_parquet_file_that_is_torn_in_the_middle_is_named(tmp_path: Path) -> None:
+def test_an_error_names_a_parquet_file_that_is_torn_in_the_middle(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     pq.write_table(
         pa.table({"a": [f"{number:050d}" for number in range(50_000)]}),

@@ -49,11 +49,11 @@ UNRENDERED = "ae21bcfbe3d0b63d44d9975fdcf8d88b-3317c9a1"
 
 
 @pytest.mark.parametrize(("spec", "schema", "known"), FROZEN, ids=["chat", "responses", "embeddings"])
-def test_identities_are_for_ever(spec: RequestSpec, schema: ResponseSchema | None, known: str) -> None:
+def test_a_requests_identity_never_changes(spec: RequestSpec, schema: ResponseSchema | None, known: str) -> None:
     assert known == RequestBuilder(spec, list(ROW), schema, LETTERS).build(ROW, 3).custom_id, WORTHLESS
 
 
-def test_identities_of_unrendered_rows_are_for_ever() -> None:
+def test_the_identity_of_an_unrendered_row_never_changes() -> None:
     builder = RequestBuilder(FROZEN[0][0], list(ROW), SCHEMA, LETTERS)
 
     assert UNRENDERED == builder.unrendered_custom_id("row 3"), WORTHLESS
@@ -61,7 +61,7 @@ def test_identities_of_unrendered_rows_are_for_ever() -> None:
     assert builder.unrendered_custom_id("row 3").endswith(row_digest("row 3"))
 
 
-def test_what_does_not_change_the_request_does_not_change_its_identity() -> None:
+def test_an_equal_request_has_an_equal_identity() -> None:
     """The order of keys in the job and in the row, columns that aren't used, how tokens are counted."""
     spec = RequestSpec(model="m", user="{{ a }}{{ b }}", parameters={"top_p": 1, "logit_bias": {"2": 1, "1": 2}})
     other = RequestSpec(parameters={"logit_bias": {"1": 2, "2": 1}, "top_p": 1}, user="{{ a }}{{ b }}", model="m")
@@ -83,7 +83,7 @@ def test_the_order_of_schema_properties_is_part_of_the_request() -> None:
     assert bodies[0] != bodies[1]
 
 
-def test_rows_with_one_id_are_told_apart() -> None:
+def test_rows_that_share_an_id_have_different_identities() -> None:
     builder = builder_of("{{ text }}", ["text"])
     ids = {builder.build({"text": "x"}, "same", repetition).custom_id for repetition in range(3)}
 

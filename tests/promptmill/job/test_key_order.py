@@ -115,22 +115,22 @@ def test_a_job_that_postgresql_has_kept_makes_the_same_request(schema: Any, para
 
 
 @given(schema=schemas())
-def test_properties_come_as_required_names_them(schema: dict[str, Any]) -> None:
+def test_properties_come_in_the_order_of_required(schema: dict[str, Any]) -> None:
     named = {**schema, "required": list(schema["properties"])}
 
     assert named["required"] == list(asked_for(through_postgres(job_of(named)))["properties"])
 
 
-def test_a_schema_that_names_its_properties_as_they_come_is_one_request_on_every_road(tmp_path: Path) -> None:
+def test_a_schema_that_names_its_properties_as_they_come_is_one_request_however_it_arrives(tmp_path: Path) -> None:
     flow_style = yaml.safe_dump(NAMED, sort_keys=False, default_flow_style=True)
     path = tmp_path / "schema.json"
     path.write_text(json.dumps(NAMED))
     given = job_of(NAMED)
     written = load_job(job_file(tmp_path, NAMED))
-    roads = [given, written, job_of(json.dumps(NAMED, indent="\t")), job_of(flow_style), job_of(str(path))]
+    jobs = [given, written, job_of(json.dumps(NAMED, indent="\t")), job_of(flow_style), job_of(str(path))]
 
-    assert {body_of(given)} == {body_of(job) for job in roads} | {body_of(through_postgres(job)) for job in roads}
-    assert {job_digest(given)} == {job_digest(job) for job in roads[:4]}
+    assert {body_of(given)} == {body_of(job) for job in jobs} | {body_of(through_postgres(job)) for job in jobs}
+    assert {job_digest(given)} == {job_digest(job) for job in jobs[:4]}
 
 
 @pytest.mark.parametrize("required", [None, ["verdict"], ["by", "verdict", "reasoning"]])
@@ -166,7 +166,7 @@ def test_the_values_of_a_notebook_and_parts_of_an_inline_schema_can_be_replaced_
     assert {"enum": ["a"], "type": "string"} == asked_for(replaced)["properties"]["verdict"]
 
 
-def test_overrides_do_the_same_in_whatever_order_they_arrive(tmp_path: Path) -> None:
+def test_overrides_have_one_result_in_any_order(tmp_path: Path) -> None:
     path = job_file(tmp_path, NAMED)
     overrides = {"request": job_values(UNNAMED)["request"], "request.response_schema": NAMED, "request.model": "n"}
 
@@ -190,12 +190,12 @@ def test_text_and_object_are_one_job_with_one_output(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "match"),
     [
-        pytest.param('{"type": "object", ', r"no JSON .* and no YAML", id="cut"),
-        pytest.param('{"type": "object"} {"type": "object"}', r"no JSON .* and no YAML", id="two"),
-        pytest.param("{1: 2}", "no YAML", id="key-no-string"),
-        pytest.param('{"type": "objekt"}', r"no valid JSON Schema at \$\.type", id="invalid"),
+        pytest.param('{"type": "object", ', r"isn't JSON .* and isn't YAML", id="cut"),
+        pytest.param('{"type": "object"} {"type": "object"}', r"isn't JSON .* and isn't YAML", id="two"),
+        pytest.param("{1: 2}", "isn't YAML", id="key-no-string"),
+        pytest.param('{"type": "objekt"}', r"isn't a valid JSON Schema at \$\.type", id="invalid"),
     ],
 )
-def test_a_text_that_is_no_schema_is_refused(text: str, match: str) -> None:
+def test_a_text_that_holds_no_schema_is_refused(text: str, match: str) -> None:
     with pytest.raises(JobError, match=match):
         load_schema(text)

@@ -19,7 +19,7 @@ from tests.support.rendering import LETTERS, builder_of, render
 SCHEMA = ResponseSchema({"type": "object", "properties": {"reason": {"type": "string"}, "label": {"enum": ["a", "b"]}}})
 
 
-def test_the_body_of_a_chat_request() -> None:
+def test_a_chat_request_has_the_bytes_that_the_api_takes() -> None:
     spec = RequestSpec(
         model="gpt-6-luna",
         system="You label.",
@@ -43,7 +43,7 @@ def test_the_body_of_a_chat_request() -> None:
     assert f"{request_digest('chat.completions', request.body)}-00000007" == request.custom_id
 
 
-def test_the_body_of_a_responses_request() -> None:
+def test_a_responses_request_has_the_bytes_that_the_api_takes() -> None:
     spec = RequestSpec.model_validate(
         {
             "endpoint": "responses",
@@ -71,7 +71,7 @@ def test_the_body_of_a_responses_request() -> None:
     assert 9 == builder.max_output_tokens
 
 
-def test_strings_of_content_parts_are_templates_at_any_depth() -> None:
+def test_each_string_of_a_content_part_is_a_template_at_any_depth() -> None:
     parts = [
         {"type": "text", "text": "What is {{ thing }}?"},
         {"type": "image_url", "image_url": {"url": "data:image/png;base64,{{ image | b64 }}", "detail": "low"}},
@@ -86,7 +86,7 @@ def test_strings_of_content_parts_are_templates_at_any_depth() -> None:
     assert 3 + len("user") + len("What is this?") + MEDIA_TOKENS + 3 == request.input_tokens
 
 
-def test_embeddings_travel_together_and_are_known_apart() -> None:
+def test_embeddings_share_an_http_request_and_keep_their_own_ids() -> None:
     spec = RequestSpec(endpoint="embeddings", model="e", input="{{ a }} {{ b }}", parameters={"dimensions": 8})
     builder = RequestBuilder(spec, ["a", "b"], None, LETTERS)
     one, two = builder.build({"a": "x", "b": "y"}, 1), builder.build({"a": "é", "b": '"'}, 2)
@@ -128,11 +128,11 @@ def test_any_text_is_sent_as_it_is_or_refused(text: str) -> None:
     assert orjson.dumps(json.loads(request.body), option=orjson.OPT_SORT_KEYS) == request.body
 
 
-def test_text_of_rows_is_never_a_template() -> None:
+def test_a_rows_text_is_never_a_template() -> None:
     assert "{{ 7 * 7 }} {% if %}" == render("{{ text }}", {"text": "{{ 7 * 7 }} {% if %}"})
 
 
-def test_static_texts_are_counted_with_the_rest() -> None:
+def test_constant_texts_count_as_tokens_too() -> None:
     spec = RequestSpec(model="m", system="1234{# a comment #}", user="{{ text }}")
     request = RequestBuilder(spec, ["text"], SCHEMA, LETTERS).build({"text": "12345"}, 0)
     schema = len(orjson.dumps(SCHEMA.strict_schema))
@@ -161,7 +161,7 @@ def test_the_output_limit_is_found(parameters: dict[str, Any], limit: int | None
 
 
 @pytest.mark.parametrize("limit", ["64", 0, -1, True, 1.5])
-def test_an_output_limit_that_is_none_is_refused(limit: Any) -> None:
+def test_an_invalid_output_limit_is_refused(limit: Any) -> None:
     spec = RequestSpec(model="m", user="x", parameters={"max_tokens": limit})
 
     with pytest.raises(JobError, match="max_tokens"):

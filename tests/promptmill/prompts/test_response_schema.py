@@ -1,4 +1,4 @@
-"""A response schema is found or refused, and answers are held to it."""
+"""A response schema is found or refused, and answers are checked against it."""
 
 import json
 from collections.abc import Callable
@@ -60,7 +60,7 @@ def test_the_order_of_properties_is_kept() -> None:
     assert ["reason", "label"] == list(ResponseSchema(LABEL).properties)
 
 
-def test_formats_of_both_endpoints() -> None:
+def test_each_endpoint_gets_its_own_response_format() -> None:
     schema = ResponseSchema(LABEL)
     inner = {"name": "Label_of_a_review_", "schema": schema.strict_schema, "strict": True}
 
@@ -71,7 +71,7 @@ def test_formats_of_both_endpoints() -> None:
 @pytest.mark.parametrize(
     ("title", "name"), [("Réponse 1", "R_ponse_1"), ("x" * 100, "x" * 64), ("", "response"), ("日本", "_")]
 )
-def test_names_are_such_as_the_api_takes(title: str, name: str) -> None:
+def test_names_have_only_characters_that_the_api_takes(title: str, name: str) -> None:
     assert name == ResponseSchema(LABEL | {"title": title}).name
 
 
@@ -79,8 +79,8 @@ def test_a_pydantic_model_becomes_strict() -> None:
     schema = load_schema(f"{__name__}:Pet")
 
     assert "Pet" == schema.name
-    assert all(one["additionalProperties"] is False for one in objects_of(schema.strict_schema))
-    assert all(list(one["properties"]) == one["required"] for one in objects_of(schema.strict_schema))
+    assert all(found["additionalProperties"] is False for found in objects_of(schema.strict_schema))
+    assert all(list(found["properties"]) == found["required"] for found in objects_of(schema.strict_schema))
     assert "oneOf" not in json.dumps(schema.strict_schema)
     assert "default" not in json.dumps(schema.strict_schema)
     assert "object" == schema.properties["rival"]["type"]  # its $ref was resolved
@@ -113,12 +113,12 @@ def test_a_schema_is_read_from_a_file(tmp_path: Path, suffix: str) -> None:
         ("label.txt", "ends in .json"),
         ("no.such.module:Model", "ModuleNotFoundError"),
         (f"{__name__}:Nobody", "AttributeError"),
-        ("json:loads", "no pydantic model"),
+        ("json:loads", "isn't a pydantic model"),
         (f"{__name__}:Open", "additionalProperties: a schema"),
         (f"{__name__}:NoSchema", "no JSON Schema"),
     ],
 )
-def test_a_schema_that_cannot_be_had_is_refused(spec: str, match: str) -> None:
+def test_a_schema_that_cannot_be_loaded_is_refused(spec: str, match: str) -> None:
     with pytest.raises(JobError, match=match):
         load_schema(spec)
 
@@ -144,22 +144,22 @@ def test_a_file_that_holds_no_schema_is_refused(tmp_path: Path, content: str) ->
         pytest.param('{"label":"good"}', "at $: 'reason' is a required property", id="missing"),
         pytest.param('{"reason":"","label":"good","x":1}', "at $: Additional properties", id="additional"),
         pytest.param('["good"]', "at $: ['good'] is not of type 'object'", id="no-object"),
-        pytest.param("The label is good.", "is no JSON", id="prose"),
-        pytest.param('```json\n{"label":"good"}\n```', "is no JSON", id="fenced"),
-        pytest.param('{"reason":"it', "is no JSON", id="cut"),
-        pytest.param("", "is no JSON", id="empty"),
-        pytest.param('{"reason":"\\ud800","label":"good"}', "is no JSON", id="surrogate"),
-        pytest.param("[" * 100_000, "is no JSON", id="deep"),
-        pytest.param('{"reason":NaN,"label":"good"}', "is no JSON", id="nan"),
+        pytest.param("The label is good.", "isn't JSON", id="prose"),
+        pytest.param('```json\n{"label":"good"}\n```', "isn't JSON", id="fenced"),
+        pytest.param('{"reason":"it', "isn't JSON", id="cut"),
+        pytest.param("", "isn't JSON", id="empty"),
+        pytest.param('{"reason":"\\ud800","label":"good"}', "isn't JSON", id="surrogate"),
+        pytest.param("[" * 100_000, "isn't JSON", id="deep"),
+        pytest.param('{"reason":NaN,"label":"good"}', "isn't JSON", id="nan"),
     ],
 )
-def test_answers_are_judged(answer: str, message: str | None) -> None:
+def test_an_answer_is_accepted_or_refused_with_a_reason(answer: str, message: str | None) -> None:
     found = ResponseSchema(LABEL).validate(answer)
 
     assert found == message if message is None else message in str(found)
 
 
-def test_a_judgement_does_not_repeat_a_long_answer() -> None:
+def test_a_reason_does_not_repeat_a_long_answer() -> None:
     found = ResponseSchema(LABEL).validate(json.dumps({"reason": "", "label": "z" * 10_000}))
 
     assert found is not None
@@ -167,7 +167,7 @@ def test_a_judgement_does_not_repeat_a_long_answer() -> None:
     assert found.endswith("is not one of ['good', 'bad']")
 
 
-def test_a_tree_that_is_too_deep_is_an_answer_that_fails() -> None:
+def test_a_tree_that_is_too_deep_is_refused() -> None:
     schema = ResponseSchema(
         {
             "type": "object",
@@ -180,7 +180,7 @@ def test_a_tree_that_is_too_deep_is_an_answer_that_fails() -> None:
     assert found is None or "too deeply" in found
 
 
-def test_a_date_that_yaml_has_read_is_its_text(tmp_path: Path) -> None:
+def test_a_date_in_a_yaml_schema_is_a_text(tmp_path: Path) -> None:
     path = tmp_path / "days.yaml"
     path.write_text("{type: object, properties: {day: {enum: [2026-01-01]}}}")
 

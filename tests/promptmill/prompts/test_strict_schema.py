@@ -1,4 +1,4 @@
-"""A response schema is made strict, or refused beforehand."""
+"""A response schema becomes strict, or is refused before the run."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from promptmill.prompts.strict_schema import to_strict
 from tests.support.schemas import LABEL, objects_of
 
 
-def test_what_the_author_left_unsaid_is_filled_in() -> None:
+def test_strict_form_adds_what_the_author_left_out() -> None:
     schema = ResponseSchema(LABEL)
 
     assert schema.strict_schema["additionalProperties"] is False
@@ -22,14 +22,14 @@ def test_what_the_author_left_unsaid_is_filled_in() -> None:
     assert "additionalProperties" not in LABEL  # the author's own is left alone
 
 
-def test_what_the_author_said_otherwise_is_told() -> None:
+def test_a_change_to_what_the_author_said_is_reported() -> None:
     schema = ResponseSchema(LABEL | {"required": ["label"]})
 
     assert ["reason", "label"] == schema.strict_schema["required"]
     assert ("#: reason became required; allow null where a value may be missing",) == schema.additions
 
 
-def test_a_definition_with_words_beside_its_reference_may_hold_itself() -> None:
+def test_a_definition_with_a_description_beside_its_reference_may_contain_itself() -> None:
     node = {"type": "object", "properties": {"next": {"$ref": "#/$defs/Node", "description": "The next one."}}}
     schema = ResponseSchema({"$ref": "#/$defs/Node", "$defs": {"Node": node}})
 
@@ -41,7 +41,7 @@ def test_a_definition_with_words_beside_its_reference_may_hold_itself() -> None:
     [
         pytest.param({"type": "array", "items": {}}, "is \\{\\}|top level has type", id="no-object"),
         pytest.param({"name": "x", "schema": LABEL}, "not the response_format", id="envelope"),
-        pytest.param({"type": "objekt"}, r"no valid JSON Schema at \$\.type", id="invalid"),
+        pytest.param({"type": "objekt"}, r"isn't a valid JSON Schema at \$\.type", id="invalid"),
         pytest.param(
             {"type": "object", "properties": {"a": {"type": "object", "additionalProperties": True}}},
             "additionalProperties: true.* at #/properties/a",
@@ -71,7 +71,7 @@ def test_a_definition_with_words_beside_its_reference_may_hold_itself() -> None:
         pytest.param({"type": "object", "properties": {1: {}}}, "written as JSON", id="key-no-string"),
     ],
 )
-def test_what_cannot_be_strict_is_refused(schema: dict[str, Any], match: str) -> None:
+def test_a_schema_without_a_strict_form_is_refused(schema: dict[str, Any], match: str) -> None:
     with pytest.raises(JobError, match=match):
         load_schema(schema)
 

@@ -39,7 +39,7 @@ NULLS = {"text": None, "tags": ["a", None], "item": {"name": None}}
         "{{ row['text'] }}",
     ],
 )
-def test_a_null_that_the_template_does_not_handle_is_the_rows_failure(template: str) -> None:
+def test_a_row_fails_when_its_template_prints_a_null(template: str) -> None:
     with pytest.raises(RowUnrenderable, match=r"request.user: column '(text|tags|item)' (is null|holds a null)"):
         render(template, NULLS)
 
@@ -63,7 +63,7 @@ def test_a_null_that_the_template_does_not_handle_is_the_rows_failure(template: 
         ("{{ item.name or 'nobody' }}", "nobody"),
     ],
 )
-def test_a_null_that_the_template_handles_is_fine(template: str, text: str) -> None:
+def test_a_template_may_handle_a_null(template: str, text: str) -> None:
     assert text == render(template, NULLS)
 
 
@@ -116,12 +116,12 @@ def test_values_print_the_same_everywhere(value: object, printed: str, as_json: 
         ("{{ text['x' ~ 1] }}", "no attribute 'x1'"),
     ],
 )
-def test_what_has_no_text_is_the_rows_failure(template: str, message: str) -> None:
+def test_a_row_fails_when_its_template_prints_a_value_without_a_text(template: str, message: str) -> None:
     row = {"data": b"\x00", "text": "abc", "number": 1, "huge": 10**30}
 
     with pytest.raises(RowUnrenderable, match=message):
         render(template, row)
 
 
-def test_base64_of_bytes_and_text() -> None:
+def test_bytes_and_texts_print_as_base64() -> None:
     assert "AP8= w6k=" == render("{{ a | b64 }} {{ b | b64 }}", {"a": b"\x00\xff", "b": "é"})

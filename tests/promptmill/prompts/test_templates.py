@@ -1,4 +1,4 @@
-"""Templates: the columns that they need, mistakes found beforehand, and a sandbox that holds."""
+"""Templates name the columns that they need, mistakes are found before the run, and the sandbox holds."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ from tests.support.rendering import LETTERS, builder_of, render
         ("{{ range }}", {"range"}),
     ],
 )
-def test_the_columns_that_a_template_needs(template: str, columns: set[str]) -> None:
+def test_a_template_names_the_columns_that_it_needs(template: str, columns: set[str]) -> None:
     assert columns == builder_of(template, ["a", "b", "my col", "range"]).columns
 
 
@@ -57,7 +57,7 @@ def test_the_whole_row_prints_in_the_order_of_its_names() -> None:
         ("{{ " + "(" * 1000 + "1" + ")" * 1000 + " }}", "can't be compiled"),
     ],
 )
-def test_a_template_that_is_wrong_is_the_jobs_fault(template: str, message: str) -> None:
+def test_a_wrong_template_is_an_error_of_the_job(template: str, message: str) -> None:
     with pytest.raises(JobError, match=f"(?s){message}"):
         builder_of(template, ["text", "label"])
 
@@ -74,7 +74,7 @@ def test_a_template_that_is_wrong_is_the_jobs_fault(template: str, message: str)
         ({"endpoint": "embeddings", "input": "{{ x }}"}, "request.input"),
     ],
 )
-def test_messages_say_which_template_is_meant(spec: dict[str, Any], place: str) -> None:
+def test_an_error_names_its_template(spec: dict[str, Any], place: str) -> None:
     with pytest.raises(JobError) as refused:
         RequestBuilder(RequestSpec.model_validate({"model": "m", **spec}), ["text"], None, LETTERS)
 
@@ -105,7 +105,7 @@ def test_messages_say_which_template_is_meant(spec: dict[str, Any], place: str) 
         "{{ 'a' | center(10 ** 9) }}",
     ],
 )
-def test_leaving_the_sandbox_is_refused_beforehand(template: str) -> None:
+def test_a_template_that_leaves_the_sandbox_is_an_error_of_the_job(template: str) -> None:
     with pytest.raises(JobError, match=r"request\.user"):
         builder_of(template, ["text"])
 
@@ -128,13 +128,13 @@ def test_leaving_the_sandbox_is_refused_beforehand(template: str) -> None:
         "{{ mapping.update({'a': 1}) }}",
     ],
 )
-def test_leaving_the_sandbox_with_a_rows_values_is_the_rows_failure(template: str) -> None:
+def test_a_row_whose_values_leave_the_sandbox_fails_alone(template: str) -> None:
     row = {"text": "__class__", "items": [1], "mapping": {"a": 0}}
 
     with pytest.raises(RowUnrenderable, match=r"request\.user"):
         render(template, row)
 
 
-def test_a_column_with_underscores_is_no_escape() -> None:
+def test_a_column_with_underscores_is_allowed() -> None:
     """pandas writes such a column for an index."""
     assert "5" == render('{{ row["__index_level_0__"] }}', {"__index_level_0__": 5})

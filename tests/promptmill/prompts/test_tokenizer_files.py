@@ -1,4 +1,4 @@
-"""tiktoken's files are found, seeded or downloaded, intact or not at all, and never by a hang."""
+"""tiktoken's files are found or downloaded, intact or not at all, and looking for them never hangs."""
 
 import inspect
 import os
@@ -32,7 +32,7 @@ def nothing(file: EncodingFile) -> None:
     """A source that has no file."""
 
 
-def test_the_files_are_those_of_the_installed_tiktoken() -> None:
+def test_the_files_are_the_ones_that_the_installed_tiktoken_uses() -> None:
     source = inspect.getsource(tiktoken_ext.openai_public)
 
     assert all(file.url in source and file.sha256 in source for file in FILES.values())
@@ -47,7 +47,7 @@ def test_a_fresh_process_counts_exactly_without_a_network(tmp_path: Path) -> Non
     program = """
 import os
 before = dict(os.environ)
-from promptmill.tokens import counter_for
+from promptmill.prompts.tokens import counter_for
 counter = counter_for("gpt-4o")
 print(counter.label, counter.count("Hello world!"), counter is counter_for("gpt-4o"), before == dict(os.environ))
 """
@@ -66,7 +66,7 @@ print(counter.label, counter.count("Hello world!"), counter is counter_for("gpt-
     assert [FILES["o200k_base"].cache_name] == kept
 
 
-def test_a_cached_file_is_taken_first(tmp_path: Path) -> None:
+def test_a_cached_file_comes_first(tmp_path: Path) -> None:
     file = FILES["cl100k_base"]
     write_whole(tmp_path, file.cache_name, bundled_data(file) or b"")
     asked: list[str] = []
@@ -116,7 +116,7 @@ def test_many_threads_find_an_encoding_once(tmp_path: Path) -> None:
     assert ["cl100k_base"] == asked
 
 
-def test_a_download_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_download_that_hangs_is_abandoned(monkeypatch: pytest.MonkeyPatch) -> None:
     """A proxy that takes the connection and then says nothing."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{silent.getsockname()[1]}")
@@ -141,7 +141,7 @@ def test_a_download_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> N
         ({}, Path.home() / ".cache/promptmill/tiktoken"),
     ],
 )
-def test_where_files_are_kept(environ: dict[str, str], last: Path | None) -> None:
+def test_files_are_kept_where_the_environment_says(environ: dict[str, str], last: Path | None) -> None:
     assert last == own_folder(environ)
     assert last is None or last in cache_folders(environ)
 

@@ -59,7 +59,7 @@ def counter(encodings: Encodings) -> TokenCounter:
         ("my-deployment", "o200k_base", False),
     ],
 )
-def test_encodings_of_models(model: str, encoding: str, is_known: bool) -> None:
+def test_each_model_has_its_encoding(model: str, encoding: str, is_known: bool) -> None:
     assert (encoding, is_known) == encoding_of(model)
 
 
@@ -76,7 +76,7 @@ def test_encodings_of_models(model: str, encoding: str, is_known: bool) -> None:
         ("text-embedding-3-small", "antidisestablishmentarianism", 6),
     ],
 )
-def test_known_counts(encodings: Encodings, model: str, text: str, tokens: int) -> None:
+def test_counts_are_those_of_the_cookbook(encodings: Encodings, model: str, text: str, tokens: int) -> None:
     """Counts that OpenAI's cookbook prints, and one that tiktoken itself would refuse."""
     found = make_counter(model, encodings)
 
@@ -84,14 +84,14 @@ def test_known_counts(encodings: Encodings, model: str, text: str, tokens: int) 
     assert found.is_exact
 
 
-def test_a_request_is_counted_as_the_cookbook_does(counter: TokenCounter) -> None:
+def test_a_request_has_the_tokens_of_the_cookbooks_formula(counter: TokenCounter) -> None:
     spec = RequestSpec(model="gpt-4o", system="You are a helpful assistant.", user="{{ text }}")
     request = RequestBuilder(spec, ["text"], None, counter).build({"text": "Hello world!"}, 0)
 
     assert 20 == request.input_tokens
 
 
-def test_a_schema_is_counted_by_its_json(counter: TokenCounter) -> None:
+def test_a_schema_has_the_tokens_of_its_json(counter: TokenCounter) -> None:
     schema = {"type": "object", "properties": {"label": {"enum": ["good", "bad"]}}}
 
     assert counter.count(json.dumps(schema, separators=(",", ":"))) == counter.schema_tokens(schema)
@@ -131,7 +131,7 @@ def test_long_texts_are_counted_in_linear_time(counter: TokenCounter, text: str)
 
 @settings(max_examples=25, deadline=None)
 @given(text=st.text(min_size=1, max_size=40), pieces=st.integers(1, 4))
-def test_cutting_a_long_text_hardly_miscounts(counter: TokenCounter, text: str, pieces: int) -> None:
+def test_cutting_a_long_text_miscounts_by_a_few_tokens(counter: TokenCounter, text: str, pieces: int) -> None:
     """Sums of halves, which are never cut further, differ by a few tokens a cut."""
     long = (text * (PIECE_CHARACTERS // len(text) + 1))[:PIECE_CHARACTERS] * pieces
     half = PIECE_CHARACTERS // 2
@@ -141,7 +141,7 @@ def test_cutting_a_long_text_hardly_miscounts(counter: TokenCounter, text: str, 
 
 
 @given(text=st.text(st.characters(codec=None)))
-def test_no_text_is_beyond_counting(counter: TokenCounter, text: str) -> None:
+def test_any_text_can_be_counted(counter: TokenCounter, text: str) -> None:
     """Lone surrogates included."""
     assert counter.count(text) >= (1 if text else 0)
     assert estimate_tokens(text) >= len(text) / 4

@@ -96,7 +96,7 @@ TPM = (
 def test_a_refusal_is_judged_by_status_and_code(
     status: int, headers: dict[str, str], content: bytes, expected: object
 ) -> None:
-    verdict = classify_status(status, headers, read_error(content), NOW)
+    verdict = classify_status(status, headers, read_error(content, ()), NOW)
 
     assert expected == verdict
 
@@ -106,12 +106,12 @@ def test_a_refusal_is_judged_by_status_and_code(
 def test_an_empty_purse_stops_the_run_and_is_never_tried_again(code: str, place: str) -> None:
     content = body("You exceeded your current quota", **{"code" if place == "code" else "kind": code})
 
-    assert isinstance(classify_status(429, {"retry-after": "1"}, read_error(content), NOW), StopRun)
+    assert isinstance(classify_status(429, {"retry-after": "1"}, read_error(content, ()), NOW), StopRun)
 
 
 @pytest.mark.parametrize("status", [401, 403, 404])
 def test_a_key_or_model_that_is_refused_stops_the_run(status: int) -> None:
-    assert isinstance(classify_status(status, {}, read_error(body("no")), NOW), StopRun)
+    assert isinstance(classify_status(status, {}, read_error(body("no"), ()), NOW), StopRun)
 
 
 @pytest.mark.parametrize(

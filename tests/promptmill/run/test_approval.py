@@ -20,7 +20,7 @@ from tests.support.batching import carry_batches
 from tests.support.jobs import MakeJob, carry_out, plan
 
 
-async def test_only_what_is_not_answered_yet_is_still_to_pay(make_job: MakeJob, credentials: Credentials):
+async def test_unpaid_counts_only_rows_without_an_answer(make_job: MakeJob, credentials: Credentials):
     whole = plan(make_job(40), credentials)
     before = unpaid_usd(whole)
     await carry_out(make_job(40, input__limit=20), credentials)
@@ -39,7 +39,7 @@ async def test_only_what_is_not_answered_yet_is_still_to_pay(make_job: MakeJob, 
         pytest.param("0", "0", False, id="nothing-to-pay"),
     ],
 )
-def test_a_person_is_asked_above_the_limit_only(
+def test_a_person_is_asked_only_above_the_limit(
     limit: str | None, unpaid: str, asks: bool, make_job: MakeJob, credentials: Credentials
 ):
     run = plan(make_job(10, approve_above_usd=limit), credentials)
@@ -55,7 +55,7 @@ def test_a_person_is_asked_above_the_limit_only(
         pytest.param("6", "7", True, id="above-the-limit-all-the-same"),
     ],
 )
-def test_a_person_is_asked_anew_where_too_little_is_left_of_what_was_approved(
+def test_a_person_is_asked_again_when_too_little_is_left_of_the_approved_amount(
     unpaid: str, left: str, asks: bool, make_job: MakeJob, credentials: Credentials
 ):
     run = plan(make_job(10, approve_above_usd="5"), credentials)
@@ -72,7 +72,7 @@ def test_a_person_is_asked_anew_where_too_little_is_left_of_what_was_approved(
         pytest.param("5", None, "5", id="no-amount"),
     ],
 )
-def test_an_amount_in_the_answer_holds_for_this_run_and_for_later_ones(
+def test_an_approved_amount_holds_for_this_run_and_later_runs(
     own: str | None, answered: str | None, expected: str, make_job: MakeJob, credentials: Credentials
 ):
     run = plan(make_job(10, budget_usd=own), credentials)
@@ -83,7 +83,9 @@ def test_an_amount_in_the_answer_holds_for_this_run_and_for_later_ones(
     assert later.prepared.budget_usd == Decimal(expected)
 
 
-def test_an_amount_holds_against_a_higher_budget_until_approved_anew(make_job: MakeJob, credentials: Credentials):
+def test_an_approved_amount_holds_against_a_higher_budget_until_the_next_approval(
+    make_job: MakeJob, credentials: Credentials
+):
     keep_approval(plan(make_job(10), credentials), Decimal(3))
     higher = plan(make_job(10, budget_usd="50"), credentials)
     keep_approval(plan(make_job(10), credentials), Decimal(4))
@@ -96,7 +98,7 @@ def test_an_amount_holds_against_a_higher_budget_until_approved_anew(make_job: M
     assert any("approved for this output" in one for one in higher.preflight.warnings)
 
 
-def test_what_is_left_of_an_amount_counts_what_was_spent(make_job: MakeJob, credentials: Credentials):
+def test_spending_reduces_what_is_left_of_an_approved_amount(make_job: MakeJob, credentials: Credentials):
     run = plan(make_job(10), credentials)
     SpendRecords(run.prepared.store).write(Decimal(2))
     before = left_usd(run)
@@ -106,7 +108,7 @@ def test_what_is_left_of_an_amount_counts_what_was_spent(make_job: MakeJob, cred
     assert left_usd(run) == 1
 
 
-def test_a_yes_answers_the_question_that_was_asked_and_no_other(make_job: MakeJob, credentials: Credentials):
+def test_an_approval_answers_only_the_question_that_was_asked(make_job: MakeJob, credentials: Credentials):
     keep_approval(plan(make_job(10), credentials), None, "run/0")
     later = plan(make_job(10), credentials)
 
@@ -114,7 +116,7 @@ def test_a_yes_answers_the_question_that_was_asked_and_no_other(make_job: MakeJo
     assert not is_answered(later, "run/1")
 
 
-async def test_runs_stop_at_the_amount_and_say_who_set_it(
+async def test_a_run_stops_at_the_approved_amount_and_says_who_set_it(
     make_job: MakeJob, credentials: Credentials, simulator: Simulator, tmp_path: Path
 ):
     probe = await carry_out(make_job(5, output={"url": str(tmp_path / "probe")}), credentials)
@@ -130,7 +132,9 @@ async def test_runs_stop_at_the_amount_and_say_who_set_it(
     assert 0 < simulator.ledger()["totals"]["requests"] < 100
 
 
-async def test_batch_runs_keep_to_the_amount_too(make_job: MakeJob, credentials: Credentials, simulator: Simulator):
+async def test_a_batch_run_keeps_to_the_approved_amount(
+    make_job: MakeJob, credentials: Credentials, simulator: Simulator
+):
     job = make_job(10, budget_usd="10")
     keep_approval(plan(job, credentials), Decimal("0.000001"))
 
@@ -140,7 +144,7 @@ async def test_batch_runs_keep_to_the_amount_too(make_job: MakeJob, credentials:
     assert simulator.ledger()["tiers"] == {}
 
 
-def test_the_shards_of_a_run_share_the_amount(make_job: MakeJob, credentials: Credentials):
+def test_the_shards_of_a_run_share_the_approved_amount(make_job: MakeJob, credentials: Credentials):
     run = plan(make_job(40, shards=2, budget_usd="5"), credentials)
     found = split_run(keep_approval(run, Decimal(1)))
 
@@ -148,7 +152,7 @@ def test_the_shards_of_a_run_share_the_amount(make_job: MakeJob, credentials: Cr
     assert found.budgets_usd == [Decimal("0.5")] * 2
 
 
-def test_an_answer_that_pays_for_nothing_is_a_no(make_job: MakeJob, credentials: Credentials):
+def test_an_approval_of_nothing_is_a_no(make_job: MakeJob, credentials: Credentials):
     with pytest.raises(NotApproved, match="pays for no request"):
         keep_approval(plan(make_job(10), credentials), Decimal(0))
     assert plan(make_job(10), credentials).prepared.approved is None
@@ -169,7 +173,7 @@ def run_command(job: Job, simulator: Simulator, folder: Path, *options: str) -> 
     return subprocess.run(command, env=environment, capture_output=True, check=False)
 
 
-def test_the_command_refuses_until_somebody_says_yes(make_job: MakeJob, simulator: Simulator, tmp_path: Path):
+def test_the_command_refuses_until_it_is_given_approve(make_job: MakeJob, simulator: Simulator, tmp_path: Path):
     job = make_job(10, approve_above_usd="0.000001")
     refused = run_command(job, simulator, tmp_path)
     sent = simulator.ledger()["tiers"]
@@ -180,7 +184,7 @@ def test_the_command_refuses_until_somebody_says_yes(make_job: MakeJob, simulato
     assert approved.returncode == 0, approved.stderr.decode()
 
 
-def test_the_command_keeps_to_an_approved_amount_until_somebody_says_yes(
+def test_the_command_keeps_to_an_approved_amount_until_it_is_given_approve(
     make_job: MakeJob, credentials: Credentials, simulator: Simulator, tmp_path: Path
 ):
     job = make_job(10)

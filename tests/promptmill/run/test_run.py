@@ -63,7 +63,7 @@ async def test_every_row_is_answered_in_input_order_with_typed_columns(
     assert manifest.input_tokens == simulator.ledger()["totals"]["input_tokens"]
 
 
-async def test_a_finished_output_is_left_alone(
+async def test_a_run_leaves_a_finished_output_alone(
     make_job: MakeJob, credentials: Credentials, simulator: Simulator
 ) -> None:
     job = make_job(20)
@@ -87,7 +87,7 @@ async def test_a_finished_output_is_left_alone(
         pytest.param({"output__part_bytes": 5_000}, id="parts"),
     ],
 )
-async def test_what_does_not_change_a_request_keeps_every_answer(
+async def test_a_change_outside_the_request_keeps_every_answer(
     make_job: MakeJob, credentials: Credentials, simulator: Simulator, changes: dict[str, Any]
 ) -> None:
     await carry_out(make_job(30), credentials)
@@ -110,7 +110,7 @@ async def test_what_does_not_change_a_request_keeps_every_answer(
         pytest.param({"response_schema": None}, id="schema"),
     ],
 )
-async def test_a_changed_request_keeps_no_answer_and_needs_leave_to_replace_the_output(
+async def test_a_changed_request_keeps_no_answer_and_needs_overwrite(
     make_job: MakeJob, credentials: Credentials, simulator: Simulator, request_changes: dict[str, Any]
 ) -> None:
     job = make_job(12)
@@ -153,7 +153,7 @@ async def test_rows_inserted_before_others_keep_the_others_answers_where_rows_ha
     assert (manifest.rows, manifest.reused) == (23, 20)
 
 
-async def test_faults_are_ridden_out_and_no_row_is_lost(
+async def test_no_row_is_lost_to_a_providers_faults(
     make_job: MakeJob, credentials: Credentials, simulator: Simulator
 ) -> None:
     simulator.configure(error_500=0.1, reset=0.05, garbage=0.05, rate_limited=0.02, retry_after_seconds=0.05)
@@ -208,7 +208,7 @@ async def test_a_poisoned_row_fails_alone_with_its_reason(
     assert attempts["template_error"] == 0
 
 
-async def test_failed_rows_stay_failed_until_they_are_asked_for_again(
+async def test_failed_rows_stay_failed_until_retry_failed(
     make_job: MakeJob, credentials: Credentials, simulator: Simulator
 ) -> None:
     job = make_job(["a", "POISON-TRUNCATE", "b", "c", "POISON-500"], retry={"max_attempts": 1})
@@ -224,7 +224,7 @@ async def test_failed_rows_stay_failed_until_they_are_asked_for_again(
     assert retried.cost_usd > first.cost_usd  # the cut answer was paid for again
 
 
-async def test_an_empty_purse_stops_the_run_at_once_and_the_next_run_goes_on(
+async def test_a_run_without_credit_stops_at_once_and_the_next_run_goes_on(
     make_job: MakeJob, credentials: Credentials, simulator: Simulator
 ) -> None:
     simulator.configure(quota_after=17)
@@ -240,7 +240,7 @@ async def test_an_empty_purse_stops_the_run_at_once_and_the_next_run_goes_on(
     assert simulator.ledger()["totals"]["requests"] == 100
 
 
-async def test_a_refused_key_stops_the_run_and_never_shows(make_job: MakeJob, simulator: Simulator) -> None:
+async def test_a_refused_key_stops_the_run_and_appears_nowhere(make_job: MakeJob, simulator: Simulator) -> None:
     simulator.configure(api_key="right")
 
     with pytest.raises(ProviderRefused) as caught:
@@ -285,7 +285,7 @@ async def test_too_many_failures_stop_the_run_and_nothing_is_published(
         promptmill.read(job.output.url)
 
 
-async def test_a_torn_foreign_or_missing_checkpoint_is_work_done_again(
+async def test_a_torn_foreign_or_missing_answer_file_is_work_done_again(
     make_job: MakeJob, credentials: Credentials, simulator: Simulator
 ) -> None:
     job = make_job(40)
@@ -359,7 +359,7 @@ async def test_equal_rows_are_told_apart_even_when_their_ids_share_a_digest(
     assert manifest.rows == len(set(ids)) == 500
 
 
-async def test_an_interrupted_run_keeps_what_was_answered_and_what_was_on_its_way(
+async def test_an_interrupted_run_keeps_its_answers_and_those_on_their_way(
     make_job: MakeJob, credentials: Credentials, simulator: Simulator
 ) -> None:
     simulator.configure(latency_seconds=0.2)
@@ -380,7 +380,7 @@ async def test_an_interrupted_run_keeps_what_was_answered_and_what_was_on_its_wa
     assert manifest.reused == billed
 
 
-async def test_answers_that_cannot_be_saved_stop_the_run_and_are_not_asked_for_again_by_a_retry(
+async def test_answers_that_cannot_be_saved_stop_the_run_and_a_retry_does_not_ask_again(
     make_job: MakeJob, credentials: Credentials, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import promptmill.checkpoints.saver as saver
@@ -411,7 +411,7 @@ async def test_answers_that_cannot_be_saved_stop_the_run_and_are_not_asked_for_a
     assert simulator.ledger()["totals"]["requests"] == 30
 
 
-async def test_a_run_in_another_place_at_the_same_answers_costs_nothing(
+async def test_a_run_over_a_moved_output_reuses_every_answer(
     make_job: MakeJob, credentials: Credentials, simulator: Simulator, tmp_path: Path
 ) -> None:
     job = make_job(20)
@@ -441,16 +441,14 @@ def test_ids_that_repeat_or_are_null_are_refused_before_anything_is_sent(
     assert simulator.ledger()["counters"]["attempts"] == 0
 
 
-def test_a_request_larger_than_the_token_limit_is_refused_before_it_would_wait_for_ever(
+def test_a_request_larger_than_the_token_limit_is_refused_instead_of_waiting_without_end(
     make_job: MakeJob, credentials: Credentials
 ) -> None:
     with pytest.raises(JobError, match=r"row 2 takes [\d,]+ tokens; the limit is 120"):
         plan(make_job(["a", "b", "word " * 200], limits={"tokens_per_minute": 120}), credentials)
 
 
-async def test_prices_finer_than_the_money_column_are_stored_all_the_same(
-    make_job: MakeJob, credentials: Credentials
-) -> None:
+async def test_prices_finer_than_the_money_column_are_stored(make_job: MakeJob, credentials: Credentials) -> None:
     job = make_job(3, pricing={"input_per_mtok": "0.123456789", "output_per_mtok": "0.000000001"})
 
     manifest = await carry_out(job, credentials)

@@ -62,7 +62,7 @@ async def test_a_run_that_stopped_goes_on_from_the_bucket(folder: str, credentia
     assert (billed(simulator, "default"), paid_twice(simulator)) == (ROWS, 0)
 
 
-async def test_batches_are_kept_in_the_bucket_too(folder: str, credentials: Credentials, simulator: Simulator):
+async def test_a_batch_run_keeps_its_ledger_in_the_bucket(folder: str, credentials: Credentials, simulator: Simulator):
     simulator.configure(batch_seconds=0.2, line_missing_ratio=0.1)
     job = job_in(folder)
     manifest = await carry_batches(job, credentials)
@@ -73,14 +73,14 @@ async def test_batches_are_kept_in_the_bucket_too(folder: str, credentials: Cred
     assert sum(name.endswith(".json") for name in ledger) == counter(simulator, "batches_created") + 1
 
 
-async def test_an_intent_is_created_once_in_a_bucket(folder: str):
+async def test_two_processes_cannot_both_create_an_intent_in_a_bucket(folder: str):
     storage = Storage(folder)
 
     assert [storage.create("intent.json", b"ours"), storage.create("intent.json", b"theirs")] == [True, False]
     assert storage.read("intent.json") == b"ours"
 
 
-async def test_a_missing_bucket_is_told_before_anything_is_sent(
+async def test_a_missing_bucket_is_an_error_before_anything_is_sent(
     folder: str, credentials: Credentials, simulator: Simulator
 ):
     job = job_in(folder)

@@ -28,7 +28,7 @@ from tests.support.unreliable import Unreliable
 
 
 @given(st.lists(st.integers(0, 50), min_size=1, max_size=60), st.integers(1, 12))
-def test_ranges_cover_everything_and_each_has_work(weights: list[int], count: int):
+def test_shards_cover_every_chunk_and_each_has_work(weights: list[int], count: int):
     ranges = split_evenly(weights, count)
     sums = [sum(weights[first:stop]) for first, stop in ranges]
 
@@ -47,19 +47,21 @@ def test_ranges_cover_everything_and_each_has_work(weights: list[int], count: in
         pytest.param([0, 0], 3, [(0, 2)], id="nothing-left"),
     ],
 )
-def test_ranges_are_even(weights: list[int], count: int, expected: list[tuple[int, int]]):
+def test_shards_are_of_about_equal_weight(weights: list[int], count: int, expected: list[tuple[int, int]]):
     assert split_evenly(weights, count) == expected
 
 
 @given(st.decimals("0", "1000", places=6), st.lists(st.integers(1, 10**9), min_size=1, max_size=20))
-def test_parts_of_money_never_pass_the_whole(amount: Decimal, weights: list[int]):
+def test_the_shards_budgets_never_add_up_to_more_than_the_runs(amount: Decimal, weights: list[int]):
     parts = split_money(amount, weights)
 
     assert sum(parts) <= amount
     assert amount - sum(parts) <= Decimal("0.000001") * len(parts)
 
 
-def test_a_share_has_its_part_of_the_requests_in_flight_and_whole_limits_a_minute(make_job: MakeJob, tmp_path: Path):
+def test_a_shard_has_its_part_of_the_requests_in_flight_and_the_whole_limits_a_minute(
+    make_job: MakeJob, tmp_path: Path
+):
     job = make_job(5, limits={"requests_per_minute": 100, "tokens_per_minute": 1_001, "max_concurrency": 10})
     narrow = make_job(5, limits={"max_concurrency": 2})
     share = a_share(tmp_path, make_job)
@@ -73,7 +75,7 @@ def test_a_share_has_its_part_of_the_requests_in_flight_and_whole_limits_a_minut
     assert share_job(narrow, share).limits.max_concurrency == 1
 
 
-async def test_a_share_keeps_to_its_part_of_the_limits_and_sends_what_the_whole_allows(
+async def test_a_shard_keeps_to_its_part_of_the_limits_and_sends_a_request_that_the_whole_allows(
     make_job: MakeJob, credentials: Credentials
 ):
     run = plan(make_job(40, shards=2, limits={"tokens_per_minute": 1_000_000}), credentials)
@@ -109,13 +111,13 @@ def a_share(folder: Path, make_job: MakeJob) -> Any:
         pytest.param("cancelled", None, 1, Interrupted, id="cancelled-by-somebody"),
     ],
 )
-def test_what_follows_from_a_shards_end(ended: Any, outcome: Outcome | None, attempt: int, expected: Any):
+def test_a_shards_end_decides_what_the_run_does_next(ended: Any, outcome: Outcome | None, attempt: int, expected: Any):
     found = verdict(ended, outcome, attempt, "1 to 5")
 
     assert (type(found) if isinstance(found, Exception) else found) == expected
 
 
-def test_what_shards_spent_is_counted_once_whatever_dies(tmp_path: Path):
+def test_spending_of_shards_counts_once_whichever_step_is_killed(tmp_path: Path):
     store = Store(Storage(str(tmp_path)))
     records = SpendRecords(store)
     records.write(Decimal(5))
@@ -171,7 +173,7 @@ def test_a_shard_of_a_changed_input_is_refused(make_job: MakeJob, credentials: C
         open_share(ShardFolder(run.prepared.store, "run"), found, 0, credentials, ("id",))
 
 
-def test_a_plan_of_other_work_is_not_gone_on_with(make_job: MakeJob, credentials: Credentials):
+def test_a_run_does_not_go_on_with_a_plan_of_other_work(make_job: MakeJob, credentials: Credentials):
     run = plan(make_job(40, shards=2), credentials)
     found = split_run(run)
     assert found is not None
@@ -190,7 +192,7 @@ def test_a_plan_of_other_work_is_not_gone_on_with(make_job: MakeJob, credentials
         pytest.param(None, type(None), id="ended-well"),
     ],
 )
-def test_an_outcome_is_read_as_it_was_told(error: Any, expected: type, tmp_path: Path):
+def test_a_run_reads_the_outcome_that_a_shard_wrote(error: Any, expected: type, tmp_path: Path):
     folder = ShardFolder(Store(Storage(str(tmp_path))), "run")
     folder.write_outcome(3, 2, Outcome(None, error))
     found = folder.read_outcome(3, 2)
@@ -211,14 +213,14 @@ async def test_an_attempt_that_begins_after_it_was_given_up_sends_nothing(tmp_pa
 
 
 @pytest.mark.parametrize("data", [b"", b"[]", b"{}", b'{"manifest": {"rows": "many"}, "error": null, "message": null}'])
-def test_a_torn_or_foreign_outcome_is_none(data: bytes, tmp_path: Path):
+def test_a_torn_or_foreign_outcome_counts_as_none(data: bytes, tmp_path: Path):
     folder = ShardFolder(Store(Storage(str(tmp_path))), "run")
     folder.storage.write("shards/run/outcome-1-1.json", data)
 
     assert folder.read_outcome(1, 1) is None
 
 
-def test_a_foreign_plan_is_none(tmp_path: Path):
+def test_a_foreign_plan_counts_as_none(tmp_path: Path):
     folder = ShardFolder(Store(Storage(str(tmp_path))), "run")
     folder.storage.write("shards/run/plan.json", b'{"job": {"name": "x"}, "chunks": "gone"}')
 

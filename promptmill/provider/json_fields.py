@@ -1,0 +1,72 @@
+"""The fields of a parsed answer, each read as the type that we store; pure, and none of it raises.
+
+A provider may put any JSON value in any field. A paid answer isn't thrown away because its `id` is a number: what has
+another type than the API documents is read as text where that makes sense and as absent where it doesn't.
+"""
+
+from collections.abc import Mapping
+from typing import cast
+
+import orjson
+
+from promptmill.records import Usage
+
+MOST_TOKENS = (
+    100_000_000  # of one answer; the longest context sold is 10 million tokens (2026-11), so more is a mistake
+)
+_NAME_CHARACTERS = 1_000  # far more than any has; cut again once secrets are cut out, so that no part of one is left
+
+
+def mapping_of(value: object) -> Mapping[str, object]:
+    """A JSON object; an empty one in place of anything else."""
+    return cast(Mapping[str, object], value) if isinstance(value, dict) else {}
+
+
+def list_of(value: object) -> list[object]:
+    """A JSON array; an empty one in place of anything else."""
+    return cast(list[object], value) if isinstance(value, list) else []
+
+
+def name_of(value: object) -> str:
+    """A short text such as an id or a model's name; a number as its digits, anything else as an empty text."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return ""
+    return str(value)[:_NAME_CHARACTERS]
+
+
+def text_of(value: object) -> str | None:
+    """What was said: a text as it is, None for null, and the JSON of anything else.
+
+    Raises: ValueError when the value is nested too deeply to be written.
+    """
+    if value is None or isinstance(value, str):
+        return value
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError as error:  # orjson.JSONEncodeError
+        raise ValueError(f"a field of the answer can't be written as text ({error})") from None
+
+
+def tokens_of(value: object) -> int | None:
+    """A number of tokens; None when it isn't a whole number from 0 to MOST_TOKENS."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    if not 0 <= value <= MOST_TOKENS or value != int(value):
+        return None
+    return int(value)
+
+
+def usage_of(value: object, input_key: str, output_key: str | None) -> tuple[Usage | None, int]:
+    """The tokens that a provider counted, and those of the input that it stored; no usage where they can't be right.
+
+    `output_key` is None for answers without output tokens. Cached and stored tokens never add up to more than the input.
+    """
+    fields = mapping_of(value)
+    details = mapping_of(fields.get(f"{input_key}_details"))
+    input_tokens = tokens_of(fields.get(input_key))
+    output_tokens = 0 if output_key is None else tokens_of(fields.get(output_key))
+    if input_tokens is None or output_tokens is None:
+        return None, 0
+    cached = min(tokens_of(details.get("cached_tokens")) or 0, input_tokens)
+    written = min(tokens_of(details.get("cache_write_tokens")) or 0, input_tokens - cached)
+    return Usage(input_tokens, cached, output_tokens), written
