@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from flows.command import console
-from flows.command.arguments import AsJson, JobFile, Overrides, load
+from flows.command.arguments import AsJson, JobFile, NoWait, Overrides, load
 from flows.command.batches import app as batches
 from promptmill.errors import Interrupted, PromptmillError
 from promptmill.job.spec import Job
@@ -66,13 +66,14 @@ def estimate(
 def sample(
     job: JobFile,
     rows: Annotated[int, typer.Option("-n", "--rows", min=1, help="How many rows.")] = 20,
+    no_wait: NoWait = False,
     overrides: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
     """Run the first rows for real, show them, and say what the whole would cost."""
     from flows.command.local import sample_job
 
-    sample_job(load(job, overrides), rows, as_json)
+    sample_job(load(job, overrides), rows, as_json, wait=not no_wait)
 
 
 @app.command()
@@ -87,6 +88,7 @@ def run(
         bool,
         typer.Option("--approve", help="Go on though the estimate is above approve_above_usd or what was approved."),
     ] = False,
+    no_wait: NoWait = False,
     overrides: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
@@ -96,15 +98,18 @@ def run(
     whole = load(job, overrides)
     if approve:
         whole = whole.model_copy(update={"approve_above_usd": None})
-    manifest = finished_run(whole, retry_failed, overwrite, approve)
+    manifest = finished_run(whole, retry_failed, overwrite, approve, wait=not no_wait)
     if manifest is None:
         console.prepare_prefect()
-        manifest = asyncio.run(_flow_run(mode, whole, retry_failed, overwrite))
+        manifest = asyncio.run(_flow_run(mode, whole, retry_failed, overwrite, wait_for_others=not no_wait))
     console.show_manifest(manifest, manifest["job"]["output"]["url"], as_json)
 
 
-async def _flow_run(mode: Mode, job: Job, retry_failed: bool, overwrite: bool) -> dict[str, Any]:
+async def _flow_run(mode: Mode, job: Job, retry_failed: bool, overwrite: bool, wait_for_others: bool) -> dict[str, Any]:
     """Run the flow of a road to its end."""
+    from tasks.run.output_turn import may_wait
+
+    may_wait.set(wait_for_others)
     if mode is Mode.batch:
         from flows.batch_inference import batch_inference
 

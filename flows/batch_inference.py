@@ -16,6 +16,7 @@ from tasks.prefect_internals.deployment_form import as_form
 from tasks.run.approval import approve
 from tasks.run.ending import ending
 from tasks.run.one_at_a_time import take_turn
+from tasks.run.output_turn import holding_output
 from tasks.run.plan import plan_dataset
 from tasks.run.publish import announce_end
 from tasks.run.unknown_parameters import explain_crash
@@ -46,12 +47,14 @@ async def batch_inference(
     run = await approve(run)
     async with ending(run):
         run = await take_turn(run)
-        if isinstance(run, PendingRun):
-            await end_strays(run)
-            batches = await submit_batches(run)
-            if not wait:
-                await hand_over(run)
-                return describe(batches)
-            await wait_for_batches(batches, run)
-            run = await finish_batches(batches, run)
+        async with holding_output(run) as held:
+            run = held
+            if isinstance(run, PendingRun):
+                await end_strays(run)
+                batches = await submit_batches(run)
+                if not wait:
+                    await hand_over(run)
+                    return describe(batches)
+                await wait_for_batches(batches, run)
+                run = await finish_batches(batches, run)
         return await announce_end(run)

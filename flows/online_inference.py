@@ -16,6 +16,7 @@ from tasks.run.approval import approve
 from tasks.run.chunks import answer_rows
 from tasks.run.ending import ending
 from tasks.run.one_at_a_time import take_turn
+from tasks.run.output_turn import holding_output
 from tasks.run.plan import plan_dataset
 from tasks.run.publish import announce_end, publish_output
 from tasks.run.unknown_parameters import explain_crash
@@ -44,9 +45,11 @@ async def online_inference(
     run = await approve(run)
     async with ending(run):
         run = await take_turn(run)
-        if isinstance(run, PendingRun):
-            shards = await answer_in_shards(run)
-            async with answering_visibly(run, shards) as engine:
-                await answer_rows(engine)
-            run = await publish_output(run, engine)
+        async with holding_output(run) as held:
+            run = held
+            if isinstance(run, PendingRun):
+                shards = await answer_in_shards(run)
+                async with answering_visibly(run, shards) as engine:
+                    await answer_rows(engine)
+                run = await publish_output(run, engine)
         return await announce_end(run)

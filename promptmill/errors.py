@@ -5,12 +5,14 @@
     │   ├── JobError                    the job file, its templates, its schema, its price
     │   ├── DatasetError                the input can't be read, or isn't what the job says
     │   ├── OutputError                 the output can't be written, or belongs to another job
+    │   │   └── OutputInUse                 another run works on it, and this one was told not to wait
     │   └── CredentialsError            no credentials, or none that the provider would take
     ├── RunStopped               1    the run ended early; all that was paid for is kept
     │   ├── ProviderRefused             401, no quota, an unknown model, a wait of hours
     │   ├── TooManyFailures             more failed rows than `max_failure_ratio` allows
     │   ├── StorageFailed               a checkpoint or a part could not be written
     │   ├── InputChanged                the input isn't what it was when the run was planned
+    │   ├── LeaseLost                   another run has taken over the output, or may have
     │   ├── BudgetExhausted      3      `budget_usd` would have been passed
     │   └── Interrupted        130      Ctrl-C, SIGTERM or a cancelled flow run
     └── CheckpointUnreadable         a stored answer file is torn or foreign: the work is done again
@@ -43,6 +45,10 @@ class OutputError(SetupError):
     """The output can't be written, or holds the output of another job."""
 
 
+class OutputInUse(OutputError):
+    """Another run works on the output, and this one was told not to wait for it."""
+
+
 class CredentialsError(SetupError):
     """Credentials are missing or unusable."""
 
@@ -68,6 +74,10 @@ class StorageFailed(RunStopped):
 
 class InputChanged(RunStopped):
     """The input was changed while the run read it."""
+
+
+class LeaseLost(RunStopped):
+    """Another run has taken over the output, or may have: this one was silent for too long."""
 
 
 class BudgetExhausted(RunStopped):

@@ -2,6 +2,8 @@
 
 import os
 import platform
+from functools import cache
+from pathlib import Path
 
 AWAY_SECONDS = 900.0  # a process of another machine that wrote nothing for so long counts as dead
 
@@ -25,3 +27,31 @@ def is_at_work(owner: str, silent_seconds: float, away_seconds: float = AWAY_SEC
     except PermissionError:
         pass
     return silent_seconds < away_seconds
+
+
+@cache
+def this_machine() -> str:
+    """What two processes have in common that know each other by process id: a machine since its start, and a container.
+
+    A machine's name alone wouldn't do: containers on the host's network have the host's name, and process ids of their own.
+    """
+    found = [platform.node()]
+    try:
+        found.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
+        found.append(os.readlink("/proc/self/ns/pid"))
+    except OSError:
+        pass  # no Linux
+    return " ".join(found)
+
+
+def is_gone(machine: str, pid: int) -> bool:
+    """Whether a process certainly has ended; False where this process can't know."""
+    if machine != this_machine():
+        return False
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return True
+    except PermissionError:
+        pass
+    return False

@@ -5,7 +5,7 @@ way is left to finish, since its answer is paid for.
 """
 
 import asyncio
-from collections.abc import Generator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,8 +15,9 @@ from promptmill.errors import RunStopped
 class Stop:
     """Whether and why the run ends early; shared by all that sends in this process."""
 
-    def __init__(self) -> None:
+    def __init__(self, guard: Callable[[], Awaitable[None]] | None = None) -> None:
         self.reason: RunStopped | None = None
+        self._guard = guard  # raises RunStopped once the run may send no more
         self.is_urgent = asyncio.Event()  # somebody waits for the end: what is under way is given seconds, not minutes
         self._waiting: set[asyncio.Task[Any]] = set()
         self._cancelled: set[asyncio.Task[Any]] = set()
@@ -30,6 +31,14 @@ class Stop:
                 if task is not current and task.cancel():
                     self._cancelled.add(task)
         return self.reason
+
+    async def confirm(self) -> None:
+        """Make sure, right before a request is sent, that the run still may send. Raises: RunStopped."""
+        if self._guard is not None:
+            try:
+                await self._guard()
+            except RunStopped as error:
+                raise self.because(error) from None
 
     def interrupt(self, reason: RunStopped) -> None:
         """Stop the run, and let nothing take long from here on; also where it was stopping already."""

@@ -6,6 +6,7 @@ create a missing *bucket* on `makedirs`, where a missing bucket should be an err
 """
 
 import os
+import secrets
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import PurePosixPath
@@ -111,6 +112,20 @@ class Storage:
     def open_unpublished(self, name: str) -> UnpublishedFile:
         """A file to stream into, which nobody sees before its `publish`. Raises: any of STORAGE_ERRORS."""
         return LocalFile(self.path(name)) if self.is_local else RemoteFile(self.fs, self.path(name))
+
+    def creates_once(self) -> bool:
+        """Whether `create` can be relied upon: tried out, since a server may ignore the condition without a word.
+
+        Raises: any of STORAGE_ERRORS when nothing can be written at all.
+        """
+        name = f"_probe-{secrets.token_hex(4)}"
+        try:
+            return self.create(name, b"first") and not self.create(name, b"second")
+        except (*STORAGE_ERRORS, NotImplementedError, TypeError, ValueError):
+            self.write(name, b"third")
+            return False
+        finally:
+            self.delete([name])
 
     def delete(self, names: Iterable[str]) -> None:
         """Remove objects; those that aren't there are no error."""

@@ -9,6 +9,12 @@ from promptmill.job.spec import Job
 
 JobFile = Annotated[str, typer.Argument(metavar="JOB", help="The job file: a path or any fsspec URL.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON as the last line of stdout.")]
+NoWait = Annotated[
+    bool,
+    typer.Option(
+        "--no-wait", help="End with exit code 2 while another run works on the same output, instead of waiting for it."
+    ),
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Option(

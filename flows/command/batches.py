@@ -126,10 +126,18 @@ def import_(
     as_json: AsJson = False,
 ) -> None:
     """Keep the answers in result files; `promptmill run` then asks for what is still missing, and publishes."""
-    from promptmill.batch.exchange import import_results
-
-    kept, unused = import_results(_plan(job, overrides), files)
+    kept, unused = asyncio.run(_import(_plan(job, overrides), files))
     console.say(f"{kept:,} rows answered, {unused:,} lines not used. Now: promptmill run {job}")
     if as_json:
         found: dict[str, Any] = {"answered": kept, "unused": unused}
         console.print_json(found)
+
+
+async def _import(run: "PendingRun", files: list[Path]) -> tuple[int, int]:
+    """Import once no run works on the output: a run that is under way would ask for the same rows."""
+    from promptmill.batch.exchange import import_results
+    from promptmill.checkpoints.output_turn import Asking, releasing, take_turn_at
+
+    asking = Asking("promptmill batches import", tell=console.say)
+    async with releasing(await take_turn_at(run.prepared.store.storage, asking)):
+        return await asyncio.to_thread(import_results, run, files)

@@ -1,10 +1,11 @@
 """The commands that are no flow: check, estimate and sample; Prefect is asked for a job's provider or shared limit only."""
 
 import asyncio
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from flows.command import console, tables
+from promptmill.checkpoints.output_turn import Asking, refuse_to_wait, releasing, take_turn_at
 from promptmill.job.spec import Job
 from promptmill.limits.approved_cap import write_approved
 from promptmill.output.manifest import manifest_values
@@ -33,15 +34,20 @@ def plan_job(job: Job, overwrite: bool = True) -> PendingRun:
     return plan_pending_run(job, credentials_of(job), Planning(today(), overwrite=overwrite))
 
 
-def finished_run(job: Job, retry_failed: bool, overwrite: bool, approve: bool = False) -> dict[str, Any] | None:
+def finished_run(
+    job: Job, retry_failed: bool, overwrite: bool, approve: bool = False, wait: bool = True
+) -> dict[str, Any] | None:
     """The manifest of an output that is complete already; what is wrong with a job is found here, before Prefect starts.
 
-    `approve`: where it isn't complete, the job's own budget holds, whatever less a person approved before.
+    `approve`: where it isn't complete, the job's own budget holds, whatever less a person approved before. Without `wait`,
+    raises OutputInUse while another run works on the output.
     """
     prepared = prepare(job, today())
     if (manifest := finished_manifest(prepared, retry_failed)) is not None:
         return manifest_values(manifest)
     check_places(prepared, credentials_of(job), overwrite)
+    if not wait:
+        refuse_to_wait(prepared.store.storage)
     if approve:
         write_approved(prepared.store.storage, cap_usd=None)
     return None
@@ -64,7 +70,18 @@ def estimate_job(job: Job, within_hours: float | None, as_json: bool) -> None:
         console.print_json({**asdict(estimate), "within_hours": within_hours, "road": road})
 
 
-async def _answer_sample(part: PendingRun, target: Storage) -> FinishedRun:
+async def _answer_sample(part: PendingRun, target: Storage, wait: bool) -> FinishedRun:
+    """The sample's answers, once no run works on the same output: it would pay for the same rows."""
+    from promptmill.batch.session import refuse_rows_in_batches
+
+    store = part.prepared.store
+    turn = await take_turn_at(store.storage, Asking("promptmill sample", wait, tell=console.say))
+    async with releasing(turn) as lease:
+        await asyncio.to_thread(refuse_rows_in_batches, store, part.prepared.output.url)
+        return await _answer_plainly(replace(part, lease=lease), target)
+
+
+async def _answer_plainly(part: PendingRun, target: Storage) -> FinishedRun:
     """The sample's answers; a limit that it shares with runs is leased like theirs, which takes Prefect."""
     if part.prepared.job.limits.shared is None:
         return await run_plainly(part, target)
@@ -75,11 +92,11 @@ async def _answer_sample(part: PendingRun, target: Storage) -> FinishedRun:
         return await run_plainly(part, target, lessor)
 
 
-def sample_job(job: Job, rows: int, as_json: bool) -> None:
-    """Run the first rows and show what the whole would take."""
+def sample_job(job: Job, rows: int, as_json: bool, wait: bool) -> None:
+    """Run the first rows and show what the whole would take; `wait` for a run that works on the same output."""
     whole = plan_job(job)
     part = plan_job(sample_job_of(whole.prepared.job, rows))
-    sampled = asyncio.run(_answer_sample(part, whole.prepared.output.folder(SAMPLES)))
+    sampled = asyncio.run(_answer_sample(part, whole.prepared.output.folder(SAMPLES), wait))
     tables.show_sample(part, sampled.manifest, extrapolate(whole, sampled.manifest), as_json)
     if as_json:
         console.print_json(sampled.summary())

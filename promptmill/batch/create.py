@@ -13,6 +13,7 @@ from promptmill.batch.api import BatchProvider, NotNow
 from promptmill.batch.files import line_url
 from promptmill.batch.ledger import BatchRecord, Ledger
 from promptmill.batch.policy import BatchView, after_search
+from promptmill.checkpoints.output_lease import OutputLease
 from promptmill.errors import RunStopped
 from promptmill.job.spec import Job
 
@@ -29,6 +30,7 @@ class BatchCreation:
     ledger: Ledger
     provider: BatchProvider
     clock: Callable[[], float]
+    lease: OutputLease | None = None  # the hold on the output
 
     def save(self, record: BatchRecord, **changes: Any) -> BatchRecord:
         """The record with these changes, written down. Raises: StorageFailed."""
@@ -44,10 +46,15 @@ class BatchCreation:
             self.create(self.save(record, state="uploaded", file_id=file_id))
 
     def create(self, record: BatchRecord) -> None:
-        """Create the batch of an uploaded file, once: after an unclear answer the next step searches for it."""
+        """Create the batch of an uploaded file, once: after an unclear answer the next step searches for it.
+
+        Raises: LeaseLost.
+        """
         if self.ledger.look_for_cancellation():
             self.save(record, state="dropped", message=NOT_CREATED)
             return
+        if self.lease is not None:
+            self.lease.require()
         record = self.save(record, state="creating")
         window = self.job.batch.completion_window
         endpoint = line_url(self.job.request.endpoint)

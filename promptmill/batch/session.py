@@ -6,8 +6,9 @@ from promptmill.batch.api import BatchProvider
 from promptmill.batch.ledger import Ledger, LedgerState
 from promptmill.batch.step import BatchWork
 from promptmill.checkpoints.answer_files import ZERO_USD
+from promptmill.checkpoints.output_lease import OutputLease
 from promptmill.checkpoints.store import Store
-from promptmill.errors import RunStopped
+from promptmill.errors import OutputInUse, RunStopped
 from promptmill.job.spec import Job
 from promptmill.planning.prepared_job import CHECKPOINTS
 from promptmill.provider.transport import Credentials
@@ -19,15 +20,25 @@ from promptmill.stop import Stop
 from promptmill.storage import Storage
 
 
-def open_batches(job: Job, credentials: Credentials, plan: Callable[[], Run]) -> BatchWork:
-    """The batches of a job whose output.url is no template any more; `plan` is asked when rows are needed. Blocks."""
-    store = Store(Storage(job.output.url).folder(CHECKPOINTS))
-    return BatchWork(job, store, Ledger(store.storage).load(), BatchProvider(credentials), plan)
+def store_of(job: Job) -> Store:
+    """The answers of a job whose output.url is no template any more."""
+    return Store(Storage(job.output.url).folder(CHECKPOINTS))
+
+
+def open_batches(
+    job: Job, credentials: Credentials, plan: Callable[[], Run], lease: OutputLease | None = None
+) -> BatchWork:
+    """The batches of a job whose output.url is no template any more; `plan` is asked when rows are needed. Blocks.
+
+    With a `lease`, nothing is submitted once another run holds the output.
+    """
+    store = store_of(job)
+    return BatchWork(job, store, Ledger(store.storage).load(), BatchProvider(credentials), plan, lease=lease)
 
 
 def start_batches(run: PendingRun) -> BatchWork:
     """The batches of a run that starts or goes on. Blocks. Raises: StorageFailed, CredentialsError."""
-    work = open_batches(run.prepared.job, run.credentials, lambda: run)
+    work = open_batches(run.prepared.job, run.credentials, lambda: run, run.lease)
     state = work.ledger.state
     work.ledger.restart(
         LedgerState(
@@ -78,3 +89,14 @@ def in_batches(store: Store) -> InBatches:
         input_tokens=sum(record.input_tokens for record in live),
         reserved_usd=sum((record.reserved_usd for record in live), ZERO_USD),
     )
+
+
+def refuse_rows_in_batches(store: Store, output_url: str) -> None:
+    """Raises: OutputInUse when batches may still answer rows of the output, which an online run would pay for again. Blocks."""
+    if live := Ledger(store.storage).load().live:
+        rows = sum(record.requests for record in live)
+        raise OutputInUse(
+            f"{len(live):,} batches with {rows:,} rows of {output_url} are on their way, and an online run would pay for the "
+            "same rows. Run the job with --mode batch, which takes them up, let `promptmill batches advance` collect them, "
+            "or end them by `promptmill batches cancel`; then run this again."
+        )

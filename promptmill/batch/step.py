@@ -32,6 +32,7 @@ from promptmill.batch.policy import (
 from promptmill.batch.results import Places, find_lines
 from promptmill.batch.submit import submit_wave
 from promptmill.checkpoints.answer_files import ZERO_USD
+from promptmill.checkpoints.output_lease import OutputLease
 from promptmill.checkpoints.store import Store
 from promptmill.errors import ProviderRefused, TooManyFailures
 from promptmill.job.spec import Job
@@ -54,11 +55,12 @@ class BatchWork:
     clock: Callable[[], float] = time.time
     silent_since: float | None = None  # when the provider last began not to answer
     notes: dict[str, str] = field(default_factory=dict[str, str])  # key → what to tell about a batch
+    lease: OutputLease | None = None  # the hold on the output; None where another process looks after that
 
     @property
     def creation(self) -> BatchCreation:
         """What brings a file to being a batch."""
-        return BatchCreation(self.job, self.ledger, self.provider, self.clock)
+        return BatchCreation(self.job, self.ledger, self.provider, self.clock, self.lease)
 
     @property
     def is_finished(self) -> bool:
@@ -120,9 +122,14 @@ class BatchWork:
         self.ledger.save_state(replace(self.ledger.state, is_all_submitted=is_all_submitted))
 
     def _submit_file(self, file: BatchFile) -> bool:
-        """Write the intent down, upload the file, create the batch; False when nothing more may be submitted now."""
+        """Write the intent down, upload the file, create the batch; False when nothing more may be submitted now.
+
+        Raises: LeaseLost.
+        """
         if self.ledger.look_for_cancellation():
             return False
+        if self.lease is not None:
+            self.lease.require()
         record = self.ledger.intend(file, self.clock())
         if record is None:
             return False  # another process has taken it up

@@ -17,6 +17,11 @@ from promptmill.provider.transport import Credentials, make_sdk
 from promptmill.storage import STORAGE_ERRORS, Storage
 
 PROBE_BYTES = 64 * 1024
+CREATES_TWICE = (
+    "{url} can't create an object only once (a conditional PUT, If-None-Match). Runs over this output are kept apart by what "
+    "the storage lists: if its listings are late, two runs that start within seconds of each other could pay for the same "
+    "rows, and two processes could submit the same batch. Start one run at a time there, or use another storage."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,30 +35,34 @@ class Preflight:
 
 def preflight(prepared: Prepared, credentials: Credentials, overwrite: bool) -> Preflight:
     """Plan and price a job. Raises: SetupError (and its kin) for whatever would make the run fail."""
-    check_places(prepared, credentials, overwrite)
+    unsafe = check_places(prepared, credentials, overwrite)
     plan = plan_chunks(prepared.dataset, prepared.builder, prepared.job)
     _refuse_oversized(prepared, plan)
     sample = last_sample(prepared)
     measured = sample.output_tokens / sample.succeeded if sample is not None and sample.succeeded else None
     estimate = estimate_run(prepared, plan, measured)
-    return Preflight(plan, estimate, tuple(_warnings(prepared, plan, estimate, sample)))
+    return Preflight(plan, estimate, (*unsafe, *_warnings(prepared, plan, estimate, sample)))
 
 
-def check_places(prepared: Prepared, credentials: Credentials, overwrite: bool) -> None:
-    """Whether there are credentials, and an output that is ours to write. Raises: CredentialsError, OutputError."""
+def check_places(prepared: Prepared, credentials: Credentials, overwrite: bool) -> list[str]:
+    """What isn't safe about the output's storage, where there are credentials, and an output that is ours to write.
+
+    Raises: CredentialsError, OutputError.
+    """
     make_sdk(credentials)
     refuse_foreign_output(prepared, overwrite)
-    probe_output(prepared.output)
+    return probe_output(prepared.output)
 
 
-def probe_output(storage: Storage) -> None:
-    """Write, read back and delete an object. Raises: OutputError."""
+def probe_output(storage: Storage) -> list[str]:
+    """Write, read back and delete an object; returns what isn't safe there. Raises: OutputError."""
     name, data = f"_probe-{secrets.token_hex(4)}", secrets.token_bytes(PROBE_BYTES)
     try:
         storage.require_bucket()
         storage.write(name, data)
         returned = storage.read(name)
         storage.delete([name])
+        is_safe = storage.creates_once()
     except STORAGE_ERRORS as error:
         raise OutputError(
             f"{storage.shown} can't be written to: {type(error).__name__}: {storage.describe(error)}. The run writes, "
@@ -65,6 +74,7 @@ def probe_output(storage: Storage) -> None:
             f"{storage.shown} gave back other bytes than were written. The run needs storage that keeps what it is given "
             "(output.url). Use another place."
         )
+    return [] if is_safe else [CREATES_TWICE.format(url=storage.url)]
 
 
 def last_sample(prepared: Prepared) -> Manifest | None:

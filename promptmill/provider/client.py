@@ -154,6 +154,7 @@ class Client:
         bill: Bill,
         judge: Judge,
     ) -> Answer | Verdict:
+        await self.stop.confirm()
         self.counters.requests += state.attempts == 0
         self.counters.attempts += 1
         self.counters.in_flight += 1

@@ -10,6 +10,7 @@ from decimal import Decimal
 import pyarrow as pa
 
 from promptmill.arrow import pc
+from promptmill.checkpoints.output_lease import OutputLease
 from promptmill.checkpoints.spend import SPEND, SpendRecords
 from promptmill.checkpoints.store import BATCH_ROWS, Listing, Store
 from promptmill.dataset.dataset import Dataset
@@ -92,11 +93,13 @@ async def open_engine(
     elsewhere: Elsewhere = NOTHING_ELSEWHERE,
     *,
     may_send: bool = True,
+    lease: OutputLease | None = None,
 ) -> AsyncGenerator[Engine]:
     """The shared parts of a run, closed at its end.
 
     `lessor` hands out the limit that `limits.shared` names. Failures that were answered before `retry_before` (seconds
-    since the epoch) are asked again. With a `share`, this process answers only that part of the run.
+    since the epoch) are asked again. With a `share`, this process answers only that part of the run. With a `lease`,
+    nothing is sent once another run holds the output.
 
     Raises: CredentialsError, StorageFailed; SetupError when `limits.shared` has no lessor.
     """
@@ -105,7 +108,7 @@ async def open_engine(
     chunks = plan.chunks if share is None else plan.chunks[share.first : share.stop]
     kept = await asyncio.to_thread(find_kept, store, plan, retry_before, None if share is None else chunks)
     budget = await _open_budget(prepared, kept.listing, share)
-    stop = Stop()
+    stop = Stop(None if lease is None else lease.confirm)
     timeout = job.retry.request_timeout_seconds
     async with Transport(credentials, job.request.endpoint, job.limits.max_concurrency, timeout) as transport:
         client = Client(

@@ -13,6 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from promptmill.checkpoints.output_lease import OutputLease
 from promptmill.dataset.dataset import Dataset
 from promptmill.errors import RunStopped
 from promptmill.job.spec import Job
@@ -60,6 +61,7 @@ class PendingRun:
     flow_run_ids: tuple[str, ...] = ()
     mode: str = "online"  # or "batch"
     share: Share | None = None  # the part that this process answers, where the run is one shard of a split run
+    lease: OutputLease | None = None  # this run's hold on the output; a shard's run has none, and nor has a mere plan
 
     @property
     def retry_before(self) -> float | None:
@@ -142,7 +144,15 @@ async def answering(
     retry_before = run.retry_before if elsewhere.retry_since is None else elsewhere.retry_since
     plan, may_send = run.preflight.plan, run.mode == "online" or run.prepared.job.batch.leftovers == "online"
     async with open_engine(
-        run.prepared, plan, run.credentials, retry_before, lessor, run.share, elsewhere, may_send=may_send
+        run.prepared,
+        plan,
+        run.credentials,
+        retry_before,
+        lessor,
+        run.share,
+        elsewhere,
+        may_send=may_send,
+        lease=run.lease,
     ) as engine:
         try:
             yield engine
@@ -195,10 +205,12 @@ def facts_of_work(
 async def publish_run(run: PendingRun, engine: Engine, target: Storage | None = None) -> FinishedRun:
     """Write the output of a run that has answered every row.
 
-    Raises: StorageFailed, InputChanged: every answer is kept, and the error's manifest says so.
+    Raises: StorageFailed, InputChanged, LeaseLost: every answer is kept, and the error's manifest says so.
     """
     plan, facts = run.preflight.plan, run_facts(run, engine)
     try:
+        if run.lease is not None:
+            await run.lease.confirm()
         manifest = await asyncio.to_thread(publish, run.prepared, plan, facts, target)
     except RunStopped as error:
         tell_how_far(error, run, run_facts(run, engine), engine.progress)

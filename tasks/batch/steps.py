@@ -5,6 +5,7 @@ import logging
 import math
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -15,10 +16,28 @@ from prefect.runtime import flow_run
 
 from promptmill.batch.api import NotNow
 from promptmill.batch.registry import Entry, register, registered, unregister, unregister_job
-from promptmill.batch.session import close_batches, open_batches, start_batches, stop_run, work_of_batches
+from promptmill.batch.session import (
+    close_batches,
+    open_batches,
+    start_batches,
+    stop_run,
+    store_of,
+    work_of_batches,
+)
 from promptmill.batch.status import describe, describe_line
 from promptmill.batch.step import BatchWork
-from promptmill.errors import InputChanged, Interrupted, PromptmillError, RunStopped, SetupError, StorageFailed
+from promptmill.checkpoints.output_lease import OutputLease
+from promptmill.checkpoints.output_turn import releasing, take_turn_at
+from promptmill.errors import (
+    InputChanged,
+    Interrupted,
+    LeaseLost,
+    OutputInUse,
+    PromptmillError,
+    RunStopped,
+    SetupError,
+    StorageFailed,
+)
 from promptmill.output.manifest import Manifest
 from promptmill.processes import this_process
 from promptmill.run.run import FinishedRun, PendingRun, Planning, Run, plan_run
@@ -27,6 +46,8 @@ from tasks.run.chunks import answer_rows
 from tasks.run.deployed import close_if_deployed
 from tasks.run.ending import ending
 from tasks.run.logs import quiet_expected_errors
+from tasks.run.output_turn import asking
+from tasks.run.ownership import while_ours
 from tasks.run.progress import show_progress, showing_lines
 from tasks.run.publish import announce, announce_end, publish_output
 from tasks.server.credentials import load_credentials
@@ -94,9 +115,19 @@ async def advance_job(name: str, entry: Entry) -> dict[str, Any]:
     """Move a registered job's batches one step, and publish it when they are over.
 
     A job that can't go on is announced as failed and struck off; a storage or an input that is away is asked again next
-    time.
+    time, and so is a job whose output another run has in hand just now.
     """
     del name
+    try:
+        turn = await while_ours(take_turn_at(store_of(entry.job).storage, replace(asking(), wait=False)))
+    except OutputInUse as error:
+        log.info("%s: the next step looks at it again: %s", entry.job.name, error)
+        return describe(await _open(entry))
+    async with releasing(turn) as lease:
+        return await _advance_alone(entry, lease)
+
+
+async def _advance_alone(entry: Entry, lease: OutputLease) -> dict[str, Any]:
     credentials = await load_credentials(entry.job.provider)
 
     @cache
@@ -109,9 +140,10 @@ async def advance_job(name: str, entry: Entry) -> dict[str, Any]:
             flow_run_ids=ids,
             mode="batch",
         )
-        return plan_run(entry.job, credentials, planning)
+        run = plan_run(entry.job, credentials, planning)
+        return replace(run, lease=lease) if isinstance(run, PendingRun) else run
 
-    work = await asyncio.to_thread(open_batches, entry.job, credentials, plan)
+    work = await asyncio.to_thread(open_batches, entry.job, credentials, plan, lease)
     if entry.is_attended(time.time()):
         return describe(work)
     if not work.ledger.state.started_at and not work.ledger.live:
@@ -119,7 +151,7 @@ async def advance_job(name: str, entry: Entry) -> dict[str, Any]:
         return describe(work)
     try:
         found = await _advance(work)
-    except (StorageFailed, InputChanged, NotNow, SetupError):
+    except (StorageFailed, InputChanged, LeaseLost, NotNow, SetupError):
         raise  # what is away now may be back, or mended, by the next step
     except PromptmillError:
         unregister(entry)

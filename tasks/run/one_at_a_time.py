@@ -25,9 +25,11 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.runtime import flow_run
 
+from promptmill.errors import OutputInUse
 from promptmill.processes import is_at_work, this_process
 from promptmill.run.run import FinishedRun, Run, look_again
 from promptmill.storage import Storage
+from tasks.run.output_turn import may_wait
 from tasks.run.ownership import own_run
 from tasks.server.outages import CALL_ERRORS, is_away
 
@@ -65,6 +67,11 @@ async def take_turn(run: Run) -> Run:
     said: UUID | None = None
     async with get_client() as client:
         while (first := await _patiently(client, run.prepared.output)) is not None:
+            if not may_wait.get():
+                raise OutputInUse(
+                    f"the run {first.name!r} ({first.id}) on {machine_of(first.tags)} works on the same output, and one run "
+                    "at a time may. Let it finish or end it, then run again; without --no-wait this run would wait for it."
+                )
             if said != first.id:
                 log.warning(
                     "waits for the run %r (%s) on %s, which works on the same output. If that machine is gone, set the "

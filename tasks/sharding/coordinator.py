@@ -7,8 +7,9 @@ The run itself stays in charge: it alone approves, splits the money, and publish
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Coroutine
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 from promptmill.checkpoints.store import Store
 from promptmill.errors import RunStopped
@@ -18,7 +19,7 @@ from promptmill.sharding.folder import ShardFolder, folders
 from promptmill.sharding.plan import ShardPlan
 from promptmill.sharding.split import split_run
 from promptmill.storage import STORAGE_ERRORS
-from tasks.run.ownership import TakenOver, while_ours
+from tasks.run.ownership import LOOK_SECONDS, TakenOver, while_ours
 from tasks.server.outages import CALL_ERRORS
 from tasks.sharding.flow_runs import shard_runs
 from tasks.sharding.leftovers import end_strays, shards_tag
@@ -42,7 +43,7 @@ async def answer_in_shards(run: PendingRun) -> Elsewhere:
             return NOTHING_ELSEWHERE
         following = Following(run, carrier, *begun)
         try:
-            await while_ours(following.until_all_ended())
+            await while_ours(_while_held(run, following.until_all_ended()))
         except TakenOver:  # who goes on with this run takes up its shards
             raise
         except RunStopped as error:
@@ -57,6 +58,20 @@ async def answer_in_shards(run: PendingRun) -> Elsewhere:
             raise
         await _forget(begun[0])
         return following.work
+
+
+async def _while_held(run: PendingRun, work: Coroutine[Any, Any, None]) -> None:
+    """Carry out work that sends nothing itself, for as long as the run holds its output. Raises: LeaseLost."""
+    task = asyncio.create_task(work)
+    try:
+        while not task.done():
+            await asyncio.wait([task], timeout=LOOK_SECONDS)
+            if run.lease is not None:
+                await run.lease.confirm()
+        await task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 async def _forget(folder: ShardFolder) -> None:

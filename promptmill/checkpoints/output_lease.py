@@ -1,0 +1,223 @@
+"""One run at a time works on an output, whatever started it: a lease that is renewed, and taken over once it is silent.
+
+Whether a holder still lives is judged without comparing clocks: a run that waits watches whether the claim changes, and
+measures its silence by its own steady clock. So machines whose clocks are hours apart agree. The holder may send for
+VALID_SECONDS from the moment at which it *began* to write its last renewal; whoever waits takes over PERIOD_SECONDS after
+it *first saw* that renewal, which is later by any clock. The difference is what two clocks may drift apart in a minute.
+
+A renewal counts once the listing after it shows no higher number, and a take-over once the old claim, read after the new
+one was created, hasn't changed: whatever the order of these four steps, at least one of the two runs sees the other.
+docs/decisions/0010-one-lease-an-output.md has the proof and what was measured.
+"""
+
+import asyncio
+import logging
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+from promptmill.checkpoints.lease_claims import Claim, Claims, Holder, Objects
+from promptmill.errors import LeaseLost, StorageFailed
+from promptmill.processes import is_gone
+
+PERIOD_SECONDS = 60.0  # of silence, after which another run takes over
+VALID_SECONDS = 45.0  # from the start of a renewal, for which its run may send
+RENEW_SECONDS = 15.0
+RETRY_SECONDS = 3.0  # until a renewal that failed is tried again
+SETTLE_SECONDS = 3.0  # that a listing is given to show a claim, where the storage can't create an object only once
+log = logging.getLogger("promptmill")
+
+
+def steady_seconds() -> float:
+    """Seconds that pass alike for all machines, also while this one is suspended (time.monotonic stands still then)."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How time passes; tests have their own."""
+
+    now: Callable[[], float] = steady_seconds
+    sleep: Callable[[float], None] = time.sleep
+    is_gone: Callable[[str, int], bool] = is_gone  # (machine, pid)
+
+
+REAL_TIME = Timing()
+
+
+def is_over(claim: Claim, us: Holder, silent_seconds: float, is_gone: Callable[[str, int], bool]) -> bool:
+    """Whether a claim holds the output no more."""
+    holder = claim.holder
+    if silent_seconds >= PERIOD_SECONDS:
+        return True
+    if holder is None:
+        return False
+    is_our_run = holder.run_id != "" and holder.run_id == us.run_id
+    return holder.is_over or is_our_run or is_gone(holder.machine, holder.pid)
+
+
+class Contender:
+    """A run that wants an output; it asks again and again, and remembers how long the holder has been silent."""
+
+    def __init__(self, objects: Objects, holder: Holder, timing: Timing = REAL_TIME) -> None:
+        self.in_the_way: Claim | None = None  # what the last attempt met; None where it was gone before it was read
+        self._claims = Claims(objects)
+        self._holder = holder
+        self._timing = timing
+        self._seen: tuple[bytes, float] | None = None  # the claim's bytes, and when they were first read
+        self._is_shared: bool | None = None  # whether all runs claim a number by the same name
+
+    def attempt(self) -> "OutputLease | None":
+        """The lease, or None while another run holds the output. Blocks. Raises: StorageFailed."""
+        if self._is_shared is None:
+            self._is_shared = self._claims.creates_once()
+        standing = self._claims.highest()
+        if standing is not None and not is_over(standing, self._holder, self._silence(standing), self._timing.is_gone):
+            self.in_the_way = standing
+            return None
+        return self._claim_after(standing, self._is_shared)
+
+    def _silence(self, standing: Claim) -> float:
+        """For how long, at least, a claim hasn't changed."""
+        now = self._timing.now()
+        if self._seen is None or self._seen[0] != standing.data:
+            self._seen = (standing.data, now)
+        return now - self._seen[1]
+
+    def _claim_after(self, standing: Claim | None, is_shared: bool) -> "OutputLease | None":
+        number = 1 if standing is None else standing.number + 1
+        holder = replace(self._holder, token=secrets.token_hex(6))
+        name = self._claims.name_of(number, holder.token, is_shared)
+        began = self._timing.now()
+        if not self._claims.create(name, holder):
+            self.in_the_way = self._claims.read(name, number)
+            return None
+        if not is_shared:
+            self._timing.sleep(SETTLE_SECONDS)
+        try:
+            if (rival := self._rival(name, number, standing)) is not None:
+                self._claims.delete([name])
+                self.in_the_way = rival
+                return None
+            with suppress(StorageFailed):  # litter
+                self._claims.delete([other for other, its in self._claims.numbers().items() if its < number])
+        except StorageFailed:
+            with suppress(StorageFailed):
+                self._claims.delete([name])
+            raise
+        return OutputLease(self._claims, name, number, holder, began, self._timing)
+
+    def _rival(self, name: str, number: int, standing: Claim | None) -> Claim | None:
+        """The claim that holds the output after all, seen once ours was there for all to see."""
+        for other, its in self._claims.numbers().items():
+            if its >= number and other != name and (rival := self._claims.read(other, its)) is not None:
+                return rival
+        if standing is None:
+            return None
+        again = self._claims.read(standing.name, standing.number)
+        return again if again is not None and again.data != standing.data else None
+
+
+class OutputLease:
+    """A held output. Safe to use from many threads."""
+
+    def __init__(
+        self, claims: Claims, name: str, number: int, holder: Holder, began: float, timing: Timing = REAL_TIME
+    ) -> None:
+        self.number = number
+        self._claims = claims
+        self._name = name
+        self._holder = holder
+        self._timing = timing
+        self._valid_until = began + VALID_SECONDS
+        self._lost: str | None = None  # to whom
+        self._writing = threading.Lock()
+        self._ended = threading.Event()
+        self._keeper: threading.Thread | None = None
+
+    @property
+    def is_valid(self) -> bool:
+        """Whether nobody else can hold the output now."""
+        return self._lost is None and self._timing.now() < self._valid_until
+
+    def require(self) -> None:
+        """Return while the output is held; a lease that ran out, as on a suspended machine, is renewed first. Blocks.
+
+        Raises: LeaseLost where another run has taken over, or where the lease can't be renewed.
+        """
+        if self.is_valid:
+            return
+        try:
+            self.renew()
+        except StorageFailed as error:
+            raise LeaseLost(
+                f"the hold on the output could not be renewed for {VALID_SECONDS:.0f} s, and another run may take over: "
+                f"{error} Nothing more is sent until then; all that was answered is kept."
+            ) from error
+        if not self.is_valid:
+            raise self._loss()
+
+    async def confirm(self) -> None:
+        """The same without blocking; costs nothing while the lease is valid. Raises: LeaseLost."""
+        if not self.is_valid:
+            await asyncio.to_thread(self.require)
+
+    def renew(self) -> None:
+        """Show that the run lives. Blocks. Raises: LeaseLost, StorageFailed."""
+        with self._writing:
+            if self._lost is not None:
+                raise self._loss()
+            self._holder = replace(self._holder, beat=self._holder.beat + 1)
+            began = self._timing.now()
+            self._claims.write(self._name, self._holder)
+            higher = {name: number for name, number in self._claims.numbers().items() if number > self.number}
+            if not higher:
+                self._valid_until = began + VALID_SECONDS
+                return
+            name, number = max(higher.items(), key=lambda one: one[1])
+            self._lost = str(self._claims.read(name, number) or "another run")
+            with suppress(StorageFailed):
+                self._claims.delete([self._name])  # written above where its successor may have removed it
+            raise self._loss()
+
+    def keep(self) -> None:
+        """Renew from a thread of its own until `release`: an event loop may be busy for longer than a lease is valid."""
+        self._keeper = threading.Thread(target=self._renew_again_and_again, name="output-lease", daemon=True)
+        self._keeper.start()
+
+    def release(self) -> None:
+        """Let the next run have the output. Blocks. A storage that is away is no error: the lease then runs out."""
+        self._ended.set()
+        if self._keeper is not None:
+            self._keeper.join()
+        with self._writing:
+            if self._lost is not None:
+                return
+            self._lost = "nobody: this run has released it"
+            try:
+                self._claims.write(self._name, replace(self._holder, beat=self._holder.beat + 1, is_over=True))
+            except StorageFailed as error:
+                log.warning("The next run waits up to %.0f s, since %s", PERIOD_SECONDS, error)
+
+    def _renew_again_and_again(self) -> None:
+        wait = RENEW_SECONDS
+        while not self._ended.wait(wait):
+            try:
+                self.renew()
+                wait = RENEW_SECONDS
+            except LeaseLost as error:
+                log.warning("This process stops sending: %s", error)
+                return
+            except StorageFailed as error:
+                log.warning("%s", error)
+                wait = RETRY_SECONDS
+
+    def _loss(self) -> LeaseLost:
+        return LeaseLost(
+            f"the output was taken over by {self._lost}, after this process had been silent for {PERIOD_SECONDS:.0f} s. "
+            "Nothing more is sent, and all that was answered is kept. Let that run finish, or end it and run the same "
+            "command again."
+        )

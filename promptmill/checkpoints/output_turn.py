@@ -1,0 +1,124 @@
+"""Taking the lease of an output: at once, after a wait that names the run in the way, or not at all."""
+
+import asyncio
+import logging
+import os
+import platform
+import random
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import anyio
+
+from promptmill.checkpoints.lease_claims import Claim, Claims, Holder, Objects
+from promptmill.checkpoints.output_lease import PERIOD_SECONDS, REAL_TIME, Contender, OutputLease, Timing, is_over
+from promptmill.errors import OutputInUse, StorageFailed
+from promptmill.processes import this_machine
+
+LOOK_SECONDS = 2.0  # between two looks at a claim in the way, on average
+FAILURES_AT_MOST = 30  # looks in a row at a storage that doesn't answer, once the wait has begun
+log = logging.getLogger("promptmill")
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """How a run asks for its output."""
+
+    what: str  # for people: "promptmill.run in a notebook", "the flow run 'x' (id)"
+    wait: bool = True  # for another run that works on it; False: raise OutputInUse instead
+    run_id: str = ""  # of the flow run
+    tell: Callable[[str], None] = log.warning  # for whom the run waits
+
+    def holder(self) -> Holder:
+        """What the run's claim says."""
+        return Holder("", self.what, platform.node(), this_machine(), os.getpid(), datetime.now(UTC), self.run_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """An output that a run holds."""
+
+    lease: OutputLease
+    has_waited: bool  # another run may have left something there meanwhile
+
+
+async def take_turn_at(objects: Objects, asking: Asking, timing: Timing = REAL_TIME) -> Turn:
+    """The lease of an output, renewed from now on; release it (`releasing`).
+
+    Raises: OutputInUse when another run works on the output and the run was told not to wait; StorageFailed.
+    """
+    contender = Contender(objects, asking.holder(), timing)
+    told, failures = set[str](), 0
+    while True:
+        try:
+            lease = await _attempt_to_its_end(contender)
+        except StorageFailed:
+            failures += 1
+            if not told or failures > FAILURES_AT_MOST:
+                raise
+        else:
+            failures = 0
+            if lease is not None:
+                return Turn(lease, has_waited=bool(told))
+            _wait_or_refuse(objects.url, contender.in_the_way, asking, told)
+        await asyncio.sleep(LOOK_SECONDS * (0.5 + random.random()))
+
+
+def _wait_or_refuse(place: str, claim: Claim | None, asking: Asking, told: set[str]) -> None:
+    if claim is None:
+        return  # it is gone already
+    if not asking.wait:
+        raise OutputInUse(_describe_use(claim, place))
+    token = "" if claim.holder is None else claim.holder.token
+    if token not in told:
+        told.add(token)
+        asking.tell(
+            f"Waiting for {claim}, which works on the same output ({place}). This run goes on once that one has ended, or "
+            f"was silent for {PERIOD_SECONDS:.0f} s; Ctrl-C ends the wait."
+        )
+
+
+def refuse_to_wait(objects: Objects, timing: Timing = REAL_TIME) -> None:
+    """A look before anything is begun. Blocks. Raises: OutputInUse while another run works on the output; StorageFailed."""
+    standing = Claims(objects).highest()
+    if standing is not None and not is_over(standing, Asking("").holder(), 0.0, timing.is_gone):
+        raise OutputInUse(_describe_use(standing, objects.url))
+
+
+def _describe_use(claim: Claim, place: str) -> str:
+    return (
+        f"{claim} works on the same output ({place}), and one run at a time may, so that no row is paid for twice. Let it "
+        "finish or end it, then run again; without --no-wait (wait=False in Python) this run would wait for it. If its "
+        f"machine is gone, a run that waits takes over after {PERIOD_SECONDS:.0f} s."
+    )
+
+
+async def _attempt_to_its_end(contender: Contender) -> OutputLease | None:
+    """One attempt; cancelled midway, it leaves no claim behind."""
+    attempt = asyncio.create_task(asyncio.to_thread(_attempt_and_keep, contender))
+    try:
+        return await asyncio.shield(attempt)
+    except asyncio.CancelledError:
+        with anyio.CancelScope(shield=True), suppress(StorageFailed):
+            if (lease := await attempt) is not None:
+                await asyncio.to_thread(lease.release)
+        raise
+
+
+def _attempt_and_keep(contender: Contender) -> OutputLease | None:
+    lease = contender.attempt()
+    if lease is not None:
+        lease.keep()
+    return lease
+
+
+@asynccontextmanager
+async def releasing(turn: Turn) -> AsyncGenerator[OutputLease]:
+    """The lease until the block ends, however it ends."""
+    try:
+        yield turn.lease
+    finally:
+        with anyio.CancelScope(shield=True):  # Prefect's scopes cancel again and again
+            await asyncio.to_thread(turn.lease.release)

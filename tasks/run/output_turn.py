@@ -1,0 +1,43 @@
+"""A flow run's hold on its output, taken after its turn among the runs of its Prefect server.
+
+The server's runs queue up in order (one_at_a_time.py); the lease beside the checkpoints keeps out what no server knows of:
+another Prefect home, a machine with a server of its own, a notebook, a sample.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+
+from prefect.runtime import flow_run
+
+from promptmill.batch.session import refuse_rows_in_batches
+from promptmill.checkpoints.output_turn import Asking, take_turn_at
+from promptmill.run.holding import holding
+from promptmill.run.run import FinishedRun, PendingRun, Run
+from tasks.run.ownership import while_ours
+
+may_wait: ContextVar[bool] = ContextVar("may_wait", default=True)  # for other runs; `promptmill run --no-wait` sets it
+
+
+def asking() -> Asking:
+    """How this flow run asks for an output."""
+    run_id = str(flow_run.get_id())
+    return Asking(f"the flow run {flow_run.get_name()!r} ({run_id})", wait=may_wait.get(), run_id=run_id)
+
+
+@asynccontextmanager
+async def holding_output(run: Run) -> AsyncGenerator[Run]:
+    """The run while no other works on its output; finished, if the one before it has done its work.
+
+    Raises: CancelledThere, TakenOver, Deleted when the run isn't this process's any more; OutputInUse; OutputError when
+    the run before it left the output of another job; LeaseLost, through whatever sends.
+    """
+    if isinstance(run, FinishedRun):
+        yield run
+        return
+    turn = await while_ours(take_turn_at(run.prepared.store.storage, asking()))
+    async with holding(run, turn) as held:
+        if isinstance(held, PendingRun) and held.mode == "online":
+            await asyncio.to_thread(refuse_rows_in_batches, held.prepared.store, held.prepared.output.url)
+        yield held
