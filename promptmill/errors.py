@@ -15,9 +15,9 @@
     │   ├── LeaseLost                   another run has taken over the output, or may have
     │   ├── BudgetExhausted      3      `budget_usd` would have been passed
     │   └── Interrupted        130      Ctrl-C, SIGTERM or a cancelled flow run
-    └── CheckpointUnreadable         a stored answer file is torn or foreign: the work is done again
+    └── CheckpointUnreadable         a stored answer file is damaged or foreign: the work is done again
 
-A row that the provider refuses is no exception but a `Failure` record (records.py): it never takes its chunk along.
+A row that the provider refuses is a `Failure` record (records.py) and no exception: it never takes its chunk along.
 """
 
 
@@ -99,4 +99,4 @@ class Interrupted(RunStopped):
 
 
 class CheckpointUnreadable(PromptmillError):
-    """A stored answer file is missing, torn or not ours; its work is done again."""
+    """A stored answer file is missing, damaged or not ours; its work is done again."""

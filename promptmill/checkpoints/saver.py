@@ -84,7 +84,7 @@ class Saver:
                 self._save()
 
     async def _write_patiently(self, table: pa.Table) -> str:
-        """A full disk or an absent store may come back: the answers are paid for, so they are worth a wait."""
+        """Try again after a while: a full disk may be cleared and a store may come back, and these answers are paid for."""
         for attempt in range(1, TRIES):
             try:
                 return await asyncio.to_thread(self._store.save_rows, self._key, table)
