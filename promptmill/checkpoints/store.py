@@ -5,6 +5,7 @@
     rows/<chunk key>-<random>.parquet   answers of a chunk under way
     spend.json                       what may have been spent, where the job has a budget
     approved.json                    what a person approved to be spent (limits/approved_cap.py)
+    lease/                           which run works on the output (checkpoints/output_lease.py)
     batches/                         the ledger of batches at the provider (batch/ledger.py)
     shards/                          what shards of a run are told and tell (sharding/folder.py), and what each may have spent
 
