@@ -17,7 +17,8 @@ from promptmill.job.spec import RESERVED_PARAMETERS, Job, Message, RequestSpec, 
 from promptmill.output.columns import FAILURE_COLUMNS, SUCCESS_COLUMNS
 from promptmill.output.manifest import Manifest
 from promptmill.prompts.request_builder import RequestBuilder
-from promptmill.prompts.templates import MAX_RANGE, REMOVED_FILTERS, RowTemplate
+from promptmill.prompts.sandbox import MAX_RANGE, REMOVED_FILTERS
+from promptmill.prompts.templates import RowTemplate
 from promptmill.prompts.tokens import MEDIA_TOKENS, counter_for
 from promptmill.records import FAILURE_KINDS
 from tests.support.paths import ROOT

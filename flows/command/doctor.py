@@ -60,7 +60,7 @@ async def _pool_type() -> str | None:
     from prefect.client.orchestration import get_client
     from prefect.settings import PREFECT_API_URL
 
-    from tasks.server.checks import AWAY
+    from tasks.server.outages import CALL_ERRORS
     from tasks.server.resources import pool_name
 
     if not PREFECT_API_URL.value():
@@ -68,5 +68,5 @@ async def _pool_type() -> str | None:
     try:
         async with get_client() as client:
             return (await client.read_work_pool(pool_name())).type
-    except AWAY:
+    except CALL_ERRORS:
         return None

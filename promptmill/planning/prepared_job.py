@@ -7,9 +7,7 @@ from decimal import Decimal
 from pathlib import PurePosixPath
 from urllib.parse import urlsplit
 
-import jinja2
 import orjson
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from promptmill.checkpoints.store import Store
 from promptmill.dataset.dataset import Dataset, open_dataset
@@ -23,6 +21,7 @@ from promptmill.output.columns import clashing_columns
 from promptmill.output.parts import unwritable_columns
 from promptmill.prompts.request_builder import RequestBuilder
 from promptmill.prompts.response_schema import ResponseSchema, load_schema
+from promptmill.prompts.templates import render_once
 from promptmill.prompts.tokens import TokenCounter, counter_for
 from promptmill.storage import Storage
 
@@ -103,14 +102,7 @@ def resolve_output(job: Job, today: date) -> Job:
     """The job with its output's place worked out. Raises: JobError when the template is wrong."""
     stem = PurePosixPath(urlsplit(job.input.url).path).name.split(".")[0]
     values: Mapping[str, str] = {"job": job.name, "input_name": stem, "date": today.isoformat()}
-    environment = ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined)
-    try:
-        url = environment.from_string(job.output.url).render(values)
-    except jinja2.TemplateError as error:
-        raise JobError(
-            f"output.url {job.output.url!r} can't be rendered: {error}. It may use {{{{ job }}}}, {{{{ input_name }}}} "
-            "and {{ date }}."
-        ) from error
+    url = render_once("output.url", job.output.url, values)
     return job.model_copy(update={"output": job.output.model_copy(update={"url": url})})
 
 

@@ -1,28 +1,21 @@
-"""Sandboxed Jinja2 templates over the columns of a row: compiled once, and checked before anything is sent.
+"""Templates over the columns of a row: compiled once, and checked before anything is sent.
 
-A job may come from somebody who may start runs but not write code. So the sandbox keeps a template from Python's
-internals, and leaves out or limits what isn't deterministic (`random`, `lipsum`), gets around the sandbox's checks
-(`attr`) or fills the memory quickly.
+They run in a sandbox (sandbox.py), within the limits of one rendering (template_meter.py).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
-from jinja2 import StrictUndefined, Template, TemplateError, TemplateSyntaxError, meta, nodes
-from jinja2.exceptions import SecurityError
-from jinja2.runtime import Context
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2 import Template, TemplateError, TemplateSyntaxError, meta, nodes
 
 from promptmill.errors import JobError
-from promptmill.prompts.template_values import PLAIN, is_none, shield, to_base64, to_json, to_text
+from promptmill.prompts.sandbox import ENVIRONMENT, join_pieces
+from promptmill.prompts.template_values import PLAIN, shield
 from promptmill.shorten import shorten
 from promptmill.suggest import did_you_mean, nearest
 
-MAX_RANGE = 10_000
-_MAX_PRODUCT = 1_000_000  # characters or elements that `*` may make, bits of a number
+MAX_SOURCE = 1 << 22  # characters of a template
+MAX_CODE = 100_000  # of them inside {{ … }} and {% … %}: Jinja2 compiles about 200,000 a second
 _ROW = "row"  # the whole row as a mapping, for columns whose names are no identifiers
-REMOVED_FILTERS = ("random", "attr", "center", "pprint", "xmlattr", "urlize")
-_PADDING = frozenset({"ljust", "rjust", "center", "zfill", "expandtabs"})  # methods of strings that make long ones
 _LISTED_COLUMNS = 20  # in a message
 _REASON_CHARACTERS = 300  # of an error of Python or Jinja2, which may quote a value
 
@@ -43,54 +36,6 @@ class RowUnrenderable(Exception):
     """A template can't be rendered for a row; the message names the template and the reason."""
 
 
-class _Sandbox(ImmutableSandboxedEnvironment):
-    globals: dict[str, Any]
-    filters: dict[str, Any]
-    tests: dict[str, Any]
-    intercepted_binops = frozenset({"*", "**"})
-
-    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
-        return attr not in _PADDING and super().is_safe_attribute(obj, attr, value)
-
-    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
-        if _size_of(operator, left, right) > _MAX_PRODUCT:
-            raise SecurityError(f"{operator} would make more than {_MAX_PRODUCT:,} characters, elements or bits")
-        return super().call_binop(context, operator, left, right)
-
-
-def _size_of(operator: str, left: Any, right: Any) -> int:
-    """How large the result of a product or power would be, in characters, elements or bits."""
-    if isinstance(left, int) and isinstance(right, int):
-        return abs(left).bit_length() * (abs(right) if operator == "**" else 1) + abs(right).bit_length()
-    for sequence, times in ((left, right), (right, left)):
-        if isinstance(sequence, str | bytes | list | tuple) and isinstance(times, int):
-            return len(sequence) * max(times, 1)  # pyright: ignore[reportUnknownArgumentType]
-    return 0
-
-
-def _limited_range(*limits: int) -> range:
-    made = range(*limits)
-    if len(made) > MAX_RANGE:
-        raise SecurityError(f"range has {len(made):,} elements; the limit is {MAX_RANGE:,}")
-    return made
-
-
-def _make_environment() -> _Sandbox:
-    made = _Sandbox(
-        undefined=StrictUndefined, autoescape=False, keep_trailing_newline=True, finalize=to_text, cache_size=0
-    )
-    made.globals.clear()
-    made.globals["range"] = _limited_range
-    for name in REMOVED_FILTERS:
-        del made.filters[name]
-    made.filters.update(tojson=to_json, b64=to_base64)
-    made.tests["none"] = is_none
-    return made
-
-
-_ENVIRONMENT = _make_environment()
-
-
 class RowTemplate:
     """A template of a job, and the columns that it needs."""
 
@@ -100,7 +45,7 @@ class RowTemplate:
         tree, self._template = _compile(label, source)
         _refuse_escapes(label, tree, available)
         wanted = meta.find_undeclared_variables(tree)
-        wanted |= {node.name for node in tree.find_all(nodes.Name)} & set(_ENVIRONMENT.globals) & set(available)
+        wanted |= {node.name for node in tree.find_all(nodes.Name)} & set(ENVIRONMENT.globals) & set(available)
         self.needs_row = _ROW in wanted and _ROW not in available
         if self.needs_row:
             wanted = (wanted - {_ROW}) | _row_keys(tree, available)
@@ -114,17 +59,20 @@ class RowTemplate:
         template = self._template
         try:
             # this low-level way is public too; Template.render copies its values twice, which takes four times as long
-            return "".join(template.root_render_func(template.new_context(values, shared=True)))
+            return join_pieces(template.root_render_func(template.new_context(values, shared=True)))
         except _RENDER_ERRORS as error:
             raise RowUnrenderable(f"{self.label}: {_reason(error)}") from error
 
 
 def row_values(row: Mapping[str, object], columns: Sequence[str], *, needs_row: bool) -> dict[str, object]:
     """The values that templates see: columns by name and, if a template needs it, all these columns as `row`."""
-    values: dict[str, object] = dict(_ENVIRONMENT.globals)
+    values: dict[str, object] = dict(ENVIRONMENT.globals)
     for name in columns:
         value = row.get(name)
-        values[name] = value if value.__class__ in PLAIN else shield(name, value)
+        try:
+            values[name] = value if value.__class__ in PLAIN else shield(name, value)
+        except RecursionError as error:
+            raise RowUnrenderable(f"column {name!r} is nested too deeply for a template. Leave it out") from error
     if needs_row:
         values[_ROW] = {name: values[name] for name in columns}
     return values
@@ -136,9 +84,10 @@ def _reason(error: Exception) -> str:
 
 
 def _compile(label: str, source: str) -> tuple[nodes.Template, Template]:
+    _refuse_large(label, source)
     try:
         source.encode()  # a lone surrogate would fail every row
-        return _ENVIRONMENT.parse(source), _ENVIRONMENT.from_string(source)
+        return ENVIRONMENT.parse(source), ENVIRONMENT.from_string(source)
     except TemplateSyntaxError as error:
         raise JobError(
             f"{label} has a mistake in line {error.lineno}: {str(error.message).rstrip('.')}; templates are Jinja2 and "
@@ -150,9 +99,43 @@ def _compile(label: str, source: str) -> tuple[nodes.Template, Template]:
         ) from error
 
 
+def render_once(label: str, source: str, values: Mapping[str, str]) -> str:
+    """The text of a template that no row fills, such as output.url. Raises: JobError."""
+    _, template = _compile(label, source.removesuffix("\n"))
+    try:
+        return join_pieces(template.root_render_func(template.new_context(dict(values))))
+    except _RENDER_ERRORS as error:
+        known = ", ".join(f"{{{{ {name} }}}}" for name in values)
+        raise JobError(
+            f"{label} {shorten(source, 100)!r} can't be rendered: {_reason(error)}. It may use {known}."
+        ) from error
+
+
+def _refuse_large(label: str, source: str) -> None:
+    """Refuse a template that would take Jinja2 long to compile. Raises: JobError."""
+    code, place = 0, 0
+    while code <= MAX_CODE and (start := _next_tag(source, place)) >= 0:
+        end = source.find("}", start)
+        place = len(source) if end < 0 else end + 1
+        code += place - start
+    if len(source) > MAX_SOURCE or code > MAX_CODE:
+        raise JobError(
+            f"{label} has {len(source):,} characters, of which {code:,} or more are code; the limits are {MAX_SOURCE:,} "
+            f"and {MAX_CODE:,}. Shorten it, or move long texts into a column."
+        )
+
+
+def _next_tag(source: str, place: int) -> int:
+    """The place of the next `{{` or `{%`, -1 where there is none."""
+    brace = source.find("{", place)
+    while brace >= 0 and source[brace + 1 : brace + 2] not in ("{", "%"):
+        brace = source.find("{", brace + 1)
+    return brace
+
+
 def _hint(message: str) -> str:
     """The name of the nearest filter or test, when the template names one that doesn't exist."""
-    for kind, known in (("filter", _ENVIRONMENT.filters), ("test", _ENVIRONMENT.tests)):
+    for kind, known in (("filter", ENVIRONMENT.filters), ("test", ENVIRONMENT.tests)):
         if message.startswith(f"No {kind} named "):
             return did_you_mean(message.split("'")[1], known)
     return "Fix it there."
