@@ -7,10 +7,10 @@ PYTEST_ARGS ?= -n 2 --dist loadgroup
 UV := $(shell command -v uv 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo serve test check lint bench lock clean
+.PHONY: help install hooks demo serve test coverage format check lint bench lock clean
 
 help: ## Show what there is to do.
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(STAMP) ## Make .venv with the promptmill command in it.
 
@@ -39,6 +39,19 @@ serve: install ## Start a Prefect server with everything deployed and a worker; 
 test: install ## Run all tests.
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
+coverage: install ## Run all tests and show which lines and branches no test reaches, subprocesses included.
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest $(PYTEST_ARGS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+hooks: install ## Check format, lint and architecture before each commit, and types before each push.
+	$(BIN)/pre-commit install
+
+format: install ## Format the code and fix what the linter can fix.
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
 lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -49,13 +62,14 @@ check: lint test ## Format, lint, types and tests.
 bench: install ## Measure what the README promises (about 45 minutes).
 	$(BIN)/python -m benchmarks
 
+UPGRADE ?= --upgrade
 COMPILE := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-annotate --custom-compile-command "make lock" --quiet
 
-lock: ## Compile requirements.lock anew, and the image's part of it.
-	$(COMPILE) --extra dev --extra demo --extra tokens --extra image --upgrade -o requirements.lock
+lock: ## Compile requirements.lock, and the image's part of it, with the newest versions; UPGRADE= keeps the pins.
+	$(COMPILE) --extra dev --extra demo --extra tokens --extra image $(UPGRADE) -o requirements.lock
 	$(COMPILE) --extra image --constraint requirements.lock -o deployments/requirements.lock
 
 clean: ## Remove .venv, caches and the demo's output.
-	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis demo-output test-output .demo
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* demo-output test-output .demo
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -7,10 +7,10 @@ from promptmill.simulator.options import SimulatorOptions, with_changes
 from promptmill.simulator.server import serve
 from promptmill.simulator.wire import JsonValue, decode, encode
 
-DESCRIPTION = (
+_DESCRIPTION = (
     "Serve an OpenAI-compatible API on this machine: deterministic answers, limits, faults, files and batches."
 )
-SHORT_NAMES = {"rpm": "requests_per_minute", "tpm": "tokens_per_minute"}
+_SHORT_NAMES = {"rpm": "requests_per_minute", "tpm": "tokens_per_minute"}
 
 
 def parse_option(text: str) -> tuple[str, JsonValue]:
@@ -27,9 +27,9 @@ def parse_option(text: str) -> tuple[str, JsonValue]:
         return name, value
 
 
-def make_parser(prog: str) -> argparse.ArgumentParser:
+def _make_parser(prog: str) -> argparse.ArgumentParser:
     """The command line of a program of that name."""
-    parser = argparse.ArgumentParser(prog=prog, description=DESCRIPTION)
+    parser = argparse.ArgumentParser(prog=prog, description=_DESCRIPTION)
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen at (default: %(default)s)")
     parser.add_argument("--port", type=int, default=8080, help="0: a free one (default: %(default)s)")
     parser.add_argument("--rpm", type=int, help="requests per minute of one model (default: no limit)")
@@ -43,9 +43,9 @@ def make_parser(prog: str) -> argparse.ArgumentParser:
 
 def main(prog: str = "python -m promptmill.simulator") -> None:
     """Serve until stopped."""
-    parser = make_parser(prog)
+    parser = _make_parser(prog)
     arguments = parser.parse_args()
-    given = {SHORT_NAMES.get(name, name): getattr(arguments, name) for name in ("rpm", "tpm", "api_key")}
+    given = {_SHORT_NAMES.get(name, name): getattr(arguments, name) for name in ("rpm", "tpm", "api_key")}
     changes: dict[str, JsonValue] = {name: value for name, value in given.items() if value is not None}
     try:
         changes |= dict(parse_option(text) for text in arguments.option)

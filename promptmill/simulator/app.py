@@ -19,7 +19,7 @@ from promptmill.simulator.http.models import model_routes
 from promptmill.simulator.online.inference import InferenceEndpoint
 from promptmill.simulator.state.world import World
 
-PREFIX = "/v1"
+_PREFIX = "/v1"
 
 
 class SimulatorApp:
@@ -30,8 +30,8 @@ class SimulatorApp:
         self._inference: dict[str, ASGIApp] = {}
         for name in ENDPOINTS:
             endpoint = InferenceEndpoint(world, name)
-            self._inference |= {name: endpoint, name.removeprefix(PREFIX): endpoint}
-        self._rest = make_starlette(world)
+            self._inference |= {name: endpoint, name.removeprefix(_PREFIX): endpoint}
+        self._rest = _make_starlette(world)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or the server's start and stop."""
@@ -65,10 +65,10 @@ class SimulatorApp:
         return send_with_id
 
 
-def make_starlette(world: World) -> Starlette:
+def _make_starlette(world: World) -> Starlette:
     """Everything but inference."""
     routes = [*model_routes(world), *FileRoutes(world).routes, *BatchRoutes(world).routes]
-    prefixed = [Route(PREFIX + route.path, route.endpoint, methods=list(route.methods or ())) for route in routes]
+    prefixed = [Route(_PREFIX + route.path, route.endpoint, methods=list(route.methods or ())) for route in routes]
     return Starlette(
         routes=[*prefixed, *routes, *admin_routes(world)],
         exception_handlers={ApiError: _answer_api_error, HTTPException: _answer_http_error},

@@ -8,11 +8,11 @@ import math
 
 from promptmill.simulator.wire import JsonObject, encode
 
-QUOTA_MESSAGE = (
+_QUOTA_MESSAGE = (
     "You exceeded your current quota, please check your plan and billing details. For more information on this error, "
     "read the docs: https://platform.openai.com/docs/guides/error-codes/api-errors."
 )
-NO_KEY_MESSAGE = (
+_NO_KEY_MESSAGE = (
     "You didn't provide an API key. You need to provide your API key in an Authorization header using Bearer auth "
     "(i.e. Authorization: Bearer YOUR_KEY). You can obtain an API key from "
     "https://platform.openai.com/account/api-keys."
@@ -66,7 +66,7 @@ def no_such_route(method: str, path: str) -> ApiError:
 def wrong_key(key: str) -> ApiError:
     """401: no key at all, or one that is not accepted (shown masked)."""
     if not key:
-        return ApiError(401, NO_KEY_MESSAGE)
+        return ApiError(401, _NO_KEY_MESSAGE)
     shown = f"{key[:4]}***{key[-3:]}" if len(key) > 8 else "***"
     page = "https://platform.openai.com/account/api-keys"
     message = f"Incorrect API key provided: {shown}. You can find your API key at {page}."
@@ -90,7 +90,7 @@ def context_too_long(limit: int, tokens: int) -> ApiError:
 
 def quota_exceeded() -> ApiError:
     """429 insufficient_quota: no money, not a rate limit."""
-    return ApiError(429, QUOTA_MESSAGE, type="insufficient_quota", code="insufficient_quota")
+    return ApiError(429, _QUOTA_MESSAGE, type="insufficient_quota", code="insufficient_quota")
 
 
 def rate_limited(message: str, kind: str, retry_after_seconds: float | None) -> ApiError:

@@ -17,7 +17,7 @@ Window = Literal["bucket", "sliding"]
 TokenAccounting = Literal["requested", "actual"]
 TokenizerName = Literal["estimate", "tiktoken"]
 
-DEFAULT_MODELS = (
+_DEFAULT_MODELS = (
     "gpt-6-luna",
     "gpt-6-sol",
     "gpt-5.6-luna",
@@ -35,7 +35,7 @@ class SimulatorOptions:
     seed: int = 0  # answers and faults depend on this and on the request alone
     api_key: str | None = None  # the only key accepted; None: any but "invalid"
     organization: str = "org-sim"  # named in limit messages
-    models: tuple[str, ...] = DEFAULT_MODELS  # listed by GET /v1/models
+    models: tuple[str, ...] = _DEFAULT_MODELS  # listed by GET /v1/models
     strict_models: bool = False  # 404 for a model that isn't listed
     context_window: int | None = None  # tokens of prompt plus output; above it 400 context_length_exceeded
     track_bodies: bool = True  # count billing by body digest (about 200 bytes a distinct request)
@@ -97,10 +97,10 @@ class SimulatorOptions:
         """Refuse values out of range, before anything is served."""
         for field in fields(self):
             _check_type(field.name, getattr(self, field.name))
-        for name in POSITIVE:
+        for name in _POSITIVE:
             if (value := getattr(self, name)) is not None and value <= 0:
                 raise ValueError(f"{name} is {value}; it must be more than 0.")
-        for name in (*FAULT_RATIOS, *OTHER_RATIOS):
+        for name in (*FAULT_RATIOS, *_OTHER_RATIOS):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; a ratio is from 0 to 1.")
         if sum(getattr(self, name) for name in FAULT_RATIOS) > 1:
@@ -108,9 +108,9 @@ class SimulatorOptions:
 
 
 FAULT_RATIOS = ("error_500", "error_503", "reset", "garbage", "hang", "slow_body", "rate_limited")
-OTHER_RATIOS = tuple(field.name for field in fields(SimulatorOptions) if field.name.endswith("_ratio"))
-POSITIVE = ("requests_per_minute", "tokens_per_minute", "burst_requests", "burst_tokens", "window_seconds")
-LIMIT_OPTIONS = frozenset((*POSITIVE, "window"))
+_OTHER_RATIOS = tuple(field.name for field in fields(SimulatorOptions) if field.name.endswith("_ratio"))
+_POSITIVE = ("requests_per_minute", "tokens_per_minute", "burst_requests", "burst_tokens", "window_seconds")
+LIMIT_OPTIONS = frozenset((*_POSITIVE, "window"))
 _HINTS: dict[str, object] = get_type_hints(SimulatorOptions)
 
 

@@ -20,10 +20,10 @@ from promptmill.simulator.options import SimulatorOptions, with_changes
 from promptmill.simulator.state.world import World
 from promptmill.simulator.wire import JsonObject, JsonValue, decode, encode
 
-BACKLOG = 2048  # connections waiting to be accepted
-KEEP_ALIVE_SECONDS = 120  # longer than clients keep idle connections, so that resets are those asked for
-CONTROL_TIMEOUT_SECONDS = 30.0
-STOP_TIMEOUT_SECONDS = 10.0
+_BACKLOG = 2048  # connections waiting to be accepted
+_KEEP_ALIVE_SECONDS = 120  # longer than clients keep idle connections, so that resets are those asked for
+_CONTROL_TIMEOUT_SECONDS = 30.0
+_STOP_TIMEOUT_SECONDS = 10.0
 
 
 class Simulator:
@@ -55,7 +55,7 @@ class Simulator:
         """Stop at once; requests in flight have their connections reset."""
         if self._server is not None and self._thread is not None:
             self._server.stop()
-            self._thread.join(STOP_TIMEOUT_SECONDS)
+            self._thread.join(_STOP_TIMEOUT_SECONDS)
         self._server = self._thread = None
 
     def __enter__(self) -> Self:
@@ -88,7 +88,7 @@ class Simulator:
     def _control(self, method: str, page: str, body: JsonObject | None = None) -> JsonObject:
         data = None if body is None else encode(body)
         request = Request(f"{self._origin}/_simulator/{page}", data, method=method)
-        with urlopen(request, timeout=CONTROL_TIMEOUT_SECONDS) as answer:
+        with urlopen(request, timeout=_CONTROL_TIMEOUT_SECONDS) as answer:
             value = decode(answer.read())
         if not isinstance(value, dict):
             raise TypeError(f"/_simulator/{page} answered {value!r} and not an object.")
@@ -117,8 +117,8 @@ class _Server(uvicorn.Server):
             SimulatorApp(world),
             access_log=False,
             log_config=None,
-            backlog=BACKLOG,
-            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            backlog=_BACKLOG,
+            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=2,
         )
         super().__init__(config)
@@ -152,7 +152,7 @@ def _listen(host: str, port: int) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind((host, port))
-    listener.listen(BACKLOG)
+    listener.listen(_BACKLOG)
     listener.setblocking(False)
     return listener
 

@@ -12,11 +12,11 @@ from typing import Protocol
 from promptmill.simulator.options import TokenizerName
 from promptmill.simulator.wire import JsonObject
 
-CHARACTERS_PER_TOKEN = 4
+_CHARACTERS_PER_TOKEN = 4
 TOKENS_PER_MESSAGE = 3
 TOKENS_PER_REPLY = 3
 TOKENS_PER_IMAGE = 85  # a low-detail image of the gpt-4o family
-ENCODING = "o200k_base"
+_ENCODING = "o200k_base"
 
 
 class Tokenizer(Protocol):
@@ -31,29 +31,29 @@ class Tokenizer(Protocol):
         ...
 
 
-class EstimatingTokenizer:
+class _EstimatingTokenizer:
     """Four characters a token, rounded up."""
 
     def count(self, text: str) -> int:
         """Tokens of a text."""
-        return -(-len(text) // CHARACTERS_PER_TOKEN)
+        return -(-len(text) // _CHARACTERS_PER_TOKEN)
 
     def cut(self, text: str, tokens: int) -> str:
         """At most so many tokens of the text's beginning."""
-        return text[: tokens * CHARACTERS_PER_TOKEN]
+        return text[: tokens * _CHARACTERS_PER_TOKEN]
 
 
-class ExactTokenizer:
+class _ExactTokenizer:
     """tiktoken; its encoding comes from TIKTOKEN_CACHE_DIR or the network. Raises: ValueError if from neither."""
 
     def __init__(self) -> None:
         import tiktoken
 
         try:
-            self._encoding = tiktoken.get_encoding(ENCODING)
+            self._encoding = tiktoken.get_encoding(_ENCODING)
         except OSError as error:
             remedy = "Set TIKTOKEN_CACHE_DIR to a folder that has it, or use the tokenizer 'estimate'."
-            raise ValueError(f"tiktoken could not load {ENCODING}: {error}. {remedy}") from error
+            raise ValueError(f"tiktoken could not load {_ENCODING}: {error}. {remedy}") from error
 
     def count(self, text: str) -> int:
         """Tokens of a text."""
@@ -67,7 +67,7 @@ class ExactTokenizer:
 @cache
 def load_tokenizer(name: TokenizerName) -> Tokenizer:
     """The tokenizer of that name, made once a process. Raises: ValueError if its encoding can't be had."""
-    return ExactTokenizer() if name == "tiktoken" else EstimatingTokenizer()
+    return _ExactTokenizer() if name == "tiktoken" else _EstimatingTokenizer()
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from promptmill.simulator.usage import TOKENS_PER_IMAGE, TOKENS_PER_MESSAGE, TOK
 from promptmill.simulator.wire import JsonObject, JsonValue
 
 TextEndpoint = Literal["/v1/chat/completions", "/v1/responses"]
-TEXT_PARTS = frozenset(("text", "input_text", "output_text"))
+_TEXT_PARTS = frozenset(("text", "input_text", "output_text"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +153,7 @@ def _read_content(content: JsonValue, name: str) -> tuple[str, int]:
         message = f"Invalid type for '{name}': expected one of a string or array of objects."
         raise invalid(message, param=name, code="invalid_type")
     parts = [part for part in content if isinstance(part, dict)]
-    texts = [text for part in parts if part.get("type") in TEXT_PARTS and isinstance(text := part.get("text"), str)]
+    texts = [text for part in parts if part.get("type") in _TEXT_PARTS and isinstance(text := part.get("text"), str)]
     return "\n".join(texts), len(parts) - len(texts)
 
 

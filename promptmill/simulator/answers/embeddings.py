@@ -18,12 +18,12 @@ from promptmill.simulator.options import SimulatorOptions
 from promptmill.simulator.usage import Tokenizer
 from promptmill.simulator.wire import JsonObject, JsonValue, encode
 
-MAX_INPUTS = 2048
-MAX_INPUT_TOKENS = 8192
-MAX_TOTAL_TOKENS = 300_000
-DIMENSIONS = {"text-embedding-3-large": 3072}
-DEFAULT_DIMENSIONS = 1536
-INVALID_INPUT = "'$.input' is invalid. Please check the API reference: https://platform.openai.com/docs/api-reference."
+_MAX_INPUTS = 2048
+_MAX_INPUT_TOKENS = 8192
+_MAX_TOTAL_TOKENS = 300_000
+_DIMENSIONS = {"text-embedding-3-large": 3072}
+_DEFAULT_DIMENSIONS = 1536
+_INVALID_INPUT = "'$.input' is invalid. Please check the API reference: https://platform.openai.com/docs/api-reference."
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +83,11 @@ def _read_inputs(value: JsonValue) -> tuple[str | tuple[int, ...], ...]:
     if isinstance(value, str):
         value = [value]
     if not isinstance(value, list) or not value:
-        raise ApiError(400, INVALID_INPUT)
+        raise ApiError(400, _INVALID_INPUT)
     if all(isinstance(item, int) for item in value):
         value = [value]
-    if len(value) > MAX_INPUTS:
-        message = f"Invalid 'input': array too long. Expected an array with maximum length {MAX_INPUTS}, but got an "
+    if len(value) > _MAX_INPUTS:
+        message = f"Invalid 'input': array too long. Expected an array with maximum length {_MAX_INPUTS}, but got an "
         raise invalid(f"{message}array with length {len(value)} instead.", "input", "array_above_max_length")
     return tuple(_read_input(item) for item in value)
 
@@ -97,23 +97,23 @@ def _read_input(item: JsonValue) -> str | tuple[int, ...]:
         return item
     if isinstance(item, list) and item:
         return tuple(token for token in item if isinstance(token, int))
-    raise ApiError(400, INVALID_INPUT)
+    raise ApiError(400, _INVALID_INPUT)
 
 
 def _check_sizes(counts: list[int]) -> None:
-    if max(counts) > MAX_INPUT_TOKENS:
-        message = f"This model's maximum context length is {MAX_INPUT_TOKENS} tokens, however you requested "
+    if max(counts) > _MAX_INPUT_TOKENS:
+        message = f"This model's maximum context length is {_MAX_INPUT_TOKENS} tokens, however you requested "
         message += (
             f"{max(counts)} tokens ({max(counts)} in your prompt; 0 for the completion). Please reduce your prompt."
         )
         raise invalid(message)
-    if sum(counts) > MAX_TOTAL_TOKENS:
-        message = f"Requested {sum(counts)} tokens, max {MAX_TOTAL_TOKENS} tokens per request"
+    if sum(counts) > _MAX_TOTAL_TOKENS:
+        message = f"Requested {sum(counts)} tokens, max {_MAX_TOTAL_TOKENS} tokens per request"
         raise ApiError(400, message, type="max_tokens_per_request", code="max_tokens_per_request")
 
 
 def _read_dimensions(body: JsonObject, model: str) -> int:
-    most = DIMENSIONS.get(model, DEFAULT_DIMENSIONS)
+    most = _DIMENSIONS.get(model, _DEFAULT_DIMENSIONS)
     wanted = body.get("dimensions")
     if wanted is None:
         return most

@@ -18,8 +18,8 @@ from promptmill.simulator.usage import Tokenizer, Usage
 from promptmill.simulator.wire import encode
 
 FinishReason = Literal["stop", "length", "content_filter"]
-REFUSAL = "I'm sorry, but I can't assist with that request."
-DEFAULT_CONTEXT = 128_000  # named by POISON-LONG when no context window is set
+_REFUSAL = "I'm sorry, but I can't assist with that request."
+_DEFAULT_CONTEXT = 128_000  # named by POISON-LONG when no context window is set
 _ANSWER = re.compile(r"^ANSWER:[ \t]*(.*)$", re.MULTILINE)
 _POISON = re.compile(r"POISON-(400|LONG|FILTER|REFUSAL|TRUNCATE|SCHEMA|500|HANG)")
 
@@ -47,7 +47,7 @@ def poison_error(poison: str | None, options: SimulatorOptions) -> ApiError | No
     if poison == "400":
         return invalid("Invalid request: the content of this request is not accepted.", param="messages")
     if poison == "LONG":
-        limit = options.context_window or DEFAULT_CONTEXT
+        limit = options.context_window or _DEFAULT_CONTEXT
         return context_too_long(limit, limit + 1)
     return server_failed() if poison == "500" else None
 
@@ -56,7 +56,7 @@ def reply_to(call: TextCall, digest: bytes, options: SimulatorOptions, tokenizer
     """The reply to a call that nothing stands in the way of."""
     poison = find_poison(call.text)
     if poison == "REFUSAL":
-        return Reply("", "stop", REFUSAL, _usage(call, options, tokenizer.count(REFUSAL)))
+        return Reply("", "stop", _REFUSAL, _usage(call, options, tokenizer.count(_REFUSAL)))
     if poison == "FILTER":
         return Reply("", "content_filter", None, _usage(call, options, 0))
     text = _violation(call) if poison == "SCHEMA" else _text(call, digest, options)

@@ -9,15 +9,15 @@ from random import Random
 
 from promptmill.simulator.wire import JsonObject, JsonValue
 
-PLAIN_DEPTH = 4  # levels of $ref, items and properties below which the plainest choice is taken
-LAST_DEPTH = 64  # a schema that only an endless document satisfies ends in null
-DEFAULT_SPAN = 100  # of a number that is bounded on one side
-WORD_LIST = """
+_PLAIN_DEPTH = 4  # levels of $ref, items and properties below which the plainest choice is taken
+_LAST_DEPTH = 64  # a schema that only an endless document satisfies ends in null
+_DEFAULT_SPAN = 100  # of a number that is bounded on one side
+_WORD_LIST = """
 amber basin cedar delta ember fable grove harbor island jasper kernel lantern meadow north opal prairie quarry river
 summit timber umber valley willow yonder zephyr anchor bridge copper drift echo field
 """
-WORDS = tuple(WORD_LIST.split())
-FORMATS: dict[str, str] = {
+_WORDS = tuple(_WORD_LIST.split())
+_FORMATS: dict[str, str] = {
     "date-time": "2026-{m:02}-{d:02}T{h:02}:00:00Z",
     "date": "2026-{m:02}-{d:02}",
     "time": "{h:02}:00:00Z",
@@ -38,12 +38,12 @@ def sample_document(schema: JsonObject, random: Random) -> JsonValue:
 
 def sentence(random_bytes: bytes) -> str:
     """A short sentence made of the words that the bytes stand for."""
-    words = " ".join(WORDS[byte % len(WORDS)] for byte in random_bytes[:7])
+    words = " ".join(_WORDS[byte % len(_WORDS)] for byte in random_bytes[:7])
     return f"{words.capitalize()}."
 
 
 def _sample(schema: JsonValue, root: JsonObject, random: Random, depth: int) -> JsonValue:
-    if not isinstance(schema, dict) or depth > LAST_DEPTH:
+    if not isinstance(schema, dict) or depth > _LAST_DEPTH:
         return None
     if "$ref" in schema:
         return _sample(_resolve(str(schema["$ref"]), root), root, random, depth + 1)
@@ -91,7 +91,7 @@ def _resolve(reference: str, root: JsonObject) -> JsonValue:
 
 def _choose(options: list[JsonValue], random: Random, depth: int) -> JsonObject:
     schemas = [option for option in options if isinstance(option, dict)]
-    if depth < PLAIN_DEPTH:
+    if depth < _PLAIN_DEPTH:
         return random.choice(schemas)
     return min(schemas, key=_plainness)
 
@@ -105,7 +105,7 @@ def _plainness(schema: JsonObject) -> int:
 def _array_length(schema: JsonObject, random: Random, depth: int) -> int:
     least = int(_bound(schema, "minItems") or 0)
     most = _bound(schema, "maxItems")
-    if depth >= PLAIN_DEPTH:
+    if depth >= _PLAIN_DEPTH:
         return least
     return random.randint(
         max(least, 0 if most == 0 else 1), int(max(least, 3) if most is None else min(most, least + 3))
@@ -135,8 +135,8 @@ def _range(schema: JsonObject, strict_step: int) -> tuple[float, float]:
     if below is not None:
         high = min(below - strict_step, math.inf if high is None else high)
     if low is None:
-        low = 0.0 if high is None else min(0.0, high - DEFAULT_SPAN)
-    return low, low + DEFAULT_SPAN if high is None else high
+        low = 0.0 if high is None else min(0.0, high - _DEFAULT_SPAN)
+    return low, low + _DEFAULT_SPAN if high is None else high
 
 
 def _bound(schema: JsonObject, name: str) -> float | None:
@@ -145,12 +145,12 @@ def _bound(schema: JsonObject, name: str) -> float | None:
 
 
 def _string(schema: JsonObject, random: Random) -> str:
-    template = FORMATS.get(str(schema.get("format")))
+    template = _FORMATS.get(str(schema.get("format")))
     if template is not None:
         month, day, hour = random.randint(1, 12), random.randint(1, 28), random.randint(0, 23)
-        return template.format(m=month, d=day, h=hour, w=random.choice(WORDS))
-    text = " ".join(random.choices(WORDS, k=random.randint(1, 4)))
+        return template.format(m=month, d=day, h=hour, w=random.choice(_WORDS))
+    text = " ".join(random.choices(_WORDS, k=random.randint(1, 4)))
     least, most = _bound(schema, "minLength"), _bound(schema, "maxLength")
     while least is not None and len(text) < least:
-        text = f"{text} {random.choice(WORDS)}"
+        text = f"{text} {random.choice(_WORDS)}"
     return text if most is None else text[: int(most)]

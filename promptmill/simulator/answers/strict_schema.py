@@ -10,7 +10,7 @@ from functools import lru_cache
 from promptmill.simulator.errors import ApiError, invalid
 from promptmill.simulator.wire import JsonObject, JsonValue, decode, encode
 
-REFUSED_KEYWORDS = (
+_REFUSED_KEYWORDS = (
     "allOf",
     "oneOf",
     "not",
@@ -50,7 +50,7 @@ def _problems(schema: JsonValue, path: tuple[str, ...]) -> Iterator[str]:
         yield f"In context={path}, schema must be an object."
         return
     where = f"In context={path}"
-    yield from (f"{where}, '{word}' is not permitted." for word in REFUSED_KEYWORDS if word in schema)
+    yield from (f"{where}, '{word}' is not permitted." for word in _REFUSED_KEYWORDS if word in schema)
     if not schema.keys() & {"type", "anyOf", "$ref", "enum", "const"}:
         yield f"{where}, schema must have a 'type' key."
     if schema.get("type") == "object" or "properties" in schema:

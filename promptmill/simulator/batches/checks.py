@@ -13,8 +13,8 @@ from promptmill.simulator.state.batch import Problem
 from promptmill.simulator.usage import Tokenizer
 from promptmill.simulator.wire import JsonObject, JsonValue, decode
 
-MAX_PROBLEMS = 100  # told of one batch
-MAX_EMBEDDING_INPUTS = 50_000  # of one batch, summed over its lines
+_MAX_PROBLEMS = 100  # told of one batch
+_MAX_EMBEDDING_INPUTS = 50_000  # of one batch, summed over its lines
 
 
 class FileCheck:
@@ -36,7 +36,7 @@ class FileCheck:
         if not raw.strip():
             return
         self.offsets.append(offset)
-        if len(self.problems) < MAX_PROBLEMS:
+        if len(self.problems) < _MAX_PROBLEMS:
             self._check(len(self.offsets), raw)
 
     def finish(self) -> None:
@@ -48,9 +48,9 @@ class FileCheck:
         if len(self.offsets) > most:
             message = f"The batch contains {len(self.offsets)} requests. The maximum is {most} requests per batch."
             self.problems.append(Problem("too_many_tasks", message))
-        if self._embedding_inputs > MAX_EMBEDDING_INPUTS:
+        if self._embedding_inputs > _MAX_EMBEDDING_INPUTS:
             message = f"The batch contains {self._embedding_inputs} embedding inputs. The maximum is "
-            self.problems.append(Problem("too_many_tasks", f"{message}{MAX_EMBEDDING_INPUTS} inputs per batch."))
+            self.problems.append(Problem("too_many_tasks", f"{message}{_MAX_EMBEDDING_INPUTS} inputs per batch."))
 
     def _check(self, number: int, raw: bytes) -> None:
         try:

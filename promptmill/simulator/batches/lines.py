@@ -15,15 +15,15 @@ from promptmill.simulator.usage import Tokenizer
 from promptmill.simulator.wire import JsonObject, encode, uniform
 
 Fate = Literal["answered", "expired", "error", "missing", "garbage", "duplicate"]
-LINE_FATES: tuple[tuple[Fate, str], ...] = (
+_LINE_FATES: tuple[tuple[Fate, str], ...] = (
     ("error", "line_error_ratio"),
     ("missing", "line_missing_ratio"),
     ("garbage", "line_garbage_ratio"),
     ("duplicate", "line_duplicate_ratio"),
 )
 LOST_FATES = frozenset(("missing", "garbage"))
-DEFAULT_EXPIRE_RATIO = 0.5  # where batches expire and no ratio is set
-UNRUN_MESSAGES = {
+_DEFAULT_EXPIRE_RATIO = 0.5  # where batches expire and no ratio is set
+_UNRUN_MESSAGES = {
     "batch_expired": "This request could not be executed before the completion window expired.",
     "batch_cancelled": "This request was not executed because the batch was cancelled.",
 }
@@ -39,16 +39,16 @@ class LineResult:
 
 def has_fates(options: SimulatorOptions) -> bool:
     """Whether lines meet anything but their answer, so that their attempts must be counted."""
-    return any(getattr(options, name) for _, name in LINE_FATES)
+    return any(getattr(options, name) for _, name in _LINE_FATES)
 
 
 def choose_fate(options: SimulatorOptions, digest: bytes, attempt: int, *, is_expiring: bool) -> Fate:
     """What becomes of a body's n-th line (1 = first, counted over all batches)."""
-    ratio = options.expire_ratio or DEFAULT_EXPIRE_RATIO
+    ratio = options.expire_ratio or _DEFAULT_EXPIRE_RATIO
     if is_expiring and uniform(options.seed, "expire", digest, attempt) < ratio:
         return "expired"
     draw = uniform(options.seed, "line", digest, attempt)
-    for fate, name in LINE_FATES:
+    for fate, name in _LINE_FATES:
         draw -= getattr(options, name)
         if draw < 0:
             return fate
@@ -85,7 +85,7 @@ def result_line(serial: int, custom_id: str, outcome: Answer | ApiError) -> byte
 
 def unrun_line(serial: int, custom_id: str, code: str) -> bytes:
     """The error file's line of a request that was never run."""
-    return _line(serial, custom_id, None, {"code": code, "message": UNRUN_MESSAGES[code]})
+    return _line(serial, custom_id, None, {"code": code, "message": _UNRUN_MESSAGES[code]})
 
 
 def _line(serial: int, custom_id: str, response: JsonObject | None, error: JsonObject | None) -> bytes:

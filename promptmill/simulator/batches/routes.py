@@ -17,12 +17,12 @@ from promptmill.simulator.state.file_store import make_page, read_limit
 from promptmill.simulator.state.world import World
 from promptmill.simulator.wire import JsonObject, JsonValue, uniform
 
-COMPLETION_WINDOW = "24h"
-DEFAULT_PAGE = 20
-MAX_PAGE = 100
-MAX_METADATA_PAIRS = 16
-MAX_METADATA_KEY = 64  # characters
-MAX_METADATA_VALUE = 512  # characters
+_COMPLETION_WINDOW = "24h"
+_DEFAULT_PAGE = 20
+_MAX_PAGE = 100
+_MAX_METADATA_PAIRS = 16
+_MAX_METADATA_KEY = 64  # characters
+_MAX_METADATA_VALUE = 512  # characters
 
 
 class BatchRoutes:
@@ -53,7 +53,7 @@ class BatchRoutes:
         """GET /batches, newest first."""
         key, query = self._world.authorize_request(request), request.query_params
         mine = [job.batch.as_json() for job in reversed(self._world.batches.values()) if job.batch.key == key]
-        limit = read_limit(query.get("limit"), DEFAULT_PAGE, MAX_PAGE)
+        limit = read_limit(query.get("limit"), _DEFAULT_PAGE, _MAX_PAGE)
         return json_response(make_page(mine, query.get("after"), limit))
 
     async def show(self, request: Request) -> Response:
@@ -86,8 +86,8 @@ def _start(world: World, key: str, body: JsonObject) -> BatchJob:
     if not _is_endpoint(endpoint):
         supported = ", ".join(f"'{name}'" for name in ENDPOINTS)
         raise invalid(f"Invalid value: '{endpoint}'. Supported values are: {supported}.", "endpoint", "invalid_value")
-    if (window := body.get("completion_window")) != COMPLETION_WINDOW:
-        message = f"Invalid value: '{window}'. Value must be '{COMPLETION_WINDOW}'."
+    if (window := body.get("completion_window")) != _COMPLETION_WINDOW:
+        message = f"Invalid value: '{window}'. Value must be '{_COMPLETION_WINDOW}'."
         raise invalid(message, "completion_window", "invalid_value")
     now = int(time.time())
     batch = Batch(
@@ -95,7 +95,7 @@ def _start(world: World, key: str, body: JsonObject) -> BatchJob:
         key=key,
         endpoint=endpoint,
         input_file_id=file_id,
-        completion_window=COMPLETION_WINDOW,
+        completion_window=_COMPLETION_WINDOW,
         metadata=_read_metadata(body.get("metadata")),
         created_at=now,
         expires_at=now + int(world.options.batch_expires_seconds),
@@ -116,8 +116,8 @@ def _read_metadata(value: JsonValue) -> dict[str, str] | None:
         return None
     if not isinstance(value, dict):
         raise invalid("Invalid type for 'metadata': expected an object.", "metadata", "invalid_type")
-    if len(value) > MAX_METADATA_PAIRS:
-        message = f"Invalid 'metadata': too many properties. Expected at most {MAX_METADATA_PAIRS}, got {len(value)}."
+    if len(value) > _MAX_METADATA_PAIRS:
+        message = f"Invalid 'metadata': too many properties. Expected at most {_MAX_METADATA_PAIRS}, got {len(value)}."
         raise invalid(message, "metadata", "object_above_max_properties")
     return {name: _read_pair(name, text) for name, text in value.items()}
 
@@ -125,7 +125,7 @@ def _read_metadata(value: JsonValue) -> dict[str, str] | None:
 def _read_pair(name: str, text: JsonValue) -> str:
     if not isinstance(text, str):
         raise invalid(f"Invalid type for 'metadata.{name}': expected a string.", f"metadata.{name}", "invalid_type")
-    for what, most in ((name, MAX_METADATA_KEY), (text, MAX_METADATA_VALUE)):
+    for what, most in ((name, _MAX_METADATA_KEY), (text, _MAX_METADATA_VALUE)):
         if len(what) > most:
             message = (
                 f"Invalid 'metadata.{name}': string too long. Expected at most {most} characters, got {len(what)}."

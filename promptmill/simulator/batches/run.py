@@ -33,8 +33,8 @@ from promptmill.simulator.state.world import World
 from promptmill.simulator.wire import JsonObject, body_digest, decode
 
 SLICE_SECONDS = 0.005  # of the event loop's time at once; a request beside a batch waits a few of them
-SLICES = 20  # at least so many in a batch, so that a small one can be cancelled half-way too
-BUFFER_BYTES = 1 << 20
+_SLICES = 20  # at least so many in a batch, so that a small one can be cancelled half-way too
+_BUFFER_BYTES = 1 << 20
 
 
 class BatchRun:
@@ -52,8 +52,8 @@ class BatchRun:
         self._completed = self._failed = 0
         self._stack = ExitStack()
         self._input = content
-        self._output = self._stack.enter_context(world.files.reserve().open("wb", BUFFER_BYTES))
-        self._errors = self._stack.enter_context(world.files.reserve().open("wb", BUFFER_BYTES))
+        self._output = self._stack.enter_context(world.files.reserve().open("wb", _BUFFER_BYTES))
+        self._errors = self._stack.enter_context(world.files.reserve().open("wb", _BUFFER_BYTES))
         if world.options.shuffle_output:
             Random(f"{world.options.seed}|{job.ordinal}").shuffle(self._offsets)
 
@@ -71,7 +71,7 @@ class BatchRun:
         """Run the lines, spread over a time; ends early if the batch is cancelled."""
         total = len(self._offsets)
         started = slice_started = time.monotonic()
-        slice_lines = max(1, total // SLICES)
+        slice_lines = max(1, total // _SLICES)
         for index, offset in enumerate(self._offsets, 1):
             self._run(offset)
             if index % slice_lines and time.monotonic() - slice_started < SLICE_SECONDS:

@@ -16,14 +16,14 @@ from promptmill.simulator.state.batch import Problem
 from promptmill.simulator.state.batch_job import BatchJob
 from promptmill.simulator.state.world import World
 
-VALIDATING_SHARE = 0.2
-RUNNING_SHARE = 0.6
-FINALIZING_SHARE = 0.2
+_VALIDATING_SHARE = 0.2
+_RUNNING_SHARE = 0.6
+_FINALIZING_SHARE = 0.2
 
 
 async def run_batch(world: World, job: BatchJob, endpoint: Endpoint) -> None:
     """Take a new batch to its end; its value in the job tells how far it is."""
-    validated_at = time.monotonic() + VALIDATING_SHARE * world.options.batch_seconds
+    validated_at = time.monotonic() + _VALIDATING_SHARE * world.options.batch_seconds
     check = FileCheck(endpoint, world.options, world.tokenizer)
     with _open_input(world, job, check) as content:
         await _validate(world, job, content, check)
@@ -44,8 +44,8 @@ async def _run_or_fail(world: World, job: BatchJob, endpoint: Endpoint, content:
     job.batch = replace(job.batch, total=len(check.offsets))
     job.move("in_progress")
     with BatchRun(world, job, endpoint, content, check.offsets) as run:
-        await run.execute(RUNNING_SHARE * seconds)
-        await _finish(job, run, FINALIZING_SHARE * seconds)
+        await run.execute(_RUNNING_SHARE * seconds)
+        await _finish(job, run, _FINALIZING_SHARE * seconds)
 
 
 async def _finish(job: BatchJob, run: BatchRun, seconds: float) -> None:

@@ -16,7 +16,7 @@ from promptmill.simulator.errors import Headers, invalid
 from promptmill.simulator.wire import JsonObject, JsonValue, decode, encode
 
 SERVER_SEND = "simulator.send"  # key of the scope
-LINGER_NONE = struct.pack("ii", 1, 0)
+_LINGER_NONE = struct.pack("ii", 1, 0)
 
 
 class ConnectionReset(Response):
@@ -32,7 +32,7 @@ async def abort(scope: Scope) -> None:
     transport: asyncio.Transport = scope[SERVER_SEND].__self__.transport
     connection = transport.get_extra_info("socket")
     if connection is not None and not transport.is_closing():  # the client may have hung up first
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_NONE)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NONE)
     transport.abort()
     await asyncio.sleep(0)  # lets the server notice before it asks where the answer is
 
@@ -64,7 +64,7 @@ def json_response(value: JsonValue, status: int = 200) -> Response:
     return Response(encode(value), status, media_type="application/json")
 
 
-BAD_JSON = "We could not parse the JSON body of your request."
+_BAD_JSON = "We could not parse the JSON body of your request."
 
 
 def parse_body(raw: bytes) -> JsonObject:
@@ -74,5 +74,5 @@ def parse_body(raw: bytes) -> JsonObject:
     except ValueError:
         body = None
     if not isinstance(body, dict):
-        raise invalid(f"{BAD_JSON} (HINT: This likely means you aren't using your HTTP library correctly.)")
+        raise invalid(f"{_BAD_JSON} (HINT: This likely means you aren't using your HTTP library correctly.)")
     return body

@@ -16,14 +16,14 @@ from promptmill.simulator.state.file_store import INPUT_LIFETIME_SECONDS, FileRe
 from promptmill.simulator.state.world import World
 from promptmill.simulator.wire import uniform
 
-MAX_FILE_BYTES = 512 * 1024 * 1024
-MAX_FIELD_BYTES = 65_536
-PURPOSES = ("assistants", "batch", "fine-tune", "vision", "user_data", "evals")
-DEFAULT_PAGE = MAX_PAGE = 10_000
+_MAX_FILE_BYTES = 512 * 1024 * 1024
+_MAX_FIELD_BYTES = 65_536
+_PURPOSES = ("assistants", "batch", "fine-tune", "vision", "user_data", "evals")
+_DEFAULT_PAGE = _MAX_PAGE = 10_000
 
 
 @dataclass(slots=True)
-class Upload:
+class _Upload:
     """A form as it is read: the file's content goes to disk."""
 
     path: Path
@@ -48,10 +48,10 @@ class Upload:
             if part.name == "file":
                 self.filename = part.filename or "file"
                 self.size_bytes += file.write(content)
-                if self.size_bytes > MAX_FILE_BYTES:
-                    raise ApiError(413, f"File is too large. Max size is {MAX_FILE_BYTES} bytes.", param="file")
+                if self.size_bytes > _MAX_FILE_BYTES:
+                    raise ApiError(413, f"File is too large. Max size is {_MAX_FILE_BYTES} bytes.", param="file")
             else:
-                self.fields[part.name] = (self.fields.get(part.name, b"") + content)[:MAX_FIELD_BYTES]
+                self.fields[part.name] = (self.fields.get(part.name, b"") + content)[:_MAX_FIELD_BYTES]
 
     def text(self, name: str) -> str | None:
         """A field's text."""
@@ -76,7 +76,7 @@ class FileRoutes:
         """POST /files: the content goes to disk as it arrives."""
         key = self._world.authorize_request(request)
         _maybe_refuse(self._world)
-        form = Upload(self._world.files.reserve())
+        form = _Upload(self._world.files.reserve())
         try:
             await form.read(request)
             record = _register(self._world, form, key)
@@ -93,7 +93,7 @@ class FileRoutes:
         records = self._world.files.select(key, query.get("purpose"))
         if query.get("order", "desc") == "desc":
             records.reverse()
-        limit = read_limit(query.get("limit"), DEFAULT_PAGE, MAX_PAGE)
+        limit = read_limit(query.get("limit"), _DEFAULT_PAGE, _MAX_PAGE)
         return json_response(make_page([record.as_json() for record in records], query.get("after"), limit))
 
     async def show(self, request: Request) -> Response:
@@ -114,13 +114,13 @@ class FileRoutes:
         return self._world.files.find(self._world.authorize_request(request), request.path_params["file_id"])
 
 
-def _register(world: World, form: Upload, key: str) -> FileRecord:
+def _register(world: World, form: _Upload, key: str) -> FileRecord:
     purpose, filename = form.text("purpose"), form.filename
     if purpose is None or filename is None:
         name = "purpose" if purpose is None else "file"
         raise invalid(f"Missing required parameter: '{name}'.", name, "missing_required_parameter")
-    if purpose not in PURPOSES:
-        supported = ", ".join(f"'{one}'" for one in PURPOSES)
+    if purpose not in _PURPOSES:
+        supported = ", ".join(f"'{one}'" for one in _PURPOSES)
         raise invalid(f"'{purpose}' is not one of [{supported}] - 'purpose'", "purpose")
     if purpose == "batch" and not filename.endswith(".jsonl"):
         raise invalid("Invalid file format for Batch API. Must be .jsonl", "file")

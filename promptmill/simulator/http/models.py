@@ -9,7 +9,7 @@ from promptmill.simulator.http.connection import json_response
 from promptmill.simulator.state.world import World
 from promptmill.simulator.wire import JsonObject
 
-CREATED = 1_764_000_000  # seconds since epoch; the same for all
+_CREATED = 1_764_000_000  # seconds since epoch; the same for all
 
 
 def model_routes(world: World) -> list[Route]:
@@ -30,4 +30,4 @@ def model_routes(world: World) -> list[Route]:
 
 
 def _describe(name: str) -> JsonObject:
-    return {"id": name, "object": "model", "created": CREATED, "owned_by": "simulator"}
+    return {"id": name, "object": "model", "created": _CREATED, "owned_by": "simulator"}

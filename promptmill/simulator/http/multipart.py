@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-MAX_HEADER_BYTES = 16_384
+_MAX_HEADER_BYTES = 16_384
 _PARAMETER = re.compile(r'([\w*]+)="((?:[^"\\]|\\.)*)"')
 _BOUNDARY = re.compile(r'boundary="?([^";]+)"?')
 
@@ -77,8 +77,8 @@ class MultipartReader:
         """Read a part's headers, if they are all there."""
         head, separator, rest = self._buffer.partition(b"\r\n\r\n")
         if not separator:
-            if len(self._buffer) > MAX_HEADER_BYTES:
-                raise ValueError(f"a part's headers are longer than {MAX_HEADER_BYTES} bytes.")
+            if len(self._buffer) > _MAX_HEADER_BYTES:
+                raise ValueError(f"a part's headers are longer than {_MAX_HEADER_BYTES} bytes.")
             return False
         self._part = _describe(head.decode("utf-8", "replace"))
         self._buffer, self._in_headers = rest, False

@@ -13,8 +13,8 @@ from promptmill.simulator.errors import LIMITS_PAGE, ApiError, Headers, rate_lim
 from promptmill.simulator.limits.meters import Bucket, Meter, SlidingWindow
 from promptmill.simulator.options import SimulatorOptions
 
-Kind = Literal["requests", "tokens"]
-_UNITS: dict[Kind, str] = {"requests": "requests per min (RPM)", "tokens": "tokens per min (TPM)"}
+_Kind = Literal["requests", "tokens"]
+_UNITS: dict[_Kind, str] = {"requests": "requests per min (RPM)", "tokens": "tokens per min (TPM)"}
 
 
 class ModelLimits:
@@ -29,7 +29,7 @@ class ModelLimits:
 
         Raises: ApiError 429, having taken no tokens, and the request only if failed requests count.
         """
-        wanted: tuple[tuple[Kind, Meter | None, int], ...] = (
+        wanted: tuple[tuple[_Kind, Meter | None, int], ...] = (
             ("requests", self.requests, 1),
             ("tokens", self.tokens, tokens),
         )
@@ -85,7 +85,7 @@ def _meter(options: SimulatorOptions, limit: int | None, burst: int | None, now:
     return Bucket(limit, capacity, options.window_seconds, level=capacity, updated=now)
 
 
-def _refusal(kind: Kind, meter: Meter, amount: int, now: float, whom: str) -> ApiError:
+def _refusal(kind: _Kind, meter: Meter, amount: int, now: float, whom: str) -> ApiError:
     if amount > meter.capacity:
         message = (
             f"Request too large for {whom} on {_UNITS[kind]}: Limit {meter.capacity}, Requested {amount}. The input or "

@@ -13,10 +13,10 @@ from promptmill.simulator.options import FAULT_RATIOS, SimulatorOptions
 from promptmill.simulator.wire import uniform
 
 Fault = Literal["error_500", "error_503", "reset", "garbage", "hang", "slow_body", "rate_limited"]
-FAULTS: tuple[Fault, ...] = get_args(Fault)
+_FAULTS: tuple[Fault, ...] = get_args(Fault)
 UNANSWERED = frozenset(("reset", "hang"))
 LOST = frozenset(("reset", "hang", "garbage"))  # the answer was made, and the client doesn't get it
-NOT_JSON = b"<html><head><title>502 Bad Gateway</title></head><body>upstream sent garbage</body></html>"
+_NOT_JSON = b"<html><head><title>502 Bad Gateway</title></head><body>upstream sent garbage</body></html>"
 _NORMAL = NormalDist()
 
 
@@ -30,7 +30,7 @@ def choose_fault(options: SimulatorOptions, digest: bytes, attempt: int) -> Faul
     if options.fault_attempts is not None and attempt > options.fault_attempts:
         return None
     draw = uniform(options.seed, "fault", digest, attempt)
-    for fault in FAULTS:
+    for fault in _FAULTS:
         draw -= getattr(options, fault)
         if draw < 0:
             return fault
@@ -53,7 +53,7 @@ def fault_error(fault: Fault | None, model: str, options: SimulatorOptions) -> A
 
 def spoil(body: bytes, digest: bytes) -> bytes:
     """A body that is no JSON: an HTML page for one half of the digests, a torn answer for the other."""
-    return NOT_JSON if digest[0] % 2 else body[: len(body) // 2]
+    return _NOT_JSON if digest[0] % 2 else body[: len(body) // 2]
 
 
 def latency_seconds(options: SimulatorOptions, digest: bytes) -> float:

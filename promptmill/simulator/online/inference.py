@@ -47,12 +47,12 @@ class InferenceEndpoint:
         self._endpoint: Endpoint = endpoint
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Read, decide, wait, answer."""
+        """Read, _decide, wait, answer."""
         ledger = self._world.ledger
         ledger.enter()
         try:
             raw = await read_body(receive)
-            decision = decide(self._world, self._endpoint, _authorization(scope), raw)
+            decision = _decide(self._world, self._endpoint, _authorization(scope), raw)
             if decision.latency_seconds > 0:
                 await asyncio.sleep(decision.latency_seconds)
             await self._deliver(decision, scope, receive, send)
@@ -70,7 +70,7 @@ class InferenceEndpoint:
         await send_response(send, decision.status, decision.body, decision.headers, stall_seconds=stall)
 
 
-def decide(world: World, endpoint: Endpoint, authorization: str, raw: bytes) -> Decision:
+def _decide(world: World, endpoint: Endpoint, authorization: str, raw: bytes) -> Decision:
     """The outcome of one request, entered in the books."""
     limits: ModelLimits | None = None
     request_id = b"req_%032x" % world.next_serial()

@@ -28,7 +28,7 @@ NEXT: dict[BatchStatus, frozenset[BatchStatus]] = {
     "expired": frozenset(),
     "cancelled": frozenset(),
 }
-SHOWN_TIMES: tuple[BatchStatus, ...] = (
+_SHOWN_TIMES: tuple[BatchStatus, ...] = (
     "in_progress",
     "finalizing",
     "completed",
@@ -84,7 +84,7 @@ class Batch:
     def as_json(self) -> JsonObject:
         """The `batch` object."""
         problems: list[JsonValue] = [problem.as_json() for problem in self.problems]
-        times: JsonObject = {f"{status}_at": self.times.get(status) for status in SHOWN_TIMES}
+        times: JsonObject = {f"{status}_at": self.times.get(status) for status in _SHOWN_TIMES}
         return {
             "id": self.id,
             "object": "batch",

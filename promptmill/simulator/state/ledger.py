@@ -13,7 +13,7 @@ from promptmill.simulator.usage import Usage
 from promptmill.simulator.wire import JsonObject
 
 BATCH_TIER = "batch"
-SHOWN_COUNTERS = (  # always, also while they are 0
+_SHOWN_COUNTERS = (  # always, also while they are 0
     "attempts",
     "status_200",
     "status_429",
@@ -112,7 +112,7 @@ class Ledger:
             "models": {model: account.as_json() for model, account in models.items()},
             "tiers": dict(tiers),
             "counters": {
-                **dict.fromkeys(SHOWN_COUNTERS, 0),
+                **dict.fromkeys(_SHOWN_COUNTERS, 0),
                 **self.counters,
                 "in_flight": self.in_flight,
                 "max_in_flight": self.max_in_flight,

@@ -20,8 +20,8 @@ from promptmill.simulator.state.ledger import Ledger
 from promptmill.simulator.usage import Tokenizer, load_tokenizer
 from promptmill.simulator.wire import JsonValue
 
-REFUSED_KEY = "invalid"
-logger = logging.getLogger(__name__)
+_REFUSED_KEY = "invalid"
+_logger = logging.getLogger(__name__)
 
 
 class World:
@@ -63,7 +63,7 @@ class World:
         scheme, _, key = authorization.partition(" ")
         key = key.strip() if scheme.lower() == "bearer" else ""
         expected = self.options.api_key
-        if not key or key == REFUSED_KEY or (expected is not None and key != expected):
+        if not key or key == _REFUSED_KEY or (expected is not None and key != expected):
             raise wrong_key(key)
         return key
 
@@ -105,4 +105,4 @@ class World:
     def _forget(self, worker: asyncio.Task[None]) -> None:
         self._workers.discard(worker)
         if not worker.cancelled() and (error := worker.exception()) is not None:
-            logger.error("A batch's worker failed.", exc_info=error)
+            _logger.error("A batch's worker failed.", exc_info=error)
