@@ -2,14 +2,12 @@
 
 import os
 import signal
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import settings
-from prefect.context import refresh_global_settings_context
 
 from promptmill.job.spec import Job
 from promptmill.provider.transport import Credentials
@@ -18,8 +16,7 @@ from tests.support.jobs import SCHEMA, MakeJob
 from tests.support.own_server import SHARED_PER_MINUTE, OwnServer, own_server
 from tests.support.rows import write_rows
 from tests.support.s3 import s3_server
-from tests.support.serving import ServedProvider, served_provider, serving_warm
-from tests.support.shared import shared
+from tests.support.serving import serving
 
 __all__ = ["s3_server"]  # a fixture of all rooms
 
@@ -47,59 +44,30 @@ def simulator() -> Iterator[Simulator]:
 
 
 @pytest.fixture(scope="session")
-def session_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of the whole test session: its processes find there what one of them has started."""
-    folder = tmp_path_factory.getbasetemp()
-    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+def served_provider() -> Iterator[Simulator]:
+    """The provider of all runs on the served Promptmill."""
+    with Simulator(SimulatorOptions()) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")
-def served_folder(session_folder: Path) -> Path:
+def served_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the served Promptmill keeps all it has: its log, Prefect's home, the state."""
-    return session_folder / "served"
+    return tmp_path_factory.mktemp("served")
 
 
 @pytest.fixture(scope="session")
-def served(served_folder: Path) -> Iterator[str]:
-    """The API's URL of a served Promptmill, one for the whole session: `make serve` with a worker."""
-
-    @contextmanager
-    def start(folder: Path) -> Iterator[str]:
-        with Simulator(SimulatorOptions()) as provider, serving_warm(folder, provider) as api_url:
-            yield api_url
-
-    with shared(served_folder, start) as api_url:
+def served(served_folder: Path, served_provider: Simulator) -> Iterator[str]:
+    """A served Promptmill, one for all modules of a group; yields the API's URL."""
+    with serving(served_folder, served_provider) as api_url:
         yield api_url
 
 
 @pytest.fixture
-async def provider(served: str) -> AsyncIterator[ServedProvider]:
-    """A provider of the test's own for its runs on the served Promptmill."""
-    async with served_provider(served) as provider:
-        yield provider
-
-
-@pytest.fixture(scope="session")
-def bare_server(session_folder: Path) -> Iterator[str]:
-    """The API's URL of a Prefect server with nothing on it, one for the whole session."""
-
-    @contextmanager
-    def start(folder: Path) -> Iterator[str]:
-        with own_server(folder) as server:
-            yield server.api_url
-
-    with shared(session_folder / "bare", start) as api_url:
-        yield api_url
-
-
-@pytest.fixture
-def prefect(bare_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A Prefect server for flows that run in the test's own process; yields its API's URL."""
-    monkeypatch.setenv("PREFECT_API_URL", bare_server)
-    refresh_global_settings_context()
-    yield bare_server
-    monkeypatch.delenv("PREFECT_API_URL")
-    refresh_global_settings_context()
+def provider(served_provider: Simulator) -> Iterator[Simulator]:
+    """The provider of runs on the served Promptmill; no test leaves it slow."""
+    yield served_provider
+    served_provider.configure(latency_seconds=0.0, api_key=None)
 
 
 @pytest.fixture(scope="session")

@@ -5,17 +5,20 @@ import json
 import time
 from pathlib import Path
 
+import pytest
 from prefect.states import Cancelling
 
-from tests.support.serving import ServedProvider, client_of, ended, sent, start, told_events
+from promptmill.simulator import Simulator
+from tests.support.serving import client_of, ended, job_values, sent, start, told_events
 
 ROWS, CONCURRENCY, ANSWER_SECONDS = 400, 20, 2.0
+pytestmark = pytest.mark.xdist_group("deployments")
 
 
 async def test_a_cancelled_run_sends_nothing_more_and_keeps_every_answer_on_its_way(
-    served: str, provider: ServedProvider, tmp_path: Path
+    served: str, provider: Simulator, tmp_path: Path
 ):
-    job = {**provider.job(tmp_path, "cancelled", ROWS), "chunk_rows": 100, "limits": {"max_concurrency": CONCURRENCY}}
+    job = {**job_values(tmp_path, "cancelled", ROWS), "chunk_rows": 100, "limits": {"max_concurrency": CONCURRENCY}}
     provider.configure(latency_seconds=ANSWER_SECONDS)
     before = sent(provider)
     async with client_of(served) as client:

@@ -22,10 +22,12 @@ from prefect.events import DeploymentEventTrigger
 
 import promptmill
 from examples.chain.upstream import TEXTS
+from promptmill.simulator import Simulator
 from tests.support.paths import ROOT
-from tests.support.serving import ServedProvider, client_of, ended, sent, told_events
+from tests.support.serving import client_of, ended, sent, told_events
 
 OURS, NEXT = "online-inference/on-dataset", "count-answers/after-chain"
+pytestmark = pytest.mark.xdist_group("deployments")
 
 
 def carry_out(api_url: str, *words: str) -> None:
@@ -97,9 +99,8 @@ async def clean_up(client: PrefectClient, automations: list[UUID]) -> None:
     await client.delete_deployment((await client.read_deployment_by_name(NEXT)).id)
 
 
-@pytest.mark.xdist_group("deployments")  # the set of deployments is compared elsewhere
 async def test_an_upstream_flow_starts_ours_in_each_way_and_ours_starts_the_next(
-    served: str, provider: ServedProvider, folder: str, tmp_path: Path
+    served: str, provider: Simulator, folder: str, tmp_path: Path
 ):
     dataset, before = f"{folder}/in/today.parquet", sent(provider)
     job = chain_job(tmp_path / "job.yaml", folder)

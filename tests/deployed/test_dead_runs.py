@@ -13,13 +13,15 @@ from prefect.events.clients import PrefectEventsClient
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from prefect.states import Running, Scheduled, Suspended
 
+from promptmill.simulator import Simulator
 from tasks.server.automations import FLOWS, dead_runs, silence_seconds
-from tests.support.serving import ServedProvider, client_of, ended, sent, start
+from tests.support.serving import client_of, ended, job_values, sent, start
 
 SILENCE_SECONDS = 15
 OF_FLOW = RelatedResource(
     {"prefect.resource.id": "prefect.flow.1", "prefect.resource.role": "flow", "prefect.resource.name": FLOWS[0]}
 )
+pytestmark = pytest.mark.xdist_group("deployments")
 
 
 @flow(name=FLOWS[0])
@@ -86,9 +88,9 @@ def test_silence_is_measured_in_prefects_own_heartbeats(given: int | None, silen
 
 
 async def test_a_question_that_nobody_answers_in_time_is_a_no_that_says_so(
-    served: str, provider: ServedProvider, tmp_path: Path
+    served: str, provider: Simulator, tmp_path: Path
 ):
-    job = {**provider.job(tmp_path, "unanswered"), "approve_above_usd": "0.000001", "approve_within_seconds": 2}
+    job = {**job_values(tmp_path, "unanswered"), "approve_above_usd": "0.000001", "approve_within_seconds": 2}
     before = sent(provider)
     async with client_of(served) as client:
         run = await start(client, "online-inference/manual", job)

@@ -17,21 +17,12 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.states import Scheduled
 
 import promptmill
-from tests.support.serving import (
-    KEY,
-    NAMES,
-    ROOT,
-    ServedProvider,
-    client_of,
-    ended,
-    kill_midway,
-    reached,
-    sent,
-    start,
-)
+from promptmill.simulator import Simulator
+from tests.support.serving import KEY, NAMES, ROOT, client_of, ended, job_values, kill_midway, reached, sent, start
+
+pytestmark = pytest.mark.xdist_group("deployments")
 
 
-@pytest.mark.xdist_group("deployments")
 async def test_everything_is_deployed_with_its_schedules(served: str):
     async with client_of(served) as client:
         deployments = await client.read_deployments()
@@ -69,8 +60,8 @@ def test_bootstrapping_again_changes_nothing(served: str):
     assert b"missing" not in checked.stdout
 
 
-async def test_a_bad_value_is_refused_when_the_run_is_created(served: str, provider: ServedProvider, tmp_path: Path):
-    job = provider.job(tmp_path, "zero-rows")
+async def test_a_bad_value_is_refused_when_the_run_is_created(served: str, tmp_path: Path):
+    job = job_values(tmp_path, "refused")
     async with client_of(served) as client:
         deployment = await client.read_deployment_by_name("online-inference/manual")
         with pytest.raises(Exception, match=r"chunk_rows|less than"):
@@ -87,8 +78,8 @@ async def step_to_an_end(client: PrefectClient) -> None:
         states.append(stepped.state_name)
 
 
-async def test_a_batch_job_is_left_to_advance_batches(served: str, provider: ServedProvider, tmp_path: Path):
-    job = provider.job(tmp_path, "left")
+async def test_a_batch_job_is_left_to_advance_batches(served: str, tmp_path: Path):
+    job = job_values(tmp_path, "left")
     async with client_of(served) as client:
         submit = await client.read_deployment_by_name("batch-inference/manual")
         submitted = await ended(
@@ -103,9 +94,9 @@ async def test_a_batch_job_is_left_to_advance_batches(served: str, provider: Ser
 
 @pytest.mark.parametrize("is_approved", [pytest.param(True, id="approved"), pytest.param(False, id="rejected")])
 async def test_an_expensive_run_asks_a_person_first(
-    is_approved: bool, served: str, provider: ServedProvider, tmp_path: Path
+    is_approved: bool, served: str, provider: Simulator, tmp_path: Path
 ):
-    job = {**provider.job(tmp_path, f"asks-{is_approved}".lower()), "approve_above_usd": "0.000001"}
+    job = {**job_values(tmp_path, f"asks-{is_approved}".lower()), "approve_above_usd": "0.000001"}
     async with client_of(served) as client:
         run = await start(client, "online-inference/manual", job)
         await reached(client, run, "Suspended")
@@ -133,10 +124,8 @@ async def asked_again(client: PrefectClient, run: FlowRun, force: bool) -> FlowR
     return await reached(client, run, "Suspended")
 
 
-async def test_an_approved_amount_holds_until_a_person_approves_anew(
-    served: str, provider: ServedProvider, tmp_path: Path
-):
-    job = {**provider.job(tmp_path, "approved-up-to"), "approve_above_usd": "0.000001"}
+async def test_an_approved_amount_holds_until_a_person_approves_anew(served: str, provider: Simulator, tmp_path: Path):
+    job = {**job_values(tmp_path, "capped"), "approve_above_usd": "0.000001"}
     async with client_of(served) as client:
         run = await start(client, "online-inference/manual", job)
         await reached(client, run, "Suspended")
@@ -161,10 +150,8 @@ async def test_an_approved_amount_holds_until_a_person_approves_anew(
 
 
 @pytest.mark.parametrize("force", [pytest.param(False, id="classic-ui"), pytest.param(True, id="new-ui")])
-async def test_a_run_that_got_no_yes_asks_again_when_it_is_retried(
-    force: bool, served: str, provider: ServedProvider, tmp_path: Path
-):
-    job = {**provider.job(tmp_path, f"retried-{force}".lower()), "approve_above_usd": "0.000001"}
+async def test_a_run_that_got_no_yes_asks_again_when_it_is_retried(force: bool, served: str, tmp_path: Path):
+    job = {**job_values(tmp_path, f"retried-{force}".lower()), "approve_above_usd": "0.000001"}
     job["approve_within_seconds"] = 10
     async with client_of(served) as client:
         run = await start(client, "online-inference/manual", job)
@@ -186,9 +173,9 @@ async def test_a_run_that_got_no_yes_asks_again_when_it_is_retried(
 
 @pytest.mark.parametrize("asks", [pytest.param(False, id="plain"), pytest.param(True, id="approved")])
 async def test_a_killed_run_crashes_and_goes_on_once_by_itself(
-    asks: bool, served: str, provider: ServedProvider, tmp_path: Path
+    asks: bool, served: str, provider: Simulator, tmp_path: Path
 ):
-    job = {**provider.job(tmp_path, f"killed-{asks}".lower(), rows=60), "chunk_rows": 5, "chunks_in_flight": 1}
+    job = {**job_values(tmp_path, f"killed-{asks}".lower(), rows=60), "chunk_rows": 5, "chunks_in_flight": 1}
     job |= {"limits": {"max_concurrency": 5}, "approve_above_usd": "0.000001" if asks else None}
     provider.configure(latency_seconds=1.0)
     async with client_of(served) as client:
@@ -208,9 +195,9 @@ async def test_a_killed_run_crashes_and_goes_on_once_by_itself(
     assert manifest["requests_sent"] == 60 - manifest["reused"]
 
 
-def test_the_doctor_finds_a_served_promptmill_well(served: str, provider: ServedProvider, tmp_path: Path):
+def test_the_doctor_finds_a_served_promptmill_well(served: str, tmp_path: Path):
     job_file = tmp_path / "job.yaml"
-    job_file.write_text(yaml.safe_dump(provider.job(tmp_path, "examined")))
+    job_file.write_text(yaml.safe_dump(job_values(tmp_path, "examined")))
     found = examined(served, str(job_file))
     names = {one["name"] for one in found}
 

@@ -13,11 +13,13 @@ import yaml
 from playwright.async_api import expect
 
 import promptmill
+from promptmill.simulator import Simulator
 from tests.support.browsing import Screen, at_screen, find_chromium, need_chromium
 from tests.support.jobs import SCHEMA
 from tests.support.rows import write_rows
-from tests.support.serving import ServedProvider, client_of, reached, start
+from tests.support.serving import client_of, job_values, reached, start
 
+pytestmark = pytest.mark.xdist_group("deployments")
 PROMPT = "Is this good or bad?\n\n{{ text }}\n\nAnswer with one word."
 
 
@@ -39,9 +41,7 @@ def manifest_of(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "_manifest.json").read_bytes())
 
 
-async def test_a_job_is_filled_in_started_and_watched_to_its_end(
-    screen: Screen, provider: ServedProvider, tmp_path: Path
-):
+async def test_a_job_is_filled_in_started_and_watched_to_its_end(screen: Screen, tmp_path: Path):
     rows = write_rows(tmp_path / "rows.parquet", [f"text {number}" for number in range(30)])
     await screen.open_form("online-inference", "manual")
     await screen.turn_to("Job", "job")
@@ -62,7 +62,7 @@ async def test_a_job_is_filled_in_started_and_watched_to_its_end(
     await screen.box("Request", "Response schema").fill(json.dumps(SCHEMA))
     await screen.write_json('{"max_completion_tokens": 64}', "Request", "Parameters")
     await screen.box("Output", "URL").fill(str(tmp_path / "out"))
-    await screen.box("Provider").fill(provider.block)
+    await screen.box("Provider").fill("openai")
     await screen.box("Budget (US dollars)").fill("1.5")
     await screen.keep("filled form")
 
@@ -88,8 +88,8 @@ async def test_a_job_is_filled_in_started_and_watched_to_its_end(
     assert (manifest["job"]["input"]["format"], Decimal(manifest["budget_usd"])) == ("parquet", Decimal("1.5"))
 
 
-async def test_a_job_file_is_run_with_overrides(screen: Screen, provider: ServedProvider, tmp_path: Path):
-    job = provider.job(tmp_path, "by-url")
+async def test_a_job_file_is_run_with_overrides(screen: Screen, tmp_path: Path):
+    job = job_values(tmp_path, "by-url")
     (tmp_path / "job.yaml").write_text(yaml.safe_dump(job))
     await screen.open_form("online-inference", "manual")
     await screen.turn_to("Job", "job")
@@ -123,9 +123,9 @@ async def test_a_form_with_a_mistake_is_refused_with_its_place(screen: Screen, t
 
 
 async def test_an_expensive_run_is_approved_in_the_browser_with_a_lower_budget(
-    screen: Screen, served: str, provider: ServedProvider, tmp_path: Path
+    screen: Screen, served: str, provider: Simulator, tmp_path: Path
 ):
-    job = {**provider.job(tmp_path, "asking"), "approve_above_usd": "0.000001", "budget_usd": 2}
+    job = {**job_values(tmp_path, "asking"), "approve_above_usd": "0.000001", "budget_usd": 2}
     sent_before = provider.ledger()["tiers"]
     async with client_of(served) as client:
         run = await start(client, "online-inference/manual", job)

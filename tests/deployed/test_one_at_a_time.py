@@ -15,14 +15,17 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterTags, Log
 from prefect.client.schemas.objects import FlowRun
 from prefect.states import Cancelling
 
+from promptmill.simulator import Simulator
 from promptmill.storage import Storage
 from tasks.run.one_at_a_time import PROCESS, is_alive, output_digest
 from tests.support.commands import command
-from tests.support.serving import ServedProvider, client_of, ended, reached, start
+from tests.support.serving import client_of, ended, job_values, reached, start
+
+pytestmark = pytest.mark.xdist_group("shards")
 
 
-async def test_a_second_run_of_a_job_waits_and_pays_for_nothing(served: str, provider: ServedProvider, tmp_path: Path):
-    job = provider.job(tmp_path, "twice", rows=30)
+async def test_a_second_run_of_a_job_waits_and_pays_for_nothing(served: str, provider: Simulator, tmp_path: Path):
+    job = job_values(tmp_path, "twice", rows=30)
     job["limits"] = {"max_concurrency": 3}
     before = provider.ledger()["totals"]["requests"]
     provider.configure(latency_seconds=1.0)
@@ -42,9 +45,9 @@ async def test_a_second_run_of_a_job_waits_and_pays_for_nothing(served: str, pro
 
 
 async def test_a_run_that_waited_does_not_replace_what_another_job_made_meanwhile(
-    served: str, provider: ServedProvider, tmp_path: Path
+    served: str, provider: Simulator, tmp_path: Path
 ):
-    job, before = provider.job(tmp_path, "whose-output", rows=20), provider.ledger()["totals"]["requests"]
+    job, before = job_values(tmp_path, "whose-output", rows=20), provider.ledger()["totals"]["requests"]
     job["limits"] = {"max_concurrency": 2}
     other = {**job, "request": {**job["request"], "user": "Say more: {{ text }}"}}
     provider.configure(latency_seconds=1.0)
@@ -60,9 +63,9 @@ async def test_a_run_that_waited_does_not_replace_what_another_job_made_meanwhil
 
 
 async def test_a_run_that_is_cancelled_while_it_waits_ends_at_once_and_leaves_the_other_alone(
-    served: str, provider: ServedProvider, tmp_path: Path
+    served: str, provider: Simulator, tmp_path: Path
 ):
-    job = {**provider.job(tmp_path, "no-more-waiting", rows=20), "limits": {"max_concurrency": 1}}
+    job = {**job_values(tmp_path, "no-more-waiting", rows=20), "limits": {"max_concurrency": 1}}
     (tmp_path / "job.yaml").write_text(yaml.safe_dump(job))
     provider.configure(latency_seconds=1.0)
     async with client_of(served) as client:
@@ -118,9 +121,9 @@ def test_a_process_that_is_gone_from_this_machine_is_waited_for_no_more():
     assert is_alive(["promptmill"])
 
 
-async def test_different_jobs_run_side_by_side(served: str, provider: ServedProvider, tmp_path: Path):
+async def test_different_jobs_run_side_by_side(served: str, provider: Simulator, tmp_path: Path):
     provider.configure(latency_seconds=3.0)
-    jobs = [provider.job(tmp_path, name, rows=12) for name in ("this-one", "that-one")]
+    jobs = [job_values(tmp_path, name, rows=12) for name in ("this-one", "that-one")]
     for job in jobs:
         job["limits"] = {"max_concurrency": 2}
     async with client_of(served) as client:

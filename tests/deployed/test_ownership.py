@@ -8,13 +8,15 @@ from uuid import uuid4
 
 import pytest
 import yaml
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
-from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.objects import FlowRun
 from prefect.states import Cancelled, Cancelling, Crashed, Running, Scheduled, State
 
+from promptmill.simulator import Simulator
 from tasks.run.ownership import CancelledThere, TakenOver, lost_to
 from tests.support.commands import command
-from tests.support.serving import KEY, ServedProvider, client_of, ended, processes_of, reached, sent, start
+from tests.support.serving import KEY, client_of, ended, job_values, processes_of, reached, sent, start
+
+pytestmark = pytest.mark.xdist_group("deployments")
 
 
 @pytest.mark.parametrize(
@@ -34,7 +36,7 @@ def test_a_run_is_ours_while_it_runs_as_the_attempt_that_we_began(state: State, 
     assert type(lost_to(found, attempt=1)) is (reason or type(None))
 
 
-async def until_sent(provider: ServedProvider, count: int) -> None:
+async def until_sent(provider: Simulator, count: int) -> None:
     """Wait until so many requests were billed."""
     end = time.monotonic() + 60
     while sent(provider) < count:
@@ -43,17 +45,16 @@ async def until_sent(provider: ServedProvider, count: int) -> None:
 
 
 async def test_a_run_started_by_hand_is_cancelled_in_the_ui_and_keeps_its_answers(
-    served: str, provider: ServedProvider, tmp_path: Path
+    served: str, provider: Simulator, tmp_path: Path
 ):
-    job = {**provider.job(tmp_path, "by-hand-cancelled", 200), "limits": {"max_concurrency": 5}}
+    job = {**job_values(tmp_path, "by-hand-cancelled", 200), "limits": {"max_concurrency": 5}}
     (tmp_path / "job.yaml").write_text(yaml.safe_dump(job))
     provider.configure(latency_seconds=1.0)
     before = sent(provider)
     process = command("run", tmp_path / "job.yaml", api_url=served, base_url=provider.base_url)
     await until_sent(provider, before + 10)
     async with client_of(served) as client:
-        running = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.RUNNING])))
-        runs = await client.read_flow_runs(flow_run_filter=running)
+        runs = await client.read_flow_runs()
         run = next(one for one in runs if (one.parameters.get("job") or {}).get("name") == job["name"])
         await client.set_flow_run_state(run.id, Cancelling())
         _, errors = await asyncio.to_thread(process.communicate, timeout=60)
@@ -70,9 +71,9 @@ async def test_a_run_started_by_hand_is_cancelled_in_the_ui_and_keeps_its_answer
 
 
 async def test_a_run_whose_entry_is_deleted_sends_nothing_more_and_keeps_its_answers(
-    served: str, provider: ServedProvider, tmp_path: Path
+    served: str, provider: Simulator, tmp_path: Path
 ):
-    job = {**provider.job(tmp_path, "deleted", 200), "limits": {"max_concurrency": 5}}
+    job = {**job_values(tmp_path, "deleted", 200), "limits": {"max_concurrency": 5}}
     (tmp_path / "job.yaml").write_text(yaml.safe_dump(job))
     provider.configure(latency_seconds=1.0)
     before = sent(provider)
@@ -96,9 +97,9 @@ async def test_a_run_whose_entry_is_deleted_sends_nothing_more_and_keeps_its_ans
 
 
 async def test_a_run_that_is_taken_for_dead_while_it_lives_is_not_paid_for_twice(
-    served: str, provider: ServedProvider, tmp_path: Path
+    served: str, provider: Simulator, tmp_path: Path
 ):
-    job = {**provider.job(tmp_path, "alive", 200), "chunk_rows": 10, "limits": {"max_concurrency": 5}}
+    job = {**job_values(tmp_path, "alive", 200), "chunk_rows": 10, "limits": {"max_concurrency": 5}}
     provider.configure(latency_seconds=1.0)
     before = sent(provider)
     async with client_of(served) as client:

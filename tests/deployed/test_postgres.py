@@ -21,16 +21,7 @@ from promptmill.provider.transport import Credentials
 from promptmill.simulator import Simulator
 from tests.support.jobs import carry_out
 from tests.support.paths import ROOT
-from tests.support.serving import (
-    KEY,
-    ServedProvider,
-    client_of,
-    ended,
-    kill_midway,
-    reached,
-    serving,
-    start,
-)
+from tests.support.serving import KEY, client_of, ended, job_values, kill_midway, reached, serving, start
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("postgres")]
 REQUESTS = 1_200  # a minute, of the shared limit
@@ -48,21 +39,21 @@ SCHEMA = {
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory, own_provider: Simulator) -> Iterator[str]:
+def served(tmp_path_factory: pytest.TempPathFactory, served_provider: Simulator) -> Iterator[str]:
     """A served Promptmill on PostgreSQL with the shared limit `pg`; yields the API's URL."""
     if find_postgres() is None:
         reason = "PostgreSQL isn't installed. Install it: apt-get install postgresql"
         (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
     folder = tmp_path_factory.mktemp("on-postgres")
-    with postgres() as url, serving(folder, own_provider, PREFECT_SERVER_DATABASE_CONNECTION_URL=url) as api_url:
+    with postgres() as url, serving(folder, served_provider, PREFECT_SERVER_DATABASE_CONNECTION_URL=url) as api_url:
         words = [sys.executable, "deployments/bootstrap.py", "--limit", f"pg={REQUESTS},100000000"]
         subprocess.run(words, cwd=ROOT, env={**os.environ, "PREFECT_API_URL": api_url}, check=True)
         yield api_url
 
 
-def labelling(provider: ServedProvider, folder: Path, name: str, rows: int = 20) -> dict[str, Any]:
+def labelling(folder: Path, name: str, rows: int = 20) -> dict[str, Any]:
     """A job with a schema written out in it."""
-    job = provider.job(folder, name, rows)
+    job = job_values(folder, name, rows)
     job["request"] |= {"response_schema": SCHEMA, "parameters": {"max_completion_tokens": 64}}
     return job
 
@@ -73,9 +64,9 @@ def manifest_of(job: dict[str, Any]) -> dict[str, Any]:
 
 
 async def test_a_run_through_the_api_and_one_from_a_file_make_the_same_requests_and_share_their_answers(
-    served: str, provider: ServedProvider, tmp_path: Path
+    served: str, provider: Simulator, tmp_path: Path
 ):
-    job = labelling(provider, tmp_path, "labels")
+    job = labelling(tmp_path, "labels")
     elsewhere = {**job, "output": {"url": str(tmp_path / "elsewhere")}}
     for name, values in (("job", job), ("elsewhere", elsewhere)):
         (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
@@ -97,8 +88,8 @@ async def test_a_run_through_the_api_and_one_from_a_file_make_the_same_requests_
     assert (again.succeeded, again.reused, again.requests_sent) == (20, 20, 0)
 
 
-async def test_two_runs_share_a_limit(served: str, provider: ServedProvider, tmp_path: Path):
-    jobs = [labelling(provider, tmp_path, name, rows=150) | {"limits": {"shared": "pg"}} for name in ("left", "right")]
+async def test_two_runs_share_a_limit(served: str, provider: Simulator, tmp_path: Path):
+    jobs = [labelling(tmp_path, name, rows=150) | {"limits": {"shared": "pg"}} for name in ("left", "right")]
     began = len(provider.timeline()["requests"])
     async with client_of(served) as client:
         names = ("online-inference/manual", "online-inference/nightly")
@@ -114,8 +105,8 @@ async def test_two_runs_share_a_limit(served: str, provider: ServedProvider, tmp
     assert all(amount <= BURST + REQUESTS / 60 * (second + 3) for second, amount in enumerate(so_far))
 
 
-async def test_a_killed_run_goes_on_by_itself(served: str, provider: ServedProvider, tmp_path: Path):
-    job = {**labelling(provider, tmp_path, "killed", rows=40), "chunk_rows": 5, "chunks_in_flight": 1}
+async def test_a_killed_run_goes_on_by_itself(served: str, provider: Simulator, tmp_path: Path):
+    job = {**labelling(tmp_path, "killed", rows=40), "chunk_rows": 5, "chunks_in_flight": 1}
     job["limits"] = {"max_concurrency": 5}
     provider.configure(latency_seconds=1.0)
     async with client_of(served) as client:

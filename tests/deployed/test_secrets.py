@@ -13,10 +13,12 @@ from prefect.events.filters import EventFilter
 import promptmill
 from promptmill.errors import PromptmillError
 from promptmill.job.spec import Job
+from promptmill.simulator import Simulator
 from tasks.run.plan import resolve_job
-from tests.support.serving import KEY, ServedProvider, client_of, ended, job_values, start, told_events
+from tests.support.serving import KEY, client_of, ended, job_values, start, told_events
 
 ELSEWHERE = "http://127.0.0.1:9/v1"
+pytestmark = pytest.mark.xdist_group("deployments")
 
 
 def contents(folder: Path) -> Iterator[tuple[Path, bytes]]:
@@ -49,11 +51,11 @@ async def told(client: PrefectClient) -> str:
 
 
 async def test_the_key_shows_nowhere_when_a_run_succeeds_stops_at_its_budget_or_is_refused(
-    served: str, served_folder: Path, provider: ServedProvider, tmp_path: Path
+    served: str, served_folder: Path, provider: Simulator, tmp_path: Path
 ):
-    good = provider.job(tmp_path, "shown")
-    capped = {**provider.job(tmp_path, "capped"), "budget_usd": "0.0000001"}
-    refused = provider.job(tmp_path, "refused")
+    good = job_values(tmp_path, "shown")
+    capped = {**job_values(tmp_path, "capped"), "budget_usd": "0.0000001"}
+    refused = job_values(tmp_path, "refused")
     async with client_of(served) as client:
         states = [(await ended(client, await start(client, "online-inference/manual", one))) for one in (good, capped)]
         provider.configure(api_key="sk-another")
@@ -96,10 +98,10 @@ def test_no_override_points_the_key_elsewhere(overrides: dict[str, Any], tmp_pat
 
 
 async def test_what_a_job_passes_through_changes_neither_the_address_nor_the_headers(
-    served: str, provider: ServedProvider, tmp_path: Path
+    served: str, provider: Simulator, tmp_path: Path
 ):
     """`request.parameters` go into the body, and a provider block that nobody made isn't filled from the environment."""
-    job = provider.job(tmp_path, "through")
+    job = job_values(tmp_path, "through")
     job["request"]["parameters"] |= {"base_url": ELSEWHERE, "extra_headers": {"x": "y"}, "api_key": "mine"}
     async with client_of(served) as client:
         passed = await ended(client, await start(client, "online-inference/manual", job))

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterTags
@@ -15,13 +16,16 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.states import Cancelling
 
 import promptmill
+from promptmill.simulator import Simulator
 from tests.support.commands import command
-from tests.support.serving import ServedProvider, client_of, ended, processes_of, reached, start
+from tests.support.serving import client_of, ended, job_values, processes_of, reached, start
+
+pytestmark = pytest.mark.xdist_group("shards")
 
 
-def sharded(provider: ServedProvider, folder: Path, name: str, rows: int = 60, **changes: Any) -> dict[str, Any]:
+def sharded(folder: Path, name: str, rows: int = 60, **changes: Any) -> dict[str, Any]:
     """A job in three shards, its provider slow enough to meet it at work."""
-    return {**provider.job(folder, name, rows), "shards": 3, "chunk_rows": 5, "chunks_in_flight": 1, **changes}
+    return {**job_values(folder, name, rows), "shards": 3, "chunk_rows": 5, "chunks_in_flight": 1, **changes}
 
 
 async def shards_of(client: PrefectClient, job: dict[str, Any], at_least: int = 3) -> list[FlowRun]:
@@ -43,13 +47,13 @@ def manifest_of(job: dict[str, Any]) -> dict[str, Any]:
     return json.loads((Path(job["output"]["url"]) / "_manifest.json").read_bytes())
 
 
-def requests_sent(provider: ServedProvider) -> int:
+def requests_sent(provider: Simulator) -> int:
     """By everybody so far."""
     return provider.ledger()["totals"]["requests"]
 
 
-async def test_a_run_in_shards_publishes_one_output(served: str, provider: ServedProvider, tmp_path: Path):
-    job, before = sharded(provider, tmp_path, "in-three"), requests_sent(provider)
+async def test_a_run_in_shards_publishes_one_output(served: str, provider: Simulator, tmp_path: Path):
+    job, before = sharded(tmp_path, "in-three"), requests_sent(provider)
     async with client_of(served) as client:
         done = await ended(client, await start(client, "online-inference/manual", job))
         shards = await shards_of(client, job)
@@ -65,8 +69,8 @@ async def test_a_run_in_shards_publishes_one_output(served: str, provider: Serve
     assert not list((Path(job["output"]["url"]) / "_checkpoints" / "shards").rglob("*.json"))
 
 
-async def test_a_killed_shard_is_run_again_alone(served: str, provider: ServedProvider, tmp_path: Path):
-    job = sharded(provider, tmp_path, "one-dies", limits={"max_concurrency": 6})
+async def test_a_killed_shard_is_run_again_alone(served: str, provider: Simulator, tmp_path: Path):
+    job = sharded(tmp_path, "one-dies", limits={"max_concurrency": 6})
     before = requests_sent(provider)
     provider.configure(latency_seconds=1.0)
     async with client_of(served) as client:
@@ -101,9 +105,9 @@ async def at_work(client: PrefectClient, job: dict[str, Any]) -> FlowRun:
 
 
 async def test_a_killed_run_finds_its_shards_at_work_and_goes_on_with_them(
-    served: str, provider: ServedProvider, tmp_path: Path
+    served: str, provider: Simulator, tmp_path: Path
 ):
-    job = sharded(provider, tmp_path, "parent-dies", limits={"max_concurrency": 3})
+    job = sharded(tmp_path, "parent-dies", limits={"max_concurrency": 3})
     before = requests_sent(provider)
     provider.configure(latency_seconds=2.0)
     async with client_of(served) as client:
@@ -124,9 +128,9 @@ async def test_a_killed_run_finds_its_shards_at_work_and_goes_on_with_them(
 
 
 async def test_cancelling_a_run_cancels_its_shards_and_keeps_what_they_answered(
-    served: str, provider: ServedProvider, tmp_path: Path
+    served: str, provider: Simulator, tmp_path: Path
 ):
-    job = sharded(provider, tmp_path, "cancelled-shards", limits={"max_concurrency": 3})
+    job = sharded(tmp_path, "cancelled", limits={"max_concurrency": 3})
     provider.configure(latency_seconds=1.0)
     async with client_of(served) as client:
         run = await start(client, "online-inference/manual", job)
@@ -150,9 +154,9 @@ async def test_cancelling_a_run_cancels_its_shards_and_keeps_what_they_answered(
 
 
 async def test_a_run_by_hand_is_cancelled_with_its_shards_while_it_follows_them(
-    served: str, provider: ServedProvider, tmp_path: Path
+    served: str, provider: Simulator, tmp_path: Path
 ):
-    job = sharded(provider, tmp_path, "by-hand-in-shards", limits={"max_concurrency": 3})
+    job = sharded(tmp_path, "by-hand-in-shards", limits={"max_concurrency": 3})
     (tmp_path / "job.yaml").write_text(yaml.safe_dump(job))
     provider.configure(latency_seconds=1.0)
     process = command("run", tmp_path / "job.yaml", api_url=served, base_url=provider.base_url)
@@ -174,9 +178,9 @@ async def test_a_run_by_hand_is_cancelled_with_its_shards_while_it_follows_them(
 
 
 async def test_a_run_without_shards_ends_those_that_a_dead_run_left_at_work(
-    served: str, provider: ServedProvider, tmp_path: Path
+    served: str, provider: Simulator, tmp_path: Path
 ):
-    job, before = sharded(provider, tmp_path, "left-behind", limits={"max_concurrency": 3}), requests_sent(provider)
+    job, before = sharded(tmp_path, "left-behind", limits={"max_concurrency": 3}), requests_sent(provider)
     (tmp_path / "job.yaml").write_text(yaml.safe_dump(job))
     provider.configure(latency_seconds=2.0)
     dead = command("run", tmp_path / "job.yaml", api_url=served, base_url=provider.base_url)
@@ -195,8 +199,8 @@ async def test_a_run_without_shards_ends_those_that_a_dead_run_left_at_work(
     assert requests_sent(provider) - before == 60
 
 
-async def test_a_budget_holds_over_all_shards(served: str, provider: ServedProvider, tmp_path: Path):
-    job = sharded(provider, tmp_path, "capped-shards", pricing={"input_per_mtok": "0", "output_per_mtok": "1000000"})
+async def test_a_budget_holds_over_all_shards(served: str, provider: Simulator, tmp_path: Path):
+    job = sharded(tmp_path, "capped", pricing={"input_per_mtok": "0", "output_per_mtok": "1000000"})
     job["request"]["parameters"] = {"max_completion_tokens": 1}
     job["budget_usd"] = "31"  # a request costs 1
     before = requests_sent(provider)
@@ -213,10 +217,8 @@ async def test_a_budget_holds_over_all_shards(served: str, provider: ServedProvi
     assert float(manifest_of(job)["cost_usd"]) == 60
 
 
-async def test_a_shard_that_must_stop_stops_the_run_with_its_reason(
-    served: str, provider: ServedProvider, tmp_path: Path
-):
-    job = sharded(provider, tmp_path, "shard-refused")
+async def test_a_shard_that_must_stop_stops_the_run_with_its_reason(served: str, provider: Simulator, tmp_path: Path):
+    job = sharded(tmp_path, "refused")
     provider.configure(quota_after=requests_sent(provider) + 10)
     try:
         async with client_of(served) as client:
@@ -228,8 +230,8 @@ async def test_a_shard_that_must_stop_stops_the_run_with_its_reason(
     assert "quota" in (done.state.message or "")  # pyright: ignore[reportOptionalMemberAccess]
 
 
-async def test_a_run_on_a_dask_cluster(served: str, provider: ServedProvider, tmp_path: Path):
-    job, before = sharded(provider, tmp_path, "on-dask", task_runner="dask"), requests_sent(provider)
+async def test_a_run_on_a_dask_cluster(served: str, provider: Simulator, tmp_path: Path):
+    job, before = sharded(tmp_path, "on-dask", task_runner="dask"), requests_sent(provider)
     async with client_of(served) as client:
         done = await ended(client, await start(client, "online-inference/manual", job))
     manifest = manifest_of(job)

@@ -8,7 +8,10 @@ import pytest
 from prefect.exceptions import PrefectHTTPStatusError
 
 from promptmill.job.spec import Job
-from tests.support.serving import ServedProvider, client_of, ended, reached
+from promptmill.simulator import Simulator
+from tests.support.serving import client_of, ended, job_values, reached
+
+pytestmark = pytest.mark.xdist_group("deployments")
 
 
 @pytest.mark.parametrize(
@@ -33,9 +36,9 @@ from tests.support.serving import ServedProvider, client_of, ended, reached
     ],
 )
 async def test_a_job_that_is_none_is_refused_when_the_run_is_created(
-    changes: dict[str, Any], place: str, reason: str, served: str, provider: ServedProvider, tmp_path: Path
+    changes: dict[str, Any], place: str, reason: str, served: str, tmp_path: Path
 ):
-    job = {**provider.job(tmp_path, "not-a-job"), **changes}
+    job = {**job_values(tmp_path, "refused"), **changes}
     async with client_of(served) as client:
         deployment = await client.read_deployment_by_name("online-inference/manual")
         with pytest.raises(PrefectHTTPStatusError) as refused:
@@ -48,9 +51,9 @@ async def test_a_job_that_is_none_is_refused_when_the_run_is_created(
 
 
 async def test_a_run_with_wrong_parameters_fails_at_once_and_names_the_right_ones(
-    served: str, provider: ServedProvider, tmp_path: Path
+    served: str, provider: Simulator, tmp_path: Path
 ):
-    job = provider.job(tmp_path, "failing")
+    job = job_values(tmp_path, "failing")
     unknown, retry = "the run has an unknown parameter", {"job": job, "retry_faild": True}
     wrong: list[tuple[str, dict[str, Any], str]] = [
         ("estimate-cost/manual", {"jobb": job}, f"{unknown} 'jobb'. Did you mean 'job'?"),
@@ -82,8 +85,8 @@ async def test_a_run_with_wrong_parameters_fails_at_once_and_names_the_right_one
     assert provider.ledger()["tiers"] == sent_before
 
 
-async def test_a_job_with_every_key_written_out_is_taken(served: str, provider: ServedProvider, tmp_path: Path):
-    job = Job.model_validate(provider.job(tmp_path, "in-full")).model_dump(mode="json")
+async def test_a_job_with_every_key_written_out_is_taken(served: str, tmp_path: Path):
+    job = Job.model_validate(job_values(tmp_path, "in-full")).model_dump(mode="json")
     async with client_of(served) as client:
         deployment = await client.read_deployment_by_name("estimate-cost/manual")
         parameters = {"job": job, "job_url": None, "overrides": None}

@@ -20,18 +20,18 @@ SHARED_PER_MINUTE = 600  # requests of the limit `shared`
 class OwnServer:
     """One server and its workers; database, leases and deployments survive it."""
 
-    def __init__(self, folder: Path, provider: Simulator | None = None, **settings: str) -> None:
+    def __init__(self, folder: Path, provider: Simulator, **settings: str) -> None:
         self._port = free_port()
         self._log = folder / "log"
         self.settings = {
             **{name: value for name, value in environment().items() if not name.startswith("PREFECT_API")},
             "PREFECT_HOME": str(folder / "prefect"),
             "PREFECT_API_URL": self.api_url,
-            "PREFECT_WORKER_QUERY_SECONDS": "1",
+            "PREFECT_WORKER_QUERY_SECONDS": "2",
             "PROMPTMILL_STATE_URL": str(folder / "state"),
             "PROMPTMILL_ALLOWED_URLS": f"{folder.parent},{ROOT}",  # the folders of all tests, and the project's
             "OPENAI_API_KEY": KEY,
-            **({} if provider is None else {"OPENAI_BASE_URL": provider.base_url}),
+            "OPENAI_BASE_URL": provider.base_url,
             **settings,
         }
         self._server: subprocess.Popen[bytes] | None = None
@@ -87,7 +87,7 @@ def kill(process: subprocess.Popen[bytes]) -> None:
 
 
 @contextmanager
-def own_server(folder: Path, provider: Simulator | None = None, **settings: str) -> Iterator[OwnServer]:
+def own_server(folder: Path, provider: Simulator, **settings: str) -> Iterator[OwnServer]:
     """A server that nobody else uses."""
     server = OwnServer(folder, provider, **settings)
     server.start()

@@ -1,4 +1,7 @@
-"""A served Promptmill for tests: a fresh server with everything deployed and a worker, and how runs on it are followed."""
+"""A served Promptmill for tests: a fresh server with everything deployed and a worker, and how runs on it are followed.
+
+The fixtures live for the whole test session, so that all modules of an xdist group share one server.
+"""
 
 import asyncio
 import os
@@ -10,17 +13,14 @@ from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.events.filters import EventFilter, EventNameFilter, EventResourceFilter
 from prefect.settings import PREFECT_API_URL, temporary_settings
-from pydantic import SecretStr
 
 from benchmarks.rig import free_port
-from promptmill.simulator import Simulator, SimulatorOptions
-from tasks.server.credentials import ProviderCredentials
+from promptmill.simulator import Simulator
 from tests.support.paths import ROOT
 from tests.support.rows import write_rows
 
@@ -38,25 +38,6 @@ def serving(folder: Path, provider: Simulator, **environment: str) -> Iterator[s
 
 
 @contextmanager
-def serving_warm(folder: Path, provider: Simulator) -> Iterator[str]:
-    """The same, its runs started as forks of a process that has imported everything (see warm_start/forks.py)."""
-    address = str(folder / "forks")
-    if os.environ.get("COLD_STARTS") == "1" or "COVERAGE_PROCESS_CONFIG" in os.environ:
-        with serving(folder, provider) as api_url:
-            yield api_url
-        return
-    words = [sys.executable, "-m", "tests.support.warm_start.forks", address]
-    path = os.pathsep.join((str(ROOT / "tests/support/warm_start"), os.environ.get("PYTHONPATH", "")))
-    forks = subprocess.Popen(words, cwd=ROOT, env={**os.environ, "PREFECT_HOME": str(folder / "prefect")})
-    try:
-        with serving(folder, provider, WARM_START_ADDRESS=address, PYTHONPATH=path) as api_url:
-            yield api_url
-    finally:
-        forks.kill()
-        forks.wait()
-
-
-@contextmanager
 def serve_process(
     folder: Path, provider: Simulator, **environment: str
 ) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
@@ -68,7 +49,7 @@ def serve_process(
         "PROMPTMILL_STATE_URL": str(folder / "state"),
         "PROMPTMILL_ALLOWED_URLS": f"{folder.parent},{ROOT}",  # the folders of all tests, and the project's
         "PROMPTMILL_SERVER_PORT": str(port),
-        "PREFECT_WORKER_QUERY_SECONDS": "1",  # between two looks for runs to start
+        "PREFECT_WORKER_QUERY_SECONDS": "2",  # between two looks for runs to start
         "PREFECT_SERVER_DEPLOYMENTS_CONCURRENCY_SLOT_WAIT_SECONDS": "2",  # of a run whose deployment is at its limit
         "OPENAI_API_KEY": KEY,
         "OPENAI_BASE_URL": provider.base_url,
@@ -159,14 +140,14 @@ async def ended(client: PrefectClient, run: FlowRun) -> FlowRun:
     return found
 
 
-def job_values(folder: Path, name: str, rows: int = 20, provider: str = "openai") -> dict[str, Any]:
-    """A job as a form would send it; `provider` is the block with the key and address of one."""
+def job_values(folder: Path, name: str, rows: int = 20) -> dict[str, Any]:
+    """A job as a form would send it."""
     return {
         "name": name,
         "input": {"url": str(write_rows(folder / f"{name}.parquet", [f"text {n}" for n in range(rows)]))},
         "request": {"model": "gpt-6-luna", "user": "Label: {{ text }}", "parameters": {"max_completion_tokens": 16}},
         "output": {"url": str(folder / f"{name}-out")},
-        "provider": provider,
+        "provider": "openai",
         "batch": {"poll_seconds": 0.2},
     }
 
@@ -179,28 +160,6 @@ async def told_events(client: PrefectClient, name: str, resource: str) -> list[A
         assert time.monotonic() < until
         await asyncio.sleep(0.5)
     return list(found)
-
-
-class ServedProvider(Simulator):
-    """A provider of one test's own, and the credentials block by which its runs reach it."""
-
-    def __init__(self, block: str) -> None:
-        super().__init__(SimulatorOptions())
-        self.block = block
-
-    def job(self, folder: Path, name: str, rows: int = 20) -> dict[str, Any]:
-        """A job for this provider."""
-        return job_values(folder, name, rows, self.block)
-
-
-@asynccontextmanager
-async def served_provider(api_url: str) -> AsyncGenerator[ServedProvider]:
-    """A provider that the runs on a server can name."""
-    with ServedProvider(f"provider-{uuid4().hex[:12]}") as provider:
-        async with client_of(api_url):
-            block = ProviderCredentials(api_key=SecretStr(KEY), base_url=provider.base_url)
-            await block.asave(provider.block)
-        yield provider
 
 
 def sent(provider: Simulator) -> int:
