@@ -106,11 +106,11 @@ class ShardFolder:
         stored = _OUTCOME_FILE.read(self.storage, self._path(f"outcome-{shard}-{attempt}.json"))
         return None if stored is None else Outcome(stored.manifest, _error_of(stored.error, stored.message))
 
-    def take_over(self, shard: int, attempt: int) -> None:
+    def begin_attempt(self, shard: int, attempt: int) -> None:
         """Say that this attempt is at a shard, and none before it. Raises: StorageFailed."""
         self._write(f"begun-{shard}-{attempt}", b"")
 
-    def is_taken_over(self, shard: int, attempt: int) -> bool:
+    def has_later_attempt(self, shard: int, attempt: int) -> bool:
         """Whether a shard was lost to the attempt after this one. Raises: StorageFailed."""
         return self._read(f"begun-{shard}-{attempt + 1}") is not None
 

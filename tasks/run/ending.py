@@ -11,7 +11,7 @@ from prefect.states import Cancelled
 from promptmill.errors import RunStopped
 from promptmill.output.manifest import Manifest
 from promptmill.run.run import Run
-from tasks.run.ownership import CancelledThere, Deleted, TakenOver, run_id
+from tasks.run.ownership import CancelledThere, Deleted, TakenForDead, run_id
 from tasks.run.publish import announce
 from tasks.run.sigterm import Terminated
 
@@ -23,7 +23,7 @@ async def ending(run: Run) -> AsyncGenerator[None]:
         try:
             yield
         except RunStopped as error:
-            is_told = isinstance(error, TakenOver)  # the process that goes on with the run will tell
+            is_told = isinstance(error, TakenForDead)  # the process that goes on with the run will tell
             if isinstance(error.manifest, Manifest) and not is_told:
                 await announce(run.prepared, error.manifest)
             raise
@@ -46,7 +46,7 @@ async def ending_without_ownership() -> AsyncGenerator[None]:
         async with get_client() as client:
             await _mark_cancelled(client)
         raise Abort(str(error)) from error
-    except (TakenOver, Deleted) as error:
+    except (TakenForDead, Deleted) as error:
         raise Abort(str(error)) from error
 
 

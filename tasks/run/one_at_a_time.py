@@ -33,7 +33,7 @@ from tasks.run.output_turn import may_wait
 from tasks.run.ownership import own_run
 from tasks.server.outages import CALL_ERRORS, is_away
 
-LOOK_SECONDS = 5.0
+_TURN_SECONDS = 5.0  # between two looks at the runs that go first
 PROCESS = "promptmill-process-"
 AT_WORK = [StateType.RUNNING, StateType.CANCELLING]
 log = logging.getLogger("promptmill")
@@ -59,7 +59,7 @@ async def queue_up(output: Storage) -> None:
 async def take_turn(run: Run) -> Run:
     """The run once no run that began earlier is at work on the same output; at once where nothing is to be done.
 
-    Raises: CancelledThere, TakenOver, Deleted when the run isn't this process's any more; OutputError when who went first
+    Raises: CancelledThere, TakenForDead, Deleted when the run isn't this process's any more; OutputError when who went first
     left the output of another job.
     """
     if isinstance(run, FinishedRun):
@@ -81,7 +81,7 @@ async def take_turn(run: Run) -> Run:
                     machine_of(first.tags),
                 )
                 said = first.id
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(_TURN_SECONDS)
     return run if said is None else await asyncio.to_thread(look_again, run)
 
 
@@ -93,7 +93,7 @@ async def _patiently(client: PrefectClient, output: Storage) -> FlowRun | None:
         except CALL_ERRORS as error:
             if not is_away(error):
                 raise
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(_TURN_SECONDS)
 
 
 async def _first_before_us(client: PrefectClient, tag: str) -> FlowRun | None:

@@ -30,7 +30,7 @@ def asking() -> Asking:
 async def holding_output(run: Run) -> AsyncGenerator[Run]:
     """The run while no other works on its output; finished, if the one before it has done its work.
 
-    Raises: CancelledThere, TakenOver, Deleted when the run isn't this process's any more; OutputInUse; OutputError when
+    Raises: CancelledThere, TakenForDead, Deleted when the run isn't this process's any more; OutputInUse; OutputError when
     the run before it left the output of another job; LeaseLost, through whatever sends.
     """
     if isinstance(run, FinishedRun):

@@ -1,9 +1,9 @@
-"""A run looks by itself whether it is still this process's to carry out.
+"""A process asks the server every few seconds whether its flow run is still its own to carry out.
 
-A worker tells a run's process of a cancellation (signals.py), but stops listening for good once the server was away for
-about half a minute (prefect 3.8.8, FlowRunCancellingObserver), and nobody tells a run that a person started by hand.
-And a run whose heartbeats could not reach the server is taken for dead and started again while it is alive: without a
-look of its own, both processes would send the same rows.
+A worker tells a run's process of a cancellation (sigterm.py), but the worker stops listening for good once the server was
+away for about half a minute (prefect 3.8.8, FlowRunCancellingObserver), and nobody tells a run that a person started. And
+if a run's heartbeats don't reach the server, the server takes the run for dead and starts it again while it is alive:
+unless this process asks, both processes send the same rows.
 """
 
 import asyncio
@@ -22,17 +22,18 @@ from promptmill.run.engine import Engine
 from tasks.prefect_internals.single_call import calling_once
 from tasks.server.outages import CALL_ERRORS
 
-LOOK_SECONDS = 8.0  # so that who is taken for dead has stopped before its successor starts (automations.RERUN_SECONDS)
-Result = TypeVar("Result")
+# Between two looks. Less than automations.RERUN_SECONDS: a process that is taken for dead stops before the next one starts.
+OWNERSHIP_SECONDS = 8.0
+_Result = TypeVar("_Result")
 log = logging.getLogger("promptmill")
 
 
 class CancelledThere(Interrupted):
-    """Somebody cancelled the flow run, and no worker has told."""
+    """Somebody cancelled the flow run on the server, and no worker told this process."""
 
 
-class TakenOver(Interrupted):
-    """The flow run was taken for dead; another process goes on with it."""
+class TakenForDead(Interrupted):
+    """The server took the flow run for dead; another process goes on with it."""
 
 
 class Deleted(Interrupted):
@@ -40,38 +41,38 @@ class Deleted(Interrupted):
 
 
 async def watch_ownership(engine: Engine) -> None:
-    """Stop the run once it is no longer ours; looks every few seconds, by one call to the server, until cancelled."""
+    """Stop the run once it is no longer this process's; asks the server every few seconds, until cancelled."""
     while engine.stop.reason is None:
         if (reason := await _look()) is not None:
             log.warning("This process stops sending: %s", type(reason).__doc__)
             engine.stop.interrupt(reason)
-        await asyncio.sleep(LOOK_SECONDS)
+        await asyncio.sleep(OWNERSHIP_SECONDS)
 
 
-async def while_ours(work: Coroutine[Any, Any, Result]) -> Result:
-    """Carry out work that sends nothing itself, for as long as the run is ours.
+async def while_ours(work: Coroutine[Any, Any, _Result]) -> _Result:
+    """Carry out work that sends nothing itself, for as long as the run is this process's.
 
-    Raises: CancelledThere, TakenOver, Deleted; the work is cancelled then.
+    Raises: CancelledThere, TakenForDead, Deleted; the work is then cancelled.
     """
     task = asyncio.create_task(work)
     try:
         while not task.done():
             if (reason := await _look()) is not None:
                 raise reason
-            await asyncio.wait([task], timeout=LOOK_SECONDS)
+            await asyncio.wait([task], timeout=OWNERSHIP_SECONDS)
         return await task
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
 
-def this_attempt() -> int:
-    """As which attempt at its flow run this process began, the first being 1."""
+def _this_attempt() -> int:
+    """The attempt at its flow run as which this process began; 1 = the first."""
     return flow_run.get_run_count()
 
 
 async def _look() -> Interrupted | None:
-    """Why the run is no longer ours; None where it is, or where the server can't be asked."""
+    """Why the run is no longer this process's; None if it is, or if the server doesn't answer."""
     with calling_once():  # a second try could come minutes too late
         try:
             async with get_client() as client:
@@ -84,21 +85,21 @@ async def _look() -> Interrupted | None:
 
 
 async def own_run(client: PrefectClient) -> FlowRun:
-    """The run, for as long as it is ours. Raises: CancelledThere, TakenOver, Deleted; as the client does."""
+    """The flow run of this process. Raises: CancelledThere, TakenForDead, Deleted; any of CALL_ERRORS."""
     try:
         found = await client.read_flow_run(run_id())
     except ObjectNotFound as error:
         raise Deleted from error
-    if (reason := lost_to(found, this_attempt())) is not None:
+    if (reason := lost_to(found, _this_attempt())) is not None:
         raise reason
     return found
 
 
 def lost_to(found: FlowRun, attempt: int) -> Interrupted | None:
-    """Why a run that this process began as that attempt is no longer its own; None where it is."""
+    """Why a run is no longer carried out by the process that began this attempt; None if it is."""
     if found.state is None or (found.state.is_running() and found.run_count == attempt):
         return None
-    return CancelledThere() if found.state.is_cancelling() or found.state.is_cancelled() else TakenOver()
+    return CancelledThere() if found.state.is_cancelling() or found.state.is_cancelled() else TakenForDead()
 
 
 def run_id() -> UUID:

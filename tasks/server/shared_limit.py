@@ -1,17 +1,17 @@
 """`limits.shared: NAME`: several processes keep to one provider limit by two Prefect global concurrency limits.
 
-NAME-requests and NAME-tokens are made by an operator, with `slot_decay_per_second` the sixtieth part of the limit a
-minute and `limit` about three seconds' worth: what an idle limit may hand out at once. Each grant takes slots that decay
-by themselves, so that nothing is held: the share of a process that was killed is back as fast as it decays.
+An operator makes NAME-requests and NAME-tokens. Their `slot_decay_per_second` is the sixtieth part of the limit a minute,
+and their `limit` about three seconds' worth, which an idle limit may hand out at once. Each grant takes slots that decay by
+themselves, so that a process holds nothing: if it is killed, its part is free again as fast as the slots decay.
 
-A process asks the API about once a second for a block of a second's worth, and not Prefect's own `rate_limit` for each
-request, which used 42 to 75 % of a limit (prefect 3.8.8, two processes; blocks: 97 %). A slow server is asked for more
-at a time (patience.py); while it is away what was leased is used up and nothing is sent beyond it. Cancelled or
-unanswered calls may have been granted; they cost capacity, never the limit. Semantics of grants: prefect 3.8.8,
-server/api/concurrency_limits_v2.py, read 2026-11-24.
+About once a second, a process asks the API for a block of a second's worth. It doesn't use Prefect's `rate_limit` for each
+request, which reached 42 to 75 % of a limit (prefect 3.8.8, two processes; blocks: 97 %). It asks a slow server for more at
+a time (lease_backoff.py). While the server is away, it uses up what it leased and sends nothing beyond that. A call that
+was cancelled or unanswered may have been granted: this costs capacity, but never passes the limit. How the server grants
+slots: prefect 3.8.8, server/api/concurrency_limits_v2.py, read 2026-11-24.
 
-On sqlite every grant may be refused with 503 while others write: two processes beside 1,200 task runs at once got nothing
-for 25 and 30 seconds, and lost none on PostgreSQL (2026-11-25). A limit that is shared in earnest needs PostgreSQL.
+On sqlite the server may refuse any grant with 503 while others write: two processes beside 1,200 task runs at once got
+nothing for 25 and 30 seconds. On PostgreSQL they lost no second (2026-11-25). Share a limit in earnest on PostgreSQL.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ import math
 import random
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 import httpx
@@ -35,18 +35,18 @@ from tasks.prefect_internals.single_call import calling_once
 from tasks.server.lease_backoff import CALL_SECONDS, Patience
 from tasks.server.outages import CALL_ERRORS, is_slow
 
-SMALLEST_BLOCK = 12  # slots: the server forgets half a slot at each grant, on average (it rounds decay down)
-BURST_SECONDS = 3.0  # what a limit should be, in seconds of its decay: that much piles up while the server stalls
-TURN_BLOCKS = 0.5  # of a block's time, at most, until a process that was denied asks again
-AWAY_FAILURES = 3  # in a row, until somebody is told: a busy sqlite server refuses a call now and then
+_SMALLEST_BLOCK = 12  # slots; at each grant the server loses half a slot on average, since it rounds decay down
+_BURST_SECONDS = 3.0  # what a limit should hold, in seconds of its decay: so much piles up while the server stalls
+_TURN_BLOCKS = 0.5  # a process that was denied asks again after this part of a block's time, at most
+_TOLD_FAILURES = 3  # in a row, before we log it: a busy server on sqlite refuses a call now and then
 _LOCKED = 423  # too few slots are free
-EXAMPLES: dict[Kind, int] = {"requests": 6_000, "tokens": 2_000_000}  # a minute, where the job gives none
-KINDS: tuple[Kind, ...] = ("requests", "tokens")
+_EXAMPLES: dict[Kind, int] = {"requests": 6_000, "tokens": 2_000_000}  # a minute, for the advice if the job gives none
+_KINDS: tuple[Kind, ...] = ("requests", "tokens")
 log = logging.getLogger("promptmill")
 
 
-class SlotClient(Protocol):
-    """What is used of Prefect's client."""
+class _SlotClient(Protocol):
+    """The part of Prefect's client that we use."""
 
     async def read_global_concurrency_limit_by_name(self, name: str) -> GlobalConcurrencyLimitResponse:
         """The limit. Raises: ObjectNotFound."""
@@ -55,20 +55,38 @@ class SlotClient(Protocol):
     async def increment_concurrency_slots(
         self, names: list[str], slots: int, mode: Literal["concurrency", "rate_limit"]
     ) -> httpx.Response:
-        """The limits that were granted; those that don't exist are left out. Raises: httpx.HTTPStatusError."""
+        """The limits that were granted, without those that don't exist. Raises: httpx.HTTPStatusError."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class _Terms:
     """What an operator has set for one limit."""
 
     limit: int  # slots that may be taken at once
     per_second: float  # slots
 
     def block(self, seconds: float) -> int:
-        """Slots of a lease of so many seconds' worth, or of more where that is few, but no more than half the limit."""
-        return max(1, min(self.limit // 2, max(math.ceil(seconds * self.per_second), SMALLEST_BLOCK)))
+        """The slots to ask for: so many seconds' worth, at least `_SMALLEST_BLOCK`, at most half the limit."""
+        return max(1, min(self.limit // 2, max(math.ceil(seconds * self.per_second), _SMALLEST_BLOCK)))
+
+
+@dataclass(slots=True)
+class _LeasedLimit:
+    """One of the two limits, and what the calls for it have taught."""
+
+    name: str  # of the Prefect limit
+    terms: _Terms
+    patience: Patience = field(default_factory=Patience)
+    must_read_terms: bool = False  # before the next lease: another server may answer, or somebody changed the limit
+
+    def block(self) -> int:
+        """The slots to ask for next."""
+        return self.terms.block(self.patience.block_seconds)
+
+    def turn_seconds(self) -> float:
+        """How long a process that was denied leaves the limit to others, at most."""
+        return _TURN_BLOCKS * self.block() / self.terms.per_second
 
 
 class PrefectLessor:
@@ -76,57 +94,51 @@ class PrefectLessor:
 
     def __init__(
         self,
-        client: SlotClient,
+        client: _SlotClient,
         name: str,
-        terms: Mapping[Kind, Terms],
+        terms: Mapping[Kind, _Terms],
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._client = client
         self._name = name
-        self._terms = dict(terms)
         self._chance = chance
-        self._must_read: set[Kind] = set()
-        self._patience: dict[Kind, Patience] = {kind: Patience() for kind in KINDS}
+        self._limits = {kind: _LeasedLimit(_limit_name(name, kind), found) for kind, found in terms.items()}
 
     def per_minute(self, kind: Kind) -> float:
-        """The whole limit, as it was when the run began."""
-        return 60 * self._terms[kind].per_second
+        """The whole limit, as last read."""
+        return 60 * self._limits[kind].terms.per_second
 
     async def lease(self, kind: Kind) -> float:
-        """The size of a block, once it is granted; a server that is away, or a limit that was deleted, is waited for."""
+        """The size of a block, once it is granted; waits while the server is away or the limit doesn't exist."""
         with calling_once():  # the client would wait two seconds before its second try
-            return await self._lease(kind)
+            return await self._lease(kind, self._limits[kind])
 
-    async def _lease(self, kind: Kind) -> int:
-        loop, patience = asyncio.get_running_loop(), self._patience[kind]
+    async def _lease(self, kind: Kind, limit: _LeasedLimit) -> int:
+        loop = asyncio.get_running_loop()
         while True:
             began = loop.time()
             try:
-                granted = await self._ask(kind)
+                granted = await self._ask(kind, limit)
             except (*CALL_ERRORS, SetupError) as error:
-                await self._wait_for_server(kind, error, loop.time() - began)
+                await self._wait_for_server(limit, error, loop.time() - began)
                 continue
-            if patience.failures >= AWAY_FAILURES:
-                log.info("limits.shared: %s is being leased again", limit_name(self._name, kind))
-            patience.answered(loop.time() - began)
+            if limit.patience.failures >= _TOLD_FAILURES:
+                log.info("limits.shared: %s is being leased again", limit.name)
+            limit.patience.answered(loop.time() - began)
             if granted:
                 return granted
-            turn = TURN_BLOCKS * self._block(kind) / self._terms[kind].per_second
-            await asyncio.sleep(turn * (1 + self._chance()) / 2)
+            await asyncio.sleep(limit.turn_seconds() * (1 + self._chance()) / 2)
 
-    def _block(self, kind: Kind) -> int:
-        return self._terms[kind].block(self._patience[kind].block_seconds)
-
-    async def _ask(self, kind: Kind) -> int:
+    async def _ask(self, kind: Kind, limit: _LeasedLimit) -> int:
         """The slots granted; 0 = none yet."""
-        timeout_seconds = self._patience[kind].timeout_seconds
-        if kind in self._must_read:
-            self._terms[kind] = await read_terms(self._client, self._name, kind, timeout_seconds=timeout_seconds)
-            self._must_read.discard(kind)
-        name, block = limit_name(self._name, kind), self._block(kind)
+        timeout_seconds = limit.patience.timeout_seconds
+        if limit.must_read_terms:
+            limit.terms = await _read_terms(self._client, self._name, kind, timeout_seconds=timeout_seconds)
+            limit.must_read_terms = False
+        block = limit.block()
         try:
             async with asyncio.timeout(timeout_seconds):
-                answer = await self._client.increment_concurrency_slots([name], block, "rate_limit")
+                answer = await self._client.increment_concurrency_slots([limit.name], block, "rate_limit")
         except httpx.HTTPStatusError as error:
             if error.response.status_code == _LOCKED:
                 return 0
@@ -135,19 +147,19 @@ class PrefectLessor:
             raise SetupError(_missing(self._name, kind))
         return block
 
-    async def _wait_for_server(self, kind: Kind, error: Exception, seconds: float) -> None:
-        if not is_slow(error):
-            self._must_read.add(kind)  # another server may answer next, or the limit was changed
-        wait = self._patience[kind].failed(seconds, is_slow(error), self._chance())
-        if self._patience[kind].failures == AWAY_FAILURES:
+    async def _wait_for_server(self, limit: _LeasedLimit, error: Exception, seconds: float) -> None:
+        slow = is_slow(error)
+        limit.must_read_terms = limit.must_read_terms or not slow
+        wait = limit.patience.failed(seconds, slow, self._chance())
+        if limit.patience.failures == _TOLD_FAILURES:
             reason = str(error) or type(error).__name__
-            log.warning("limits.shared: %s can't be leased, requests wait: %s", limit_name(self._name, kind), reason)
+            log.warning("limits.shared: %s can't be leased, requests wait: %s", limit.name, reason)
         await asyncio.sleep(wait)
 
 
 @asynccontextmanager
 async def sharing(limits: Limits) -> AsyncGenerator[Lessor | None]:
-    """Whoever leases the limit that a job shares, None where it shares none.
+    """A lessor of the limit that a job shares; None if it shares none.
 
     Raises: SetupError when one of its two Prefect limits is missing or can't limit anything.
     """
@@ -159,28 +171,28 @@ async def sharing(limits: Limits) -> AsyncGenerator[Lessor | None]:
         yield await open_lessor(client, limits.shared, given)
 
 
-async def open_lessor(client: SlotClient, name: str, given: Mapping[Kind, int | None] | None = None) -> PrefectLessor:
-    """Leases blocks of NAME-requests and NAME-tokens; `given` are the job's own limits, for the advice in an error.
+async def open_lessor(client: _SlotClient, name: str, given: Mapping[Kind, int | None] | None = None) -> PrefectLessor:
+    """A lessor of NAME-requests and NAME-tokens; `given` are the job's own limits, for the advice in an error.
 
-    Raises: SetupError when one of the two is missing or no rate limit.
+    Raises: SetupError if one of the two is missing or isn't a rate limit.
     """
-    terms: dict[Kind, Terms] = {}
-    for kind in KINDS:
+    terms: dict[Kind, _Terms] = {}
+    for kind in _KINDS:
         try:
-            terms[kind] = await read_terms(client, name, kind, (given or {}).get(kind))
+            terms[kind] = await _read_terms(client, name, kind, None if given is None else given.get(kind))
         except CALL_ERRORS as error:
             raise SetupError(
-                f"the limit {limit_name(name, kind)!r} can't be read from the Prefect server: "
+                f"the limit {_limit_name(name, kind)!r} can't be read from the Prefect server: "
                 f"{type(error).__name__}: {error}. limits.shared needs it. Check PREFECT_API_URL and the server."
             ) from error
     return PrefectLessor(client, name, terms)
 
 
-async def read_terms(
-    client: SlotClient, name: str, kind: Kind, given: int | None = None, timeout_seconds: float = CALL_SECONDS
-) -> Terms:
+async def _read_terms(
+    client: _SlotClient, name: str, kind: Kind, given: int | None = None, timeout_seconds: float = CALL_SECONDS
+) -> _Terms:
     """What an operator has set for one of the two limits. Raises: SetupError, httpx.HTTPError, TimeoutError."""
-    full = limit_name(name, kind)
+    full = _limit_name(name, kind)
     try:
         async with asyncio.timeout(timeout_seconds):
             found = await client.read_global_concurrency_limit_by_name(full)
@@ -197,29 +209,29 @@ async def read_terms(
             f"{found.slot_decay_per_second:g}; limits.shared needs both above 0: the decay is the provider's limit a "
             f"minute / 60. Set it: prefect gcl update {full} --limit N --slot-decay-per-second X"
         )
-    return Terms(found.limit, found.slot_decay_per_second)
+    return _Terms(found.limit, found.slot_decay_per_second)
 
 
-def limit_name(name: str, kind: Kind) -> str:
+def _limit_name(name: str, kind: Kind) -> str:
     """The Prefect limit of one kind."""
     return f"{name}-{kind}"
 
 
 def create_command(name: str, kind: Kind, per_minute: float) -> str:
     """What an operator types to make a limit."""
-    name, slots = limit_name(name, kind), slots_of(per_minute)
+    name, slots = _limit_name(name, kind), slots_of(per_minute)
     return f"prefect gcl create {name} --limit {slots} --slot-decay-per-second {per_minute / 60:.6g}"
 
 
 def slots_of(per_minute: float) -> int:
     """What a limit's `limit` should be."""
-    return max(2, math.ceil(BURST_SECONDS * per_minute / 60))
+    return max(2, math.ceil(_BURST_SECONDS * per_minute / 60))
 
 
 def _missing(name: str, kind: Kind, given: int | None = None) -> str:
-    per_minute = given or EXAMPLES[kind]
+    per_minute = _EXAMPLES[kind] if given is None else given
     return (
-        f"there is no Prefect limit {limit_name(name, kind)!r}; limits.shared: {name} needs it, and the run would "
+        f"there is no Prefect limit {_limit_name(name, kind)!r}; limits.shared: {name} needs it, and the run would "
         f"otherwise go unlimited. Make it; for {per_minute:,} {kind} a minute, of which --limit is three seconds' "
         f"worth: {create_command(name, kind, per_minute)}"
     )

@@ -1,7 +1,7 @@
-"""A run in shards: split, started wherever there is room, followed until all have ended, and tried again when they die.
+"""A run in shards: other processes answer its rows, and this process follows them until the last has ended.
 
-The run itself stays in charge: it alone approves, splits the money, and publishes; what no shard has answered in the end
-(a shard may have spent its part of the budget while others left some of theirs) it answers itself.
+The run itself stays in charge: it alone asks for approval, splits the budget, and publishes. It also answers the rows that
+no shard answered: one shard may have spent its part of the budget while others left some of theirs.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from promptmill.sharding.folder import ShardFolder, folders
 from promptmill.sharding.plan import ShardPlan
 from promptmill.sharding.split import split_run
 from promptmill.storage import STORAGE_ERRORS
-from tasks.run.ownership import LOOK_SECONDS, TakenOver, while_ours
+from tasks.run.ownership import OWNERSHIP_SECONDS, TakenForDead, while_ours
 from tasks.server.outages import CALL_ERRORS
 from tasks.sharding.flow_runs import shard_runs
 from tasks.sharding.leftovers import end_strays, shards_tag
@@ -29,9 +29,9 @@ log = logging.getLogger("promptmill")
 
 
 async def answer_in_shards(run: PendingRun) -> Elsewhere:
-    """What shards did of a run: other processes answer the rows of a run that is to be split, and of no other.
+    """What shards did of a run: other processes answer the rows of a run whose job asks for shards, and of no other.
 
-    Raises: RunStopped or a subclass, with the run's manifest; SetupError when there is nobody to carry shards.
+    Raises: RunStopped or a subclass, with the run's manifest; SetupError if there is no server or cluster for shards.
     """
     job = run.prepared.job
     if job.shards == 1 and job.task_runner == "local":
@@ -44,7 +44,7 @@ async def answer_in_shards(run: PendingRun) -> Elsewhere:
         following = Following(run, carrier, *begun)
         try:
             await while_ours(_while_held(run, following.until_all_ended()))
-        except TakenOver:  # who goes on with this run takes up its shards
+        except TakenForDead:  # the process that goes on with this run adopts its shards
             raise
         except RunStopped as error:
             await following.end()
@@ -65,7 +65,7 @@ async def _while_held(run: PendingRun, work: Coroutine[Any, Any, None]) -> None:
     task = asyncio.create_task(work)
     try:
         while not task.done():
-            await asyncio.wait([task], timeout=LOOK_SECONDS)
+            await asyncio.wait([task], timeout=OWNERSHIP_SECONDS)
             if run.lease is not None:
                 await run.lease.confirm()
         await task
@@ -75,7 +75,7 @@ async def _while_held(run: PendingRun, work: Coroutine[Any, Any, None]) -> None:
 
 
 async def _forget(folder: ShardFolder) -> None:
-    """Remove a run's shards; the next run removes what is left of them."""
+    """Remove a run's shards; if that fails, the next run removes them."""
     with suppress(*STORAGE_ERRORS):
         await asyncio.to_thread(folder.remove)
 
@@ -93,13 +93,13 @@ async def _carrier(run: PendingRun) -> AsyncGenerator[Carrier]:
 
 
 async def _begin(run: PendingRun, carrier: Carrier) -> tuple[ShardFolder, ShardPlan] | None:
-    """The shards to follow: those of this very run if it died while they were at work, else new ones."""
+    """The shards to follow: those of this run if it died while they were at work, else new ones; None = no shards."""
     store, run_id = run.prepared.store, run.flow_run_ids[0]
     for folder in await asyncio.to_thread(folders, store):
         plan = await asyncio.to_thread(folder.read_plan) if folder.name.startswith(run_id) and carrier.adopts else None
         if plan is not None and plan.is_of(run.prepared.capped_job, run.preflight.plan, run.retry_before):
             await end_strays(run, kept=folder.plan_url)
-            log.info("%d shards that were begun go on", len(plan.bounds))
+            log.info("this run goes on with the %d shards that it began before", len(plan.bounds))
             return folder, plan
     await end_strays(run)
     return await asyncio.to_thread(_split, run, store, f"{run_id}-{secrets.token_hex(4)}")

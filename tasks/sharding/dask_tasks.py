@@ -1,8 +1,8 @@
-"""Shards as tasks on a Dask cluster, for those who have one: `task_runner: dask`.
+"""Shards as tasks on a Dask cluster: `task_runner: dask`.
 
-The cluster is the one that Dask's own setting names (DASK_SCHEDULER_ADDRESS), else one that is made on this machine for
-the run. Dask itself runs a task again elsewhere when its worker dies. It can't end one that is running, and a run that
-dies can't either: therefore a run beats a pulse beside its shards' other objects, and a shard that misses it ends.
+Dask's own setting DASK_SCHEDULER_ADDRESS names the cluster; without it, the run makes one on this machine. If a worker dies,
+Dask runs its task again elsewhere. Dask can't end a task that is running, and neither can a run that has died. So a run
+writes a pulse beside its shards' other objects, and a shard that misses the pulse ends.
 """
 
 import asyncio
@@ -14,6 +14,7 @@ from promptmill.allowed_urls import is_closed_process
 from promptmill.errors import SetupError, StorageFailed
 from promptmill.sharding.folder import ShardFolder
 from promptmill.sharding.plan import Ended, ShardPlan
+from tasks.sharding.flow_runs import END_OF_STATE
 from tasks.sharding.shard import PULSE_SECONDS, answer_share_task
 
 try:
@@ -25,17 +26,15 @@ except ImportError as error:
         "shards on Prefect workers: task_runner: local."
     ) from error
 
-ENDS: dict[str, Ended] = {"COMPLETED": "completed", "FAILED": "failed", "CRASHED": "crashed", "CANCELLED": "cancelled"}
-
 
 class DaskShards:
     """The shards of one run, as tasks on a cluster."""
 
-    adopts = False  # what a dead run started ends
+    adopts = False  # if the run dies, its shards miss the pulse and end
 
     def __init__(self, runner: DaskTaskRunner) -> None:
         self.all_ids: list[str] = []
-        self.waiting = 0  # the cluster doesn't say
+        self.waiting = 0  # the cluster doesn't say how many wait
         self._runner = runner
         self._futures: dict[int, PrefectDaskFuture[Any]] = {}
         self._folder: ShardFolder | None = None
@@ -56,11 +55,11 @@ class DaskShards:
         self._futures[shard] = self._runner.submit(answer_share_task, parameters)
 
     async def ended(self) -> dict[int, Ended]:
-        """The shards whose latest attempt has ended; a task that the cluster gave up has crashed."""
-        return {shard: _end(one) for shard, one in self._futures.items() if one.wrapped_future.done()}
+        """The shards whose latest attempt has ended; if the cluster gave a task up, its shard has crashed."""
+        return {shard: _end(future) for shard, future in self._futures.items() if future.wrapped_future.done()}
 
     async def cancel(self) -> None:
-        """Let the shards miss the pulse."""
+        """Stop the pulse, so that the shards end."""
         if self._beating is not None and self._folder is not None:
             self._beating.cancel()
             await asyncio.wait([self._beating])
@@ -71,7 +70,7 @@ def _end(future: PrefectDaskFuture[Any]) -> Ended:
     wrapped = future.wrapped_future
     if wrapped.status != "finished":
         return "crashed"
-    return ENDS.get(wrapped.result().type.value, "crashed")
+    return END_OF_STATE.get(wrapped.result().type, "crashed")
 
 
 async def _beat(folder: ShardFolder) -> None:
@@ -85,7 +84,7 @@ async def _beat(folder: ShardFolder) -> None:
 
 @asynccontextmanager
 async def dask_shards() -> AsyncGenerator[DaskShards]:
-    """Who runs shards on a cluster; one that was made for the run ends with it."""
+    """Tasks on a cluster that answer shards; a cluster that was made for the run ends with it."""
     with DaskTaskRunner(address=dask.config.get("scheduler-address", None)) as runner:
         carrier = DaskShards(runner)
         try:

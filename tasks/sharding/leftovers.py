@@ -1,7 +1,7 @@
-"""Shards that an earlier run over an output left at work: ended before this run answers the same rows itself.
+"""Shards that an earlier run over an output left at work: this run ends them before it answers the same rows itself.
 
-A run that dies leaves its shards at work, for its next attempt to go on with. Any other run over the output, in shards or
-not, would pay for their rows a second time.
+A run that dies leaves its shards at work, and its next attempt goes on with them. Any other run over the output, in shards
+or not, would pay for their rows a second time.
 """
 
 import asyncio
@@ -25,26 +25,26 @@ from promptmill.errors import PromptmillError, RunStopped, SetupError
 from promptmill.run.run import Run
 from promptmill.sharding.folder import ShardFolder, folders
 from tasks.run.one_at_a_time import output_digest
-from tasks.sharding.flow_runs import ENDS
+from tasks.sharding.flow_runs import END_OF_STATE
 from tasks.sharding.shard import PULSE_SECONDS
 
-RUN_SECONDS = 120.0  # that runs of shards are given to end
-PULSED_SECONDS = 20.0  # that shards on a cluster are given: a look, and what is on its way
+_RUN_SECONDS = 120.0  # for shards that are Prefect runs to end
+PULSED_SECONDS = 20.0  # for shards on a cluster to miss the pulse and to let requests on their way finish
 log = logging.getLogger("promptmill")
 
 
 def shards_tag(run: Run) -> str:
-    """What the runs of shards over a run's output have in common."""
+    """The tag of all shards' runs over the output of a run."""
     return f"promptmill-shards-of-{output_digest(run.prepared.output)}"
 
 
 async def end_strays(run: Run, kept: str | None = None) -> None:
-    """End the shards that earlier runs left at work, and forget them; `kept` is the URL of a plan that goes on.
+    """End the shards that earlier runs left at work, and remove their folders, but for the plan at the URL `kept`.
 
-    Raises: RunStopped when they don't end; SetupError when they may be on a server that this process isn't told of.
+    Raises: RunStopped if they don't end; SetupError if they may be on a Prefect server that isn't set here.
     """
     left = await asyncio.to_thread(_left, run.prepared.store, kept)
-    pulsed = [one for one in left if await asyncio.to_thread(one.pulse) is not None]
+    pulsed = [folder for folder in left if await asyncio.to_thread(folder.pulse) is not None]
     for folder in pulsed:
         await asyncio.to_thread(folder.stop_beating)
         await _wait_for_ends(folder)
@@ -62,35 +62,36 @@ async def end_strays(run: Run, kept: str | None = None) -> None:
 
 
 def _left(store: Store, kept: str | None) -> list[ShardFolder]:
-    """The folders with a plan; others hold what was spent, which is counted by and by."""
-    return [one for one in folders(store) if one.plan_url != kept and one.has_plan()]
+    """The folders with a plan; a folder without a plan only holds spent amounts that are yet to be counted."""
+    return [folder for folder in folders(store) if folder.plan_url != kept and folder.has_plan()]
 
 
 async def _end_runs(client: PrefectClient, output_tag: str, kept: str | None) -> None:
     loop = asyncio.get_running_loop()
-    until = loop.time() + RUN_SECONDS
+    until = loop.time() + _RUN_SECONDS
     cancelled: set[UUID] = set()
-    while strays := [one for one in await _live(client, output_tag) if one.parameters.get("plan_url") != kept]:
+    while strays := [run for run in await _live(client, output_tag) if run.parameters.get("plan_url") != kept]:
         if loop.time() > until:
             raise RunStopped(
-                f"{len(strays)} shards of an earlier run over this output are still at work after {RUN_SECONDS:.0f} s, "
+                f"{len(strays)} shards of an earlier run over this output are still at work after {_RUN_SECONDS:.0f} s, "
                 f"{strays[0].name!r} among them; two runs would pay for the same rows. Cancel them in the Prefect UI and "
                 "run the job again."
             )
-        for one in strays:
-            if one.id not in cancelled:
-                log.info("%s: a shard of an earlier run over this output; it is cancelled", one.name)
-                await client.set_flow_run_state(
-                    one.id, Cancelling(message="Another run over the same output has begun.")
-                )
-                cancelled.add(one.id)
+        for stray in strays:
+            if stray.id not in cancelled:
+                log.info("%s is a shard of an earlier run over this output: we cancel it", stray.name)
+                state = Cancelling(message="Another run over the same output has begun.")
+                await client.set_flow_run_state(stray.id, state)
+                cancelled.add(stray.id)
         await asyncio.sleep(1.0)
 
 
 async def _live(client: PrefectClient, output_tag: str) -> list[FlowRun]:
     chosen = FlowRunFilter(
         tags=FlowRunFilterTags(all_=[output_tag]),
-        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[one for one in StateType if one not in ENDS])),
+        state=FlowRunFilterState(
+            type=FlowRunFilterStateType(any_=[kind for kind in StateType if kind not in END_OF_STATE])
+        ),
     )
     return await client.read_flow_runs(flow_run_filter=chosen)
 
@@ -99,14 +100,14 @@ async def _wait_for_ends(folder: ShardFolder) -> None:
     plan = await asyncio.to_thread(folder.read_plan)
     waited = 0.0
     while plan is not None and waited < PULSED_SECONDS:
-        if await asyncio.to_thread(_told, folder, len(plan.bounds)):
+        if await asyncio.to_thread(_have_all_ended, folder, len(plan.bounds)):
             return
         await asyncio.sleep(PULSE_SECONDS)
         waited += PULSE_SECONDS
 
 
-def _told(folder: ShardFolder, shards: int) -> bool:
-    """Whether every shard has told an end."""
+def _have_all_ended(folder: ShardFolder, shards: int) -> bool:
+    """Whether every shard left an outcome."""
     with suppress(PromptmillError):
         return all(folder.read_outcome(shard, 1) is not None for shard in range(shards))
     return False

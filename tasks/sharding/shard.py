@@ -1,4 +1,4 @@
-"""One shard of a run, in whatever process carries it: its rows answered, and how it ended told to the run."""
+"""One shard of a run, in the process that carries it: it answers the shard's rows, and writes down how it ended."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -25,14 +25,14 @@ from tasks.run.ending import ending_in_order
 from tasks.run.logs import quiet_expected_errors
 from tasks.server.credentials import load_credentials
 
-PULSE_SECONDS = 2.0  # between two looks
-SILENCE_SECONDS = 60.0  # without a beat until the run that split is taken for dead
+PULSE_SECONDS = 2.0  # between two pulses of the run, and between two looks of a shard at it
+SILENCE_SECONDS = 60.0  # without a new pulse, before a shard takes the run that split for dead
 
 
 async def answer_share(plan_url: str, shard: int, attempt: int) -> dict[str, Any]:
-    """The manifest of a shard as a flow run of its own, all of whose rows are answered.
+    """Answer all rows of a shard that is a flow run of its own; returns its manifest.
 
-    Raises: RunStopped (and its kin), SetupError (and its kin); the run that split hears of either.
+    Raises: RunStopped, SetupError or a subclass; the run that split finds either in the shard's outcome.
     """
     async with ending_in_order():
         return await _answer(plan_url, shard, attempt, is_watched=False)
@@ -40,22 +40,22 @@ async def answer_share(plan_url: str, shard: int, attempt: int) -> dict[str, Any
 
 @task(name="answer-shard", task_run_name="shard {shard}", cache_policy=NO_CACHE, persist_result=False)
 async def answer_share_task(plan_url: str, shard: int, attempt: int, is_deployed: bool = False) -> dict[str, Any]:
-    """The same for a task runner that takes it elsewhere, where nobody could end it but the run that split."""
+    """The same as a task on a cluster, which only the run that split can end."""
     if is_deployed:
         close_to_unlisted()
     return await _answer(plan_url, shard, attempt, is_watched=True)
 
 
 async def _answer(plan_url: str, shard: int, attempt: int, is_watched: bool) -> dict[str, Any]:
-    """Answer a shard's rows; however it ends, it is told. `is_watched`: it ends when the run that split does."""
+    """Answer a shard's rows and write its outcome, however it ends. `is_watched`: end when the run that split ends."""
     spare_memory()
     quiet_expected_errors()
     close_if_deployed()
     folder = await asyncio.to_thread(ShardFolder.at, plan_url)
-    if await asyncio.to_thread(folder.is_taken_over, shard, attempt):
+    if await asyncio.to_thread(folder.has_later_attempt, shard, attempt):
         raise RunStopped(
-            f"attempt {attempt} at shard {shard} began after it was given up: attempt {attempt + 1} has the shard. Nothing "
-            "was sent, and there is nothing to do."
+            f"attempt {attempt} at shard {shard} began too late: attempt {attempt + 1} has the shard. Nothing was sent, and "
+            "there is nothing to do."
         )
     engine: Engine | None = None
     try:
@@ -64,7 +64,7 @@ async def _answer(plan_url: str, shard: int, attempt: int, is_watched: bool) -> 
             await answer_rows(engine)
     except (PromptmillError, asyncio.CancelledError) as error:
         reason = error if isinstance(error, PromptmillError) else Interrupted()
-        with suppress(StorageFailed):  # the error that led here is the one to tell
+        with suppress(StorageFailed):  # raise the error that led here
             await _tell(folder, shard, attempt, Outcome(_manifest_of(error, engine), reason))
         raise
     finished = end_share(run, engine)
@@ -95,7 +95,7 @@ async def _open(folder: ShardFolder, shard: int) -> PendingRun:
 
 @asynccontextmanager
 async def _watching(folder: ShardFolder, engine: Engine) -> AsyncGenerator[None]:
-    """End the shard, keeping what it has, when the run that split ends or falls silent."""
+    """End the shard, and keep its answers, when the run that split ends or falls silent."""
     watcher = asyncio.create_task(_watch(folder, engine))
     try:
         yield
@@ -106,9 +106,9 @@ async def _watching(folder: ShardFolder, engine: Engine) -> AsyncGenerator[None]
 
 
 async def _watch(folder: ShardFolder, engine: Engine) -> None:
-    last, silent = b"", 0.0  # no beat was heard yet
+    last, silent = b"", 0.0  # no pulse was seen yet
     while silent < SILENCE_SECONDS:
-        with suppress(StorageFailed):  # away for a moment: as good as silent
+        with suppress(StorageFailed):  # a storage that is away counts as silence
             beat = await asyncio.to_thread(folder.pulse)
             if beat is None:
                 break

@@ -12,7 +12,7 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.states import Cancelled, Cancelling, Crashed, Running, Scheduled, State
 
 from promptmill.simulator import Simulator
-from tasks.run.ownership import CancelledThere, TakenOver, lost_to
+from tasks.run.ownership import CancelledThere, TakenForDead, lost_to
 from tests.support.commands import command
 from tests.support.serving import KEY, client_of, ended, job_values, processes_of, reached, sent, start
 
@@ -23,11 +23,11 @@ pytestmark = pytest.mark.xdist_group("deployments")
     ("state", "run_count", "reason"),
     [
         pytest.param(Running(), 1, None, id="ours"),
-        pytest.param(Running(name="Retrying"), 2, TakenOver, id="under-way-elsewhere"),
+        pytest.param(Running(name="Retrying"), 2, TakenForDead, id="under-way-elsewhere"),
         pytest.param(Cancelling(), 1, CancelledThere, id="being-cancelled"),
         pytest.param(Cancelled(), 1, CancelledThere, id="cancelled"),
-        pytest.param(Crashed(), 1, TakenOver, id="taken-for-dead"),
-        pytest.param(Scheduled(), 1, TakenOver, id="to-be-started-again"),
+        pytest.param(Crashed(), 1, TakenForDead, id="taken-for-dead"),
+        pytest.param(Scheduled(), 1, TakenForDead, id="to-be-started-again"),
     ],
 )
 def test_a_run_is_ours_while_it_runs_as_the_attempt_that_we_began(state: State, run_count: int, reason: type | None):

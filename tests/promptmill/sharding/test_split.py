@@ -212,7 +212,7 @@ def test_a_run_reads_the_outcome_that_a_shard_wrote(error: Any, expected: type, 
 
 async def test_an_attempt_that_begins_after_it_was_given_up_sends_nothing(tmp_path: Path):
     folder = ShardFolder(Store(Storage(str(tmp_path))), "run")
-    folder.take_over(1, 2)
+    folder.begin_attempt(1, 2)
 
     with pytest.raises(RunStopped, match="attempt 2 has the shard"):
         await shard.answer_share_task.fn(folder.plan_url, 1, 1)

@@ -14,9 +14,9 @@ from promptmill.run.run import Run
 from promptmill.sharding.folder import ShardFolder
 from promptmill.sharding.plan import Ended, Outcome, ShardDied, ShardPlan
 from promptmill.sharding.split import split_run
-from tasks.run.ownership import LOOK_SECONDS as LOST_SECONDS
+from tasks.run.ownership import OWNERSHIP_SECONDS
 from tasks.server.automations import RERUN_SECONDS
-from tasks.sharding.supervisor import COUNT_SECONDS, LOOK_SECONDS, UNREADABLE_SECONDS, Following
+from tasks.sharding.supervisor import COUNT_SECONDS, STEP_SECONDS, UNREADABLE_SECONDS, Following
 from tests.support.clock import run_on_clock
 from tests.support.jobs import MakeJob, plan
 from tests.support.unreliable import Unreliable
@@ -124,9 +124,9 @@ def test_a_shard_that_left_no_word_is_tried_again_once_its_process_has_seen_that
     run_on_clock(followed.until_all_ended())
 
     assert list(carrier.began) == [(0, 1), (1, 1), (1, 2)]
-    assert [followed._folder.is_taken_over(1, attempt) for attempt in (1, 2)] == [True, False]
-    assert RERUN_SECONDS > LOST_SECONDS
-    assert 8 + RERUN_SECONDS <= carrier.began[1, 2] <= 8 + RERUN_SECONDS + 2 * LOOK_SECONDS
+    assert [followed._folder.has_later_attempt(1, attempt) for attempt in (1, 2)] == [True, False]
+    assert RERUN_SECONDS > OWNERSHIP_SECONDS
+    assert 8 + RERUN_SECONDS <= carrier.began[1, 2] <= 8 + RERUN_SECONDS + 2 * STEP_SECONDS
 
 
 def test_a_shard_that_ended_in_order_is_tried_again_at_once(run: Run):
@@ -136,7 +136,7 @@ def test_a_shard_that_ended_in_order_is_tried_again_at_once(run: Run):
 
     run_on_clock(followed.until_all_ended())
 
-    assert carrier.began[1, 2] <= 8 + 2 * LOOK_SECONDS
+    assert carrier.began[1, 2] <= 8 + 2 * STEP_SECONDS
 
 
 def test_a_shard_that_dies_again_and_again_ends_the_run(run: Run):
