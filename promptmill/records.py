@@ -48,7 +48,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One row's request: what is to be sent for it, and what it may take of the limits."""
+    """One row's request: what to send for it, and what it may take of the limits."""
 
     custom_id: str  # 32 hex of the request's digest, "-", 8 hex of the row id's digest
     body: bytes  # the JSON body; for embeddings the JSON string of the row's own input
@@ -75,14 +75,14 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a row has no answer; what it cost all the same."""
+    """Why a row has no answer, and what it cost all the same."""
 
     custom_id: str
     kind: FailureKind
     message: str
     http_status: int | None
     attempts: int  # 0 = never sent
-    response: str | None  # the text that was refused, where there was one
+    response: str | None  # the text that wouldn't do, where there was any
     usage: Usage
     cost_usd: Decimal
     latency_seconds: float | None

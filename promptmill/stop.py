@@ -1,7 +1,7 @@
-"""Ending a run early: one reason for all, nothing new is sent, what is under way may finish.
+"""Ends a run early: for one reason that holds for all rows; nothing new is sent, and requests on their way may finish.
 
-A task that waits (for a slot, money, capacity or its next attempt) is cancelled at once; a task whose request is on its
-way is left to finish, since its answer is paid for.
+A task that waits (for a slot, money, capacity or its next attempt) is cancelled at once. A task whose request is on its way
+may finish, since its answer is paid for.
 """
 
 import asyncio
@@ -13,12 +13,12 @@ from promptmill.errors import RunStopped
 
 
 class Stop:
-    """Whether and why the run ends early; shared by all that sends in this process."""
+    """Whether and why the run ends early; shared by everything that sends in this process."""
 
     def __init__(self, guard: Callable[[], Awaitable[None]] | None = None) -> None:
         self.reason: RunStopped | None = None
         self._guard = guard  # raises RunStopped once the run may send no more
-        self.is_urgent = asyncio.Event()  # somebody waits for the end: what is under way is given seconds, not minutes
+        self.is_urgent = asyncio.Event()  # somebody waits for the end: requests on their way get seconds, not minutes
         self._waiting: set[asyncio.Task[Any]] = set()
         self._cancelled: set[asyncio.Task[Any]] = set()
 
@@ -41,7 +41,7 @@ class Stop:
                 raise self.because(error) from None
 
     def interrupt(self, reason: RunStopped) -> None:
-        """Stop the run, and let nothing take long from here on; also where it was stopping already."""
+        """Stop the run and have it end within seconds, also where it was stopping already."""
         self.because(reason)
         self.is_urgent.set()
 

@@ -1,7 +1,7 @@
 """A batch's result files → answers, in the order of its lines, whatever order the provider wrote them in.
 
-Result files are as large as what was said, so only the place of each line is held: one pass finds them, a second reads
-them in our order, a few thousand rows at a time.
+Result files are as large as all answers together, so only the place of each line is held in memory: a first pass finds
+the lines, a second reads them in our order, a few thousand rows at a time.
 """
 
 import time
@@ -52,7 +52,7 @@ class Reading:
 
 @dataclass(slots=True)
 class Slice:
-    """Some rows of a batch: final results, and lines that another batch may better."""
+    """Some rows of a batch: final results, and lines that another batch may answer better."""
 
     results: list[Result] = field(default_factory=list[Result])
     leftovers: list[Result] = field(default_factory=list[Result])
@@ -93,7 +93,7 @@ class Places:
 
 
 def find_lines(files: Sequence[Path], ids: NDArray[np.uint64]) -> Places:
-    """The line of each row; of a row with several, the first of the first file that has one."""
+    """The line of each row; where a row has several, the first in the first file that has any."""
     order = np.argsort(ids, kind="stable")
     ordered = ids[order]
     numbers, offsets = np.full(len(ids), -1, np.int8), np.zeros(len(ids), np.int64)
@@ -123,7 +123,7 @@ def _lines(path: Path) -> Iterator[tuple[int, Line | None]]:
 
 
 def read_slices(places: Places, reading: Reading) -> Iterator[Slice]:
-    """The rows that have a line, in the order of the batch's file, some thousands at once."""
+    """The rows that have a line, in the order of the batch's file, a few thousand at a time."""
     opened = [path.open("rb") for path in places.files]
     try:
         current = Slice()

@@ -90,7 +90,7 @@ def _refuse_what_never_fits(prepared: Prepared, ledger: Ledger, packer: Packer, 
     if packer.full_by == "usd":
         raise BudgetExhausted(
             f"the next row could cost more than the ${room.usd:.6f} that is left; "
-            f"{describe_cap(prepared.budget_usd, prepared.approved_cap)}: all that was paid for is kept."
+            f"{describe_cap(prepared.budget_usd, prepared.binding_approval)}: all that was paid for is kept."
         )
     if packer.full_by is not None:
         raise ProviderRefused(

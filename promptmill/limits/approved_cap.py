@@ -1,7 +1,7 @@
 """What a person approved for an output, kept beside its checkpoints: every later run over it keeps to that.
 
-The form says "spend at most this for the output", so the amount outlives the run that asked, whoever starts the next one
-and by whatever job, until somebody approves again. A damaged record is an error, and never a lifted cap.
+The form says "spend at most this for the output". So the amount holds for later runs of any job over this output, until
+somebody approves again. A damaged record is an error, and never lifts the cap.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from promptmill.errors import OutputError, StorageFailed
 from promptmill.state_files import StateFile
 from promptmill.storage import STORAGE_ERRORS, Storage
 
-NAME = "approved.json"
+_NAME = "approved.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ def read_approved(checkpoints: Storage) -> Approved | None:
     Raises: OutputError when the record is damaged or can't be read.
     """
     try:
-        return _RECORD.read(checkpoints, NAME)
+        return _RECORD.read(checkpoints, _NAME)
     except StorageFailed as error:  # it is read before anything is sent
         raise OutputError(str(error)) from error
 
@@ -51,10 +51,10 @@ def write_approved(checkpoints: Storage, cap_usd: Decimal | None, question: str 
     """Keep an approval, in place of the last one. Raises: StorageFailed."""
     approved = Approved(cap_usd, question, datetime.now(UTC))
     try:
-        checkpoints.write(NAME, _FORM.dump_json(approved))
+        checkpoints.write(_NAME, _FORM.dump_json(approved))
     except STORAGE_ERRORS as error:
         raise StorageFailed(
-            f"{checkpoints.shown}/{NAME} can't be written: {checkpoints.describe(error)}. What was approved is kept "
+            f"{checkpoints.shown}/{_NAME} can't be written: {checkpoints.describe(error)}. What was approved is kept "
             "there. Make room or give "
             "access, then start the run again; nothing was sent."
         ) from error

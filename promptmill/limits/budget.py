@@ -2,7 +2,7 @@
 
 `uncertain` is the money of attempts that ended without a readable answer: the provider may have done the work and
 billed it. A request that doesn't fit waits while others are under way, since they may take less than they reserved;
-when none is, the budget is exhausted.
+when none is under way, the budget is exhausted.
 So that a killed process can't spend unseen, the cap is drawn in grants: a grant is written to storage before it is used,
 and a run that finds one counts it as spent unless the run before closed its books.
 """
@@ -15,20 +15,20 @@ from decimal import Decimal
 from promptmill.errors import BudgetExhausted
 from promptmill.limits.approved_cap import Approved, describe_cap
 
-GRANTS_A_BUDGET = 100  # a grant is at least a hundredth of the cap: at most so much is taken for lost by a kill
+_GRANTS_A_BUDGET = 100  # a grant is at least a hundredth of the cap: at most so much is taken for lost by a kill
 RecordGrant = Callable[[Decimal], Awaitable[None]]
 ZERO = Decimal(0)
 
 
 class Budget:
-    """What one output may cost; one for all that sends in this process."""
+    """What one output may cost; one object for everything that sends in this process."""
 
     def __init__(
         self,
         cap_usd: Decimal | None,
         spent_usd: Decimal = ZERO,
         record_grant: RecordGrant | None = None,
-        approved: Approved | None = None,  # where the cap is a person's
+        approved: Approved | None = None,  # where a person set the cap
     ) -> None:
         self.cap_usd = cap_usd
         self.spent_usd = spent_usd  # known, over all runs
@@ -95,7 +95,7 @@ class Budget:
             return
         async with self._granting:
             if (needed := self.committed_usd) > self._granted_usd:
-                granted = min(cap_usd, needed + cap_usd / GRANTS_A_BUDGET)
+                granted = min(cap_usd, needed + cap_usd / _GRANTS_A_BUDGET)
                 await self._record_grant(granted)
                 self._granted_usd = granted
 

@@ -2,7 +2,7 @@
 
 A block is worth about a second of the whole limit and is drained here, first come first served: asking for each request
 would cost a call a request and most of the throughput. The next block is asked for while the last half of the current
-one is drained, and only by a request that takes from it or waits for it, so that whoever is idle leases nothing.
+block is drained, and only by a request that takes from it or waits for it, so that an idle process leases nothing.
 
 The pace of one process holds beside the lease. A process never sends faster than the whole limit, whatever it has
 leased; and what headers or refusals say can slow it down, but adds nothing to what was leased.
@@ -15,14 +15,14 @@ from typing import Literal, Protocol
 from promptmill.limits.token_bucket import Pace
 
 Kind = Literal["requests", "tokens"]
-USED_SHARE = 0.98  # of a lease is used: what piled up during a stall then passes no minute's limit by 2 %
-LOW_SHARE = 0.5  # of a block is left when the next one is asked for
-KEPT_BLOCKS = 2.0  # of what reservations give back stay here; more would be a burst on top of the limit
-ROUNDING = 1e-6  # sums of floats miss by less
+_USED_SHARE = 0.98  # of a lease is used: what piled up during a stall then passes no minute's limit by 2 %
+_LOW_SHARE = 0.5  # of a block is left when the next block is asked for
+_KEPT_BLOCKS = 2.0  # of what reservations give back stay here; more would be a burst on top of the limit
+_ROUNDING = 1e-6  # sums of floats miss by less
 
 
 class Lessor(Protocol):
-    """Whoever hands out the capacity of a shared limit."""
+    """Hands out the capacity of a shared limit."""
 
     def per_minute(self, kind: Kind) -> float:
         """The whole limit, of all processes together."""
@@ -48,13 +48,13 @@ class LeasedPace(Pace):
         self._lessor = lessor
         self._kind: Kind = kind
         self._ended = ended
-        self._block = 0.0  # the size of the last one
-        self._wanted = 0.0  # by whoever is next
+        self._block = 0.0  # the size of the last block
+        self._wanted = 0.0  # by the next request
         self._leasing: asyncio.Task[None] | None = None
         self._is_closed = False
 
     def want(self, cost: float) -> None:
-        """Lease a block if there isn't enough for whoever is next; a large request takes several, one by one.
+        """Lease a block if there isn't enough for the next request; a large request takes several, one after another.
 
         One large lease would starve: processes that ask for less never let the limit recover so far.
         """
@@ -63,20 +63,20 @@ class LeasedPace(Pace):
             self._lease()
 
     def wait_seconds(self, cost: float, factor: float) -> float:
-        """As of any pace; infinite until enough is leased, which calls `ended`."""
+        """Seconds as for any pace; infinite until enough is leased, which calls `ended`."""
         return super().wait_seconds(cost, factor) if self._has(cost) else float("inf")
 
     def take(self, cost: float) -> None:
         """Take what was leased, and see to the next block in time."""
         super().take(cost)
         self.stock -= cost
-        if self.stock < LOW_SHARE * self._block:
+        if self.stock < _LOW_SHARE * self._block:
             self._lease()
 
     def give_back(self, amount: float) -> None:
         """Keep what wasn't used for the next request, within bounds: a lease can't be given back."""
         super().give_back(amount)
-        most = max(KEPT_BLOCKS * self._block, self._wanted, self.stock)
+        most = max(_KEPT_BLOCKS * self._block, self._wanted, self.stock)
         self.stock = min(most, self.stock + amount)
 
     async def close(self) -> None:
@@ -87,7 +87,7 @@ class LeasedPace(Pace):
             await asyncio.wait([self._leasing])
 
     def _has(self, cost: float) -> bool:
-        return self.stock >= cost - ROUNDING
+        return self.stock >= cost - _ROUNDING
 
     def _lease(self) -> None:
         if self._leasing is None and not self._is_closed:
@@ -96,9 +96,9 @@ class LeasedPace(Pace):
 
     async def _lease_block(self) -> None:
         self._block = await self._lessor.lease(self._kind)
-        self.stock += self._block * USED_SHARE
+        self.stock += self._block * _USED_SHARE
 
     def _lease_done(self, task: asyncio.Task[None]) -> None:
         self._leasing = None
-        if not self._is_closed:  # cancelled by somebody else, it is as if it had brought nothing: the next one follows
+        if not self._is_closed:  # a lease that somebody else cancelled brought nothing; the next request leases again
             self._ended(None if task.cancelled() else task.exception())

@@ -5,17 +5,17 @@ from collections import deque
 UNKNOWN_OUTPUT_TOKENS = (
     1_000  # for the first answers of a job that sets no limit; cautious, since money is reserved by it
 )
-SEEN_AT_LEAST = 20
-REMEMBERED = 1_000
-REFRESH_EVERY = 50
-CAUTION = 1.5  # times the largest seen, for money
+_SEEN_AT_LEAST = 20
+_REMEMBERED = 1_000
+_REFRESH_EVERY = 50
+_CAUTION = 1.5  # times the largest seen, for money
 
 
 class OutputGuess:
     """Quantiles over the last thousand answers."""
 
     def __init__(self) -> None:
-        self._seen: deque[int] = deque(maxlen=REMEMBERED)
+        self._seen: deque[int] = deque(maxlen=_REMEMBERED)
         self._count = 0
         self._usual = self._largest = UNKNOWN_OUTPUT_TOKENS
 
@@ -23,22 +23,22 @@ class OutputGuess:
         """Learn from an answer."""
         self._seen.append(output_tokens)
         self._count += 1
-        self._largest = max(self._largest, output_tokens) if self._count > SEEN_AT_LEAST else self._largest
-        if self._count == SEEN_AT_LEAST or (self._count > SEEN_AT_LEAST and self._count % REFRESH_EVERY == 0):
+        self._largest = max(self._largest, output_tokens) if self._count > _SEEN_AT_LEAST else self._largest
+        if self._count == _SEEN_AT_LEAST or (self._count > _SEEN_AT_LEAST and self._count % _REFRESH_EVERY == 0):
             ordered = sorted(self._seen)
             self._usual = ordered[int(0.95 * (len(ordered) - 1))]
             self._largest = ordered[-1]
 
     def expected(self, limit: int | None) -> int:
         """What to take of a rate limit: the job's own limit at first, then the 95th percentile of what was seen."""
-        if self._count < SEEN_AT_LEAST:
+        if self._count < _SEEN_AT_LEAST:
             return limit if limit is not None else UNKNOWN_OUTPUT_TOKENS
         return self._usual if limit is None else min(limit, self._usual)
 
     def at_most(self, limit: int | None) -> int:
-        """What to reserve money for: the job's own limit, or half as much again as the largest that was seen."""
+        """What to reserve money for: the job's own limit, or half more than the largest that was seen."""
         if limit is not None:
             return limit
-        if self._count < SEEN_AT_LEAST:
-            return max(UNKNOWN_OUTPUT_TOKENS, int(CAUTION * max(self._seen, default=0)))
-        return int(CAUTION * self._largest) + 1
+        if self._count < _SEEN_AT_LEAST:
+            return max(UNKNOWN_OUTPUT_TOKENS, int(_CAUTION * max(self._seen, default=0)))
+        return int(_CAUTION * self._largest) + 1

@@ -35,12 +35,12 @@ CONTEXTS: Mapping[Tier, Mapping[str, str]] = {
     "flex": {"service_tier": "flex"},
     "priority": {"service_tier": "priority"},
 }
-MISSING_TIERS: Mapping[Tier, tuple[Decimal, str]] = {  # of the standard price, where the table has none for a tier
+_MISSING_TIERS: Mapping[Tier, tuple[Decimal, str]] = {  # of the standard price, where the table has none for a tier
     "batch": (Decimal("0.5"), "half the standard price is assumed"),
     "flex": (Decimal(1), "the standard price is assumed"),  # half where there is one; the dearer guess is the safe one
     "priority": (Decimal(2), "twice the standard price is assumed"),
 }
-ECHOED_TIERS: Mapping[str, Tier] = {  # `service_tier` of an answer
+_ECHOED_TIERS: Mapping[str, Tier] = {  # `service_tier` of an answer
     "standard": "standard",
     "default": "standard",
     "auto": "standard",
@@ -93,7 +93,7 @@ class PriceList:
     ) -> None:
         self.label = label  # where the prices are from, and of when
         self.assumptions = assumptions or {}  # tiers that the table has no price for: a sentence about what is taken
-        self._by_echo: dict[str | None, TierPrice] = {name: tiers[tier] for name, tier in ECHOED_TIERS.items()}
+        self._by_echo: dict[str | None, TierPrice] = {name: tiers[tier] for name, tier in _ECHOED_TIERS.items()}
         self._by_echo[None] = tiers["standard"]
         self._dearest = max(tiers.values(), key=lambda tier: (tier.rates.input, tier.rates.output))
 
@@ -127,7 +127,7 @@ class PriceList:
 
     def assumption_of(self, tier: object) -> str | None:
         """What is assumed of a tier's price, None where the table knows it."""
-        return self.assumptions.get(ECHOED_TIERS[tier]) if isinstance(tier, str) and tier in ECHOED_TIERS else None
+        return self.assumptions.get(_ECHOED_TIERS[tier]) if isinstance(tier, str) and tier in _ECHOED_TIERS else None
 
     def _price_of(self, tier: str | None) -> TierPrice:
         try:
@@ -204,12 +204,12 @@ def _has_variant(model: ModelInfo, tier: Tier, at: datetime) -> bool:
 
 
 def _assumption(model: str, tier: Tier) -> str:
-    return f"the table has no {tier} price for {model}; {MISSING_TIERS[tier][1]}"
+    return f"the table has no {tier} price for {model}; {_MISSING_TIERS[tier][1]}"
 
 
 def _tier_price(model: ModelInfo, tier: Tier, at: datetime) -> TierPrice:
     prices = model.get_prices(at, CONTEXTS[tier])
-    factor = Decimal(1) if _has_variant(model, tier, at) else MISSING_TIERS[tier][0]
+    factor = Decimal(1) if _has_variant(model, tier, at) else _MISSING_TIERS[tier][0]
     starts = _thresholds(prices)
     if not starts:
         return TierPrice(_rates_of(prices, 0).times(factor))

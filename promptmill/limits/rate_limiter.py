@@ -1,16 +1,15 @@
 """Requests and tokens per minute as one limiter: reserve before, settle after, first come first served, no polling.
 
-Each budget is a token bucket that refills evenly and holds only a fraction of a second's worth. A bucket of a whole
-minute would let a run send two minutes' worth in its first one, which servers that count over a sliding window refuse;
-an even pace stays within N a minute by every way of counting that is documented, at the cost of about one per cent.
+Each limit is a token bucket that refills evenly and holds only a fraction of a second's worth. A bucket of a whole minute
+would let a run send two minutes' worth in its first minute, which servers that count over a sliding window refuse. An
+even pace stays within N a minute by every documented way of counting, at the cost of about one per cent.
 
 Beside its own count the limiter keeps the provider's: `x-ratelimit-remaining-*` says what was left when a request was
 admitted, and what was sent and refilled since then is added up here. Whichever count is lower holds.
 
-A limit that several processes share is leased in blocks (lease.py); a request then waits for that as well.
+A limit that several processes share is leased in blocks (leased_bucket.py); a request then waits for its lease as well.
 
-Sources: OpenAI, "Rate limits" guide (quantised limits, failed requests count, header names), read 2026-11-24; the
-bucket with futures and one timer follows the leaky bucket as a meter (ITU-T I.371).
+Sources: OpenAI, "Rate limits" guide, read 2026-11-24; the leaky bucket as a meter, ITU-T I.371.
 """
 
 import asyncio
@@ -23,16 +22,16 @@ from promptmill.limits.refusals import Refusals
 from promptmill.limits.token_bucket import Pace, ServerLimit
 from promptmill.limits.waiting import WaitingReason, first_reason
 
-PROBES = 8  # requests sent before the provider has told its limits, where the job gives none
-INSTANT_SECONDS = 1e-6  # a shorter wait is none: a timer for it would fire before its time and again
-SLOWEST_FACTOR = 0.1
-HEAVIEST = 4.0
-RECOVERY_SECONDS = 900.0  # after "slow down", the pace may rise by half in 15 minutes (OpenAI, error codes guide)
-RECOVERY_GROWTH = 1.5
+_PROBES = 8  # requests sent before the provider has told its limits, where the job gives none
+_INSTANT_SECONDS = 1e-6  # a shorter wait is none: a timer for it would fire before its time and again
+_SLOWEST_FACTOR = 0.1
+_HEAVIEST = 4.0
+_RECOVERY_SECONDS = 900.0  # after "slow down", the pace may rise by half in 15 minutes (OpenAI, error codes guide)
+_RECOVERY_GROWTH = 1.5
 
 
 class RequestTooLarge(ValueError):
-    """A request needs more tokens than a whole minute allows; it would wait for ever."""
+    """A request needs more tokens than a whole minute allows; it could never be sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +61,7 @@ class RateLimiter:
         """
         self._clock = clock
         self._lessor = lessor
-        self._failure: BaseException | None = None  # of the lessor: nobody may send any more
+        self._failure: BaseException | None = None  # of the lessor: nothing may be sent any more
         self._requests = self._pace(requests_per_minute, "requests", part)
         self._tokens = self._pace(tokens_per_minute, "tokens", part)
         self._waiting: deque[tuple[float, asyncio.Future[Reservation]]] = deque()
@@ -71,16 +70,16 @@ class RateLimiter:
         self._factor, self._factor_since = 1.0, 0.0
         self.counts_requested = False  # the provider counts what is asked for and gives nothing back
         is_known = self._requests.limit is not None and self._tokens.limit is not None
-        self._probes_left = None if is_known else PROBES
+        self._probes_left = None if is_known else _PROBES
 
     @property
     def requests_per_minute(self) -> float | None:
-        """What is ours of the limit that holds now, given or learned."""
+        """The part of the limit that this process may use now, given or learned."""
         return self._requests.limit
 
     @property
     def tokens_per_minute(self) -> float | None:
-        """What is ours of the limit that holds now, given or learned."""
+        """The part of the limit that this process may use now, given or learned."""
         return self._tokens.limit
 
     @property
@@ -103,9 +102,9 @@ class RateLimiter:
         )
 
     async def reserve(self, tokens: float) -> Reservation:
-        """One request and its tokens, once both limits allow it and all who asked earlier were served.
+        """Capacity for one request and its tokens, once both limits allow it and all earlier requests were served.
 
-        Raises: RequestTooLarge when it could never be allowed; whatever the lessor of a shared limit failed of.
+        Raises: RequestTooLarge when it could never be allowed; any error of the lessor of a shared limit.
         """
         if self._failure is not None:
             raise self._failure
@@ -115,7 +114,7 @@ class RateLimiter:
                 f"a request takes {tokens:,.0f} tokens; the limit is {limit:,.0f} tokens a minute "
                 "(limits.tokens_per_minute). Shorten the prompt, lower the output limit or raise the limit."
             )
-        if not self._waiting and self._wait_seconds(tokens) <= INSTANT_SECONDS:
+        if not self._waiting and self._wait_seconds(tokens) <= _INSTANT_SECONDS:
             return self._take(tokens)
         future: asyncio.Future[Reservation] = asyncio.get_running_loop().create_future()
         self._waiting.append((tokens, future))
@@ -166,13 +165,13 @@ class RateLimiter:
         if by_tokens and self._tokens.left is None:
             self.counts_requested = True
         elif by_tokens:
-            self._tokens.weight = min(HEAVIEST, self._tokens.weight * 1.25)
+            self._tokens.weight = min(_HEAVIEST, self._tokens.weight * 1.25)
         self._refill(now)
         self._refusals.refused(now, seconds, sent_at)
         for pace in (self._requests, self._tokens):
             pace.pause(self._refusals.paused_until)
         if slower:
-            self._factor, self._factor_since = max(SLOWEST_FACTOR, self._current_factor(now) / 2), now
+            self._factor, self._factor_since = max(_SLOWEST_FACTOR, self._current_factor(now) / 2), now
         self._wake()
 
     async def close(self) -> None:
@@ -201,7 +200,7 @@ class RateLimiter:
     def _current_factor(self, now: float) -> float:
         if self._factor >= 1.0:
             return 1.0
-        return min(1.0, self._factor * RECOVERY_GROWTH ** ((now - self._factor_since) / RECOVERY_SECONDS))
+        return min(1.0, self._factor * _RECOVERY_GROWTH ** ((now - self._factor_since) / _RECOVERY_SECONDS))
 
     def _refill(self, now: float) -> None:
         factor = self._current_factor(now)
@@ -233,7 +232,7 @@ class RateLimiter:
         return reservation
 
     def _wake(self) -> None:
-        """Serve from the head of the queue; set one timer for the first who must still wait."""
+        """Serve from the head of the queue; set one timer for the first request that must still wait."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -243,7 +242,7 @@ class RateLimiter:
                 self._waiting.popleft()
                 continue
             wait = self._wait_seconds(tokens)
-            if wait > INSTANT_SECONDS:
+            if wait > _INSTANT_SECONDS:
                 if wait != float("inf"):
                     self._timer = asyncio.get_running_loop().call_later(wait, self._wake)
                 return

@@ -8,8 +8,8 @@ tell nothing new, so that a refused burst counts once.
 
 from math import inf
 
-FIRST_FLOOR_SECONDS = 0.1  # a single refusal is the daily business of a limit that others use too
-PROBE_SECONDS = 1.0  # at least so long between two probes
+_FIRST_FLOOR_SECONDS = 0.1  # a single refusal is the daily business of a limit that others use too
+_PROBE_SECONDS = 1.0  # at least so long between two probes
 LONGEST_FLOOR_SECONDS = 60.0
 _PROBES_FROM = 2  # refusals in a row
 
@@ -17,8 +17,8 @@ _PROBES_FROM = 2  # refusals in a row
 def floor_seconds(refusals: int) -> float:
     """The shortest pause after so many refusals in a row (1 = the first)."""
     if refusals < _PROBES_FROM:
-        return FIRST_FLOOR_SECONDS
-    return min(LONGEST_FLOOR_SECONDS, PROBE_SECONDS * 2 ** min(refusals - _PROBES_FROM, 30))
+        return _FIRST_FLOOR_SECONDS
+    return min(LONGEST_FLOOR_SECONDS, _PROBE_SECONDS * 2 ** min(refusals - _PROBES_FROM, 30))
 
 
 class Refusals:
@@ -55,7 +55,7 @@ class Refusals:
     def taken(self, reservation: object, now: float) -> None:
         """A request is sent."""
         if self.is_probing:
-            self._probe, self._probe_not_before = reservation, now + PROBE_SECONDS
+            self._probe, self._probe_not_before = reservation, now + _PROBE_SECONDS
 
     def ended(self, reservation: object) -> None:
         """A request is over, whatever came of it."""

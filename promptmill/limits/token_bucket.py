@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-HEADROOM = 0.995  # of a limit is used: clocks drift and arrivals jitter
-BURST_RATIO = 0.005  # of a minute may be sent at once: 0.3 s that a busy event loop can catch up
+_HEADROOM = 0.995  # of a limit is used: clocks drift and arrivals jitter
+_BURST_RATIO = 0.005  # of a minute may be sent at once: 0.3 s that a busy event loop can catch up
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,8 +17,9 @@ class ServerLimit:
 class Pace:
     """One limit a minute: our own even pace, and what the provider says is left.
 
-    Where others have the rest of the limit, `part` of it is ours, and the pace keeps to that. What is larger than our part
-    and fits the whole limit goes into debt, as all does that is larger than the burst: it waits no longer than for itself.
+    Where other processes have the rest of the limit, this pace keeps to its `part`. A request larger than that part, but
+    within the whole limit, is sent anyway; the bucket goes negative and later requests wait. So does one larger than the
+    burst.
     """
 
     __slots__ = ("burst", "given", "learned", "left", "level", "part", "per_second", "reserved", "updated_at", "weight")
@@ -37,7 +38,7 @@ class Pace:
 
     @property
     def limit(self) -> float | None:
-        """What is ours of the limit that holds now."""
+        """The part of the limit that this process may use now."""
         whole = self.whole
         return None if whole is None else whole * self.part
 
@@ -49,8 +50,8 @@ class Pace:
 
     def _set_pace(self) -> None:
         if (limit := self.limit) is not None:
-            self.burst = max(1.0, BURST_RATIO * limit)
-            self.per_second = max(HEADROOM * limit - (self.burst - 1), limit / 2) / 60
+            self.burst = max(1.0, _BURST_RATIO * limit)
+            self.per_second = max(_HEADROOM * limit - (self.burst - 1), limit / 2) / 60
 
     def refill(self, now: float, factor: float) -> None:
         """Add what time has brought; at `factor` of the pace."""
@@ -62,7 +63,7 @@ class Pace:
             self.left = min(limit, self.left + elapsed * limit / 60)
 
     def want(self, cost: float) -> None:
-        """Hear what whoever is next needs; a pace of our own has nothing to prepare."""
+        """Hear what the next request needs; a pace that isn't leased has nothing to prepare."""
 
     def wait_seconds(self, cost: float, factor: float) -> float:
         """Seconds until `cost` may be taken; 0 = now. `refill` was called for this moment."""
@@ -74,23 +75,23 @@ class Pace:
         return max(own, theirs, 0.0)
 
     def take(self, cost: float) -> None:
-        """Take capacity, be it into debt."""
+        """Take capacity; the level may go negative."""
         self.reserved += cost
         self.level -= cost
         if self.left is not None:
             self.left -= cost * self.weight
 
     def give_back(self, amount: float) -> None:
-        """Return what wasn't used; a negative amount is taken besides."""
+        """Return what wasn't used; a negative amount takes more."""
         self.level = min(self.burst, self.level + amount)
 
     def pause(self, until: float) -> None:
-        """Bring nothing more until then."""
+        """Refill nothing until then."""
         self.level = min(self.level, 0.0)  # nothing to burst with afterwards
         self.updated_at = max(self.updated_at, until)
 
     async def close(self) -> None:
-        """Nothing is left behind."""
+        """A pace that isn't leased has nothing to give back."""
 
     def learn(self, told: ServerLimit, now: float, sent_at: float, mark: float) -> None:
         """Take over what an answer said; its request was sent at `sent_at`, with `mark` reserved in all by then."""

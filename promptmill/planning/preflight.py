@@ -109,8 +109,8 @@ def _warnings(prepared: Prepared, plan: Plan, estimate: Estimate, sample: Manife
         warnings.append(
             "no sample of this job was ever run; `promptmill sample` tries a few rows and measures the cost"
         )
-    if prepared.approved_cap is not None:
-        warnings.append(describe_cap(prepared.budget_usd, prepared.approved_cap))
+    if prepared.binding_approval is not None:
+        warnings.append(describe_cap(prepared.budget_usd, prepared.binding_approval))
     elif job.budget_usd is not None and estimate.online_usd > job.budget_usd:
         warnings.append(
             f"the estimate, ${estimate.online_usd:.4f} online and ${estimate.batch_usd:.4f} by batch, is above budget_usd, "

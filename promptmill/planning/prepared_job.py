@@ -45,7 +45,7 @@ class Prepared:
     approved: Approved | None = None  # what a person last approved for this output
 
     @property
-    def approved_cap(self) -> Approved | None:
+    def binding_approval(self) -> Approved | None:
         """The approval that holds this output below the job's own budget, where one does."""
         own, found = self.job.budget_usd, self.approved
         if found is None or found.cap_usd is None or (own is not None and own <= found.cap_usd):
@@ -55,7 +55,7 @@ class Prepared:
     @property
     def budget_usd(self) -> Decimal | None:
         """What this output may cost over all its runs: the job's own budget, or less where less was approved."""
-        return self.job.budget_usd if self.approved_cap is None else self.approved_cap.cap_usd
+        return self.job.budget_usd if self.binding_approval is None else self.binding_approval.cap_usd
 
     @property
     def capped_job(self) -> Job:

@@ -16,7 +16,7 @@ class Complaint:
 
     kind: FailureKind
     message: str
-    is_worth_another: bool  # the same request may bring a better one
+    is_worth_another: bool  # the same request may bring a better answer
 
 
 Judge = Callable[[Answer], Complaint | None]
@@ -60,7 +60,7 @@ class Tries:
     latency_seconds: float | None = None
 
     def outcome(self, verdict: Answer | GiveUp) -> Outcome:
-        """How it ended, with its last verdict."""
+        """How the request ended, given its last verdict."""
         failure = verdict if isinstance(verdict, GiveUp) else None
         return Outcome(
             answer=self.answer,
@@ -71,6 +71,16 @@ class Tries:
             cost_usd=self.cost_usd,
             latency_seconds=self.latency_seconds,
         )
+
+
+@dataclass(slots=True)
+class Counters:
+    """What this process sent in this run and what came of it, for progress and report."""
+
+    attempts: int = 0
+    requests: int = 0  # that were sent at least once
+    in_flight: int = 0
+    pausing: int = 0  # rows that wait for their next attempt
 
 
 @dataclass(slots=True)

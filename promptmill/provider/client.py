@@ -1,24 +1,22 @@
 """One row's attempts, with limiter and budget around each: `Request` → `Completion` or `Failure`.
 
-Every attempt takes a slot, money and capacity, in this order, and settles what it took whatever happens. A slot is held
-until the row's result is stored (chunk.py), but not while the row waits for its next attempt.
-Only a failure of all rows raises, and it stops the run; a failure of one row is its result.
+Every attempt takes a slot, money and capacity, in this order, and settles what it took whatever happens. A row holds its
+slot until its result is stored (chunk.py), but not while it waits for its next attempt.
+An error that would hit all rows raises and stops the run; an error of one row is that row's result.
 """
 
 import asyncio
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
-from typing import Protocol
 
 from promptmill.errors import ProviderRefused, RunStopped
 from promptmill.job.spec import Endpoint, Retry
 from promptmill.limits.budget import ZERO, Budget
 from promptmill.limits.output_guess import OutputGuess
 from promptmill.limits.rate_limiter import RateLimiter, RequestTooLarge, Reservation
-from promptmill.provider.attempt import Bill, Call, Judge, Outcome, Tries
+from promptmill.provider.attempt import Bill, Call, Counters, Judge, Outcome, Tries
 from promptmill.provider.billing import Billing
 from promptmill.provider.headers import server_limits
 from promptmill.provider.quiet_watch import Quiet, QuietWatch
@@ -29,30 +27,13 @@ from promptmill.provider.retry_policy import (
     TryAgain,
     Verdict,
     classify_status,
+    describe_long_wait,
     penalty_seconds,
     read_error,
     retry_seconds,
 )
-from promptmill.provider.transport import RawAnswer, TransportError
+from promptmill.provider.transport import RawAnswer, Sender, TransportError
 from promptmill.stop import Slot, Stop
-
-
-class Sender(Protocol):
-    """Whatever carries one request to the provider."""
-
-    async def post(self, body: bytes) -> RawAnswer:
-        """The answer, whatever its status. Raises: TransportError."""
-        ...
-
-
-@dataclass(slots=True)
-class Counters:
-    """What was sent and what came of it, for progress and report; this process, this run."""
-
-    attempts: int = 0
-    requests: int = 0  # that were sent at least once
-    in_flight: int = 0
-    pausing: int = 0  # rows that wait for their next attempt
 
 
 class Client:
@@ -85,7 +66,7 @@ class Client:
         self._watch = QuietWatch(self._explain_quiet)
 
     async def send(self, call: Call, slot: Slot, judge: Judge) -> Outcome:
-        """Try until there is an answer that will do or no more hope; the caller holds the slot.
+        """How a request ended, after as many attempts as it took; the caller holds the slot.
 
         Raises: RunStopped or a subclass when the run must end; CancelledError when it was stopped before sending.
         """
@@ -208,7 +189,7 @@ class Client:
         if verdict.holds_everybody_up:
             penalty = penalty_seconds(verdict, state.limited)
             if penalty > longest:
-                raise self.stop.because(ProviderRefused(_describe_long_wait(penalty, longest, verdict.message)))
+                raise self.stop.because(ProviderRefused(describe_long_wait(penalty, longest, verdict.message)))
             return 0.0 if elapsed + penalty <= longest else None  # the limiter waits
         state.failures += 1
         if state.failures >= self._retry.max_attempts:
@@ -248,10 +229,3 @@ class Client:
         if self.counters.in_flight:
             return f"{self.counters.in_flight:,} requests are on their way, and the provider has answered none of them"
         return f"{self.counters.pausing:,} rows wait for their next attempt after an error"
-
-
-def _describe_long_wait(seconds: float, longest: float, message: str) -> str:
-    return (
-        f"The run was stopped: the provider asks to wait {seconds:,.0f} s; the limit is {longest:,.0f} s "
-        f"(retry.max_elapsed_seconds). {message} Run the same command again once the limit is back."
-    )

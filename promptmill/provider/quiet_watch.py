@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-QUIET_SECONDS = 10.0
+_QUIET_SECONDS = 10.0
 _log = logging.getLogger("promptmill")
 
 
@@ -33,7 +33,7 @@ class QuietWatch:
         """Around the answering of each row."""
         if self._rows == 0:
             self.sent()
-            self._look_in(QUIET_SECONDS)
+            self._look_in(_QUIET_SECONDS)
         self._rows += 1
         try:
             yield
@@ -53,17 +53,17 @@ class QuietWatch:
         if self._rows == 0:
             return None
         seconds = asyncio.get_running_loop().time() - self._last
-        return Quiet(seconds, self._explain()) if seconds >= QUIET_SECONDS else None
+        return Quiet(seconds, self._explain()) if seconds >= _QUIET_SECONDS else None
 
     def _look(self) -> None:
-        rest = self._last + QUIET_SECONDS - asyncio.get_running_loop().time()
+        rest = self._last + _QUIET_SECONDS - asyncio.get_running_loop().time()
         if rest > 0:
             self._look_in(rest)
             return
         if not self._is_told:
             self._is_told = True
-            _log.info("nothing was sent for %.0f s: %s", QUIET_SECONDS - rest, self._explain())
-        self._look_in(QUIET_SECONDS)
+            _log.info("nothing was sent for %.0f s: %s", _QUIET_SECONDS - rest, self._explain())
+        self._look_in(_QUIET_SECONDS)
 
     def _look_in(self, seconds: float) -> None:
         self._timer = asyncio.get_running_loop().call_later(seconds, self._look)

@@ -89,7 +89,8 @@ def _read_chat(payload: Any) -> Answer:
     content, refusal, finish = message.get("content"), message.get("refusal"), choice.get("finish_reason")
     if content is None and refusal is None and finish is None:
         raise ValueError("neither content nor finish_reason")
-    return _answer(payload, text_of(content), refusal, finish, "prompt_tokens", "completion_tokens")
+    usage = usage_of(payload.get("usage"), "prompt_tokens", "completion_tokens")
+    return _answer(payload, usage, text=text_of(content), refusal=refusal, finish_reason=finish)
 
 
 def _read_response(payload: Any) -> Answer:
@@ -100,8 +101,14 @@ def _read_response(payload: Any) -> Answer:
     texts = [text_of(part.get("text")) or "" for part in parts if part.get("type") == "output_text"]
     refusals = [part.get("refusal") for part in parts if part.get("type") == "refusal"]
     reason = name_of(mapping_of(payload.get("incomplete_details")).get("reason"))
-    text, refusal = "".join(texts) if texts else None, refusals[0] if refusals else None
-    return _answer(payload, text, refusal, _CUT_BY.get(reason, reason), "input_tokens", "output_tokens")
+    usage = usage_of(payload.get("usage"), "input_tokens", "output_tokens")
+    return _answer(
+        payload,
+        usage,
+        text="".join(texts) if texts else None,
+        refusal=refusals[0] if refusals else None,
+        finish_reason=_CUT_BY.get(reason, reason),
+    )
 
 
 def _read_embeddings(payload: Any) -> Answer:
@@ -109,7 +116,7 @@ def _read_embeddings(payload: Any) -> Answer:
     if [item["index"] for item in data] != list(range(len(data))):
         raise ValueError("embeddings are missing")
     vectors = tuple(_read_vector(item["embedding"]) for item in data)
-    return _answer(payload, None, None, None, "prompt_tokens", None, vectors)
+    return _answer(payload, usage_of(payload.get("usage"), "prompt_tokens", None), embeddings=vectors)
 
 
 def _read_vector(value: object) -> NDArray[np.float32]:
@@ -129,20 +136,20 @@ def _read_vector(value: object) -> NDArray[np.float32]:
 
 def _answer(
     payload: Any,
-    text: str | None,
-    refusal: object,
-    finish_reason: object,
-    input_key: str,
-    output_key: str | None,
+    usage: tuple[Usage | None, int],
+    *,
+    text: str | None = None,
+    refusal: object = None,
+    finish_reason: object = None,
     embeddings: Sequence[NDArray[np.float32]] = (),
 ) -> Answer:
-    """An answer with what all endpoints tell alike; they differ in how they name their tokens, if at all."""
-    usage, written = usage_of(payload.get("usage"), input_key, output_key)
+    """An answer with what all endpoints tell alike."""
+    tokens, written = usage
     return Answer(
         text=text,
         refusal=text_of(refusal) if refusal else None,  # an empty one is how some providers say that there is none
         finish_reason=_finish_of(finish_reason),
-        usage=usage,
+        usage=tokens,
         model=name_of(payload.get("model")),
         response_id=name_of(payload.get("id")),
         service_tier=name_of(payload.get("service_tier")) or None,

@@ -1,4 +1,4 @@
-"""What an attempt that brought no answer means: try again, give the row up, or stop the run. Pure.
+"""What to do after an attempt without an answer: try again, give the row up, or stop the run. Pure.
 
 Decided on status and error code, never on a message where a code exists: codes are contract, messages aren't.
 Codes and their meaning: OpenAI, "Error codes" and "Rate limits" guides, read 2026-11-24.
@@ -16,12 +16,12 @@ from promptmill.provider.redaction import redact
 from promptmill.records import FailureKind
 from promptmill.shorten import shorten
 
-BACKOFF_FIRST_SECONDS = 0.5
-BACKOFF_LONGEST_SECONDS = 60.0
-DEFAULT_PENALTY_SECONDS = 2.0  # for a 429 that doesn't say how long
-SLOW_DOWN_SECONDS = 5.0
-MESSAGE_CHARACTERS = 500
-NO_MONEY = frozenset(
+_BACKOFF_FIRST_SECONDS = 0.5
+_BACKOFF_LONGEST_SECONDS = 60.0
+_DEFAULT_PENALTY_SECONDS = 2.0  # for a 429 that doesn't say how long
+_SLOW_DOWN_SECONDS = 5.0
+_MESSAGE_CHARACTERS = 500
+_NO_MONEY = frozenset(
     {
         "insufficient_quota",
         "credit_balance_exhausted",
@@ -32,8 +32,8 @@ NO_MONEY = frozenset(
         "billing_not_active",
     }
 )
-FILTERED = frozenset({"content_filter", "content_policy_violation", "ResponsibleAIPolicyViolation"})
-TOO_LONG = frozenset({"context_length_exceeded", "string_above_max_length", "request_too_large"})
+_FILTERED = frozenset({"content_filter", "content_policy_violation", "ResponsibleAIPolicyViolation"})
+_TOO_LONG = frozenset({"context_length_exceeded", "string_above_max_length", "request_too_large"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class GiveUp:
 
 @dataclass(frozen=True, slots=True)
 class StopRun:
-    """No request of this run would fare better."""
+    """Every other request of this run would end the same way."""
 
     message: str
 
@@ -85,7 +85,7 @@ Verdict = TryAgain | GiveUp | StopRun
 
 def backoff_seconds(attempt: int, chance: float) -> float:
     """Seconds before the attempt after the `attempt`-th (1 = first): doubling, half of it jitter by `chance` in [0, 1)."""
-    longest = min(BACKOFF_LONGEST_SECONDS, BACKOFF_FIRST_SECONDS * 2 ** min(attempt, 30))
+    longest = min(_BACKOFF_LONGEST_SECONDS, _BACKOFF_FIRST_SECONDS * 2 ** min(attempt, 30))
     return longest * (0.5 + chance / 2)
 
 
@@ -94,14 +94,14 @@ def retry_seconds(told: float | None, failures: int, chance: float) -> float:
 
     Never below the backoff, so that `Retry-After: 0` doesn't hammer; never above a minute, since attempts are counted.
     """
-    return max(backoff_seconds(failures, chance), min(0.0 if told is None else told, BACKOFF_LONGEST_SECONDS))
+    return max(backoff_seconds(failures, chance), min(0.0 if told is None else told, _BACKOFF_LONGEST_SECONDS))
 
 
 def penalty_seconds(verdict: TryAgain, times: int) -> float:
     """Seconds for which nobody sends, after a row's `times`-th refusal (1 = first)."""
     if verdict.wait_seconds is not None:
         return verdict.wait_seconds
-    return SLOW_DOWN_SECONDS if verdict.is_slow_down else DEFAULT_PENALTY_SECONDS * 2 ** min(times - 1, 5)
+    return _SLOW_DOWN_SECONDS if verdict.is_slow_down else _DEFAULT_PENALTY_SECONDS * 2 ** min(times - 1, 5)
 
 
 def read_error(content: bytes, secrets: Sequence[str]) -> ErrorBody:
@@ -153,7 +153,7 @@ def classify_status(status: int, headers: Mapping[str, str], error: ErrorBody, n
 
 
 def _classify_429(error: ErrorBody, wait: float | None) -> Verdict:
-    if error.code in NO_MONEY or error.type in NO_MONEY:
+    if error.code in _NO_MONEY or error.type in _NO_MONEY:
         return StopRun(
             f"the provider has no quota left for this key ({error.code or error.type}): {error.message} "
             "Add credit or raise the limit, then run the same command again."
@@ -162,13 +162,21 @@ def _classify_429(error: ErrorBody, wait: float | None) -> Verdict:
         return GiveUp("rate_limited", error.message, 429)
     slow = error.code == "slow_down"
     by_tokens = error.type == "tokens" or "(TPM)" in error.message
-    return TryAgain("rate_limited", error.message, 429, wait, not slow, by_tokens, slow)
+    return TryAgain(
+        kind="rate_limited",
+        message=error.message,
+        status=429,
+        wait_seconds=wait,
+        is_rate_limit=not slow,
+        is_token_limit=by_tokens,
+        is_slow_down=slow,
+    )
 
 
 def _kind_of_400(error: ErrorBody) -> FailureKind:
-    if error.code in TOO_LONG or "maximum context length" in error.message:
+    if error.code in _TOO_LONG or "maximum context length" in error.message:
         return "context_length_exceeded"
-    if error.code in FILTERED:
+    if error.code in _FILTERED:
         return "content_filter"
     return "invalid_request"
 
@@ -193,5 +201,13 @@ def describe_redirect(status: int, location: str) -> str:
     )
 
 
+def describe_long_wait(seconds: float, longest: float, message: str) -> str:
+    """Why a wait that the provider asks for stops the run."""
+    return (
+        f"The run was stopped: the provider asks to wait {seconds:,.0f} s; the limit is {longest:,.0f} s "
+        f"(retry.max_elapsed_seconds). {message} Run the same command again once the limit is back."
+    )
+
+
 def _clip(text: str) -> str:
-    return shorten(" ".join(text.split()), MESSAGE_CHARACTERS)
+    return shorten(" ".join(text.split()), _MESSAGE_CHARACTERS)

@@ -1,15 +1,15 @@
 """One attempt over the wire: bytes to the provider, status, headers and bytes back.
 
-The openai client supplies what is its to know: base URL, key, organisation, headers. The bytes travel by aiohttp: a bare
-loop over the client's own calls takes twice the CPU of all that we do for a row (`python -m benchmarks lean 5000`: ratio
-0.50; 2 cores, Python 3.11, 2026-11-25), and its retries would pass by our limits.
+The openai client supplies base URL, key, organisation and headers. The bytes travel by aiohttp: a bare loop over the
+client's own calls takes twice the CPU of all that Promptmill does for a row (`python -m benchmarks lean 5000`: ratio 0.50;
+2 cores, Python 3.11, 2026-11-25), and its retries would bypass our limits.
 """
 
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Literal, Self
+from typing import Literal, Protocol, Self
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -60,6 +60,14 @@ class TransportError(Exception):
         self.was_sent = was_sent  # the provider may have done the work
 
 
+class Sender(Protocol):
+    """What carries one request to the provider; `Transport` outside of tests."""
+
+    async def post(self, body: bytes) -> RawAnswer:
+        """The answer, whatever its status. Raises: TransportError."""
+        ...
+
+
 class _AnswerTooLarge(Exception):
     """The body grew past the limit."""
 
@@ -104,7 +112,7 @@ def _refusing_missing_key() -> Generator[None]:
         ) from None
 
 
-def sent_headers(sdk: AsyncOpenAI | OpenAI) -> dict[str, str]:
+def _sent_headers(sdk: AsyncOpenAI | OpenAI) -> dict[str, str]:
     """The headers that go with every request, the key's among them."""
     named = {**sdk.default_headers, **sdk.auth_headers}
     return {name: value for name, value in named.items() if isinstance(value, str)}
@@ -112,11 +120,11 @@ def sent_headers(sdk: AsyncOpenAI | OpenAI) -> dict[str, str]:
 
 def sent_secrets(sdk: AsyncOpenAI | OpenAI) -> tuple[str, ...]:
     """What to cut out of texts that come back (`redact`)."""
-    return secrets_of(sdk.api_key, sent_headers(sdk))
+    return secrets_of(sdk.api_key, _sent_headers(sdk))
 
 
 def known_secrets(credentials: Credentials) -> tuple[str, ...]:
-    """The same, for whoever sends nothing; empty where the credentials can't be used."""
+    """The secrets of credentials, for callers that send nothing; none where the credentials can't be used."""
     try:
         return sent_secrets(make_sdk(credentials))
     except CredentialsError:
@@ -136,7 +144,7 @@ class Transport:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=max_connections, ttl_dns_cache=60),
             timeout=aiohttp.ClientTimeout(total=timeout_seconds, connect=min(_CONNECT_SECONDS, timeout_seconds)),
-            headers=sent_headers(sdk),
+            headers=_sent_headers(sdk),
             proxy=_proxy_of(self._url),
         )
 

@@ -46,7 +46,7 @@ def left_usd(run: PendingRun, in_batches: InBatches = NO_BATCHES) -> Decimal | N
     Blocks. Raises: StorageFailed.
     """
     store, cap = run.prepared.store, run.prepared.budget_usd
-    if run.prepared.approved_cap is None or cap is None:
+    if run.prepared.binding_approval is None or cap is None:
         return None
     return max(ZERO_USD, cap - SpendRecords(store).spent_at_most(store.listing()) - in_batches.reserved_usd)
 

@@ -1,7 +1,7 @@
 """One chunk: render its rows, reuse what is answered, send the rest, save as it goes.
 
-What a kill can lose is bounded by `checkpoint_rows` a chunk and what is in flight: a row gives its slot back only once
-its result has a place among the unsaved ones, and there are at most `checkpoint_rows` of these, the ones being written
+A kill loses at most `checkpoint_rows` answers of each chunk and the requests in flight: a row gives its slot back only once
+its result has a place among the unsaved results, and there are at most `checkpoint_rows` of these, those being written
 included. Half of that fills a file, so that sending goes on while the other half is written.
 """
 
@@ -28,7 +28,7 @@ from promptmill.run.completion import complete_pack, complete_request, pack_inpu
 from promptmill.run.engine import Engine
 from promptmill.stop import Slot
 
-NOT_FOUND = "aren't found among the kept answers. Run the same command again: they go into the next batch."
+_NOT_FOUND = "aren't found among the kept answers. Run the same command again: they go into the next batch."
 DRAIN_SECONDS = 10.0  # that requests in flight are given to finish when somebody stops the run
 
 
@@ -60,7 +60,7 @@ async def complete_chunk(engine: Engine, chunk: Chunk, table: pa.Table) -> Chunk
     """Answer every row of a chunk and save the answers; `table` has the rows.
 
     Raises: StorageFailed when the answers can't be saved: call again, none is sent twice;
-    RunStopped (and its kin) when the run ends early: what was answered is saved.
+    RunStopped or a subclass when the run ends early: what was answered is saved.
     """
     is_first_try = chunk.key not in engine.unsaved
     work = await asyncio.to_thread(_prepare, engine, chunk, table)
@@ -89,14 +89,14 @@ async def complete_chunk(engine: Engine, chunk: Chunk, table: pa.Table) -> Chunk
 def _prepare(engine: Engine, chunk: Chunk, table: pa.Table) -> _Work:
     """Render the rows, prove that they are the planned ones, and look up what is answered."""
     rendered = render_chunk(engine.builder, engine.job, engine.plan, chunk, table)
-    order = [one.custom_id for one in rendered]
+    order = [row.custom_id for row in rendered]
     known, retried = _known_answers(engine, chunk, order)
     answered = set(cast(list[str], known["custom_id"].to_pylist()))
-    missing = [one for one in rendered if one.custom_id not in answered]
+    missing = [row for row in rendered if row.custom_id not in answered]
     return _Work(
         order,
-        [one for one in missing if isinstance(one, Request)],
-        [unrendered_failure(one.custom_id, one.message) for one in missing if isinstance(one, Unrendered)],
+        [row for row in missing if isinstance(row, Request)],
+        [unrendered_failure(row.custom_id, row.message) for row in missing if isinstance(row, Unrendered)],
         known,
         retried,
     )
@@ -124,7 +124,7 @@ _USAGE = ("input_tokens", "cached_input_tokens", "output_tokens")
 async def _send_all(engine: Engine, work: _Work, saver: Saver) -> None:
     """Send each row as slots come free; on a stop or a cancellation let those on their way finish."""
     if work.requests and not engine.may_send:
-        raise engine.stop.because(StorageFailed(f"{len(work.requests)} rows that batches answered {NOT_FOUND}"))
+        raise engine.stop.because(StorageFailed(f"{len(work.requests)} rows that batches answered {_NOT_FOUND}"))
     tasks: set[asyncio.Task[None]] = set()
     try:
         with suppress(RunStopped):  # the reason is in engine.stop
@@ -143,7 +143,7 @@ async def _send_all(engine: Engine, work: _Work, saver: Saver) -> None:
 
 
 async def _start_all(engine: Engine, work: _Work, saver: Saver, tasks: set[asyncio.Task[None]]) -> None:
-    """Start a task for each request once there is a slot for it; `tasks` are those under way. Raises: RunStopped."""
+    """Start a task for each request once there is a slot for it; `tasks` holds those under way. Raises: RunStopped."""
     for pack in _packs(engine, work.requests):
         slot = Slot(engine.slots)
         with engine.stop.waiting():
@@ -156,7 +156,7 @@ async def _start_all(engine: Engine, work: _Work, saver: Saver, tasks: set[async
 
 
 def _packs(engine: Engine, requests: Sequence[Request]) -> list[list[Request]]:
-    return pack_inputs(requests) if engine.job.request.endpoint == "embeddings" else [[one] for one in requests]
+    return pack_inputs(requests) if engine.job.request.endpoint == "embeddings" else [[request] for request in requests]
 
 
 async def _send_pack(
@@ -166,7 +166,7 @@ async def _send_pack(
     saver: Saver,
     retried: dict[str, tuple[Usage, Decimal]],
 ) -> None:
-    """Send one request, count and keep its results; the slot is given back once they have their place."""
+    """Send one request, count and keep its results; give the slot back once they have their place."""
     try:
         for result in await _results(engine, pack, slot):
             usage, paid = retried.get(result.custom_id, (None, ZERO_USD))
@@ -188,7 +188,7 @@ async def _results(engine: Engine, pack: Sequence[Request], slot: Slot) -> list[
 
 
 async def _finish(engine: Engine, tasks: set[asyncio.Task[None]]) -> None:
-    """Wait for what is on its way, which is paid for; once somebody waits for the run's end, DRAIN_SECONDS at most."""
+    """Wait for requests on their way, which are paid for; once somebody waits for the run's end, DRAIN_SECONDS at most."""
     hurry = asyncio.ensure_future(engine.stop.is_urgent.wait())
     try:
         while tasks and not hurry.done():
@@ -208,10 +208,10 @@ async def _drain(tasks: set[asyncio.Task[None]]) -> None:
 
 
 def _in_order(answers: pa.Table, order: Sequence[str]) -> pa.Table:
-    """The answers in row order. Raises: CheckpointUnreadable when one is missing, which would be a fault of ours."""
-    positions = {one: i for i, one in enumerate(cast(list[str], answers["custom_id"].to_pylist()))}
+    """The answers in row order. Raises: CheckpointUnreadable when a row has none, which would be a bug here."""
+    positions = {custom_id: i for i, custom_id in enumerate(cast(list[str], answers["custom_id"].to_pylist()))}
     try:
-        return answers.take(pa.array([positions[one] for one in order], pa.int64())).cast(ANSWERS)
+        return answers.take(pa.array([positions[custom_id] for custom_id in order], pa.int64())).cast(ANSWERS)
     except KeyError as error:
         raise CheckpointUnreadable(f"row {error} of a finished chunk has no answer") from error
 
@@ -220,4 +220,11 @@ def record_chunk(chunk: Chunk, answers: pa.Table, sent: int = 0) -> ChunkRecord:
     """What the checkpoint says of a chunk with these answers."""
     succeeded = answers["kind"].null_count
     cost = pc.sum(answers["cost_usd"]).as_py() or ZERO_USD
-    return ChunkRecord(chunk.key, answers.num_rows, succeeded, answers.num_rows - succeeded, sent, str(cost))
+    return ChunkRecord(
+        key=chunk.key,
+        rows=answers.num_rows,
+        succeeded=succeeded,
+        failed=answers.num_rows - succeeded,
+        sent=sent,
+        cost_usd=str(cost),
+    )

@@ -77,7 +77,7 @@ async def complete_pack(client: Client, builder: RequestBuilder, pack: Sequence[
     if outcome.answer is not None and outcome.complaint is None and outcome.failure is None:
         return _share_vectors(pack, outcome, outcome.answer)
     if len(pack) == 1 or (outcome.failure is not None and outcome.failure.kind not in _ROW_TO_BLAME):
-        shares = share_usage(outcome.usage, outcome.cost_usd, [request.input_tokens for request in pack])
+        shares = _share_usage(outcome.usage, outcome.cost_usd, [request.input_tokens for request in pack])
         return [_failure(request.custom_id, outcome, *share) for request, share in zip(pack, shares, strict=True)]
     middle = len(pack) // 2
     halves = [await complete_pack(client, builder, half, slot) for half in (pack[:middle], pack[middle:])]
@@ -89,7 +89,7 @@ _ROW_TO_BLAME: frozenset[FailureKind] = frozenset(
 )
 
 
-def share_usage(usage: Usage, cost_usd: Decimal, weights: Sequence[int]) -> list[tuple[Usage, Decimal]]:
+def _share_usage(usage: Usage, cost_usd: Decimal, weights: Sequence[int]) -> list[tuple[Usage, Decimal]]:
     """A request's tokens and money shared among its rows by weight, so that the shares add up to the whole."""
     total = max(1, sum(weights))
     shares: list[tuple[Usage, Decimal]] = []
@@ -111,7 +111,7 @@ def _judge_vectors(answer: Answer, expected: int) -> Complaint | None:
 
 
 def _share_vectors(pack: Sequence[Request], outcome: Outcome, answer: Answer) -> list[Result]:
-    shares = share_usage(outcome.usage, outcome.cost_usd, [request.input_tokens for request in pack])
+    shares = _share_usage(outcome.usage, outcome.cost_usd, [request.input_tokens for request in pack])
     now = time.time()
     return [
         Completion(

@@ -172,4 +172,4 @@ async def _open_budget(prepared: Prepared, listing: Listing, share: Share | None
     async def record(amount: Decimal) -> None:
         await asyncio.to_thread(records.write, amount, name)
 
-    return Budget(prepared.budget_usd, spent, record, prepared.approved_cap)
+    return Budget(prepared.budget_usd, spent, record, prepared.binding_approval)

@@ -148,4 +148,4 @@ def _budget(run: PendingRun) -> str:
     """What the output may cost, and who says so."""
     if run.prepared.budget_usd is None:
         return "none"
-    return f"${run.prepared.budget_usd}" + ("" if run.prepared.approved_cap is None else " (approved)")
+    return f"${run.prepared.budget_usd}" + ("" if run.prepared.binding_approval is None else " (approved)")

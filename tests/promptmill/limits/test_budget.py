@@ -27,9 +27,9 @@ def test_no_order_of_reserving_and_settling_passes_the_cap(work: list[tuple[int,
             paid = (reserved * Decimal(str(round(share, 3)))).quantize(Decimal("1e-6"))
             budget.settle(reserved, Decimal(0) if is_lost else paid, reserved if is_lost else Decimal(0))
 
-        results = await asyncio.gather(*(spend(*one) for one in work), return_exceptions=True)
+        results = await asyncio.gather(*(spend(*request) for request in work), return_exceptions=True)
 
-        assert all(one is None or isinstance(one, BudgetExhausted) for one in results)
+        assert all(result is None or isinstance(result, BudgetExhausted) for result in results)
         assert budget.reserved_usd == 0
         assert budget.committed_usd <= cap * CENT
 

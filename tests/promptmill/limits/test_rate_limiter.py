@@ -64,7 +64,7 @@ def test_tokens_are_settled_by_use_so_that_cautious_reservations_cost_no_through
     assert sliding_most(taken) <= 60_000
 
 
-def test_those_who_ask_first_are_served_first_whatever_they_ask_for() -> None:
+def test_requests_are_served_in_the_order_they_came_whatever_their_size() -> None:
     async def scenario() -> list[str]:
         limiter, order = RateLimiter(60_000, 6_000), list[str]()
         await limiter.reserve(30)
@@ -88,7 +88,7 @@ def test_a_request_larger_than_a_minute_is_refused_at_once() -> None:
 
 
 @pytest.mark.parametrize("is_given", [pytest.param(True, id="given"), pytest.param(False, id="learned")])
-def test_a_request_larger_than_our_part_of_a_limit_is_sent_and_its_time_is_waited_out(is_given: bool) -> None:
+def test_a_request_larger_than_our_part_of_a_limit_is_sent_and_later_ones_wait(is_given: bool) -> None:
     """An eighth of 30,000 a minute is ours."""
 
     async def scenario() -> list[tuple[float, float]]:
@@ -104,7 +104,7 @@ def test_a_request_larger_than_our_part_of_a_limit_is_sent_and_its_time_is_waite
 
 
 @pytest.mark.parametrize("is_given", [pytest.param(True, id="given"), pytest.param(False, id="learned")])
-def test_a_request_larger_than_the_whole_limit_is_refused_by_it_whatever_our_part_is(is_given: bool) -> None:
+def test_a_request_larger_than_the_whole_limit_is_refused_whatever_our_part_is(is_given: bool) -> None:
     async def scenario() -> None:
         limiter = RateLimiter(None, 30_000 if is_given else None, part=1 / 8)
         limiter.observe(await limiter.reserve(0), NOTHING, ServerLimit(30_000, 30_000))
@@ -114,7 +114,7 @@ def test_a_request_larger_than_the_whole_limit_is_refused_by_it_whatever_our_par
         run_on_clock(scenario())
 
 
-def test_our_part_of_what_the_provider_says_is_left_holds_us_up() -> None:
+def test_requests_wait_for_our_part_of_what_the_provider_says_is_left() -> None:
     async def scenario() -> float:
         limiter = RateLimiter(6_000, 6_000, part=0.5)
         limiter.observe(await limiter.reserve(0), ServerLimit(6_000, 0), ServerLimit(6_000, 0))
@@ -124,7 +124,7 @@ def test_our_part_of_what_the_provider_says_is_left_holds_us_up() -> None:
     assert run_on_clock(scenario()) == pytest.approx(60 / 3_000)
 
 
-def test_a_penalty_holds_everybody_up_and_leaves_no_burst_behind() -> None:
+def test_a_penalty_holds_everybody_up_and_no_burst_follows_it() -> None:
     async def scenario() -> list[float]:
         loop = asyncio.get_running_loop()
         limiter, times = RateLimiter(6_000, 1_000_000), list[float]()

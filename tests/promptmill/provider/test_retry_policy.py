@@ -103,7 +103,7 @@ def test_a_refusal_is_judged_by_status_and_code(
 
 @pytest.mark.parametrize("code", ["insufficient_quota", "billing_hard_limit_reached", "project_spend_limit_exceeded"])
 @pytest.mark.parametrize("place", ["code", "type"])
-def test_an_empty_purse_stops_the_run_and_is_never_tried_again(code: str, place: str) -> None:
+def test_a_key_without_money_stops_the_run_and_is_never_tried_again(code: str, place: str) -> None:
     content = body("You exceeded your current quota", **{"code" if place == "code" else "kind": code})
 
     assert isinstance(classify_status(429, {"retry-after": "1"}, read_error(content, ()), NOW), StopRun)
@@ -157,7 +157,7 @@ def test_limits_a_minute_are_read_and_limits_a_day_are_not_taken_for_them() -> N
     assert server_limits(day) == (ServerLimit(None, None), ServerLimit(None, None))
 
 
-def test_backoff_doubles_is_jittered_by_half_and_ends_at_a_minute() -> None:
+def test_the_backoff_doubles_up_to_a_minute_and_half_of_it_is_jitter() -> None:
     assert [backoff_seconds(n, 1.0) for n in (1, 2, 3)] == [1.0, 2.0, 4.0]
     assert backoff_seconds(1, 0.0) == 0.5
     assert backoff_seconds(1_000, 1.0) == 60.0
