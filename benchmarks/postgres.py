@@ -13,7 +13,6 @@ import tempfile
 import time
 from collections.abc import Generator
 from pathlib import Path
-from typing import Any
 
 from benchmarks.rig import free_port
 
@@ -38,17 +37,25 @@ def postgres() -> Generator[str]:
         raise SystemExit(MISSING)
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="promptmill-postgres-") as name:
-        as_whom = _as_user(Path(name))
+        user = _user_of_servers()
+        groups = None if user is None else list[str]()
+        if user is not None:
+            shutil.chown(name, user)
         data = f"{name}/data"
         subprocess.run(
             [programs / "initdb", "-D", data, "-U", USER, "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync"],
             check=True,
             stdout=subprocess.DEVNULL,
-            **as_whom,
+            cwd=name,
+            user=user,
+            group=user,
+            extra_groups=groups,
         )
         words = [programs / "postgres", "-D", data, "-h", "127.0.0.1", "-p", str(port), "-k", name]
         with (Path(name) / "log").open("wb") as log:
-            server = subprocess.Popen(words, stdout=log, stderr=log, **as_whom)
+            server = subprocess.Popen(
+                words, stdout=log, stderr=log, cwd=name, user=user, group=user, extra_groups=groups
+            )
         try:
             _wait_until_ready(server, programs, port, Path(name) / "log")
             yield f"postgresql+asyncpg://{USER}@127.0.0.1:{port}/postgres"
@@ -57,12 +64,9 @@ def postgres() -> Generator[str]:
             server.wait(STOP_SECONDS)
 
 
-def _as_user(folder: Path) -> dict[str, Any]:
-    """How a program is run by a user that it agrees to; the folder becomes that user's."""
-    if os.geteuid() != 0:
-        return {"cwd": folder}
-    shutil.chown(folder, USER)
-    return {"cwd": folder, "user": USER, "group": USER, "extra_groups": []}
+def _user_of_servers() -> str | None:
+    """Whom PostgreSQL runs as, since it refuses root; None: the present user."""
+    return USER if os.geteuid() == 0 else None
 
 
 def _wait_until_ready(server: subprocess.Popen[bytes], programs: Path, port: int, log: Path) -> None:

@@ -2,7 +2,7 @@
 
 `python -m benchmarks shared [2] [4]` runs that many `promptmill run` processes for two and a half minutes against one
 simulated provider and one Prefect server, each over its own rows, all with `limits.shared`. Requests bind.
-The figures leave the first minute out, in which an idle limit hands out three seconds' worth besides.
+The figures leave out the first minute: an idle limit then hands out three seconds' worth more.
 """
 
 import os
@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ def _measure(processes: int, folder: Path, api_url: str) -> None:
     jobs = [_write_job(folder / str(number), processes) for number in range(processes)]
     with provider(requests_per_minute=REQUESTS, tokens_per_minute=AMPLE, latency_seconds=0.05) as base_url:
         with ThreadPoolExecutor(processes) as threads:
-            runs = list(threads.map(lambda job: run_command(job, base_url, api_url), jobs))
+            runs = list(threads.map(partial(run_command, base_url=base_url, api_url=api_url), jobs))
         root = base_url.removesuffix("/v1")
         timeline = get_json(f"{root}/_simulator/timeline")["requests"]
         counters: dict[str, Any] = get_json(f"{root}/_simulator/ledger")["counters"]
@@ -65,12 +66,13 @@ def _write_job(folder: Path, processes: int) -> Path:
 
 
 def steady_seconds(seconds: list[float]) -> list[float]:
-    """After the first minute and before the first process has come to its end."""
+    """The amounts of each second, without the first minute and the last seconds, in which processes end."""
     active = [number for number, amount in enumerate(seconds) if amount]
     return seconds[active[0] + 60 : active[-1] - 20]
 
 
 def most_in_a_minute(seconds: list[float]) -> float:
+    """The largest sum of sixty seconds in a row."""
     return max(sum(seconds[start : start + 60]) for start in range(max(1, len(seconds) - 59)))
 
 

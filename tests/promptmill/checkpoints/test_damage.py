@@ -95,7 +95,7 @@ async def test_a_chunk_file_that_is_gone_at_publishing_ends_the_run_with_what_to
         await drive_chunks(engine, reuse, complete_chunk)
     sorted(Path(job.output.url, "_checkpoints").glob("*.parquet"))[1].unlink()
     with pytest.raises(StorageFailed, match=r"the answers of rows .* are gone: .* is missing\. .*Run the same command"):
-        await publish_run(run)
+        await publish_run(run, engine)
     assert not Path(job.output.url, "_manifest.json").exists()
     manifest = await carry_out(job, credentials)
 
