@@ -14,7 +14,7 @@ from benchmarks.rig import Measured, prefect_server, provider, report, run_comma
 from promptmill.batch.exchange import export_batches
 from promptmill.job.file import load_job
 from promptmill.provider.transport import Credentials
-from promptmill.run.run import Planning, plan_pending_run
+from promptmill.runs.run import Planning, plan_pending_run
 
 
 def main(small: str = "20000", large: str = "200000") -> None:

@@ -10,7 +10,7 @@ from prefect import flow
 
 from promptmill.batch.status import describe
 from promptmill.job.spec import Job
-from promptmill.run.run import PendingRun
+from promptmill.runs.run import PendingRun
 from tasks.batch.steps import finish_batches, hand_over, submit_batches, wait_for_batches
 from tasks.prefect_internals.deployment_form import as_form
 from tasks.run.approval import approve

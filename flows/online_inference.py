@@ -9,7 +9,7 @@ from typing import Any
 from prefect import flow
 
 from promptmill.job.spec import Job
-from promptmill.run.run import PendingRun
+from promptmill.runs.run import PendingRun
 from tasks.prefect_internals.deployment_form import as_form
 from tasks.run.answering import answering_visibly
 from tasks.run.approval import approve

@@ -5,9 +5,7 @@ In a notebook: `promptmill.run(frame, job)`, `promptmill.read(url)`, `promptmill
 This package imports no Prefect: `flows` and `tasks` do, and they call it.
 """
 
-import sys
 from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -21,19 +19,8 @@ _MODULES = {
     "Job": "promptmill.job.spec",
     "read": "promptmill.output.reading",
     "read_failures": "promptmill.output.reading",
+    "run": "promptmill.notebook",
 }
-
-
-class _Package(ModuleType):
-    """The package promptmill, in which `run` stays the notebook's function although a room is named `run` too."""
-
-    @property
-    def run(self) -> Any:
-        return import_module("promptmill.notebook").run
-
-    @run.setter
-    def run(self, room: ModuleType) -> None:
-        """Ignore the room, which Python would put here once anything imports promptmill.run."""
 
 
 def __getattr__(name: str) -> Any:
@@ -41,6 +28,3 @@ def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module 'promptmill' has no attribute {name!r}")
     return getattr(import_module(_MODULES[name]), name)
-
-
-sys.modules[__name__].__class__ = _Package

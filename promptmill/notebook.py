@@ -18,8 +18,8 @@ from promptmill.output.manifest import Manifest
 from promptmill.output.reading import read, read_failures
 from promptmill.planning.prepared_job import today
 from promptmill.provider.transport import Credentials
-from promptmill.run.holding import holding
-from promptmill.run.run import FinishedRun, PendingRun, Planning, plan_run, run_plainly
+from promptmill.runs.holding import holding
+from promptmill.runs.run import FinishedRun, PendingRun, Planning, plan_run, run_plainly
 
 _FRAME_URL = "memory://frame"
 

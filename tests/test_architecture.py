@@ -38,9 +38,9 @@ ALLOWED: dict[str, set[str]] = {
         "promptmill.output",
     },
 }
-ALLOWED["promptmill.run"] = {*ALLOWED["promptmill.planning"], "promptmill.planning", "promptmill.output.report"}
-ALLOWED["promptmill.batch"] = {*ALLOWED["promptmill.run"], "promptmill.run"}
-ALLOWED["promptmill.sharding"] = {*ALLOWED["promptmill.run"], "promptmill.run"}
+ALLOWED["promptmill.runs"] = {*ALLOWED["promptmill.planning"], "promptmill.planning", "promptmill.output.report"}
+ALLOWED["promptmill.batch"] = {*ALLOWED["promptmill.runs"], "promptmill.runs"}
+ALLOWED["promptmill.sharding"] = {*ALLOWED["promptmill.runs"], "promptmill.runs"}
 _PACKAGE = {*ALLOWED}
 _SIMULATOR: dict[str, set[str]] = {
     SIMULATOR: set(),

@@ -14,7 +14,7 @@ from promptmill.errors import SetupError
 if TYPE_CHECKING:  # the command starts without them
     from promptmill.batch.registry import Entry
     from promptmill.batch.step import BatchWork
-    from promptmill.run.run import PendingRun
+    from promptmill.runs.run import PendingRun
 
 app = typer.Typer(help="Look after the batches that are in flight.", no_args_is_help=True)
 MaybeJob = Annotated[str | None, typer.Argument(metavar="JOB", help="A job file. Default: every registered job.")]

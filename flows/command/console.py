@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from promptmill.errors import PromptmillError, SetupError
-from promptmill.run.display import format_seconds
+from promptmill.runs.display import format_seconds
 
 
 def stderr() -> Console:

@@ -14,8 +14,8 @@ from promptmill.planning.preflight import check_places
 from promptmill.planning.prepared_job import SAMPLES, prepare, today
 from promptmill.planning.standing_output import finished_manifest
 from promptmill.provider.transport import Credentials
-from promptmill.run.run import FinishedRun, PendingRun, Planning, plan_pending_run, run_plainly
-from promptmill.run.sample import extrapolate, sample_job_of
+from promptmill.runs.run import FinishedRun, PendingRun, Planning, plan_pending_run, run_plainly
+from promptmill.runs.sample import extrapolate, sample_job_of
 from promptmill.storage import Storage
 
 

@@ -14,9 +14,9 @@ from promptmill.output.manifest import Manifest
 from promptmill.output.reading import read, read_failures
 from promptmill.planning.estimate import Estimate
 from promptmill.planning.prepared_job import SAMPLES
-from promptmill.run.display import format_seconds
-from promptmill.run.run import PendingRun
-from promptmill.run.sample import Extrapolation
+from promptmill.runs.display import format_seconds
+from promptmill.runs.run import PendingRun
+from promptmill.runs.sample import Extrapolation
 from promptmill.shorten import shorten
 
 LONGEST_CELL = 160

@@ -16,7 +16,7 @@ from promptmill.checkpoints.answer_files import answers_table
 from promptmill.errors import DatasetError, JobError
 from promptmill.planning.kept import find_kept
 from promptmill.provider.transport import known_secrets
-from promptmill.run.run import PendingRun
+from promptmill.runs.run import PendingRun
 
 
 def export_batches(run: PendingRun, folder: Path) -> list[Path]:

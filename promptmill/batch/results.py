@@ -23,7 +23,7 @@ from promptmill.provider.redaction import redact
 from promptmill.provider.response_body import Answer, Unreadable, read_payload
 from promptmill.provider.retry_policy import GiveUp, StopRun, classify_status, read_error_payload
 from promptmill.records import Completion, Failure, FailureKind, Result, Usage
-from promptmill.run.completion import Validate, judge_text, refused_text
+from promptmill.runs.completion import Validate, judge_text, refused_text
 
 _SLICE_ROWS = 2_000
 _UNRUN: dict[str, FailureKind] = {"batch_expired": "batch_expired", "batch_cancelled": "batch_cancelled"}

@@ -12,10 +12,10 @@ from promptmill.errors import OutputInUse, RunStopped
 from promptmill.job.spec import Job
 from promptmill.planning.prepared_job import CHECKPOINTS
 from promptmill.provider.transport import Credentials
-from promptmill.run.approval import InBatches
-from promptmill.run.elsewhere import Elsewhere
-from promptmill.run.progress import Progress
-from promptmill.run.run import PendingRun, Run, facts_of_work, tell_how_far
+from promptmill.runs.approval import InBatches
+from promptmill.runs.elsewhere import Elsewhere
+from promptmill.runs.progress import Progress
+from promptmill.runs.run import PendingRun, Run, facts_of_work, tell_how_far
 from promptmill.stop import Stop
 from promptmill.storage import Storage
 

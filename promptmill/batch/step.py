@@ -37,8 +37,8 @@ from promptmill.checkpoints.store import Store
 from promptmill.errors import ProviderRefused, TooManyFailures
 from promptmill.job.spec import Job
 from promptmill.processes import is_at_work
-from promptmill.run.progress import JUDGED_ROWS
-from promptmill.run.run import Run
+from promptmill.runs.progress import JUDGED_ROWS
+from promptmill.runs.run import Run
 
 log = logging.getLogger("promptmill")
 

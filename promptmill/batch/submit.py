@@ -27,7 +27,7 @@ from promptmill.planning.plan import Chunk, Unrendered, needed_columns
 from promptmill.planning.prepared_job import Prepared
 from promptmill.planning.rows import read_chunks, render_chunk
 from promptmill.records import Failure, FailureKind, Request, Usage
-from promptmill.run.run import PendingRun, Run
+from promptmill.runs.run import PendingRun, Run
 
 Submit = Callable[[BatchFile], bool]  # False: the provider takes nothing more now
 

@@ -23,7 +23,7 @@ from promptmill.checkpoints.spend import SHARDS
 from promptmill.checkpoints.store import Store
 from promptmill.errors import Interrupted, PromptmillError, RunStopped, StorageFailed
 from promptmill.output.manifest import Manifest, manifest_values
-from promptmill.run.share import Share
+from promptmill.runs.share import Share
 from promptmill.sharding.plan import Outcome, ShardPlan
 from promptmill.state_files import StateFile
 from promptmill.storage import STORAGE_ERRORS, Storage

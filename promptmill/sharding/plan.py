@@ -13,8 +13,8 @@ from promptmill.job.spec import Job
 from promptmill.output.manifest import Manifest
 from promptmill.planning.plan import Chunk, Plan
 from promptmill.records import Usage
-from promptmill.run.progress import Progress
-from promptmill.run.share import Share
+from promptmill.runs.progress import Progress
+from promptmill.runs.share import Share
 from promptmill.stop import Stop
 
 _CENT_OF_A_CENT = Decimal("0.000001")

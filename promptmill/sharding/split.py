@@ -11,7 +11,7 @@ from promptmill.planning.plan import Chunk
 from promptmill.planning.preflight import Preflight
 from promptmill.planning.prepared_job import prepare
 from promptmill.provider.transport import Credentials
-from promptmill.run.run import PendingRun
+from promptmill.runs.run import PendingRun
 from promptmill.sharding.folder import ShardFolder
 from promptmill.sharding.plan import ShardPlan, absolute_job, share_job, split_evenly, split_money
 

@@ -40,7 +40,7 @@ from promptmill.errors import (
 )
 from promptmill.output.manifest import Manifest
 from promptmill.processes import this_process
-from promptmill.run.run import FinishedRun, PendingRun, Planning, Run, plan_run
+from promptmill.runs.run import FinishedRun, PendingRun, Planning, Run, plan_run
 from tasks.run.answering import answering_visibly
 from tasks.run.chunks import answer_rows
 from tasks.run.deployed import close_if_deployed

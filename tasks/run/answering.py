@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
-from promptmill.run.elsewhere import NOTHING_ELSEWHERE, Elsewhere
-from promptmill.run.engine import Engine
-from promptmill.run.run import PendingRun, answering
+from promptmill.runs.elsewhere import NOTHING_ELSEWHERE, Elsewhere
+from promptmill.runs.engine import Engine
+from promptmill.runs.run import PendingRun, answering
 from tasks.run.ownership import watch_ownership
 from tasks.run.progress import watch_progress
 from tasks.run.sigterm import stopping_gently

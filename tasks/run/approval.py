@@ -22,7 +22,7 @@ from pydantic import ConfigDict, Field, ValidationError
 from promptmill.batch.session import in_batches
 from promptmill.job.form import shape_section
 from promptmill.planning.estimate import describe_estimate
-from promptmill.run.approval import (
+from promptmill.runs.approval import (
     NotApproved,
     is_answered,
     keep_approval,
@@ -30,8 +30,8 @@ from promptmill.run.approval import (
     needs_approval,
     unpaid_usd,
 )
-from promptmill.run.display import format_seconds
-from promptmill.run.run import FinishedRun, PendingRun, Run
+from promptmill.runs.display import format_seconds
+from promptmill.runs.run import FinishedRun, PendingRun, Run
 from tasks.prefect_internals.event_queue import send_queued_events
 from tasks.run.markdown import escape_markdown
 

@@ -10,7 +10,7 @@ from prefect.states import Cancelled
 
 from promptmill.errors import RunStopped
 from promptmill.output.manifest import Manifest
-from promptmill.run.run import Run
+from promptmill.runs.run import Run
 from tasks.run.ownership import CancelledThere, Deleted, TakenForDead, run_id
 from tasks.run.publish import announce
 from tasks.run.sigterm import Terminated

@@ -27,7 +27,7 @@ from prefect.runtime import flow_run
 
 from promptmill.errors import OutputInUse
 from promptmill.processes import is_at_work, this_process
-from promptmill.run.run import FinishedRun, Run, look_again
+from promptmill.runs.run import FinishedRun, Run, look_again
 from promptmill.storage import Storage
 from tasks.run.output_turn import may_wait
 from tasks.run.ownership import own_run

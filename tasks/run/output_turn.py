@@ -13,8 +13,8 @@ from prefect.runtime import flow_run
 
 from promptmill.batch.session import refuse_rows_in_batches
 from promptmill.checkpoints.output_turn import Asking, take_turn_at
-from promptmill.run.holding import holding
-from promptmill.run.run import FinishedRun, PendingRun, Run
+from promptmill.runs.holding import holding
+from promptmill.runs.run import FinishedRun, PendingRun, Run
 from tasks.run.ownership import while_ours
 
 may_wait: ContextVar[bool] = ContextVar("may_wait", default=True)  # for other runs; `promptmill run --no-wait` sets it

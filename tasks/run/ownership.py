@@ -18,7 +18,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.runtime import flow_run
 
 from promptmill.errors import Interrupted
-from promptmill.run.engine import Engine
+from promptmill.runs.engine import Engine
 from tasks.prefect_internals.single_call import calling_once
 from tasks.server.outages import CALL_ERRORS
 

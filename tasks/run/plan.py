@@ -16,7 +16,7 @@ from promptmill.memory import spare_memory
 from promptmill.planning.estimate import describe_estimate
 from promptmill.planning.prepared_job import open_output, resolve_output
 from promptmill.provider.transport import Credentials
-from promptmill.run.run import FinishedRun, PendingRun, Planning, Run, plan_pending_run, plan_run
+from promptmill.runs.run import FinishedRun, PendingRun, Planning, Run, plan_pending_run, plan_run
 from tasks.run.deployed import close_if_deployed
 from tasks.run.logs import quiet_expected_errors
 from tasks.run.one_at_a_time import queue_up

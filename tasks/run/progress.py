@@ -10,9 +10,9 @@ from uuid import UUID
 
 from prefect.artifacts import acreate_progress_artifact, aupdate_progress_artifact
 
-from promptmill.run.display import Display, LineDisplay, describe_progress
-from promptmill.run.engine import Engine
-from promptmill.run.progress import Snapshot
+from promptmill.runs.display import Display, LineDisplay, describe_progress
+from promptmill.runs.engine import Engine
+from promptmill.runs.progress import Snapshot
 from tasks.server.outages import CALL_ERRORS
 
 ARTIFACT_SECONDS = 5.0

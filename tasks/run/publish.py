@@ -17,8 +17,8 @@ from pydantic import ValidationError
 from promptmill.output.manifest import MANIFEST, REPORT, Manifest
 from promptmill.planning.estimate import describe_estimate
 from promptmill.planning.prepared_job import Prepared
-from promptmill.run.engine import Engine
-from promptmill.run.run import FinishedRun, PendingRun, Run, publish_run
+from promptmill.runs.engine import Engine
+from promptmill.runs.run import FinishedRun, PendingRun, Run, publish_run
 from tasks.run.markdown import escape_markdown
 from tasks.server.outages import CALL_ERRORS
 

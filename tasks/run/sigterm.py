@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from promptmill.errors import Interrupted
-from promptmill.run.engine import Engine
+from promptmill.runs.engine import Engine
 from tasks.prefect_internals.sigterm_handler import handling_sigterm, is_started_by_worker
 
 

@@ -20,7 +20,7 @@ from prefect.filesystems import WritableFileSystem
 from prefect.serializers import JSONSerializer
 
 from promptmill.planning.plan import Chunk
-from promptmill.run.engine import Engine
+from promptmill.runs.engine import Engine
 from promptmill.storage import Storage
 
 STORAGE_NAME = "promptmill-checkpoints"

@@ -13,8 +13,8 @@ from typing import Any
 
 from promptmill.checkpoints.store import Store
 from promptmill.errors import RunStopped
-from promptmill.run.elsewhere import NOTHING_ELSEWHERE, Elsewhere
-from promptmill.run.run import PendingRun
+from promptmill.runs.elsewhere import NOTHING_ELSEWHERE, Elsewhere
+from promptmill.runs.run import PendingRun
 from promptmill.sharding.folder import ShardFolder, folders
 from promptmill.sharding.plan import ShardPlan
 from promptmill.sharding.split import split_run

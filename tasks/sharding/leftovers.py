@@ -22,7 +22,7 @@ from prefect.states import Cancelling
 
 from promptmill.checkpoints.store import Store
 from promptmill.errors import PromptmillError, RunStopped, SetupError
-from promptmill.run.run import Run
+from promptmill.runs.run import Run
 from promptmill.sharding.folder import ShardFolder, folders
 from tasks.run.one_at_a_time import output_digest
 from tasks.sharding.flow_runs import END_OF_STATE

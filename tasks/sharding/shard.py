@@ -13,8 +13,8 @@ from promptmill.allowed_urls import close_to_unlisted
 from promptmill.errors import Interrupted, PromptmillError, RunStopped, SetupError, StorageFailed
 from promptmill.memory import spare_memory
 from promptmill.output.manifest import Manifest
-from promptmill.run.engine import Engine
-from promptmill.run.run import PendingRun, end_share
+from promptmill.runs.engine import Engine
+from promptmill.runs.run import PendingRun, end_share
 from promptmill.sharding.folder import ShardFolder
 from promptmill.sharding.plan import Outcome
 from promptmill.sharding.split import open_share

@@ -12,8 +12,8 @@ from typing import Protocol
 
 from promptmill.errors import PromptmillError, RunStopped, StorageFailed
 from promptmill.output.manifest import Manifest
-from promptmill.run.elsewhere import Elsewhere
-from promptmill.run.run import PendingRun, facts_of_work, tell_how_far
+from promptmill.runs.elsewhere import Elsewhere
+from promptmill.runs.run import PendingRun, facts_of_work, tell_how_far
 from promptmill.sharding.folder import ShardFolder
 from promptmill.sharding.plan import Ended, Outcome, ShardPlan, sum_progress, sum_shards, verdict
 from tasks.run.progress import showing_lines

@@ -30,7 +30,7 @@ def test_a_job_that_needs_prefect_is_refused_before_anything_is_sent(
 
 
 def test_run_stays_a_function_after_its_room_is_imported():
-    importlib.import_module("promptmill.run.run")
+    importlib.import_module("promptmill.runs.run")
 
     assert callable(promptmill.run)
     assert promptmill.run.__module__ == "promptmill.notebook"

@@ -10,10 +10,10 @@ from promptmill.job.spec import Job
 from promptmill.output.manifest import Manifest
 from promptmill.planning.plan import Chunk
 from promptmill.provider.transport import Credentials
-from promptmill.run.chunk import complete_chunk
-from promptmill.run.chunk_loop import drive_chunks
-from promptmill.run.engine import Engine
-from promptmill.run.run import FinishedRun, PendingRun, answering, publish_run
+from promptmill.runs.chunk import complete_chunk
+from promptmill.runs.chunk_loop import drive_chunks
+from promptmill.runs.engine import Engine
+from promptmill.runs.run import FinishedRun, PendingRun, answering, publish_run
 from tests.support.jobs import plan_any
 
 DEADLINE_SECONDS = 60.0

@@ -15,9 +15,9 @@ from promptmill.errors import CheckpointUnreadable, StorageFailed
 from promptmill.planning.plan import needed_columns
 from promptmill.provider.transport import Credentials
 from promptmill.records import Completion, Usage
-from promptmill.run.chunk import complete_chunk
-from promptmill.run.chunk_loop import drive_chunks
-from promptmill.run.run import answering, publish_run
+from promptmill.runs.chunk import complete_chunk
+from promptmill.runs.chunk_loop import drive_chunks
+from promptmill.runs.run import answering, publish_run
 from promptmill.simulator import Simulator
 from tests.support.jobs import MakeJob, carry_out, plan
 
@@ -138,7 +138,7 @@ def _spoil(monkeypatch: pytest.MonkeyPatch, fault: Exception | None) -> None:
     """Have saving raise an error, or an answer hold a number that no file can."""
     from dataclasses import replace
 
-    import promptmill.run.chunk as chunk
+    import promptmill.runs.chunk as chunk
     from promptmill.checkpoints.store import Store
 
     if fault is None:

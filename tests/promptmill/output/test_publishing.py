@@ -18,10 +18,10 @@ import promptmill.output.publishing as publishing
 from promptmill.errors import OutputError
 from promptmill.output.manifest import Manifest, PartInfo, read_manifest
 from promptmill.provider.transport import Credentials
-from promptmill.run import publish as run_publish
-from promptmill.run.chunk import complete_chunk
-from promptmill.run.chunk_loop import drive_chunks
-from promptmill.run.run import Run, answering, publish_run
+from promptmill.runs import publish as run_publish
+from promptmill.runs.chunk import complete_chunk
+from promptmill.runs.chunk_loop import drive_chunks
+from promptmill.runs.run import Run, answering, publish_run
 from promptmill.storage import Storage
 from tests.support.jobs import MakeJob, carry_out, plan
 

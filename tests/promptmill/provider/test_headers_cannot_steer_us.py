@@ -23,7 +23,7 @@ from promptmill.provider.quiet_watch import Quiet
 from promptmill.provider.retry_policy import backoff_seconds, retry_seconds
 from promptmill.provider.transport import RawAnswer
 from promptmill.records import Completion, Request, Result
-from promptmill.run.completion import complete_request
+from promptmill.runs.completion import complete_request
 from promptmill.stop import Slot, Stop
 from tests.support.clock import run_on_clock, sliding_most
 from tests.support.odd_answers import WELL_FORMED

@@ -24,7 +24,7 @@ from promptmill.provider.credentials import usable
 from promptmill.provider.redaction import HIDDEN, redact, secrets_of
 from promptmill.provider.transport import Credentials, RawAnswer, Transport, TransportError, make_sdk
 from promptmill.records import Request, Result
-from promptmill.run.completion import complete_request
+from promptmill.runs.completion import complete_request
 from promptmill.stop import Slot, Stop
 from tests.support.echoing import Provider, Reply, answering
 from tests.support.odd_answers import WELL_FORMED, with_field

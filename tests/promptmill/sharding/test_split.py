@@ -21,7 +21,7 @@ from promptmill.errors import (
     StorageFailed,
 )
 from promptmill.provider.transport import Credentials
-from promptmill.run.run import answering
+from promptmill.runs.run import answering
 from promptmill.sharding.folder import ShardFolder, folders
 from promptmill.sharding.plan import Outcome, ShardDied, ShardPlan, share_job, split_evenly, split_money, verdict
 from promptmill.sharding.split import open_share, split_run

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from promptmill.provider.transport import Credentials
-from promptmill.run.run import run_plainly
+from promptmill.runs.run import run_plainly
 from tasks.run.publish import describe_output
 from tests.support.jobs import MakeJob, plan
 

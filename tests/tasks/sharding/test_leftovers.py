@@ -5,7 +5,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from promptmill.errors import SetupError
 from promptmill.provider.transport import Credentials
-from promptmill.run.run import Run
+from promptmill.runs.run import Run
 from promptmill.sharding.folder import ShardFolder, folders
 from promptmill.sharding.split import split_run
 from tasks.sharding import leftovers as strays

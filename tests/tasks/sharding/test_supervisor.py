@@ -10,7 +10,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, tempor
 from promptmill.checkpoints.store import Store
 from promptmill.errors import Interrupted, StorageFailed
 from promptmill.provider.transport import Credentials
-from promptmill.run.run import Run
+from promptmill.runs.run import Run
 from promptmill.sharding.folder import ShardFolder
 from promptmill.sharding.plan import Ended, Outcome, ShardDied, ShardPlan
 from promptmill.sharding.split import split_run

@@ -13,7 +13,7 @@ from promptmill.errors import BudgetExhausted, OutputError
 from promptmill.job.spec import Job
 from promptmill.limits.approved_cap import write_approved
 from promptmill.provider.transport import Credentials
-from promptmill.run.approval import NotApproved, is_answered, keep_approval, left_usd, needs_approval, unpaid_usd
+from promptmill.runs.approval import NotApproved, is_answered, keep_approval, left_usd, needs_approval, unpaid_usd
 from promptmill.sharding.split import split_run
 from promptmill.simulator import Simulator
 from tests.support.batching import carry_batches

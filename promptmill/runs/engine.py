@@ -27,10 +27,10 @@ from promptmill.prompts.request_builder import RequestBuilder
 from promptmill.provider.billing import Billing
 from promptmill.provider.client import Client
 from promptmill.provider.transport import Credentials, Transport
-from promptmill.run.completion import Validate
-from promptmill.run.elsewhere import NOTHING_ELSEWHERE, Elsewhere
-from promptmill.run.progress import Progress
-from promptmill.run.share import Share
+from promptmill.runs.completion import Validate
+from promptmill.runs.elsewhere import NOTHING_ELSEWHERE, Elsewhere
+from promptmill.runs.progress import Progress
+from promptmill.runs.share import Share
 from promptmill.stop import Stop
 
 log = logging.getLogger("promptmill")

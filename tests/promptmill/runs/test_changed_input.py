@@ -9,10 +9,10 @@ from promptmill.errors import InputChanged
 from promptmill.job.spec import Job
 from promptmill.output.manifest import Manifest
 from promptmill.provider.transport import Credentials
-from promptmill.run.chunk import complete_chunk
-from promptmill.run.chunk_loop import drive_chunks
-from promptmill.run.engine import Engine
-from promptmill.run.run import PendingRun, answering, publish_run
+from promptmill.runs.chunk import complete_chunk
+from promptmill.runs.chunk_loop import drive_chunks
+from promptmill.runs.engine import Engine
+from promptmill.runs.run import PendingRun, answering, publish_run
 from promptmill.simulator import Simulator
 from tests.support.jobs import MakeJob, carry_out, plan
 from tests.support.rows import write_rows

@@ -8,10 +8,10 @@ import pytest
 
 from promptmill.errors import BudgetExhausted, Interrupted, ProviderRefused, RunStopped
 from promptmill.provider.transport import Credentials
-from promptmill.run import chunk
-from promptmill.run.chunk import complete_chunk
-from promptmill.run.chunk_loop import drive_chunks
-from promptmill.run.run import answering
+from promptmill.runs import chunk
+from promptmill.runs.chunk import complete_chunk
+from promptmill.runs.chunk_loop import drive_chunks
+from promptmill.runs.run import answering
 from promptmill.simulator import Simulator
 from tests.support.jobs import MakeJob, carry_out, plan
 

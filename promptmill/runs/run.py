@@ -25,13 +25,13 @@ from promptmill.planning.preflight import Preflight, preflight
 from promptmill.planning.prepared_job import Prepared, prepare
 from promptmill.planning.standing_output import finished_manifest, refuse_foreign_output
 from promptmill.provider.transport import Credentials
-from promptmill.run.chunk import complete_chunk
-from promptmill.run.chunk_loop import drive_chunks
-from promptmill.run.elsewhere import NOTHING_ELSEWHERE, Elsewhere
-from promptmill.run.engine import Engine, open_engine
-from promptmill.run.progress import Progress
-from promptmill.run.publish import RunFacts, counted_manifest, publish
-from promptmill.run.share import Share
+from promptmill.runs.chunk import complete_chunk
+from promptmill.runs.chunk_loop import drive_chunks
+from promptmill.runs.elsewhere import NOTHING_ELSEWHERE, Elsewhere
+from promptmill.runs.engine import Engine, open_engine
+from promptmill.runs.progress import Progress
+from promptmill.runs.publish import RunFacts, counted_manifest, publish
+from promptmill.runs.share import Share
 from promptmill.storage import Storage
 
 

@@ -6,7 +6,7 @@ from decimal import Decimal
 from promptmill.job.spec import Job
 from promptmill.output.manifest import Manifest
 from promptmill.planning.estimate import minutes_at_limits
-from promptmill.run.run import PendingRun
+from promptmill.runs.run import PendingRun
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from promptmill.planning.plan import Chunk, Plan
 from promptmill.planning.prepared_job import Prepared
 from promptmill.public_url import public_url
 from promptmill.records import Usage
-from promptmill.run.progress import Progress
+from promptmill.runs.progress import Progress
 from promptmill.storage import STORAGE_ERRORS, Storage
 from promptmill.version import VERSION
 

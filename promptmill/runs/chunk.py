@@ -24,8 +24,8 @@ from promptmill.limits.pricing import stored_usd
 from promptmill.planning.plan import Chunk, Unrendered
 from promptmill.planning.rows import render_chunk
 from promptmill.records import Request, Result, Usage
-from promptmill.run.completion import complete_pack, complete_request, pack_inputs, unrendered_failure
-from promptmill.run.engine import Engine
+from promptmill.runs.completion import complete_pack, complete_request, pack_inputs, unrendered_failure
+from promptmill.runs.engine import Engine
 from promptmill.stop import Slot
 
 _NOT_FOUND = "aren't found among the kept answers. Run the same command again: they go into the next batch."

@@ -22,7 +22,7 @@ from promptmill.errors import (
 from promptmill.job.spec import Job
 from promptmill.output.manifest import Manifest
 from promptmill.provider.transport import Credentials
-from promptmill.run.run import Planning, answering, plan_pending_run, run_plainly
+from promptmill.runs.run import Planning, answering, plan_pending_run, run_plainly
 from promptmill.simulator import Simulator
 from promptmill.storage import Storage
 from tests.support.jobs import TODAY, MakeJob, carry_out, plan
@@ -385,7 +385,7 @@ async def test_answers_that_cannot_be_saved_stop_the_run_and_a_retry_does_not_as
 ) -> None:
     import promptmill.checkpoints.saver as saver
     from promptmill.planning.plan import needed_columns
-    from promptmill.run.chunk import complete_chunk
+    from promptmill.runs.chunk import complete_chunk
 
     monkeypatch.setattr(saver, "RETRY_SECONDS", 0.01)
     job = make_job(30, chunk_rows=30, limits={"max_concurrency": 2})

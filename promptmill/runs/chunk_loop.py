@@ -14,7 +14,7 @@ import pyarrow as pa
 from promptmill.errors import Interrupted, RunStopped
 from promptmill.planning.plan import Chunk, needed_columns
 from promptmill.planning.rows import read_chunks
-from promptmill.run.engine import Engine
+from promptmill.runs.engine import Engine
 
 CompleteChunk = Callable[[Engine, Chunk, pa.Table], Awaitable[object]]
 REUSED_AT_ONCE = 8

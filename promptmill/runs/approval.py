@@ -8,7 +8,7 @@ from promptmill.checkpoints.spend import SpendRecords
 from promptmill.errors import SetupError
 from promptmill.limits.approved_cap import write_approved
 from promptmill.planning.kept import find_kept
-from promptmill.run.run import PendingRun
+from promptmill.runs.run import PendingRun
 
 
 class NotApproved(SetupError):

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from promptmill.checkpoints.output_turn import Turn, releasing
-from promptmill.run.run import PendingRun, Run, look_again
+from promptmill.runs.run import PendingRun, Run, look_again
 
 
 @asynccontextmanager

@@ -10,8 +10,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 if TYPE_CHECKING:  # a command that shows no progress starts without them
-    from promptmill.run.engine import Engine
-    from promptmill.run.progress import Snapshot
+    from promptmill.runs.engine import Engine
+    from promptmill.runs.progress import Snapshot
 
 
 def describe_progress(engine: "Engine", snapshot: "Snapshot") -> str:
