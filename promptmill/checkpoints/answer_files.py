@@ -25,6 +25,7 @@ MONEY = pa.decimal128(18, 12)  # USD; a hundred-millionth of a cent is kept
 ZERO_USD = Decimal(0)
 _VERSION_KEY = b"promptmill.answers"
 _DIGEST_KEY = b"promptmill.digest"
+_CHUNK_KEY = b"promptmill.chunk"
 _DIGEST_BYTES = 16  # written as 32 hex
 _UNSIGNED = b"0" * (2 * _DIGEST_BYTES)  # what the digest's place holds while it is computed
 _FOOTER_BYTES = 64 * 1024  # the digest's place is within the last ones
@@ -90,13 +91,15 @@ def merge_answers(tables: Iterable[pa.Table]) -> pa.Table:
     return merged.take(pa.array(sorted(best.values())))
 
 
-def encode_answers(table: pa.Table) -> bytes:
-    """The bytes of an answer file."""
+def encode_answers(table: pa.Table, chunk: str | None = None) -> bytes:
+    """The bytes of an answer file; `chunk` is the key of the finished chunk whose answers they are."""
     sink = io.BytesIO()
     with pq.ParquetWriter(
         sink, ANSWERS, compression="zstd", write_page_checksum=True, use_dictionary=False, write_statistics=False
     ) as writer:
         writer.write_table(table)
+        if chunk is not None:
+            writer.add_key_value_metadata({_CHUNK_KEY.decode(): chunk})
         writer.add_key_value_metadata({_DIGEST_KEY.decode(): _UNSIGNED.decode()})
     data = sink.getvalue()
     place = _digest_place(data)
@@ -123,6 +126,12 @@ def decode_answers(data: bytes, columns: Sequence[str] | None = None) -> pa.Tabl
     if not table.schema.equals(wanted):
         raise CheckpointUnreadable("an answer file has other columns")
     return table.replace_schema_metadata(ANSWERS.metadata)
+
+
+def chunk_of(data: bytes) -> str | None:
+    """The key of the finished chunk whose answers a sound file holds; None in a file of an earlier version."""
+    found = (pq.ParquetFile(io.BytesIO(data)).metadata.metadata or {}).get(_CHUNK_KEY)
+    return None if found is None else found.decode()
 
 
 def _digest_place(data: bytes) -> int | None:

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from promptmill.checkpoints.answer_files import decode_answers, encode_answers
+from promptmill.checkpoints.answer_files import chunk_of, decode_answers, encode_answers
 from promptmill.errors import CheckpointUnreadable, StorageFailed
 from promptmill.job.identity import chunk_key
 from promptmill.storage import STORAGE_ERRORS, Storage
@@ -92,15 +92,18 @@ class Store:
 
     def save_chunk(self, key: str, answers: pa.Table, replaced: Iterable[str]) -> int:
         """Keep all answers of a chunk and drop the files they replace; returns bytes. Raises: StorageFailed."""
-        data = encode_answers(answers)
+        data = encode_answers(answers, key)
         self.write(f"{key}.parquet", data)
         self.delete(replaced)
         return len(data)
 
     def load(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
         """The answers in a file. Raises: CheckpointUnreadable when it's missing or damaged; StorageFailed."""
+        return self._decode(name, self._read(name), columns)
+
+    def _read(self, name: str) -> bytes:
         try:
-            data = self.storage.read(name)
+            return self.storage.read(name)
         except FileNotFoundError as error:
             raise CheckpointUnreadable(f"{self.storage.shown}/{name} is missing") from error
         except STORAGE_ERRORS as error:
@@ -108,20 +111,27 @@ class Store:
                 f"{self.storage.shown}/{name} can't be read: {self.storage.describe(error)}. Run the same command again: "
                 "every answer is kept."
             ) from error
+
+    def _decode(self, name: str, data: bytes, columns: Sequence[str] | None = None) -> pa.Table:
         try:
             return decode_answers(data, columns)
         except CheckpointUnreadable:
             self.damaged.add(name)
             raise
 
-    def load_chunk(self, key: str) -> pa.Table:
+    def load_chunk(self, key: str, has_repetitions: bool = False) -> pa.Table:
         """All answers of a finished chunk, in row order, and none of another chunk's.
+
+        A file names its chunk. In a file of an earlier version the custom_ids do, since a key is their digest, unless some
+        of the chunk's rows share an id's digest with earlier rows (`has_repetitions`).
 
         Raises: CheckpointUnreadable when the file is missing, damaged or holds the answers of other rows; StorageFailed.
         """
         name = f"{key}.parquet"
-        answers = self.load(name)
-        if chunk_key(answers["custom_id"].to_pylist()) != key:  # a key is a digest of its rows' custom_ids
+        data = self._read(name)
+        answers, named = self._decode(name, data), chunk_of(data)
+        is_ours = named == key if named is not None else has_repetitions or chunk_key(_ids(answers)) == key
+        if not is_ours:
             self.damaged.add(name)
             raise CheckpointUnreadable(f"{self.storage.shown}/{name} holds the answers of other rows")
         return answers
@@ -157,3 +167,7 @@ class Store:
                 f"{self.storage.shown}/{name} ({len(data):,} bytes) can't be written: {self.storage.describe(error)}. Make "
                 "room or give access, then run the same command again: what was saved before is kept."
             ) from error
+
+
+def _ids(answers: pa.Table) -> list[str]:
+    return answers["custom_id"].to_pylist()

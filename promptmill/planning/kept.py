@@ -34,7 +34,7 @@ class Kept:
         if not self.listing.is_finished(chunk.key):
             return None
         try:
-            answers = self.store.load_chunk(chunk.key)
+            answers = self.store.load_chunk(chunk.key, chunk.has_repetitions)
         except CheckpointUnreadable:
             return None
         is_whole = answers.num_rows == chunk.rows and not self.to_retry(answers).num_rows
@@ -45,7 +45,7 @@ class Kept:
         found = [self.index.find(order)]
         with suppress(CheckpointUnreadable):
             if f"{chunk.key}.parquet" in self.listing.sizes:
-                found.append(self.store.load_chunk(chunk.key))
+                found.append(self.store.load_chunk(chunk.key, chunk.has_repetitions))
         return merge_answers(found)
 
     def warn_of_damage(self) -> None:

@@ -5,8 +5,9 @@ data is found before money is spent. It keeps a few numbers a chunk and, where t
 row to prove the ids unique.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,9 @@ class Chunk:
     key: str  # of its checkpoint
     input_tokens: int
     unrendered: int  # rows whose template fails
+    has_repetitions: bool = (
+        False  # some rows share an id's digest with earlier rows, so the key covers other custom_ids
+    )
 
     @property
     def label(self) -> str:
@@ -110,7 +114,15 @@ def plan_chunks(dataset: Dataset, builder: RequestBuilder, job: Job) -> Plan:
     if job.input.id_column is not None:
         _refuse_repeated_ids(dataset, job.input.id_column, ids)
         plan.repetitions = requests.repetitions()
+        _mark_repetitions(plan)
     return plan
+
+
+def _mark_repetitions(plan: Plan) -> None:
+    """Mark the chunks that have rows with repetitions."""
+    starts = [chunk.start for chunk in plan.chunks]
+    for index in {bisect_right(starts, number) - 1 for number in plan.repetitions}:
+        plan.chunks[index] = replace(plan.chunks[index], has_repetitions=True)
 
 
 def _chunks_of(dataset: Dataset, builder: RequestBuilder, job: Job) -> Iterator[tuple[int, pa.Table]]:

@@ -125,7 +125,7 @@ def _rows_and_answers(prepared: Prepared, plan: Plan) -> Iterator[tuple[pa.Table
 def _answers_of(prepared: Prepared, chunk: Chunk) -> pa.Table:
     """A finished chunk's answers. Raises: StorageFailed when its file was removed or damaged since it was answered."""
     try:
-        return prepared.store.load_chunk(chunk.key)
+        return prepared.store.load_chunk(chunk.key, chunk.has_repetitions)
     except CheckpointUnreadable as error:
         raise StorageFailed(
             f"the answers of rows {chunk.label} are gone: {error}. The output needs every row's answer. Run the same command "

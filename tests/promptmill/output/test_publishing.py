@@ -21,9 +21,10 @@ from promptmill.provider.transport import Credentials
 from promptmill.runs import publish as run_publish
 from promptmill.runs.chunk import complete_chunk
 from promptmill.runs.chunk_loop import drive_chunks
-from promptmill.runs.run import Run, answering, publish_run
+from promptmill.runs.engine import Engine
+from promptmill.runs.run import FinishedRun, PendingRun, Planning, answering, plan_pending_run, publish_run
 from promptmill.storage import Storage
-from tests.support.jobs import MakeJob, carry_out, plan
+from tests.support.jobs import TODAY, MakeJob, carry_out, plan, plan_any
 
 ROWS = 60
 STEPS = (
@@ -96,16 +97,18 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
     return f"{server}/{uuid.uuid4().hex}"
 
 
-async def answered(make_job: MakeJob, credentials: Credentials, folder: str, **changes: Any) -> Run:
+async def answered(
+    make_job: MakeJob, credentials: Credentials, folder: str, **changes: Any
+) -> tuple[PendingRun, Engine]:
     """A run that has answered every row and published none."""
     job = make_job(ROWS, output={"url": folder, "part_bytes": 3_000}, **changes)
-    run = plan(job, credentials, even_if_finished=True)
+    run = plan_pending_run(job, credentials, Planning(TODAY))
 
     async def reuse(*_: object) -> None: ...
 
     async with answering(run) as engine:
         await drive_chunks(engine, reuse, complete_chunk)
-    return run
+    return run, engine
 
 
 @contextmanager
@@ -134,18 +137,17 @@ async def test_a_reader_never_sees_fewer_rows_than_a_version_has_and_no_row_twic
     rounds, kills = (50, 20) if "://" not in folder else (8, 4)
     chance = random.Random(7)
     killed = set(chance.sample(range(1, rounds), kills))
-    run = await answered(make_job, credentials, folder)
+    run, engine = await answered(make_job, credentials, folder)
     storage = run.prepared.output
     with Reader(storage) as reader:
         for number in range(rounds):
             if number in killed:
                 with pytest.raises(Killed), killed_at(chance.choice(STEPS), chance.random() < 0.5):
-                    await publish_run(run)
+                    await publish_run(run, engine)
             else:
-                await publish_run(run)
+                await publish_run(run, engine)
             if number in killed:
-                again = plan(run.prepared.job, credentials)
-                assert again.manifest is not None
+                assert isinstance(plan_any(run.prepared.job, credentials), FinishedRun)
                 assert len(rows_of(storage)) == len(set(rows_of(storage))) == ROWS
 
     assert len(read_manifest(storage).parts) == 3  # pyright: ignore[reportOptionalMemberAccess]
@@ -160,9 +162,9 @@ async def test_a_reader_never_sees_fewer_rows_than_a_version_has_and_no_row_twic
 async def test_a_first_publishing_killed_at_any_step_is_finished_by_the_next_command(
     make_job: MakeJob, credentials: Credentials, tmp_path: Path, step: str, after: bool
 ) -> None:
-    run = await answered(make_job, credentials, str(tmp_path / "out"))
+    run, engine = await answered(make_job, credentials, str(tmp_path / "out"))
     with suppress(Killed), killed_at(step, after):
-        await publish_run(run)
+        await publish_run(run, engine)
     manifest = await carry_out(run.prepared.job, credentials)
 
     assert (manifest.requests_sent, manifest.rows) == (0, ROWS)

@@ -161,7 +161,7 @@ def test_an_approval_of_nothing_is_a_no(make_job: MakeJob, credentials: Credenti
 def test_a_damaged_record_of_an_approval_lifts_no_cap(make_job: MakeJob, credentials: Credentials):
     plan(make_job(10), credentials).prepared.store.storage.write("approved.json", b'{"cap_usd": "lots"}')
 
-    with pytest.raises(OutputError, match=r"approved\.json can't be read"):
+    with pytest.raises(OutputError, match=r"approved\.json is damaged"):
         plan(make_job(10), credentials)
 
 
