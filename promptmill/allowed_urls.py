@@ -26,10 +26,10 @@ from promptmill.errors import JobError
 
 URLS_SETTING = "PROMPTMILL_ALLOWED_URLS"
 MODULES_SETTING = "PROMPTMILL_ALLOWED_MODULES"
-OBJECT_STORES = frozenset(
+_OBJECT_STORES = frozenset(
     {"s3", "gs", "gcs", "az", "abfs", "abfss", "memory"}
 )  # their hosts aren't the job's to choose
-WEB = frozenset({"http", "https"})
+_WEB = frozenset({"http", "https"})
 _LOCAL = frozenset({"", "file", "local"})
 _SAME = {"s3a": "s3"}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -89,9 +89,9 @@ def locate(url: str) -> Target:
     if protocol in _LOCAL:
         return Target("local", os.path.realpath(str(LocalFileSystem._strip_protocol(url))))  # pyright: ignore[reportPrivateUsage]
     protocol = _SAME.get(protocol, protocol)
-    if protocol in OBJECT_STORES:
+    if protocol in _OBJECT_STORES:
         return Target("store", f"{protocol}://{rest}")
-    if protocol not in WEB:
+    if protocol not in _WEB:
         return Target("other", url)
     try:
         parts = urlsplit(url)
@@ -157,7 +157,7 @@ def require_allowed_module(module: str) -> None:
 def client_options(url: str) -> dict[str, Any]:
     """What fsspec needs beside a URL, so that no redirect of an unlisted server leads to a closed address. Blocks."""
     rules = _rules
-    if rules.is_open or _split(url)[0] not in WEB or "::" in url:
+    if rules.is_open or _split(url)[0] not in _WEB or "::" in url:
         return {}
     target = locate(url)
     return {} if any(_is_below(target, prefix) for prefix in rules.urls) else {"get_client": guarded_client}
@@ -191,7 +191,7 @@ def _split(url: str) -> tuple[str, str]:
 def _as_prefix(entry: str) -> Target:
     """A listed entry, spelled as the URLs below it are; its host isn't looked up."""
     protocol, rest = _split(entry)
-    if "::" in entry or protocol not in WEB:
+    if "::" in entry or protocol not in _WEB:
         return locate(entry)
     server, slash, path = rest.partition("/")
     return Target("web", f"{protocol}://{server.lower()}{slash}{path}")

@@ -5,7 +5,7 @@ import platform
 from functools import cache
 from pathlib import Path
 
-AWAY_SECONDS = 900.0  # a process of another machine that wrote nothing for so long counts as dead
+_AWAY_SECONDS = 900.0  # a process of another machine that wrote nothing for so long counts as dead
 
 
 def this_process() -> str:
@@ -13,7 +13,7 @@ def this_process() -> str:
     return f"{platform.node()}:{os.getpid()}"
 
 
-def is_at_work(owner: str, silent_seconds: float, away_seconds: float = AWAY_SECONDS) -> bool:
+def is_at_work(owner: str, silent_seconds: float, away_seconds: float = _AWAY_SECONDS) -> bool:
     """Whether another process that wrote its name down is likely to be at work still."""
     if not owner or owner == this_process():
         return False

@@ -20,7 +20,7 @@ from promptmill.allowed_urls import client_options, require_allowed
 from promptmill.public_url import public_text, public_url
 from promptmill.unpublished import TEMPORARY_PREFIX, LocalFile, RemoteFile, UnpublishedFile
 
-UPLOAD_BLOCK_BYTES = 8 * 2**20  # multipart size; s3fs would hold 50 MiB for each open file
+_UPLOAD_BLOCK_BYTES = 8 * 2**20  # multipart size; s3fs would hold 50 MiB for each open file
 
 
 def _storage_errors() -> tuple[type[Exception], ...]:
@@ -45,7 +45,7 @@ def open_filesystem(url: str, place: str | None) -> tuple[fsspec.AbstractFileSys
         require_allowed(url, place)
     options: dict[str, Any] = {} if place is None else client_options(url)
     if url.startswith(("s3://", "s3a://")):
-        options = {"use_listings_cache": False, "default_block_size": UPLOAD_BLOCK_BYTES}
+        options = {"use_listings_cache": False, "default_block_size": _UPLOAD_BLOCK_BYTES}
     filesystem, path = url_to_fs(url, **options)
     return cast(fsspec.AbstractFileSystem, filesystem), str(path)
 

@@ -14,6 +14,7 @@ OURS = ("promptmill", "tasks", "flows")
 ALL = (*OURS, "deployments", "benchmarks", "examples", "tests")
 ALLOWED = {  # public names that no other file uses, with the reason
     "main": "python -m calls it",
+    "log": "the logger of a module, by custom",
 }
 MAX_FILE_LINES = 250
 MAX_BODY_LINES = 40

@@ -20,14 +20,14 @@ from promptmill.provider.redaction import redact
 from promptmill.provider.retry_policy import StopRun, TryAgain, classify_status, describe_redirect, read_error
 from promptmill.provider.transport import Credentials, make_blocking_sdk, sent_secrets
 
-KEY = "promptmill_batch"  # of a batch's metadata
-READ_RETRIES = 4
-UPLOAD_TRIES = 5
-LONGEST_WAIT_SECONDS = 60.0
-DEFAULT_WAIT_SECONDS = 2.0
-CLOCK_SLACK_SECONDS = 600.0  # between our clock and the provider's
-PAGE = 100
-BLOCK_BYTES = 1 << 20
+_KEY = "promptmill_batch"  # of a batch's metadata
+_READ_RETRIES = 4
+_UPLOAD_TRIES = 5
+_LONGEST_WAIT_SECONDS = 60.0
+_DEFAULT_WAIT_SECONDS = 2.0
+_CLOCK_SLACK_SECONDS = 600.0  # between our clock and the provider's
+_PAGE = 100
+_BLOCK_BYTES = 1 << 20
 
 
 class NotNow(PromptmillError):
@@ -46,18 +46,18 @@ class BatchProvider:
         """Raises: CredentialsError."""
         self._client = make_blocking_sdk(credentials)
         self.secrets = sent_secrets(self._client)  # cut out of everything that the provider says
-        self._reader = self._client.with_options(max_retries=READ_RETRIES)
+        self._reader = self._client.with_options(max_retries=_READ_RETRIES)
 
     def upload(self, path: Path, name: str, since: float) -> str:
         """Upload a batch file; returns its id."""
-        for attempt in range(UPLOAD_TRIES):
+        for attempt in range(_UPLOAD_TRIES):
             try:
                 with path.open("rb") as file, self._translated():
                     return self._client.files.create(file=(name, file, "application/jsonl"), purpose="batch").id
             except NotNow as error:
-                if attempt == UPLOAD_TRIES - 1:
+                if attempt == _UPLOAD_TRIES - 1:
                     raise
-                time.sleep(min(error.wait_seconds * 2**attempt, LONGEST_WAIT_SECONDS))
+                time.sleep(min(error.wait_seconds * 2**attempt, _LONGEST_WAIT_SECONDS))
                 if error.was_sent and (found := self.find_file(name, since)) is not None:
                     return found
         raise AssertionError
@@ -69,7 +69,7 @@ class BatchProvider:
                 for file in self._reader.files.list(purpose="batch", order="desc"):
                     if file.filename == name:
                         return file.id
-                    if file.created_at < since - CLOCK_SLACK_SECONDS:
+                    if file.created_at < since - _CLOCK_SLACK_SECONDS:
                         return None
         except ProviderRefused:
             return None
@@ -82,7 +82,7 @@ class BatchProvider:
                 input_file_id=file_id,
                 endpoint=endpoint,
                 completion_window=window,
-                metadata={KEY: key, "promptmill_job": job[:512]},
+                metadata={_KEY: key, "promptmill_job": job[:512]},
             )
             return view_of(batch, self.secrets)
 
@@ -90,11 +90,11 @@ class BatchProvider:
         """The batch that carries our key or was made of that file; of several, the furthest, and the rest are cancelled."""
         found: list[BatchView] = []
         with self._translated():
-            for batch in self._reader.batches.list(limit=PAGE):
+            for batch in self._reader.batches.list(limit=_PAGE):
                 view = view_of(batch, self.secrets)
                 if view.key == key or (not view.key and view.input_file_id == file_id):
                     found.append(view)
-                if view.created_at and view.created_at < since - CLOCK_SLACK_SECONDS:
+                if view.created_at and view.created_at < since - _CLOCK_SLACK_SECONDS:
                     break
         best = max(found, key=_furthest, default=None)
         for other in found:
@@ -126,7 +126,7 @@ class BatchProvider:
                 self._reader.files.with_streaming_response.content(file_id) as response,
                 path.open("wb") as file,
             ):
-                for block in response.iter_bytes(BLOCK_BYTES):
+                for block in response.iter_bytes(_BLOCK_BYTES):
                     file.write(block)
         except _Absent:
             return False
@@ -165,7 +165,7 @@ class _Translation:
             reason = redact(
                 f"{error} ({error.__cause__})" if error.__cause__ is not None else str(error), self._secrets
             )
-            raise NotNow(f"the provider can't be reached ({reason})", DEFAULT_WAIT_SECONDS, was_sent=True) from None
+            raise NotNow(f"the provider can't be reached ({reason})", _DEFAULT_WAIT_SECONDS, was_sent=True) from None
 
 
 def _translate_status(error: openai.APIStatusError, secrets: Sequence[str]) -> PromptmillError:
@@ -185,7 +185,7 @@ def _translate_status(error: openai.APIStatusError, secrets: Sequence[str]) -> P
         return ProviderRefused(f"The run was stopped: {describe_redirect(error.status_code, location)}")
     verdict = classify_status(error.status_code, error.response.headers, found, time.time())
     if isinstance(verdict, TryAgain):
-        wait = verdict.wait_seconds if verdict.wait_seconds is not None else DEFAULT_WAIT_SECONDS
+        wait = verdict.wait_seconds if verdict.wait_seconds is not None else _DEFAULT_WAIT_SECONDS
         return NotNow(verdict.message, wait, was_sent=error.status_code != 429)
     if isinstance(verdict, StopRun):
         return ProviderRefused(f"The run was stopped: {verdict.message}")
@@ -207,7 +207,7 @@ def view_of(batch: ApiBatch, secrets: Sequence[str]) -> BatchView:
         total=counts.total if counts is not None else 0,
         created_at=float(batch.created_at or 0),
         expires_at=float(batch.expires_at) if batch.expires_at else None,
-        key=str((batch.metadata or {}).get(KEY) or ""),
+        key=str((batch.metadata or {}).get(_KEY) or ""),
         errors=tuple((redact(error.code or "", secrets), redact(error.message or "", secrets)) for error in errors),
     )
 

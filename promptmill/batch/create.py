@@ -17,7 +17,7 @@ from promptmill.checkpoints.output_lease import OutputLease
 from promptmill.errors import RunStopped
 from promptmill.job.spec import Job
 
-SETTLE_SECONDS = 60.0  # after which a batch that the provider's list doesn't show was never created
+_SETTLE_SECONDS = 60.0  # after which a batch that the provider's list doesn't show was never created
 NOT_CREATED = "cancelled before it was created"
 log = logging.getLogger("promptmill")
 
@@ -72,7 +72,7 @@ class BatchCreation:
     def search(self, record: BatchRecord) -> None:
         """Look for a batch whose creation was unclear; create it once it is clear that there is none."""
         found = self.provider.find_batch(record.key, record.file_id, record.packed_at)
-        settle = min(SETTLE_SECONDS, self.job.batch.poll_seconds)
+        settle = min(_SETTLE_SECONDS, self.job.batch.poll_seconds)
         verdict = after_search(record, found is not None, self.clock(), settle)
         if found is not None:
             self._adopt(record, found)

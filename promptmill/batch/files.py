@@ -22,7 +22,7 @@ from promptmill.job.spec import Endpoint
 from promptmill.provider.response_body import PATHS
 from promptmill.records import Request
 
-DIGEST_CHARACTERS = 32
+_DIGEST_CHARACTERS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +132,7 @@ class Packer:
         """The next file, as large as the room allows; None when no request is left, or the next one doesn't fit."""
         path = self._folder / f"{self._count:05d}.jsonl"
         self._count += 1
-        digest = hashlib.blake2b(digest_size=DIGEST_CHARACTERS // 2)
+        digest = hashlib.blake2b(digest_size=_DIGEST_CHARACTERS // 2)
         hashes: list[int] = []
         self.full_by = None
         with path.open("wb", 1 << 20) as file:

@@ -14,7 +14,6 @@ make the same file again. Intents are created only where there is none, so that 
 """
 
 import logging
-from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from decimal import Decimal
 from typing import Literal
@@ -32,12 +31,12 @@ from promptmill.processes import this_process
 from promptmill.state_files import StateFile
 from promptmill.storage import STORAGE_ERRORS, Storage
 
-FOLDER = "batches/"
-STATE = f"{FOLDER}_state.json"
-CANCELLED = f"{FOLDER}_cancelled"
+_FOLDER = "batches/"
+STATE = f"{_FOLDER}_state.json"
+_CANCELLED = f"{_FOLDER}_cancelled"
 log = logging.getLogger("promptmill")
 State = Literal["packed", "uploaded", "creating", "submitted", "collected", "dropped"]
-LIVE: frozenset[State] = frozenset({"packed", "uploaded", "creating", "submitted"})
+_LIVE: frozenset[State] = frozenset({"packed", "uploaded", "creating", "submitted"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +71,7 @@ class BatchRecord:
     @property
     def is_live(self) -> bool:
         """Whether its rows may still be answered by it."""
-        return self.state in LIVE
+        return self.state in _LIVE
 
     @property
     def filename(self) -> str:
@@ -128,9 +127,9 @@ class Ledger:
     def load(self) -> "Ledger":
         """Read everything again; returns itself. Raises: StorageFailed for a file that is damaged or can't be read."""
         try:
-            found = self.storage.sizes(FOLDER.rstrip("/"))
+            found = self.storage.sizes(_FOLDER.rstrip("/"))
         except STORAGE_ERRORS as error:
-            raise _unreadable(self.storage, FOLDER, error) from error
+            raise _unreadable(self.storage, _FOLDER, error) from error
         names = [name for name in found if name.endswith(".json") and name != STATE]
         self.records = {record.key: record for record in map(self._read, names)}
         state = _STATE_FILE.read(self.storage, STATE)
@@ -142,21 +141,13 @@ class Ledger:
         """Record that a file will be submitted; None when another process has taken it up. Raises: StorageFailed."""
         number = sum(key.startswith(file.digest) for key in self.records)
         key = f"{file.digest}-{number}"
-        record = BatchRecord(
-            key,
-            file.requests,
-            file.bytes,
-            file.input_tokens,
-            file.reserved_usd,
-            now,
-            owner=this_process(),
-            changed_at=now,
-        )
-        self._write(f"{FOLDER}{key}.ids", file.ids.astype("<u8").tobytes())
+        sizes = (file.requests, file.bytes, file.input_tokens, file.reserved_usd)
+        record = BatchRecord(key, *sizes, packed_at=now, owner=this_process(), changed_at=now)
+        self._write(f"{_FOLDER}{key}.ids", file.ids.astype("<u8").tobytes())
         try:
-            is_ours = self.storage.create(f"{FOLDER}{key}.json", RECORD.dump_json(record))
+            is_ours = self.storage.create(f"{_FOLDER}{key}.json", RECORD.dump_json(record))
         except STORAGE_ERRORS as error:
-            raise _unwritable(self.storage, f"{FOLDER}{key}.json", error) from error
+            raise _unwritable(self.storage, f"{_FOLDER}{key}.json", error) from error
         if is_ours:
             self.records[key] = record
         return record if is_ours else None
@@ -164,33 +155,33 @@ class Ledger:
     def save(self, record: BatchRecord, now: float) -> BatchRecord:
         """Replace a record. Raises: StorageFailed."""
         record = replace(record, changed_at=now, owner=this_process())
-        self._write(f"{FOLDER}{record.key}.json", RECORD.dump_json(record))
+        self._write(f"{_FOLDER}{record.key}.json", RECORD.dump_json(record))
         self.records[record.key] = record
         return record
 
     def cancel(self) -> None:
         """Tell every step, running ones too, to submit and create nothing more. Raises: StorageFailed."""
-        self._write(CANCELLED, b"")
+        self._write(_CANCELLED, b"")
         self.save_state(replace(self.state, is_cancelled=True))
 
     def look_for_cancellation(self) -> bool:
         """Whether somebody has cancelled the job, in this process or in another one. Raises: StorageFailed."""
         if not self.state.is_cancelled:
             try:
-                self.storage.read(CANCELLED)
+                self.storage.read(_CANCELLED)
             except FileNotFoundError:
                 return False
             except STORAGE_ERRORS as error:
-                raise _unreadable(self.storage, CANCELLED, error) from error
+                raise _unreadable(self.storage, _CANCELLED, error) from error
             self.state = replace(self.state, is_cancelled=True)
         return True
 
     def restart(self, state: LedgerState) -> None:
         """Begin or close a run: replace what holds for all batches and forget a cancellation. Raises: StorageFailed."""
         try:
-            self.storage.delete([CANCELLED])
+            self.storage.delete([_CANCELLED])
         except STORAGE_ERRORS as error:
-            raise _unwritable(self.storage, CANCELLED, error) from error
+            raise _unwritable(self.storage, _CANCELLED, error) from error
         self.save_state(state)
 
     def save_state(self, state: LedgerState) -> None:
@@ -201,7 +192,7 @@ class Ledger:
 
     def ids(self, record: BatchRecord) -> NDArray[np.uint64]:
         """Hashes of the rows in a batch's file, in the order of its lines. Raises: StorageFailed."""
-        name = f"{FOLDER}{record.key}.ids"
+        name = f"{_FOLDER}{record.key}.ids"
         try:
             found = np.frombuffer(self.storage.read(name), "<u8").astype(np.uint64)
         except (*STORAGE_ERRORS, ValueError) as error:
@@ -212,11 +203,11 @@ class Ledger:
 
     def save_leftovers(self, record: BatchRecord, leftovers: pa.Table) -> None:
         """Keep why rows of a batch got no answer. Raises: StorageFailed."""
-        self._write(f"{FOLDER}{record.key}.left", encode_answers(leftovers))
+        self._write(f"{_FOLDER}{record.key}.left", encode_answers(leftovers))
 
     def leftovers(self, record: BatchRecord) -> pa.Table | None:
         """Why rows of a batch got no answer; None when nothing was kept. Raises: StorageFailed."""
-        name = f"{FOLDER}{record.key}.left"
+        name = f"{_FOLDER}{record.key}.left"
         try:
             return decode_answers(self.storage.read(name))
         except FileNotFoundError:
@@ -238,18 +229,6 @@ class Ledger:
             self.storage.write(name, data)
         except STORAGE_ERRORS as error:
             raise _unwritable(self.storage, name, error) from error
-
-
-class RowCounts:
-    """How often each row is in some batches: 8 bytes for each time."""
-
-    def __init__(self, ids: Iterable[NDArray[np.uint64]]) -> None:
-        self._sorted = np.sort(np.concatenate([np.empty(0, np.uint64), *ids]))
-
-    def of(self, hashes: Sequence[int]) -> NDArray[np.int64]:
-        """The count of each."""
-        wanted = np.fromiter(hashes, np.uint64, len(hashes))
-        return np.searchsorted(self._sorted, wanted, "right") - np.searchsorted(self._sorted, wanted, "left")
 
 
 def _unreadable(storage: Storage, name: str, error: Exception) -> StorageFailed:

@@ -15,9 +15,9 @@ from promptmill.batch.files import Room
 from promptmill.batch.ledger import BatchRecord
 from promptmill.job.spec import Batch
 
-WAITING = frozenset({"validating", "in_progress", "finalizing", "cancelling", "progress", "queued"})
+_WAITING = frozenset({"validating", "in_progress", "finalizing", "cancelling", "progress", "queued"})
 ENDED = frozenset({"completed", "expired", "cancelled", "canceled"})
-FILE_FAULTS = frozenset(
+_FILE_FAULTS = frozenset(
     {
         "mismatched_model",
         "model_mismatch",
@@ -30,9 +30,9 @@ FILE_FAULTS = frozenset(
     }
 )
 EMPTY_LOOKS = 5  # looks at a batch that is over and names no result file, before we believe that it has none
-REFUSALS = 4  # submissions of one file after a `failed` that isn't a full queue
-EXPIRY_GRACE_SECONDS = 3_600.0
-LONGEST_BACKOFF = 16  # times poll_seconds
+_REFUSALS = 4  # submissions of one file after a `failed` that isn't a full queue
+_EXPIRY_GRACE_SECONDS = 3_600.0
+_LONGEST_BACKOFF = 16  # times poll_seconds
 _LIMIT = re.compile(r"limit(?: of|:)?\s+([0-9][0-9,]*)\s*([KM])?\b", re.IGNORECASE)
 
 
@@ -123,9 +123,9 @@ def judge(record: BatchRecord, view: BatchView | None, now: float, poll_seconds:
         return _judge_ended(record, view)
     if view.status == "failed":
         return _judge_failed(record, view, poll_seconds, is_alone)
-    if view.status in WAITING:
+    if view.status in _WAITING:
         return Wait("its requests are done, the result files are being written" if view.status == "finalizing" else "")
-    expiry = (view.expires_at or record.packed_at + 86_400.0) + EXPIRY_GRACE_SECONDS
+    expiry = (view.expires_at or record.packed_at + 86_400.0) + _EXPIRY_GRACE_SECONDS
     return Collect() if now > expiry else Wait(f"unknown status {view.status!r}; the run waits for it until it expires")
 
 
@@ -139,16 +139,16 @@ def _judge_ended(record: BatchRecord, view: BatchView) -> Action:
 def _judge_failed(record: BatchRecord, view: BatchView, poll_seconds: float, is_alone: bool) -> Action:
     if view.output_file_id:
         return Collect()
-    backoff = poll_seconds * min(LONGEST_BACKOFF, 2**record.refusals)
+    backoff = poll_seconds * min(_LONGEST_BACKOFF, 2**record.refusals)
     codes = {code for code, _ in view.errors}
     text = "; ".join(f"{code}: {message}" for code, message in view.errors[:3]) or "no reason given"
     if is_queue_full(view.errors):
         return _judge_full(record, view, backoff, is_alone)
-    if codes & FILE_FAULTS:
+    if codes & _FILE_FAULTS:
         return Halt(
             f"batch {view.id} was refused: {text}. Nothing of it was run or billed. Fix the job, then run it again."
         )
-    if record.refusals + 1 >= REFUSALS:
+    if record.refusals + 1 >= _REFUSALS:
         return Halt(
             f"batch {view.id} was refused {record.refusals + 1} times: {text}. Run the same command again later."
         )

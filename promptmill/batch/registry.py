@@ -18,8 +18,8 @@ from promptmill.state_files import StateFile
 from promptmill.storage import STORAGE_ERRORS, Storage
 
 SETTING = "PROMPTMILL_STATE_URL"
-FOLDER = "jobs"
-DAYS_BACK = 60  # a batch has a day or so, and a job goes on wave by wave
+_FOLDER = "jobs"
+_DAYS_BACK = 60  # a batch has a day or so, and a job goes on wave by wave
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ def registry() -> Storage:
 
 def _name_of(job: Job) -> str:
     digest = blake2b(job.output.url.encode(), digest_size=4).hexdigest()
-    return f"{FOLDER}/{job.name}-{digest}.json"
+    return f"{_FOLDER}/{job.name}-{digest}.json"
 
 
 def register(job: Job, retry_failed: bool, flow_run_ids: tuple[str, ...], owner: str = "", now: float = 0.0) -> Entry:
@@ -94,7 +94,7 @@ def registered(job_name: str | None = None) -> list[Entry]:
     """All jobs that are written down, or those of a name. Raises: StorageFailed."""
     storage = registry()
     try:
-        names = sorted(name for name in storage.sizes(FOLDER) if name.endswith(".json"))
+        names = sorted(name for name in storage.sizes(_FOLDER) if name.endswith(".json"))
     except STORAGE_ERRORS as error:
         raise StorageFailed(
             f"{storage.shown} can't be read: {storage.describe(error)}. Check {SETTING} and the access to it."
@@ -108,7 +108,7 @@ def registered_for(job: Job, today: date) -> list[Entry]:
 
     Raises: StorageFailed; JobError when output.url is no template that can be rendered.
     """
-    urls = {resolve_output(job, today - timedelta(days=back)).output.url for back in range(DAYS_BACK)}
+    urls = {resolve_output(job, today - timedelta(days=back)).output.url for back in range(_DAYS_BACK)}
     return [one for one in registered(job.name) if one.job.output.url in urls]
 
 

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from promptmill.arrow import pc
 from promptmill.batch.files import BatchFile, LineEncoder, Packer, Room
-from promptmill.batch.ledger import BatchRecord, Ledger, RowCounts
+from promptmill.batch.ledger import BatchRecord, Ledger
 from promptmill.batch.policy import room_left
+from promptmill.batch.row_counts import RowCounts
 from promptmill.checkpoints.answer_files import ZERO_USD, answers_table, merge_answers
 from promptmill.checkpoints.index import hash_custom_id
 from promptmill.checkpoints.spend import SpendRecords

@@ -21,7 +21,7 @@ from promptmill.errors import CheckpointUnreadable
 from promptmill.job.identity import SCHEMA_VERSION
 from promptmill.records import Completion, Failure, Result
 
-MONEY = pa.decimal128(18, 12)  # USD; a hundred-millionth of a cent is kept
+_MONEY = pa.decimal128(18, 12)  # USD; a hundred-millionth of a cent is kept
 ZERO_USD = Decimal(0)
 _VERSION_KEY = b"promptmill.answers"
 _DIGEST_KEY = b"promptmill.digest"
@@ -44,7 +44,7 @@ ANSWERS = pa.schema(
         pa.field("input_tokens", pa.int64(), nullable=False),
         pa.field("cached_input_tokens", pa.int64(), nullable=False),
         pa.field("output_tokens", pa.int64(), nullable=False),
-        pa.field("cost_usd", MONEY, nullable=False),
+        pa.field("cost_usd", _MONEY, nullable=False),
         pa.field("latency_seconds", pa.float64()),
         pa.field("attempts", pa.int32(), nullable=False),
         pa.field("response_id", pa.string()),

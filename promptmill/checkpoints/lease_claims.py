@@ -17,8 +17,8 @@ from pydantic import TypeAdapter, ValidationError
 from promptmill.errors import StorageFailed
 from promptmill.storage import STORAGE_ERRORS
 
-FOLDER = "lease"
-LOOKS = 5  # at claims that are listed and can't be read
+_FOLDER = "lease"
+_LOOKS = 5  # at claims that are listed and can't be read
 
 
 class Objects(Protocol):
@@ -93,7 +93,7 @@ class Claims:
 
     def name_of(self, number: int, token: str, is_shared: bool) -> str:
         """A claim's name: one that others would take too, or one of its own."""
-        return f"{FOLDER}/{number:06d}.json" if is_shared else f"{FOLDER}/{number:06d}-{token}.json"
+        return f"{_FOLDER}/{number:06d}.json" if is_shared else f"{_FOLDER}/{number:06d}-{token}.json"
 
     def creates_once(self) -> bool:
         """Whether the storage creates an object only once."""
@@ -103,14 +103,14 @@ class Claims:
     def numbers(self) -> dict[str, int]:
         """Name → number of all claims."""
         with _storage_failing(self.objects):
-            names = self.objects.sizes(FOLDER)
-        found = {name: name.removeprefix(f"{FOLDER}/").removesuffix(".json").partition("-")[0] for name in names}
+            names = self.objects.sizes(_FOLDER)
+        found = {name: name.removeprefix(f"{_FOLDER}/").removesuffix(".json").partition("-")[0] for name in names}
         return {name: int(text) for name, text in found.items() if text.isdecimal()}
 
     def highest(self) -> Claim | None:
         """The claim that holds the output, or did last; None where there was never any."""
         listed: Claim | None = None
-        for _ in range(LOOKS):
+        for _ in range(_LOOKS):
             numbers = self.numbers()
             if not numbers:
                 return None
@@ -155,6 +155,6 @@ def _storage_failing(objects: Objects) -> Generator[None]:
         yield
     except STORAGE_ERRORS as error:
         raise StorageFailed(
-            f"{objects.url}/{FOLDER} can't be read or written: {error}. It says which run works on the output, so that no "
+            f"{objects.url}/{_FOLDER} can't be read or written: {error}. It says which run works on the output, so that no "
             "two pay for the same rows. Give access or make room, then run the same command again."
         ) from error

@@ -26,8 +26,8 @@ from promptmill.processes import is_gone
 PERIOD_SECONDS = 60.0  # of silence, after which another run takes over
 VALID_SECONDS = 45.0  # from the start of a renewal, for which its run may send
 RENEW_SECONDS = 15.0
-RETRY_SECONDS = 3.0  # until a renewal that failed is tried again
-SETTLE_SECONDS = 3.0  # that a listing is given to show a claim, where the storage can't create an object only once
+_RETRY_SECONDS = 3.0  # until a renewal that failed is tried again
+_SETTLE_SECONDS = 3.0  # that a listing is given to show a claim, where the storage can't create an object only once
 log = logging.getLogger("promptmill")
 
 
@@ -96,7 +96,7 @@ class Contender:
             self.in_the_way = self._claims.read(name, number)
             return None
         if not is_shared:
-            self._timing.sleep(SETTLE_SECONDS)
+            self._timing.sleep(_SETTLE_SECONDS)
         try:
             if (rival := self._rival(name, number, standing)) is not None:
                 self._claims.delete([name])
@@ -213,7 +213,7 @@ class OutputLease:
                 return
             except StorageFailed as error:
                 log.warning("%s", error)
-                wait = RETRY_SECONDS
+                wait = _RETRY_SECONDS
 
     def _loss(self) -> LeaseLost:
         return LeaseLost(

@@ -17,8 +17,8 @@ from promptmill.checkpoints.output_lease import PERIOD_SECONDS, REAL_TIME, Conte
 from promptmill.errors import OutputInUse, StorageFailed
 from promptmill.processes import this_machine
 
-LOOK_SECONDS = 2.0  # between two looks at a claim in the way, on average
-FAILURES_AT_MOST = 30  # looks in a row at a storage that doesn't answer, once the wait has begun
+_LOOK_SECONDS = 2.0  # between two looks at a claim in the way, on average
+_FAILURES_AT_MOST = 30  # looks in a row at a storage that doesn't answer, once the wait has begun
 log = logging.getLogger("promptmill")
 
 
@@ -56,14 +56,14 @@ async def take_turn_at(objects: Objects, asking: Asking, timing: Timing = REAL_T
             lease = await _attempt_to_its_end(contender)
         except StorageFailed:
             failures += 1
-            if not told or failures > FAILURES_AT_MOST:
+            if not told or failures > _FAILURES_AT_MOST:
                 raise
         else:
             failures = 0
             if lease is not None:
                 return Turn(lease, has_waited=bool(told))
             _wait_or_refuse(objects.url, contender.in_the_way, asking, told)
-        await asyncio.sleep(LOOK_SECONDS * (0.5 + random.random()))
+        await asyncio.sleep(_LOOK_SECONDS * (0.5 + random.random()))
 
 
 def _wait_or_refuse(place: str, claim: Claim | None, asking: Asking, told: set[str]) -> None:

@@ -10,9 +10,9 @@ from promptmill.checkpoints.store import Store
 from promptmill.errors import PromptmillError, RunStopped, StorageFailed
 from promptmill.records import Result
 
-SAVE_SECONDS = 5.0  # the longest that an answer stays unsaved, however slowly others come
-TRIES = 3
-RETRY_SECONDS = 2.0
+_SAVE_SECONDS = 5.0  # the longest that an answer stays unsaved, however slowly others come
+_TRIES = 3
+_RETRY_SECONDS = 2.0
 
 
 class Saver:
@@ -42,7 +42,7 @@ class Saver:
         if len(self._unsaved) >= self._full:
             self._save()
         elif self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(SAVE_SECONDS, self._save)
+            self._timer = asyncio.get_running_loop().call_later(_SAVE_SECONDS, self._save)
 
     async def close(self) -> None:
         """Save what is unsaved, even while being cancelled; afterwards `error` says what couldn't be saved."""
@@ -85,11 +85,11 @@ class Saver:
 
     async def _write_patiently(self, table: pa.Table) -> str:
         """Try again after a while: a full disk may be cleared and a store may come back, and these answers are paid for."""
-        for attempt in range(1, TRIES):
+        for attempt in range(1, _TRIES):
             try:
                 return await asyncio.to_thread(self._store.save_rows, self._key, table)
             except StorageFailed:
-                await asyncio.sleep(RETRY_SECONDS * attempt)
+                await asyncio.sleep(_RETRY_SECONDS * attempt)
         return await asyncio.to_thread(self._store.save_rows, self._key, table)
 
 

@@ -26,9 +26,9 @@ from promptmill.errors import CheckpointUnreadable, StorageFailed
 from promptmill.job.identity import chunk_key
 from promptmill.storage import STORAGE_ERRORS, Storage
 
-READERS = 16  # answer files read at once; each is a request to an object store
-ROWS = "rows/"
-BATCH_ROWS = f"{ROWS}batch-"  # answers collected from a batch, of many chunks
+_READERS = 16  # answer files read at once; each is a request to an object store
+_ROWS = "rows/"
+BATCH_ROWS = f"{_ROWS}batch-"  # answers collected from a batch, of many chunks
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +43,8 @@ class Listing:
         """A listing of names and bytes."""
         found: dict[str, list[str]] = defaultdict(list)
         for name in sizes:
-            if name.startswith(ROWS) and name.endswith(".parquet"):
-                found[name.removeprefix(ROWS).split("-")[0]].append(name)
+            if name.startswith(_ROWS) and name.endswith(".parquet"):
+                found[name.removeprefix(_ROWS).split("-")[0]].append(name)
         return Listing(sizes, dict(found))
 
     def is_finished(self, key: str) -> bool:
@@ -77,7 +77,7 @@ class Store:
 
     def save_rows(self, key: str, answers: pa.Table) -> str:
         """Keep answers of a chunk under way; returns their name. Raises: StorageFailed."""
-        name = f"{ROWS}{key}-{secrets.token_hex(6)}.parquet"
+        name = f"{_ROWS}{key}-{secrets.token_hex(6)}.parquet"
         self.write(name, encode_answers(answers))
         return name
 
@@ -145,7 +145,7 @@ class Store:
             except CheckpointUnreadable:
                 return None
 
-        with ThreadPoolExecutor(READERS) as readers:
+        with ThreadPoolExecutor(_READERS) as readers:
             return [found for found in readers.map(read, names) if found is not None]
 
     def delete(self, names: Iterable[str]) -> None:

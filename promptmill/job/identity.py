@@ -16,7 +16,7 @@ from promptmill.job.spec import Job
 
 SCHEMA_VERSION = 1  # of stored answers; raise it, and no run reads an older checkpoint
 _REQUEST_DIGEST_BYTES = 16
-ROW_DIGEST_BYTES = 4
+_ROW_DIGEST_BYTES = 4
 _JOB_DIGEST_BYTES = 4
 
 
@@ -38,7 +38,7 @@ def row_digest(row_id: object, repetition: int = 0) -> str:
     if isinstance(row_id, int) and not isinstance(row_id, bool) and 0 <= row_id < 2**32 and repetition == 0:
         return f"{row_id:08x}"
     text = f"{type(row_id).__name__}:{row_id}#{repetition}"
-    return blake2b(text.encode(), digest_size=ROW_DIGEST_BYTES).hexdigest()
+    return blake2b(text.encode(), digest_size=_ROW_DIGEST_BYTES).hexdigest()
 
 
 def custom_id(request: str, row: str) -> str:

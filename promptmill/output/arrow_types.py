@@ -16,9 +16,9 @@ from promptmill.prompts.references import resolve
 
 JsonSchema = Mapping[str, Any]
 JSON_TEXT = {b"promptmill.json": b"1"}  # metadata of a string field that holds JSON
-INT64_END = 2**63
-SCALARS = {"string": pa.string(), "integer": pa.int64(), "number": pa.float64(), "boolean": pa.bool_()}
-KINDS: dict[type, str] = {str: "string", bool: "boolean", int: "integer", float: "number", type(None): "null"}
+_INT64_END = 2**63
+_SCALARS = {"string": pa.string(), "integer": pa.int64(), "number": pa.float64(), "boolean": pa.bool_()}
+_KINDS: dict[type, str] = {str: "string", bool: "boolean", int: "integer", float: "number", type(None): "null"}
 
 
 def schema_types(properties: Mapping[str, Any], definitions: Mapping[str, Any]) -> pa.Schema:
@@ -53,7 +53,7 @@ def _arrow_type(schema: JsonSchema, definitions: Mapping[str, Any]) -> pa.DataTy
         return _struct_type(schema, definitions)
     if kinds - {"null"} == {"array"}:
         return None if "prefixItems" in schema else pa.list_(_field("element", schema.get("items"), definitions))
-    return _common_type([SCALARS.get(kind) for kind in kinds - {"null"}])
+    return _common_type([_SCALARS.get(kind) for kind in kinds - {"null"}])
 
 
 def _kinds(schema: JsonSchema) -> set[str]:
@@ -64,7 +64,7 @@ def _kinds(schema: JsonSchema) -> set[str]:
         if keyword in schema:
             return {kind}
     values = [schema["const"]] if "const" in schema else schema.get("enum", [])
-    return {KINDS.get(type(value), "other") for value in values}
+    return {_KINDS.get(type(value), "other") for value in values}
 
 
 def _common_type(types: Sequence[pa.DataType | None]) -> pa.DataType | None:
@@ -158,7 +158,7 @@ def _to_string(value: object) -> str | None:
 
 def _to_integer(value: object) -> int | None:
     whole = int(value) if isinstance(value, float) and value.is_integer() else value
-    return whole if type(whole) is int and -INT64_END <= whole < INT64_END else None
+    return whole if type(whole) is int and -_INT64_END <= whole < _INT64_END else None
 
 
 def _to_number(value: object) -> float | None:

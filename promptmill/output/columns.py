@@ -19,8 +19,8 @@ from promptmill.output.arrow_types import parse_responses, schema_types
 ROW_INDEX = pa.field("row_index", pa.int64())  # 0 = first row of the input; where the job has no id column
 
 # output column → column of the answers, in the output's order
-ANSWERED = ("custom_id", "model", "finish_reason", "input_tokens", "cached_input_tokens", "output_tokens", "cost_usd")
-SUCCESS_COLUMNS = {f"llm_{name}": name for name in (*ANSWERED, "latency_seconds", "attempts", "response_id")}
+_ANSWERED = ("custom_id", "model", "finish_reason", "input_tokens", "cached_input_tokens", "output_tokens", "cost_usd")
+SUCCESS_COLUMNS = {f"llm_{name}": name for name in (*_ANSWERED, "latency_seconds", "attempts", "response_id")}
 FAILURE_COLUMNS = {
     "llm_custom_id": "custom_id",
     "llm_error_kind": "kind",

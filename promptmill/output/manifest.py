@@ -26,10 +26,10 @@ from promptmill.storage import STORAGE_ERRORS, Storage
 MANIFEST = "_manifest.json"
 REPORT = "_report.html"
 PART_NAME = re.compile(r"part-([0-9a-f]{8})-(\d{5,})\.parquet")
-PART_PATH = re.compile(r"(_failures/)?part-[^/]+\.parquet")
-SHOWN_DIFFERENCES = 12
-SHOWN_CHARACTERS = 60  # of a value that differs
-SHOWN_BEFORE = 15  # of those, before the first difference
+_PART_PATH = re.compile(r"(_failures/)?part-[^/]+\.parquet")
+_SHOWN_DIFFERENCES = 12
+_SHOWN_CHARACTERS = 60  # of a value that differs
+_SHOWN_BEFORE = 15  # of those, before the first difference
 
 
 def decimal_string(amount: Decimal) -> str:
@@ -44,7 +44,7 @@ def time_string(time: datetime) -> str:
 
 def inside_output(path: str) -> str:
     """The path of a part. A manifest is an input: what we read or remove by it must lie inside its output."""
-    if PART_PATH.fullmatch(path) is None:
+    if _PART_PATH.fullmatch(path) is None:
         raise ValueError("not the path of a part")
     return path
 
@@ -96,12 +96,12 @@ class Manifest:
     promptmill_version: str = ""
 
 
-FORMAT: TypeAdapter[Manifest] = TypeAdapter(Manifest)
+_FORMAT: TypeAdapter[Manifest] = TypeAdapter(Manifest)
 
 
 def manifest_values(manifest: Manifest) -> dict[str, Any]:
     """The manifest as JSON values: money as decimal strings, times as ISO 8601 in UTC."""
-    return FORMAT.dump_python(manifest, mode="json")
+    return _FORMAT.dump_python(manifest, mode="json")
 
 
 def encode(manifest: Manifest) -> bytes:
@@ -112,7 +112,7 @@ def encode(manifest: Manifest) -> bytes:
 def decode(data: bytes, source: str = MANIFEST) -> Manifest:
     """The manifest in a file's bytes. Raises: OutputError when they are torn or foreign; `source` is named in it."""
     try:
-        return FORMAT.validate_json(data, strict=True)
+        return _FORMAT.validate_json(data, strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(str(one) for one in first["loc"]) or "the file"
@@ -168,8 +168,8 @@ def describe_difference(standing: Manifest, job: Job) -> list[str]:
     keys = [key for key in dict.fromkeys([*old, *new]) if old.get(key) != new.get(key)]
     if not keys and public_url(job.input.url) != job.input.url and standing.job_digest != job_digest(job):
         return ["input.url: the same address with another password or signature"]
-    lines = [f"{key}: {_differing(old.get(key), new.get(key))}" for key in keys[:SHOWN_DIFFERENCES]]
-    return lines if len(keys) <= SHOWN_DIFFERENCES else [*lines, f"and {len(keys) - SHOWN_DIFFERENCES} more"]
+    lines = [f"{key}: {_differing(old.get(key), new.get(key))}" for key in keys[:_SHOWN_DIFFERENCES]]
+    return lines if len(keys) <= _SHOWN_DIFFERENCES else [*lines, f"and {len(keys) - _SHOWN_DIFFERENCES} more"]
 
 
 def _identity(job: Mapping[str, Any]) -> dict[str, object]:
@@ -196,14 +196,14 @@ def _differing(old: object, new: object) -> str:
     if isinstance(old, str) and isinstance(new, str):
         pairs = zip(old, new, strict=False)
         start = next((at for at, (a, b) in enumerate(pairs) if a != b), min(len(old), len(new)))
-    start = max(0, start - SHOWN_BEFORE)
+    start = max(0, start - _SHOWN_BEFORE)
     return f"{_shorten(old, start)} -> {_shorten(new, start)}"
 
 
 def _shorten(value: object, start: int) -> str:
     if not isinstance(value, str):
         text = "none" if value is None else orjson.dumps(value).decode()
-        return shorten(text, SHOWN_CHARACTERS)
-    if len(value) <= SHOWN_CHARACTERS:
+        return shorten(text, _SHOWN_CHARACTERS)
+    if len(value) <= _SHOWN_CHARACTERS:
         return repr(value)
-    return repr(("…" if start else "") + shorten(value[start:], SHOWN_CHARACTERS))
+    return repr(("…" if start else "") + shorten(value[start:], _SHOWN_CHARACTERS))

@@ -25,10 +25,10 @@ from promptmill.output.publishing import FAILURES
 from promptmill.storage import STORAGE_ERRORS, Storage
 from promptmill.unpublished import UnpublishedFile
 
-ROW_GROUP_BYTES = 16 * 2**20  # in memory
-ROW_GROUP_ROWS = 100_000
-COMPRESSION = "zstd"
-LAST_FIRST_NUMBER = 50_000  # numbering starts again after it: names of five digits sort as their numbers do
+_ROW_GROUP_BYTES = 16 * 2**20  # in memory
+_ROW_GROUP_ROWS = 100_000
+_COMPRESSION = "zstd"
+_LAST_FIRST_NUMBER = 50_000  # numbering starts again after it: names of five digits sort as their numbers do
 
 
 class OutputWriter:
@@ -107,7 +107,7 @@ class _Parts:
     def __init__(self, storage: Storage, prefix: str, schema: pa.Schema, part_bytes: int, first_number: int) -> None:
         self.schema = schema
         self._storage, self._prefix, self._part_bytes = storage, prefix, part_bytes
-        self._group_bytes = min(ROW_GROUP_BYTES, part_bytes)
+        self._group_bytes = min(_ROW_GROUP_BYTES, part_bytes)
         self._pending: list[pa.Table] = []
         self._pending_rows = self._pending_bytes = 0
         self._part: _Part | None = None
@@ -122,7 +122,7 @@ class _Parts:
             self._pending.append(piece)
             self._pending_rows += piece.num_rows
             self._pending_bytes += piece.nbytes
-            if self._pending_rows >= ROW_GROUP_ROWS or self._pending_bytes >= self._group_bytes:
+            if self._pending_rows >= _ROW_GROUP_ROWS or self._pending_bytes >= self._group_bytes:
                 self._write_group()
 
     def close(self, at_least: int) -> tuple[PartInfo, ...]:
@@ -152,7 +152,7 @@ class _Parts:
         name = f"{self._prefix}{self._number:05d}.parquet"
         self._number += 1
         file = self._storage.open_unpublished(name)
-        self._part = _Part(name, file, pq.ParquetWriter(file.stream, self.schema, compression=COMPRESSION))
+        self._part = _Part(name, file, pq.ParquetWriter(file.stream, self.schema, compression=_COMPRESSION))
         return self._part
 
     def _finish(self) -> None:
@@ -171,7 +171,7 @@ class _Parts:
 def _pieces(table: pa.Table, piece_bytes: int) -> Iterator[pa.Table]:
     """The table in slices of about so many bytes, and of no more rows than a row group has."""
     row_bytes = max(1, table.nbytes // max(1, table.num_rows))
-    step = max(1, min(ROW_GROUP_ROWS, piece_bytes // row_bytes))
+    step = max(1, min(_ROW_GROUP_ROWS, piece_bytes // row_bytes))
     for start in range(0, table.num_rows, step):
         yield table.slice(start, step)
 
@@ -181,7 +181,7 @@ def next_part_number(standing: Manifest | None, job_digest: str) -> int:
     parts = (*standing.parts, *standing.failure_parts) if standing is not None else ()
     found = [PART_NAME.fullmatch(part.path.removeprefix(f"{FAILURES}/")) for part in parts]
     numbers = [int(match[2]) for match in found if match is not None and match[1] == job_digest]
-    return max(numbers) + 1 if numbers and min(numbers) < LAST_FIRST_NUMBER else 0
+    return max(numbers) + 1 if numbers and min(numbers) < _LAST_FIRST_NUMBER else 0
 
 
 def unwritable_columns(schema: pa.Schema, carried: Sequence[str]) -> list[str]:

@@ -18,10 +18,10 @@ from promptmill.provider.redaction import redact
 from promptmill.provider.transport import Credentials, known_secrets, make_blocking_sdk
 from promptmill.version import VERSION
 
-SLACK_SECONDS = 60.0  # that a clock may be off; S3 refuses requests that are 15 minutes off
-PROVIDER_SECONDS = 20.0
-STATE_SETTING = "PROMPTMILL_STATE_URL"
-PACKAGES = ("prefect", "openai", "pyarrow", "s3fs")
+_SLACK_SECONDS = 60.0  # that a clock may be off; S3 refuses requests that are 15 minutes off
+_PROVIDER_SECONDS = 20.0
+_STATE_SETTING = "PROMPTMILL_STATE_URL"
+_PACKAGES = ("prefect", "openai", "pyarrow", "s3fs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Finding:
 
 def look_at_versions() -> Finding:
     """What is installed."""
-    packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+    packages = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
     return Finding("versions", True, f"promptmill {VERSION}, python {platform.python_version()}, {packages}")
 
 
@@ -66,7 +66,7 @@ def look_at_state(url: str, pool_type: str | None, is_container: bool) -> Findin
         return None
     remedy = (
         "advance-batches then no longer finds the jobs with batches in flight. Set "
-        f"{STATE_SETTING} to a URL that every worker reaches, such as s3://lake/promptmill/."
+        f"{_STATE_SETTING} to a URL that every worker reaches, such as s3://lake/promptmill/."
     )
     if pool_type not in {None, "process"}:
         lost = f"each run of a {pool_type} pool has a disk of its own and loses it at its end"
@@ -85,7 +85,7 @@ def is_in_container(environment: Mapping[str, str]) -> bool:
 def look_at_provider(credentials: Credentials) -> list[Finding]:
     """Whether the provider answers this key, and whether its clock is ours. Blocks, sends nothing that is billed."""
     try:
-        client = make_blocking_sdk(credentials).with_options(max_retries=1, timeout=PROVIDER_SECONDS)
+        client = make_blocking_sdk(credentials).with_options(max_retries=1, timeout=_PROVIDER_SECONDS)
         answer = client.models.with_raw_response.list()
     except (PromptmillError, OpenAIError) as error:
         remedy = "Check OPENAI_API_KEY and OPENAI_BASE_URL, or the job's provider block, and the way to it."
@@ -105,8 +105,8 @@ def look_at_clock(whose: str, date: str | None, now: float) -> Finding:
     if date is None:
         return Finding("clock", True, f"the {whose} tells no time")
     off = now - parsedate_to_datetime(date).timestamp()
-    if abs(off) <= SLACK_SECONDS:
-        return Finding("clock", True, f"within {SLACK_SECONDS:.0f} s of the {whose}'s")
+    if abs(off) <= _SLACK_SECONDS:
+        return Finding("clock", True, f"within {_SLACK_SECONDS:.0f} s of the {whose}'s")
     return Finding(
         "clock", False, f"{off:+,.0f} s off the {whose}'s; S3 refuses such requests. Set this machine's clock."
     )

@@ -50,12 +50,12 @@ def estimate_run(prepared: Prepared, plan: Plan, measured_output_tokens: float |
     )
 
 
-BATCH_HOURS = 24.0  # within which the Batch API promises its answers
+_BATCH_HOURS = 24.0  # within which the Batch API promises its answers
 
 
 def cheaper_road(estimate: Estimate, within_hours: float) -> str | None:
     """The cheaper road that is done in time: batch, online, or None when neither is."""
-    if within_hours >= BATCH_HOURS and estimate.batch_usd <= estimate.online_usd:
+    if within_hours >= _BATCH_HOURS and estimate.batch_usd <= estimate.online_usd:
         return "batch"
     return "online" if estimate.minutes is None or estimate.minutes <= within_hours * 60 else None
 

@@ -16,8 +16,8 @@ from promptmill.provider.response_body import MAX_INPUT_TOKENS
 from promptmill.provider.transport import Credentials, make_sdk
 from promptmill.storage import STORAGE_ERRORS, Storage
 
-PROBE_BYTES = 64 * 1024
-CREATES_TWICE = (
+_PROBE_BYTES = 64 * 1024
+_CREATES_TWICE = (
     "{url} can't create an object only once (a conditional PUT, If-None-Match). Runs over this output are kept apart by what "
     "the storage lists: if its listings are late, two runs that start within seconds of each other could pay for the same "
     "rows, and two processes could submit the same batch. Start one run at a time there, or use another storage."
@@ -56,7 +56,7 @@ def check_places(prepared: Prepared, credentials: Credentials, overwrite: bool) 
 
 def probe_output(storage: Storage) -> list[str]:
     """Write, read back and delete an object; returns what isn't safe there. Raises: OutputError."""
-    name, data = f"_probe-{secrets.token_hex(4)}", secrets.token_bytes(PROBE_BYTES)
+    name, data = f"_probe-{secrets.token_hex(4)}", secrets.token_bytes(_PROBE_BYTES)
     try:
         storage.require_bucket()
         storage.write(name, data)
@@ -74,7 +74,7 @@ def probe_output(storage: Storage) -> list[str]:
             f"{storage.shown} gave back other bytes than were written. The run needs storage that keeps what it is given "
             "(output.url). Use another place."
         )
-    return [] if is_safe else [CREATES_TWICE.format(url=storage.url)]
+    return [] if is_safe else [_CREATES_TWICE.format(url=storage.url)]
 
 
 def last_sample(prepared: Prepared) -> Manifest | None:
@@ -98,7 +98,7 @@ def _refuse_oversized(prepared: Prepared, plan: Plan) -> None:
 
 
 def _warnings(prepared: Prepared, plan: Plan, estimate: Estimate, sample: Manifest | None) -> list[str]:
-    job, warnings = prepared.job, list[str]()
+    warnings = list[str]()
     if plan.first_unrendered is not None:
         row, message = plan.first_unrendered
         warnings.append(
@@ -109,6 +109,14 @@ def _warnings(prepared: Prepared, plan: Plan, estimate: Estimate, sample: Manife
         warnings.append(
             "no sample of this job was ever run; `promptmill sample` tries a few rows and measures the cost"
         )
+    warnings += _money_warnings(prepared, plan, estimate)
+    if prepared.schema is not None and prepared.schema.additions:
+        warnings.append("the response schema was made strict: " + "; ".join(prepared.schema.additions[:5]))
+    return warnings
+
+
+def _money_warnings(prepared: Prepared, plan: Plan, estimate: Estimate) -> list[str]:
+    job, warnings = prepared.job, list[str]()
     if prepared.binding_approval is not None:
         warnings.append(describe_cap(prepared.budget_usd, prepared.binding_approval))
     elif job.budget_usd is not None and estimate.online_usd > job.budget_usd:
@@ -139,8 +147,6 @@ def _warnings(prepared: Prepared, plan: Plan, estimate: Estimate, sample: Manife
             "reservation; by batch, every request of the batches in flight counts. A lower limits.max_concurrency or "
             "output limit makes it less"
         )
-    if prepared.schema is not None and prepared.schema.additions:
-        warnings.append("the response schema was made strict: " + "; ".join(prepared.schema.additions[:5]))
     return warnings
 
 

@@ -13,8 +13,8 @@ from typing import Any, cast
 from jinja2 import nodes
 from jinja2.exceptions import SecurityError
 
-MAX_TEXT = 1 << 24  # characters of a rendered text, and of every text that a template makes on the way
-MAX_STEPS = 1 << 20  # rounds of loops, calls and operations of one rendering
+_MAX_TEXT = 1 << 24  # characters of a rendered text, and of every text that a template makes on the way
+_MAX_STEPS = 1 << 20  # rounds of loops, calls and operations of one rendering
 MAX_NUMBER_BITS = 14_000  # Python prints no number above 4,300 digits
 _STEP_UNITS = 64
 ELEMENT_UNITS = 16  # of a list or mapping: an element takes longer than a character
@@ -39,7 +39,7 @@ _METER = _Meter()
 def start_meter() -> None:
     """Give this thread's next rendering its full allowance."""
     _METER.is_running = True
-    _METER.left = MAX_STEPS * _STEP_UNITS
+    _METER.left = _MAX_STEPS * _STEP_UNITS
 
 
 def stop_meter() -> None:
@@ -54,16 +54,16 @@ def charge(units: int = 0) -> None:
     _METER.left -= _STEP_UNITS + units
     if _METER.left < 0:
         raise TemplateTooLarge(
-            f"the rendering takes more than {MAX_STEPS:,} steps (rounds of loops, calls, and texts handled). Simplify the "
+            f"the rendering takes more than {_MAX_STEPS:,} steps (rounds of loops, calls, and texts handled). Simplify the "
             "template, or give it shorter values"
         )
 
 
 def charge_text(characters: int) -> None:
     """Charge a text that is about to be made. Raises: TemplateTooLarge."""
-    if characters > MAX_TEXT:
+    if characters > _MAX_TEXT:
         raise TemplateTooLarge(
-            f"the template makes a text of {characters:,} characters; the limit is {MAX_TEXT:,}. Shorten it"
+            f"the template makes a text of {characters:,} characters; the limit is {_MAX_TEXT:,}. Shorten it"
         )
     charge(characters)
 

@@ -22,7 +22,7 @@ from promptmill.prompts.template_meter import (
     checked_result,
 )
 
-MAX_PRODUCT = 1_000_000  # characters or elements that `*` may make
+_MAX_PRODUCT = 1_000_000  # characters or elements that `*` may make
 _MAX_PRECISION = 400  # of `round`; a float has no more decimal places
 _SPLIT_UNITS = 16  # for each character of a text that is split; its words take more memory than its characters
 # tests and filters that take the same time for a value of any size
@@ -82,8 +82,8 @@ def charge_operator(operator: str, left: Any, right: Any) -> None:
     """Charge a binary operator. Raises: TemplateTooLarge, SecurityError."""
     charge_value(left)
     charge_value(right)
-    if operator in {"*", "**"} and _size_of(operator, left, right) > MAX_PRODUCT:
-        raise SecurityError(f"{operator} would make more than {MAX_PRODUCT:,} characters or elements; take less")
+    if operator in {"*", "**"} and _size_of(operator, left, right) > _MAX_PRODUCT:
+        raise SecurityError(f"{operator} would make more than {_MAX_PRODUCT:,} characters or elements; take less")
     if operator == "%" and isinstance(left, str | bytes):
         charge_format(left, right if isinstance(right, tuple) else (right,), {})
 
@@ -113,7 +113,7 @@ def _size_of(operator: str, left: Any, right: Any) -> int:
     """How large the result of a product or power would be, in characters or elements; more than allowed if too large."""
     if isinstance(left, int) and isinstance(right, int):
         bits = abs(left).bit_length() * (abs(right) if operator == "**" else 1) + abs(right).bit_length()
-        return bits if bits <= MAX_NUMBER_BITS else MAX_PRODUCT + 1
+        return bits if bits <= MAX_NUMBER_BITS else _MAX_PRODUCT + 1
     for sequence, times in ((left, right), (right, left)):
         if isinstance(sequence, str | bytes | list | tuple) and isinstance(times, int):
             return len(cast(Any, sequence)) * max(times, 1)

@@ -13,8 +13,8 @@ from promptmill.prompts.template_values import PLAIN, shield
 from promptmill.shorten import shorten
 from promptmill.suggest import did_you_mean, nearest
 
-MAX_SOURCE = 1 << 22  # characters of a template
-MAX_CODE = 100_000  # of them inside {{ … }} and {% … %}: Jinja2 compiles about 200,000 a second
+_MAX_SOURCE = 1 << 22  # characters of a template
+_MAX_CODE = 100_000  # of them inside {{ … }} and {% … %}: Jinja2 compiles about 200,000 a second
 _ROW = "row"  # the whole row as a mapping, for columns whose names are no identifiers
 _LISTED_COLUMNS = 20  # in a message
 _REASON_CHARACTERS = 300  # of an error of Python or Jinja2, which may quote a value
@@ -114,14 +114,14 @@ def render_once(label: str, source: str, values: Mapping[str, str]) -> str:
 def _refuse_large(label: str, source: str) -> None:
     """Refuse a template that would take Jinja2 long to compile. Raises: JobError."""
     code, place = 0, 0
-    while code <= MAX_CODE and (start := _next_tag(source, place)) >= 0:
+    while code <= _MAX_CODE and (start := _next_tag(source, place)) >= 0:
         end = source.find("}", start)
         place = len(source) if end < 0 else end + 1
         code += place - start
-    if len(source) > MAX_SOURCE or code > MAX_CODE:
+    if len(source) > _MAX_SOURCE or code > _MAX_CODE:
         raise JobError(
-            f"{label} has {len(source):,} characters, of which {code:,} or more are code; the limits are {MAX_SOURCE:,} "
-            f"and {MAX_CODE:,}. Shorten it, or move long texts into a column."
+            f"{label} has {len(source):,} characters, of which {code:,} or more are code; the limits are {_MAX_SOURCE:,} "
+            f"and {_MAX_CODE:,}. Shorten it, or move long texts into a column."
         )
 
 

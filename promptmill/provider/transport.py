@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 _CONNECT_SECONDS = 15.0
-MOST_ANSWER_BYTES = 64 * 1024 * 1024  # after decompression; 0.4 MB of gzip can hold 2.7 GB
+_MOST_ANSWER_BYTES = 64 * 1024 * 1024  # after decompression; 0.4 MB of gzip can hold 2.7 GB
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +156,7 @@ class Transport:
         except _AnswerTooLarge:
             raise TransportError(
                 "invalid_response",
-                f"the answer has more than {MOST_ANSWER_BYTES:,} bytes once decompressed, which is the limit",
+                f"the answer has more than {_MOST_ANSWER_BYTES:,} bytes once decompressed, which is the limit",
                 was_sent=True,
             ) from None
         except (TimeoutError, aiohttp.ClientError) as error:
@@ -194,7 +194,7 @@ async def _read_bounded(response: aiohttp.ClientResponse) -> bytes:
     size = 0
     async for piece in response.content.iter_any():
         size += len(piece)
-        if size > MOST_ANSWER_BYTES:
+        if size > _MOST_ANSWER_BYTES:
             response.close()
             raise _AnswerTooLarge
         pieces.append(piece)

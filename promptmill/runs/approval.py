@@ -23,10 +23,10 @@ class InBatches:
     reserved_usd: Decimal = ZERO_USD
 
 
-NO_BATCHES = InBatches()
+_NO_BATCHES = InBatches()
 
 
-def unpaid_usd(run: PendingRun, in_batches: InBatches = NO_BATCHES) -> Decimal:
+def unpaid_usd(run: PendingRun, in_batches: InBatches = _NO_BATCHES) -> Decimal:
     """The estimate of what a run has still to pay, without the chunks that are answered and the rows in live batches.
 
     Blocks. Raises: StorageFailed.
@@ -40,7 +40,7 @@ def unpaid_usd(run: PendingRun, in_batches: InBatches = NO_BATCHES) -> Decimal:
     return (estimate.usd(run.mode) * share).quantize(Decimal("0.000001"))
 
 
-def left_usd(run: PendingRun, in_batches: InBatches = NO_BATCHES) -> Decimal | None:
+def left_usd(run: PendingRun, in_batches: InBatches = _NO_BATCHES) -> Decimal | None:
     """What is left of the amount that a person approved, live batches counted as spent; None where no such cap holds.
 
     Blocks. Raises: StorageFailed.

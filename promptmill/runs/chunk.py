@@ -29,7 +29,7 @@ from promptmill.runs.engine import Engine
 from promptmill.stop import Slot
 
 _NOT_FOUND = "aren't found among the kept answers. Run the same command again: they go into the next batch."
-DRAIN_SECONDS = 10.0  # that requests in flight are given to finish when somebody stops the run
+_DRAIN_SECONDS = 10.0  # that requests in flight are given to finish when somebody stops the run
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +200,7 @@ async def _finish(engine: Engine, tasks: set[asyncio.Task[None]]) -> None:
 
 async def _drain(tasks: set[asyncio.Task[None]]) -> None:
     if tasks:
-        _, late = await asyncio.wait(tasks, timeout=DRAIN_SECONDS)
+        _, late = await asyncio.wait(tasks, timeout=_DRAIN_SECONDS)
         for task in late:
             task.cancel()
         if late:

@@ -17,7 +17,7 @@ from promptmill.planning.rows import read_chunks
 from promptmill.runs.engine import Engine
 
 CompleteChunk = Callable[[Engine, Chunk, pa.Table], Awaitable[object]]
-REUSED_AT_ONCE = 8
+_REUSED_AT_ONCE = 8
 
 
 async def drive_chunks(engine: Engine, reuse: CompleteChunk, complete: CompleteChunk) -> None:
@@ -26,7 +26,7 @@ async def drive_chunks(engine: Engine, reuse: CompleteChunk, complete: CompleteC
     Raises: RunStopped or a subclass when the run ended early; what was answered is saved.
     """
     pending: list[Chunk] = []
-    await _run_bounded(_finished(engine, reuse, pending), REUSED_AT_ONCE, engine)
+    await _run_bounded(_finished(engine, reuse, pending), _REUSED_AT_ONCE, engine)
     engine.kept.warn_of_damage()
     pending.sort(key=lambda chunk: chunk.index)
     if pending and engine.stop.reason is None:

@@ -121,8 +121,6 @@ async def open_engine(
             stop=stop,
             secrets=transport.secrets,
         )
-        validate = prepared.schema.validate if prepared.schema is not None else None
-        slots = asyncio.Semaphore(job.limits.max_concurrency)
         progress = Progress(sum(chunk.rows for chunk in chunks), job.max_failure_ratio, stop)
         try:
             yield Engine(
@@ -131,9 +129,9 @@ async def open_engine(
                 chunks=chunks,
                 dataset=prepared.dataset,
                 builder=prepared.builder,
-                validate=validate,
+                validate=None if prepared.schema is None else prepared.schema.validate,
                 client=client,
-                slots=slots,
+                slots=asyncio.Semaphore(job.limits.max_concurrency),
                 stop=stop,
                 store=store,
                 kept=kept,

@@ -15,7 +15,7 @@ from promptmill.shorten import shorten
 from promptmill.stop import Stop
 
 JUDGED_ROWS = 100  # the failure ratio is judged from this many rows on
-WINDOW_SECONDS = 30.0  # over which the pace is measured
+_WINDOW_SECONDS = 30.0  # over which the pace is measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +111,9 @@ class Progress:
     def snapshot(self) -> Snapshot:
         """The run now."""
         now = self.clock()
-        while self._window and self._window[0][0] < now - WINDOW_SECONDS:
+        while self._window and self._window[0][0] < now - _WINDOW_SECONDS:
             self._window.popleft()
-        span = max(1.0, min(WINDOW_SECONDS, now - self.started))
+        span = max(1.0, min(_WINDOW_SECONDS, now - self.started))
         pace = sum(entry[1] for entry in self._window) / span
         tokens = sum(entry[2] for entry in self._window) / span * 60
         left = self.total - self.done

@@ -28,8 +28,8 @@ from promptmill.sharding.plan import Outcome, ShardPlan
 from promptmill.state_files import StateFile
 from promptmill.storage import STORAGE_ERRORS, Storage
 
-PLAN, PULSE = "plan.json", "pulse"
-PLANS: TypeAdapter[ShardPlan] = TypeAdapter(ShardPlan)
+_PLAN, _PULSE = "plan.json", "pulse"
+_PLANS: TypeAdapter[ShardPlan] = TypeAdapter(ShardPlan)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class _StoredOutcome:
 
 
 _PLAN_FILE = StateFile(
-    PLANS,
+    _PLANS,
     purpose="It tells shards their part of a run.",
     way_on="It counts as missing: run the job again, which splits the work again.",
     strict=False,
@@ -64,26 +64,26 @@ class ShardFolder:
     @property
     def plan_url(self) -> str:
         """What a shard is told."""
-        return str(self.storage.fs.unstrip_protocol(self.storage.path(self._path(PLAN))))
+        return str(self.storage.fs.unstrip_protocol(self.storage.path(self._path(_PLAN))))
 
     @staticmethod
     def at(plan_url: str) -> "ShardFolder":
         """The folder of a plan."""
         path = PurePosixPath(plan_url)
-        name, root = path.parts[-2], plan_url.removesuffix(f"/{SHARDS}/{path.parts[-2]}/{PLAN}")
+        name, root = path.parts[-2], plan_url.removesuffix(f"/{SHARDS}/{path.parts[-2]}/{_PLAN}")
         return ShardFolder(Store(Storage(root, "plan_url")), name)
 
     def write_plan(self, plan: ShardPlan) -> None:
         """Raises: StorageFailed."""
-        self._write(PLAN, PLANS.dump_json(plan))
+        self._write(_PLAN, _PLANS.dump_json(plan))
 
     def read_plan(self) -> ShardPlan | None:
         """None where there is none, or one that isn't ours. Raises: StorageFailed."""
-        return _PLAN_FILE.read(self.storage, self._path(PLAN))
+        return _PLAN_FILE.read(self.storage, self._path(_PLAN))
 
     def has_plan(self) -> bool:
         """Whether shards were told of work, be the plan damaged by now: they may be at it. Raises: StorageFailed."""
-        return self._read(PLAN) is not None
+        return self._read(_PLAN) is not None
 
     def share(self, plan: ShardPlan, shard: int) -> Share:
         """What a shard takes on."""
@@ -116,15 +116,15 @@ class ShardFolder:
 
     def beat(self, number: int) -> None:
         """Show that the run lives. Raises: StorageFailed."""
-        self._write(PULSE, str(number).encode())
+        self._write(_PULSE, str(number).encode())
 
     def pulse(self) -> bytes | None:
         """What changes while the run lives; None once it has ended. Raises: StorageFailed."""
-        return self._read(PULSE)
+        return self._read(_PULSE)
 
     def stop_beating(self) -> None:
         """Tell the shards to end. Raises: any of STORAGE_ERRORS."""
-        self.storage.delete([self._path(PULSE)])
+        self.storage.delete([self._path(_PULSE)])
 
     def remove(self) -> None:
         """Forget the shards; what they spent stays until it is counted elsewhere. Raises: any of STORAGE_ERRORS."""

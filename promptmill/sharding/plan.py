@@ -18,7 +18,7 @@ from promptmill.runs.share import Share
 from promptmill.stop import Stop
 
 _CENT_OF_A_CENT = Decimal("0.000001")
-MOST_ATTEMPTS = 3  # at one shard, killed ones included
+_MOST_ATTEMPTS = 3  # at one shard, killed ones included
 Ended = Literal["completed", "failed", "crashed", "cancelled"]
 
 
@@ -87,10 +87,10 @@ def verdict(
         return (
             error if isinstance(error, RunStopped) else RunStopped(str(error))
         )  # not a SetupError: other shards may have sent
-    if attempt < MOST_ATTEMPTS:
+    if attempt < _MOST_ATTEMPTS:
         return "again"
     return ShardDied(
-        f"the shard of rows {label} died {attempt} times without a word; at most {MOST_ATTEMPTS} attempts are made. See "
+        f"the shard of rows {label} died {attempt} times without a word; at most {_MOST_ATTEMPTS} attempts are made. See "
         "the logs of its runs and of their worker (memory?), then run the job again: what was answered is kept."
     )
 

@@ -52,7 +52,7 @@ from tasks.run.progress import show_progress, showing_lines
 from tasks.run.publish import announce, announce_end, publish_output
 from tasks.server.credentials import load_credentials
 
-ATTEND_SECONDS = 300.0  # between two notes that this process still waits for its batches
+_ATTEND_SECONDS = 300.0  # between two notes that this process still waits for its batches
 log = logging.getLogger("promptmill")
 Act = Callable[[str, Entry], Awaitable[dict[str, Any]]]
 
@@ -81,7 +81,7 @@ async def wait_for_batches(work: BatchWork, run: PendingRun) -> None:
     async with showing_lines(work.job.name) as show:
         attended_at = -math.inf
         while not work.is_finished:
-            if time.monotonic() - attended_at >= ATTEND_SECONDS:
+            if time.monotonic() - attended_at >= _ATTEND_SECONDS:
                 await attend(run)
                 attended_at = time.monotonic()
             await show(describe_line(work, time.time()), _percent(work))

@@ -21,8 +21,8 @@ from promptmill.runs.engine import Engine
 from tasks.server.checkpoint_storage import SERIALIZER, checkpoint_key, checkpoint_storage
 from tasks.server.outages import CALL_ERRORS
 
-RETRY_DELAYS_SECONDS = [5.0, 30.0]
-TAG = "promptmill"  # a platform team may set Prefect's own limits on it, and on promptmill-<job>, before a run
+_RETRY_DELAYS_SECONDS = [5.0, 30.0]
+_TAG = "promptmill"  # a platform team may set Prefect's own limits on it, and on promptmill-<job>, before a run
 
 
 async def is_worth_retrying(task: Task[Any, Any], task_run: TaskRun, state: State[Any]) -> bool:
@@ -35,8 +35,8 @@ async def is_worth_retrying(task: Task[Any, Any], task_run: TaskRun, state: Stat
 @task(
     name="complete-chunk",
     task_run_name="rows {label}",
-    retries=len(RETRY_DELAYS_SECONDS),
-    retry_delay_seconds=RETRY_DELAYS_SECONDS,
+    retries=len(_RETRY_DELAYS_SECONDS),
+    retry_delay_seconds=_RETRY_DELAYS_SECONDS,
     retry_condition_fn=is_worth_retrying,
     cache_key_fn=checkpoint_key,
     result_serializer=SERIALIZER,
@@ -70,7 +70,7 @@ async def limited_tags(*tags: str) -> list[str]:
 
 async def answer_rows(engine: Engine) -> None:
     """Answer every row of the plan, chunk by chunk. Raises: RunStopped or a subclass when the run ends early."""
-    storage, tags = await checkpoint_storage(), await limited_tags(TAG, f"{TAG}-{engine.job.name}")
+    storage, tags = await checkpoint_storage(), await limited_tags(_TAG, f"{_TAG}-{engine.job.name}")
     cached = answer_chunk.with_options(result_storage=storage, tags=tags)
     fresh = cached.with_options(refresh_cache=True)  # this chunk has work to do, whatever its record says
 

@@ -35,7 +35,7 @@ from tasks.server.outages import CALL_ERRORS, is_away
 
 _TURN_SECONDS = 5.0  # between two looks at the runs that go first
 PROCESS = "promptmill-process-"
-AT_WORK = [StateType.RUNNING, StateType.CANCELLING]
+_AT_WORK = [StateType.RUNNING, StateType.CANCELLING]
 log = logging.getLogger("promptmill")
 
 
@@ -99,7 +99,7 @@ async def _patiently(client: PrefectClient, output: Storage) -> FlowRun | None:
 async def _first_before_us(client: PrefectClient, tag: str) -> FlowRun | None:
     own = await own_run(client)
     chosen = FlowRunFilter(
-        tags=FlowRunFilterTags(all_=[tag]), state=FlowRunFilterState(type=FlowRunFilterStateType(any_=AT_WORK))
+        tags=FlowRunFilterTags(all_=[tag]), state=FlowRunFilterState(type=FlowRunFilterStateType(any_=_AT_WORK))
     )
     found = await client.read_flow_runs(flow_run_filter=chosen)
     before = [one for one in found if one.id != own.id and _order(one) < _order(own)]

@@ -15,10 +15,10 @@ from promptmill.runs.engine import Engine
 from promptmill.runs.progress import Snapshot
 from tasks.server.outages import CALL_ERRORS
 
-ARTIFACT_SECONDS = 5.0
-LOG_SECONDS = 10.0
-FRAME_SECONDS = 0.5
-LINE_SECONDS = 60.0
+_ARTIFACT_SECONDS = 5.0
+_LOG_SECONDS = 10.0
+_FRAME_SECONDS = 0.5
+_LINE_SECONDS = 60.0
 log = logging.getLogger("promptmill")
 
 
@@ -30,15 +30,15 @@ async def watch_progress(engine: Engine, title: str) -> None:
         since_artifact = since_log = 0.0
         try:
             while True:
-                await asyncio.sleep(FRAME_SECONDS)
-                since_artifact, since_log = since_artifact + FRAME_SECONDS, since_log + FRAME_SECONDS
+                await asyncio.sleep(_FRAME_SECONDS)
+                since_artifact, since_log = since_artifact + _FRAME_SECONDS, since_log + _FRAME_SECONDS
                 snapshot = engine.progress.snapshot()
                 if shown is not None:
                     shown.update(snapshot)
-                elif since_log >= LOG_SECONDS:
+                elif since_log >= _LOG_SECONDS:
                     log.info(describe_progress(engine, snapshot))
                     since_log = 0.0
-                if since_artifact >= ARTIFACT_SECONDS:
+                if since_artifact >= _ARTIFACT_SECONDS:
                     await _update_artifact(artifact, engine, snapshot)
                     since_artifact = 0.0
         finally:
@@ -60,13 +60,13 @@ async def showing_lines(name: str) -> AsyncGenerator[Callable[[str, float], Awai
     """A way to say in a line and in per cent how far something is; written to the log a few times only."""
     artifact = await show_progress(name, 0.0)
     display = LineDisplay(name) if sys.stderr.isatty() else None
-    last = -LINE_SECONDS
+    last = -_LINE_SECONDS
 
     async def show(line: str, percent: float) -> None:
         nonlocal last
         if display is not None:
             display.update(line)
-        elif time.monotonic() - last >= LINE_SECONDS:
+        elif time.monotonic() - last >= _LINE_SECONDS:
             log.info(line)
             last = time.monotonic()
         if artifact is not None:
@@ -81,7 +81,7 @@ async def _update_artifact(artifact: UUID | None, engine: Engine, snapshot: Snap
     if artifact is None:
         return
     with suppress(*CALL_ERRORS):
-        async with asyncio.timeout(ARTIFACT_SECONDS):  # Prefect's client tries for a minute while its server is away
+        async with asyncio.timeout(_ARTIFACT_SECONDS):  # Prefect's client tries for a minute while its server is away
             await aupdate_progress_artifact(
                 artifact, 100 * snapshot.done / max(1, snapshot.total), description=describe_progress(engine, snapshot)
             )

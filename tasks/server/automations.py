@@ -18,9 +18,9 @@ from prefect.settings import get_current_settings
 from tasks.prefect_internals.heartbeats import SHORTEST_SECONDS
 from tasks.prefect_internals.state_messages import NEVER_RESUMED
 
-DEAD_RUNS = "promptmill-dead-runs"
-CRASHED_RUNS = "promptmill-crashed-runs"
-UNANSWERED_RUNS = "promptmill-unanswered-runs"
+_DEAD_RUNS = "promptmill-dead-runs"
+_CRASHED_RUNS = "promptmill-crashed-runs"
+_UNANSWERED_RUNS = "promptmill-unanswered-runs"
 FLOWS = ("online-inference", "batch-inference", "answer-shard", "advance-batches", "estimate-cost")
 _TAG = (
     "promptmill"  # of the deployments and so of their runs; not of answer-shard, which the run that split starts again
@@ -59,7 +59,7 @@ def dead_runs(seconds: int | None = None, runs: str | list[str] = _RUNS) -> Auto
     action = ChangeFlowRunState(
         state=StateType.CRASHED, name="Crashed", message=f"No heartbeat for {seconds} s.", force=False
     )
-    return Automation(name=DEAD_RUNS, trigger=trigger, actions=[action], enabled=True)
+    return Automation(name=_DEAD_RUNS, trigger=trigger, actions=[action], enabled=True)
 
 
 def crashed_runs() -> Automation:
@@ -83,7 +83,7 @@ def crashed_runs() -> Automation:
         message="It crashed; it goes on from its checkpoints, once.",
         force=True,
     )
-    return Automation(name=CRASHED_RUNS, trigger=trigger, actions=[action], enabled=True)
+    return Automation(name=_CRASHED_RUNS, trigger=trigger, actions=[action], enabled=True)
 
 
 def unanswered_runs() -> Automation:
@@ -102,7 +102,7 @@ def unanswered_runs() -> Automation:
         "Start it again to be asked again.",
         force=True,
     )
-    return Automation(name=UNANSWERED_RUNS, trigger=trigger, actions=[action], enabled=True)
+    return Automation(name=_UNANSWERED_RUNS, trigger=trigger, actions=[action], enabled=True)
 
 
 _DEPLOYED = ResourceSpecification({"prefect.resource.role": "tag", "prefect.resource.id": [f"prefect.tag.{_TAG}"]})

@@ -12,7 +12,7 @@ CALL_SECONDS = 5.0  # at least, until a call is given up
 MOST_CALL_SECONDS = 30.0
 BLOCK_SECONDS = 1.0  # of a limit's worth, for a server that answers at once
 AWAY_SECONDS = 5.0  # at most, between two calls to a server that is away
-SLOW_SECONDS = 0.5  # at most, between two calls to one that is slow: it has had its rest
+_SLOW_SECONDS = 0.5  # at most, between two calls to one that is slow: it has had its rest
 
 
 @dataclass(slots=True)
@@ -39,5 +39,5 @@ class Patience:
     def failed(self, seconds: float, is_slow: bool, chance: float) -> float:
         """Seconds to wait after a call that failed, in part by chance (0 to 1)."""
         self.last_seconds, self.failures = seconds, self.failures + 1
-        longest = SLOW_SECONDS if is_slow else min(AWAY_SECONDS, 0.25 * 2 ** min(self.failures, 10))
+        longest = _SLOW_SECONDS if is_slow else min(AWAY_SECONDS, 0.25 * 2 ** min(self.failures, 10))
         return longest * (1 + chance) / 2

@@ -22,8 +22,8 @@ from tasks.server.credentials import ProviderCredentials
 from tasks.server.shared_limit import slots_of
 from tasks.server.work_pool import Pool
 
-DEFAULT_POOL = "promptmill"
-PROVIDER_VARIABLES = {
+_DEFAULT_POOL = "promptmill"
+_PROVIDER_VARIABLES = {
     "api_key": "OPENAI_API_KEY",
     "base_url": "OPENAI_BASE_URL",
     "organization": "OPENAI_ORG_ID",
@@ -68,7 +68,7 @@ def provider(name: str) -> Need:
 
     What the environment doesn't name stays as somebody set it in the block, but a new key never keeps an old address.
     """
-    named = {field: os.environ.get(variable) or None for field, variable in PROVIDER_VARIABLES.items()}
+    named = {field: os.environ.get(variable) or None for field, variable in _PROVIDER_VARIABLES.items()}
     given = {field: value for field, value in named.items() if value is not None}
 
     async def found() -> ProviderCredentials | None:
@@ -153,7 +153,7 @@ async def _replace(client: PrefectClient, wanted: GlobalConcurrencyLimitCreate) 
 
 def pool_name() -> str:
     """The pool that PROMPTMILL_WORK_POOL names."""
-    return os.environ.get("PROMPTMILL_WORK_POOL") or DEFAULT_POOL
+    return os.environ.get("PROMPTMILL_WORK_POOL") or _DEFAULT_POOL
 
 
 def needs(

@@ -38,7 +38,7 @@ log = logging.getLogger("promptmill")
 
 
 @dataclass(slots=True)
-class _ShardRun:
+class ShardRun:
     """The latest run of one shard."""
 
     run_id: UUID
@@ -64,7 +64,7 @@ class ShardRuns:
         self._client = client
         self._output_tag = output_tag
         self.waiting = 0
-        self._runs: dict[int, _ShardRun] = {}
+        self._runs: dict[int, ShardRun] = {}
         self.all_ids: list[str] = []  # of every run
 
     async def start(self, folder: ShardFolder, plan: ShardPlan, shard: int, attempt: int) -> None:
@@ -78,7 +78,7 @@ class ShardRuns:
             tags=[self._output_tag],
             idempotency_key=f"{folder.name}-{shard}-{attempt}",
         )
-        self._runs[shard] = _ShardRun(created.id)
+        self._runs[shard] = ShardRun(created.id)
         self.all_ids.append(str(created.id))
 
     async def ended(self) -> dict[int, Ended]:

@@ -29,7 +29,7 @@ from tasks.sharding.flow_runs import END_OF_STATE
 from tasks.sharding.shard import PULSE_SECONDS
 
 _RUN_SECONDS = 120.0  # for shards that are Prefect runs to end
-PULSED_SECONDS = 20.0  # for shards on a cluster to miss the pulse and to let requests on their way finish
+_PULSED_SECONDS = 20.0  # for shards on a cluster to miss the pulse and to let requests on their way finish
 log = logging.getLogger("promptmill")
 
 
@@ -99,7 +99,7 @@ async def _live(client: PrefectClient, output_tag: str) -> list[FlowRun]:
 async def _wait_for_ends(folder: ShardFolder) -> None:
     plan = await asyncio.to_thread(folder.read_plan)
     waited = 0.0
-    while plan is not None and waited < PULSED_SECONDS:
+    while plan is not None and waited < _PULSED_SECONDS:
         if await asyncio.to_thread(_have_all_ended, folder, len(plan.bounds)):
             return
         await asyncio.sleep(PULSE_SECONDS)

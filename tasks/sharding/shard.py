@@ -26,7 +26,7 @@ from tasks.run.logs import quiet_expected_errors
 from tasks.server.credentials import load_credentials
 
 PULSE_SECONDS = 2.0  # between two pulses of the run, and between two looks of a shard at it
-SILENCE_SECONDS = 60.0  # without a new pulse, before a shard takes the run that split for dead
+_SILENCE_SECONDS = 60.0  # without a new pulse, before a shard takes the run that split for dead
 
 
 async def answer_share(plan_url: str, shard: int, attempt: int) -> dict[str, Any]:
@@ -107,7 +107,7 @@ async def _watching(folder: ShardFolder, engine: Engine) -> AsyncGenerator[None]
 
 async def _watch(folder: ShardFolder, engine: Engine) -> None:
     last, silent = b"", 0.0  # no pulse was seen yet
-    while silent < SILENCE_SECONDS:
+    while silent < _SILENCE_SECONDS:
         with suppress(StorageFailed):  # a storage that is away counts as silence
             beat = await asyncio.to_thread(folder.pulse)
             if beat is None:

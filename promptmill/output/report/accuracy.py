@@ -13,11 +13,11 @@ from typing import Any, cast
 import orjson
 import pyarrow as pa
 
-MOST_LABELS = 12  # shown in a matrix
-MOST_PAIRS = 1_000  # kept; beyond it the values are no labels, and only agreement is counted
-LABEL_CHARACTERS = 40
-NOTHING = "(nothing)"
-OTHERS = "(others)"
+_MOST_LABELS = 12  # shown in a matrix
+_MOST_PAIRS = 1_000  # kept; beyond it the values are no labels, and only agreement is counted
+_LABEL_CHARACTERS = 40
+_NOTHING = "(nothing)"
+_OTHERS = "(others)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +59,11 @@ class Agreement:
         pair = (known.casefold(), answered.casefold())
         self.compared += 1
         self.correct += pair[0] == pair[1]
-        if len(self._pairs) <= MOST_PAIRS:
-            clipped = (pair[0][:LABEL_CHARACTERS], pair[1][:LABEL_CHARACTERS])
+        if len(self._pairs) <= _MOST_PAIRS:
+            clipped = (pair[0][:_LABEL_CHARACTERS], pair[1][:_LABEL_CHARACTERS])
             self._pairs[clipped] += 1
             for key, label in zip(clipped, (known, answered), strict=True):
-                self._spelling.setdefault(key, label[:LABEL_CHARACTERS])
+                self._spelling.setdefault(key, label[:_LABEL_CHARACTERS])
 
     @property
     def ratio(self) -> float:
@@ -83,24 +83,24 @@ class Agreement:
     @property
     def matrix(self) -> Matrix | None:
         """The confusion matrix, None where the values are too many to be labels."""
-        if not self._pairs or len(self._pairs) > MOST_PAIRS:
+        if not self._pairs or len(self._pairs) > _MOST_PAIRS:
             return None
         known = Counter[str]()
         answered = Counter[str]()
         for (right, answer), rows in self._pairs.items():
             known[right] += rows
             answered[answer] += rows
-        labels = [label for label, _ in known.most_common(MOST_LABELS)]
+        labels = [label for label, _ in known.most_common(_MOST_LABELS)]
         foreign = [label for label, _ in answered.most_common() if label not in labels]
-        columns = [*labels, *foreign[: MOST_LABELS - len(labels)]]
-        rest = [OTHERS] if any(label not in columns for label in answered) else []
+        columns = [*labels, *foreign[: _MOST_LABELS - len(labels)]]
+        rest = [_OTHERS] if any(label not in columns for label in answered) else []
         rows = tuple(self._row(label, known[label], columns, bool(rest)) for label in labels)
-        return Matrix((*(self._spelling[label] or NOTHING for label in columns), *rest), rows)
+        return Matrix((*(self._spelling[label] or _NOTHING for label in columns), *rest), rows)
 
     def _row(self, label: str, rows: int, columns: Sequence[str], has_rest: bool) -> MatrixRow:
         counts = [self._pairs[label, answer] for answer in columns]
         rest = [rows - sum(counts)] if has_rest else []
-        return MatrixRow(self._spelling[label] or NOTHING, rows, self._pairs[label, label], (*counts, *rest))
+        return MatrixRow(self._spelling[label] or _NOTHING, rows, self._pairs[label, label], (*counts, *rest))
 
     @property
     def summary(self) -> dict[str, Any]:

@@ -26,14 +26,14 @@ from promptmill.output.report.histograms import Floats, LogHistogram, Timeline
 from promptmill.output.report.wording import cell, vector
 from promptmill.shorten import shorten
 
-SAMPLES = 10
-WORST_FAILURES = 20  # kept of each kind
-SHOWN_COLUMNS = 8
-CELL_CHARACTERS = 800
-ANSWER_CHARACTERS = 1_500
-MESSAGE_CHARACTERS = 500
-REFUSED_CHARACTERS = 400
-SEED = 20
+_SAMPLES = 10
+_WORST_FAILURES = 20  # kept of each kind
+_SHOWN_COLUMNS = 8
+_CELL_CHARACTERS = 800
+_ANSWER_CHARACTERS = 1_500
+_MESSAGE_CHARACTERS = 500
+_REFUSED_CHARACTERS = 400
+_SEED = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class ReportData:
         self._id_column = job.input.id_column or ROW_INDEX.name
         self._prompt = "\n".join(_texts(job.request.model_dump(include={"system", "user", "messages", "input"})))
         self._started_at = started_at.timestamp() if started_at is not None else 0.0
-        self._random = np.random.default_rng(SEED)
+        self._random = np.random.default_rng(_SEED)
         self._drawn: list[tuple[float, SampleRow]] = []  # with what was drawn for it; the least are kept
         self.rows = 0
         self.kinds: Counter[str] = Counter()
@@ -117,30 +117,30 @@ class ReportData:
         attempts = _floats(answers["attempts"])
         for kind in dict.fromkeys(kinds):
             known = self.failures.get(kind, [])
-            bound = known[-1].attempts if len(known) == WORST_FAILURES else -1
+            bound = known[-1].attempts if len(known) == _WORST_FAILURES else -1
             places = np.flatnonzero((np.array(kinds) == kind) & (attempts > bound))
-            worst = places[np.argsort(-attempts[places], kind="stable")][:WORST_FAILURES].tolist()
+            worst = places[np.argsort(-attempts[places], kind="stable")][:_WORST_FAILURES].tolist()
             found = [self._failed_row(rows, answers, numbers, place) for place in worst]
-            self.failures[kind] = sorted([*known, *found], key=lambda one: -one.attempts)[:WORST_FAILURES]
+            self.failures[kind] = sorted([*known, *found], key=lambda one: -one.attempts)[:_WORST_FAILURES]
 
     def _failed_row(self, rows: pa.Table, answers: pa.Table, numbers: NDArray[np.int64], place: int) -> FailedRow:
         values = cast(dict[str, Any], answers.slice(place, 1).to_pylist()[0])
         response = values["response"]
         return FailedRow(
             row=self._name(rows, numbers, place),
-            message=shorten(values["message"] or "", MESSAGE_CHARACTERS),
+            message=shorten(values["message"] or "", _MESSAGE_CHARACTERS),
             http_status=values["http_status"],
             attempts=values["attempts"],
-            response=None if response is None else shorten(response, REFUSED_CHARACTERS),
+            response=None if response is None else shorten(response, _REFUSED_CHARACTERS),
         )
 
     def _draw(self, rows: pa.Table, answers: pa.Table, numbers: NDArray[np.int64]) -> None:
         """Draw a number for each row and keep the rows with the ten least of all."""
         drawn = self._random.random(rows.num_rows)
-        bound = self._drawn[-1][0] if len(self._drawn) == SAMPLES else 1.0
-        least = np.argsort(drawn)[:SAMPLES].tolist()
+        bound = self._drawn[-1][0] if len(self._drawn) == _SAMPLES else 1.0
+        least = np.argsort(drawn)[:_SAMPLES].tolist()
         found = [(float(drawn[at]), self._sample(rows, answers, numbers, at)) for at in least if drawn[at] < bound]
-        self._drawn = sorted([*self._drawn, *found], key=lambda pair: pair[0])[:SAMPLES]
+        self._drawn = sorted([*self._drawn, *found], key=lambda pair: pair[0])[:_SAMPLES]
 
     def _sample(self, rows: pa.Table, answers: pa.Table, numbers: NDArray[np.int64], place: int) -> SampleRow:
         shown = self._shown_columns(rows.column_names)
@@ -149,8 +149,8 @@ class ReportData:
         response = cast(str | None, answers["response"][place].as_py()) or ""
         return SampleRow(
             row=self._name(rows, numbers, place),
-            inputs=tuple((name, cell(value, CELL_CHARACTERS)) for name, value in values.items()),
-            answer=shorten(response, ANSWER_CHARACTERS) if embedding is None else vector(embedding),
+            inputs=tuple((name, cell(value, _CELL_CHARACTERS)) for name, value in values.items()),
+            answer=shorten(response, _ANSWER_CHARACTERS) if embedding is None else vector(embedding),
         )
 
     def _shown_columns(self, names: Sequence[str]) -> list[str]:
@@ -158,7 +158,7 @@ class ReportData:
         compared = {one.known_column for one in self.agreements}
         asked = [name for name in names if name in compared or re.search(rf"\b{re.escape(name)}\b", self._prompt)]
         others = [name for name in names if name not in asked]
-        return [name for name in [*asked, *others] if name != self._id_column or name in asked][:SHOWN_COLUMNS]
+        return [name for name in [*asked, *others] if name != self._id_column or name in asked][:_SHOWN_COLUMNS]
 
     def _name(self, rows: pa.Table, numbers: NDArray[np.int64], place: int) -> str:
         if self._id_column in rows.column_names:

@@ -12,9 +12,9 @@ from math import ceil, log10
 import numpy as np
 from numpy.typing import NDArray
 
-BINS_PER_DECADE = 100
-FIRST_BUCKET_SECONDS = 0.25
-MAX_BUCKETS = 480
+_BINS_PER_DECADE = 100
+_FIRST_BUCKET_SECONDS = 0.25
+_MAX_BUCKETS = 480
 
 Floats = NDArray[np.float64]
 
@@ -24,7 +24,7 @@ class LogHistogram:
 
     def __init__(self, low: float, high: float) -> None:
         self._low = low
-        self._counts = np.zeros(ceil(log10(high / low) * BINS_PER_DECADE) + 2, np.int64)
+        self._counts = np.zeros(ceil(log10(high / low) * _BINS_PER_DECADE) + 2, np.int64)
         self.count = 0
         self.total = 0.0
         self.smallest = float("inf")
@@ -35,7 +35,7 @@ class LogHistogram:
         if not len(values):
             return
         decades = np.log10(np.maximum(values, self._low / 10) / self._low)
-        places = np.clip(np.floor(decades * BINS_PER_DECADE).astype(np.int64) + 1, 0, len(self._counts) - 1)
+        places = np.clip(np.floor(decades * _BINS_PER_DECADE).astype(np.int64) + 1, 0, len(self._counts) - 1)
         self._counts += np.bincount(places, minlength=len(self._counts))
         self.count += len(values)
         self.total += float(values.sum())
@@ -52,7 +52,7 @@ class LogHistogram:
         if not self.count:
             return 0.0
         place = int(np.searchsorted(np.cumsum(self._counts), share * self.count))
-        middle = self._low * 10 ** ((place - 0.5) / BINS_PER_DECADE) if place else 0.0
+        middle = self._low * 10 ** ((place - 0.5) / _BINS_PER_DECADE) if place else 0.0
         return min(max(middle, self.smallest), self.largest)
 
     def bars(self, most: int) -> tuple[Floats, NDArray[np.int64]]:
@@ -63,7 +63,7 @@ class LogHistogram:
         first, last = int(filled[0]), int(filled[-1]) + 1
         step = ceil((last - first) / most)
         starts = np.arange(first, last, step)
-        edges = self._low * 10 ** ((np.append(starts, starts[-1] + step) - 1) / BINS_PER_DECADE)
+        edges = self._low * 10 ** ((np.append(starts, starts[-1] + step) - 1) / _BINS_PER_DECADE)
         return edges, np.add.reduceat(self._counts[:last], starts)
 
 
@@ -83,7 +83,7 @@ class Timeline:
     """Rows, attempts, tokens and money by the time that they were answered."""
 
     def __init__(self) -> None:
-        self.width = FIRST_BUCKET_SECONDS
+        self.width = _FIRST_BUCKET_SECONDS
         self._buckets: dict[int, Floats] = defaultdict(lambda: np.zeros(4))
         self._last_at = 0.0
 
@@ -96,7 +96,7 @@ class Timeline:
         for column, values in enumerate((np.ones(len(answered_at)), attempts, tokens, cost_usd)):
             for place, amount in zip(places.tolist(), np.bincount(inverse, values).tolist(), strict=True):
                 self._buckets[place][column] += amount
-        while max(self._buckets) - min(self._buckets) >= MAX_BUCKETS:
+        while max(self._buckets) - min(self._buckets) >= _MAX_BUCKETS:
             self._double()
 
     def _double(self) -> None:

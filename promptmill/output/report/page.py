@@ -17,7 +17,7 @@ from promptmill.public_url import public_url
 
 __all__ = ["ReportData", "render_report"]
 
-MAX_PLOTTED_KINDS = 14
+_MAX_PLOTTED_KINDS = 14
 
 
 def render_report(
@@ -69,6 +69,6 @@ def _plots(manifest: Manifest, data: ReportData, limits: tuple[float | None, flo
         plot_latency(data.latency),
         plot_tokens({"in": data.input_tokens, "out": data.output_tokens}),
         plot_cost(series, float(data.earlier_cost_usd), known),
-        plot_failures(data.kinds.most_common(MAX_PLOTTED_KINDS)),
+        plot_failures(data.kinds.most_common(_MAX_PLOTTED_KINDS)),
     ]
     return [plot for plot in plots if plot is not None]

@@ -20,30 +20,30 @@ from promptmill.output.report.wording import compact, count, percent, seconds, u
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-SIZE_INCHES = (4.6, 2.5)
-FONT_POINTS = 10.5  # of a plot 331 points wide: on a phone a point is about a pixel
-INK, MUTED, GRID, ACCENT, SECOND, BAD = (f"#0000{number:02x}" for number in range(1, 7))
-VARIABLES = {INK: "ink", MUTED: "muted", GRID: "line", ACCENT: "accent", SECOND: "second", BAD: "bad"}
+_SIZE_INCHES = (4.6, 2.5)
+_FONT_POINTS = 10.5  # of a plot 331 points wide: on a phone a point is about a pixel
+_INK, _MUTED, _GRID, _ACCENT, _SECOND, _BAD = (f"#0000{number:02x}" for number in range(1, 7))
+_VARIABLES = {_INK: "ink", _MUTED: "muted", _GRID: "line", _ACCENT: "accent", _SECOND: "second", _BAD: "bad"}
 POINTS = 60
-BARS = 36
-SHOWN_LIMIT_RATIO = 2.5  # a limit higher above the peak than this would flatten the curve, and is only told
-SHORTEST_SECONDS = 2.0  # a shorter run has no course
-STYLE: dict[str, Any] = {
+_BARS = 36
+_SHOWN_LIMIT_RATIO = 2.5  # a limit higher above the peak than this would flatten the curve, and is only told
+_SHORTEST_SECONDS = 2.0  # a shorter run has no course
+_STYLE: dict[str, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "promptmill",
-    "font.size": FONT_POINTS,
-    "text.color": INK,
-    "axes.edgecolor": GRID,
-    "axes.labelcolor": MUTED,
+    "font.size": _FONT_POINTS,
+    "text.color": _INK,
+    "axes.edgecolor": _GRID,
+    "axes.labelcolor": _MUTED,
     "axes.spines.left": False,
     "axes.spines.right": False,
     "axes.spines.top": False,
     "axes.axisbelow": True,
     "axes.xmargin": 0,
-    "grid.color": GRID,
+    "grid.color": _GRID,
     "grid.linewidth": 0.6,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
+    "xtick.color": _MUTED,
+    "ytick.color": _MUTED,
     "xtick.major.size": 3,
     "xtick.minor.size": 0,
     "ytick.major.size": 0,
@@ -63,7 +63,7 @@ class Plot:
 
 def plot_pace(title: str, unit: str, amounts: Floats, series: Series | None, limit: float | None) -> Plot | None:
     """Amounts a minute over time, against the limit; None for a run too short to have a course."""
-    if series is None or series.seconds[-1] < SHORTEST_SECONDS or len(series.seconds) < 3:
+    if series is None or series.seconds[-1] < _SHORTEST_SECONDS or len(series.seconds) < 3:
         return None
     rates = amounts / series.minutes
     peak, mean = float(rates.max()), float(amounts.sum() / series.minutes.sum())
@@ -71,8 +71,8 @@ def plot_pace(title: str, unit: str, amounts: Floats, series: Series | None, lim
     def draw(axes: "Axes") -> None:
         times, label = _times(series.seconds)
         starts = np.concatenate([[0.0], times])
-        axes.stairs(rates, starts, fill=True, color=ACCENT, alpha=0.18)
-        axes.stairs(rates, starts, color=ACCENT, baseline=None, linewidth=1.6)
+        axes.stairs(rates, starts, fill=True, color=_ACCENT, alpha=0.18)
+        axes.stairs(rates, starts, color=_ACCENT, baseline=None, linewidth=1.6)
         _mark_level(axes, limit, peak, f"limit {compact(limit or 0)}", float(times[-1]))
         axes.set_xlabel(label)
 
@@ -88,9 +88,9 @@ def plot_latency(latency: LogHistogram) -> Plot | None:
     marks = [(f"p{share:.0%}".replace("%", ""), latency.quantile(share)) for share in (0.5, 0.95, 0.99)]
 
     def draw(axes: "Axes") -> None:
-        _draw_bars(axes, latency, ACCENT)
+        _draw_bars(axes, latency, _ACCENT)
         for height, (name, value) in zip((1.0, 0.87, 0.74), marks, strict=True):
-            axes.axvline(value, color=INK, linewidth=1, linestyle=(0, (2, 2)), ymax=height)
+            axes.axvline(value, color=_INK, linewidth=1, linestyle=(0, (2, 2)), ymax=height)
             _write_beside(axes, value, height, f"{name} {seconds(value)}")
         axes.xaxis.set_major_formatter(lambda value, _: seconds(value))
 
@@ -106,7 +106,7 @@ def plot_tokens(tokens: Mapping[str, LogHistogram]) -> Plot | None:
         return None
 
     def draw(axes: "Axes") -> None:
-        for (name, one), colour in zip(shown.items(), (ACCENT, SECOND), strict=False):
+        for (name, one), colour in zip(shown.items(), (_ACCENT, _SECOND), strict=False):
             _draw_bars(axes, one, colour)
             axes.plot([], [], color=colour, linewidth=6, alpha=0.6, label=name)
         axes.xaxis.set_major_formatter(lambda value, _: compact(value))
@@ -120,15 +120,15 @@ def plot_tokens(tokens: Mapping[str, LogHistogram]) -> Plot | None:
 
 def plot_cost(series: Series | None, earlier_usd: float, levels: Mapping[str, float]) -> Plot | None:
     """Money spent over time, earlier runs' included from the start, against the budget and the estimate."""
-    if series is None or series.seconds[-1] < SHORTEST_SECONDS or not series.cost_usd.sum():
+    if series is None or series.seconds[-1] < _SHORTEST_SECONDS or not series.cost_usd.sum():
         return None
     spent = np.concatenate([[0.0], np.cumsum(series.cost_usd)]) + earlier_usd
 
     def draw(axes: "Axes") -> None:
         times, label = _times(series.seconds)
         starts = np.concatenate([[0.0], times])
-        axes.fill_between(starts, spent, color=ACCENT, alpha=0.18, linewidth=0)
-        axes.plot(starts, spent, color=ACCENT)
+        axes.fill_between(starts, spent, color=_ACCENT, alpha=0.18, linewidth=0)
+        axes.plot(starts, spent, color=_ACCENT)
         for name, level in levels.items():
             _mark_level(axes, level, float(spent[-1]), f"{name} {usd(level)}", float(times[-1]))
         axes.set_xlabel(label)
@@ -147,9 +147,9 @@ def plot_failures(kinds: Sequence[tuple[str, int]]) -> Plot | None:
 
     def draw(axes: "Axes") -> None:
         places = np.arange(len(names))
-        axes.barh(places, counts, color=BAD, alpha=0.75, height=0.62)
+        axes.barh(places, counts, color=_BAD, alpha=0.75, height=0.62)
         axes.set_yticks(places, names)
-        axes.tick_params(axis="y", colors=INK)
+        axes.tick_params(axis="y", colors=_INK)
         axes.invert_yaxis()
         axes.grid(visible=False)
         axes.spines["bottom"].set_visible(False)
@@ -164,7 +164,7 @@ def plot_failures(kinds: Sequence[tuple[str, int]]) -> Plot | None:
 
 
 def _draw_bars(axes: "Axes", histogram: LogHistogram, colour: str) -> None:
-    edges, counts = histogram.bars(BARS)
+    edges, counts = histogram.bars(_BARS)
     axes.stairs(counts, edges, fill=True, color=colour, alpha=0.6)
     axes.set_xscale("log")
     axes.set_ylabel("rows")
@@ -172,9 +172,9 @@ def _draw_bars(axes: "Axes", histogram: LogHistogram, colour: str) -> None:
 
 def _mark_level(axes: "Axes", level: float | None, peak: float, label: str, right: float) -> None:
     """A dashed line at a level, where it isn't far above everything else."""
-    if level is None or level > peak * SHOWN_LIMIT_RATIO:
+    if level is None or level > peak * _SHOWN_LIMIT_RATIO:
         return
-    axes.axhline(level, color=INK, linewidth=1, linestyle=(0, (4, 3)))
+    axes.axhline(level, color=_INK, linewidth=1, linestyle=(0, (4, 3)))
     axes.annotate(label, (right, level), (0, 3), textcoords="offset points", ha="right", va="bottom")
 
 
@@ -202,15 +202,15 @@ def _times(ends: Floats) -> tuple[Floats, str]:
     return ends, "seconds"
 
 
-def _draw(label: str, caption: str, draw: "Callable[[Axes], None]", height: float = SIZE_INCHES[1]) -> Markup:
+def _draw(label: str, caption: str, draw: "Callable[[Axes], None]", height: float = _SIZE_INCHES[1]) -> Markup:
     """The SVG of what a function draws, to be put into the page."""
     from matplotlib import rc_context
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    with rc_context(cast(Any, STYLE)):
-        figure = Figure(figsize=(SIZE_INCHES[0], height), layout="constrained")
+    with rc_context(cast(Any, _STYLE)):
+        figure = Figure(figsize=(_SIZE_INCHES[0], height), layout="constrained")
         axes = figure.subplots()
         axes.grid(axis="y")
         axes.yaxis.set_major_locator(MaxNLocator(4))
@@ -236,6 +236,6 @@ def _adapt(svg: str, alt: str) -> Markup:
         .replace("url(#", f"url(#{prefix}-")
         .replace('xlink:href="#', f'href="#{prefix}-')
     )
-    for colour, name in VARIABLES.items():
+    for colour, name in _VARIABLES.items():
         svg = svg.replace(colour, f"var(--{name})")
     return Markup(svg)  # noqa: S704 - drawn here; labels are escaped by matplotlib

@@ -13,10 +13,10 @@ from promptmill.output.manifest import with_public_urls
 from promptmill.records import FailureKind
 from promptmill.shorten import shorten
 
-NUMBERS_SHOWN = 4  # of a vector
-YAML_CHARACTERS = 12_000
+_NUMBERS_SHOWN = 4  # of a vector
+_YAML_CHARACTERS = 12_000
 
-RETRY = "then run the same command with --retry-failed"
+_RETRY = "then run the same command with --retry-failed"
 REMEDIES: dict[FailureKind, str] = {
     "template_error": "The prompt couldn't be written for this row, mostly because a column is null. Handle it in the "
     "template, as in {{ text or 'none' }}, or leave such rows out.",
@@ -29,13 +29,13 @@ REMEDIES: dict[FailureKind, str] = {
     "truncated": "The answer ran into the output limit. Raise it in request.parameters, or ask for a shorter answer.",
     "invalid_response": "The answer didn't fit response_schema, nor did a second one. Describe the fields in the schema, "
     "make it simpler, or take a stronger model.",
-    "rate_limited": f"The provider said 429 until the row's time was up. Lower limits.*, {RETRY}.",
-    "server_error": f"The provider failed each time, which is mostly over soon. Wait, {RETRY}.",
-    "timeout": f"No answer came in time. Raise retry.request_timeout_seconds or lower limits.max_concurrency, {RETRY}.",
-    "connection": f"The connection broke each time. Check the network and the provider's status, {RETRY}.",
-    "batch_expired": f"The batch's time was up before the row's turn. Set batch.leftovers to online, {RETRY}.",
-    "batch_cancelled": f"The batch was cancelled before the row's turn. If that wasn't meant, {RETRY.removeprefix('then ')}.",
-    "missing": f"The provider's results have no line for this row. Tell them, {RETRY}.",
+    "rate_limited": f"The provider said 429 until the row's time was up. Lower limits.*, {_RETRY}.",
+    "server_error": f"The provider failed each time, which is mostly over soon. Wait, {_RETRY}.",
+    "timeout": f"No answer came in time. Raise retry.request_timeout_seconds or lower limits.max_concurrency, {_RETRY}.",
+    "connection": f"The connection broke each time. Check the network and the provider's status, {_RETRY}.",
+    "batch_expired": f"The batch's time was up before the row's turn. Set batch.leftovers to online, {_RETRY}.",
+    "batch_cancelled": f"The batch was cancelled before the row's turn. If that wasn't meant, {_RETRY.removeprefix('then ')}.",
+    "missing": f"The provider's results have no line for this row. Tell them, {_RETRY}.",
 }
 
 
@@ -112,14 +112,14 @@ def cell(value: object, characters: int) -> str:
 
 def vector(values: list[float]) -> str:
     """An embedding by its length and first numbers."""
-    shown = ", ".join(f"{value:.4f}" for value in values[:NUMBERS_SHOWN])
-    return f"{len(values):,} numbers: {shown}{', …' if len(values) > NUMBERS_SHOWN else ''}"
+    shown = ", ".join(f"{value:.4f}" for value in values[:_NUMBERS_SHOWN])
+    return f"{len(values):,} numbers: {shown}{', …' if len(values) > _NUMBERS_SHOWN else ''}"
 
 
 def job_yaml(job: Job) -> str:
     """The job as a job file, without its defaults and without the secrets of its URLs."""
     values = with_public_urls(job.model_dump(mode="json", exclude_defaults=True))
-    return shorten(_dump_yaml(values), YAML_CHARACTERS)
+    return shorten(_dump_yaml(values), _YAML_CHARACTERS)
 
 
 class _Dumper(yaml.SafeDumper):

@@ -349,7 +349,7 @@ async def test_equal_rows_are_told_apart_even_when_their_ids_share_a_digest(
 ) -> None:
     import promptmill.job.identity as checkpoint
 
-    monkeypatch.setattr(checkpoint, "ROW_DIGEST_BYTES", 2)  # the clash that 65,000 equal rows would bring
+    monkeypatch.setattr(checkpoint, "_ROW_DIGEST_BYTES", 2)  # the clash that 65,000 equal rows would bring
     job = make_job(["same"] * 500, input={"url": str(tmp_path / "rows.parquet"), "id_column": "id"}, chunk_rows=100)
     assert plan(job, credentials).preflight.plan.repetitions
 
@@ -387,7 +387,7 @@ async def test_answers_that_cannot_be_saved_stop_the_run_and_a_retry_does_not_as
     from promptmill.planning.plan import needed_columns
     from promptmill.runs.chunk import complete_chunk
 
-    monkeypatch.setattr(saver, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(saver, "_RETRY_SECONDS", 0.01)
     job = make_job(30, chunk_rows=30, limits={"max_concurrency": 2})
     run = plan(job, credentials)
     store = run.prepared.store

@@ -19,7 +19,7 @@ from tests.support.jobs import MakeJob, carry_out, plan
 async def test_a_run_that_its_provider_stops_waits_for_slow_answers_which_are_paid_for(
     make_job: MakeJob, credentials: Credentials, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chunk, "DRAIN_SECONDS", 0.1)
+    monkeypatch.setattr(chunk, "_DRAIN_SECONDS", 0.1)
     simulator.configure(latency_seconds=1.0, latency_jitter=0.8, quota_after=13)
 
     with pytest.raises(ProviderRefused):
@@ -41,7 +41,7 @@ async def test_an_interrupted_run_is_given_seconds_whatever_it_was_doing(
     simulator: Simulator,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(chunk, "DRAIN_SECONDS", 0.2)
+    monkeypatch.setattr(chunk, "_DRAIN_SECONDS", 0.2)
     simulator.configure(latency_seconds=4.0)
     run = plan(make_job(5), credentials)
     began = time.monotonic()

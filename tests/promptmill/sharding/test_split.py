@@ -248,7 +248,7 @@ async def test_a_watched_shard_ends_when_its_run_does(
     how: str, failures: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(shard, "PULSE_SECONDS", 0.02)
-    monkeypatch.setattr(shard, "SILENCE_SECONDS", 2.0)
+    monkeypatch.setattr(shard, "_SILENCE_SECONDS", 2.0)
     storage = Unreliable(str(tmp_path))
     folder, engine = ShardFolder(Store(storage), "run"), SimpleNamespace(stop=Stop())
     folder.beat(0)

@@ -12,7 +12,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.states import AwaitingConcurrencySlot, Crashed, Late, Pending, Running, Scheduled, State, Submitting
 
 from promptmill.sharding.plan import Ended
-from tasks.sharding.flow_runs import PENDING_SECONDS, ShardRuns, _ShardRun
+from tasks.sharding.flow_runs import PENDING_SECONDS, ShardRun, ShardRuns
 from tasks.sharding.supervisor import STEP_SECONDS
 from tests.support.clock import run_on_clock
 
@@ -43,7 +43,7 @@ def look_for(server: Server, seconds: float, then: Callable[[float], None] = lam
 
     async def scenario() -> dict[int, Ended]:
         runs, found = ShardRuns(cast(PrefectClient, server), "tag"), dict[int, Ended]()
-        runs._runs[0] = _ShardRun(server.run.id)
+        runs._runs[0] = ShardRun(server.run.id)
         while (now := asyncio.get_running_loop().time()) <= seconds:
             found = await runs.ended()
             then(now)
@@ -106,7 +106,7 @@ def test_a_run_waits_for_a_worker_until_one_takes_it(state: State[Any], waiting:
     async def scenario() -> int:
         server = Server(state)
         runs = ShardRuns(cast(PrefectClient, server), "tag")
-        runs._runs[0] = _ShardRun(server.run.id)
+        runs._runs[0] = ShardRun(server.run.id)
         await runs.ended()
         return runs.waiting
 

@@ -34,7 +34,7 @@ async def test_without_a_server_to_ask_nothing_is_sent_beside_them(run: Run):
 async def test_those_on_a_cluster_are_told_by_the_pulse_that_stops(run: Run, monkeypatch: pytest.MonkeyPatch):
     folder = ShardFolder(run.prepared.store, "dead")
     folder.beat(1)
-    monkeypatch.setattr(strays, "PULSED_SECONDS", 0.1)
+    monkeypatch.setattr(strays, "_PULSED_SECONDS", 0.1)
     monkeypatch.setattr(strays, "PULSE_SECONDS", 0.1)
     with temporary_settings({PREFECT_API_URL: None}):
         await end_strays(run)
