@@ -1,4 +1,4 @@
-"""The Batch API's road: memory doesn't grow with the rows, and packing keeps up.
+"""Runs by the Batch API: memory doesn't grow with the rows, and packing keeps up.
 
 `python -m benchmarks batch` runs 20,000 and then 200,000 rows by batches and compares the peak memory of the processes.
 `python -m benchmarks pack` packs small rows into batch files, rendering and token counting included, on one core.

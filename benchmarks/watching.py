@@ -40,7 +40,7 @@ class Watcher(threading.Thread):
 
 @dataclass
 class ServerLooks:
-    """How a Prefect server answers whoever looks at it meanwhile: a health check and the UI's list of runs."""
+    """How a Prefect server answers people who look at it meanwhile: a health check and the UI's list of runs."""
 
     api_url: str
     seconds: dict[str, list[float]] = field(default_factory=dict[str, list[float]])  # by route

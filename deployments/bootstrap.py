@@ -3,7 +3,7 @@
 `python deployments/bootstrap.py` makes what is missing and may be run again; `--check` only says what differs and exits 1.
 It prints what deployed runs may use of the workers, as this environment lists it.
 Secrets are taken from the environment into blocks, and nowhere else: `--provider NAME` keeps OPENAI_API_KEY together with
-OPENAI_BASE_URL, so that whoever may start a run can't send the key to another host.
+OPENAI_BASE_URL, so that a person who may start a run can't send the key to another host.
 """
 
 import argparse

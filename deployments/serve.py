@@ -138,7 +138,7 @@ def main() -> None:
     except KeyboardInterrupt:
         print("\nstopping…", flush=True)
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM):  # whoever is impatient would leave processes behind
+        for number in (signal.SIGINT, signal.SIGTERM):  # a second Ctrl-C would leave processes behind
             signal.signal(number, signal.SIG_IGN)
         for part in reversed(parts):
             stop(part)

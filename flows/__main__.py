@@ -28,7 +28,7 @@ app.add_typer(batches, name="batches")
 
 
 class Mode(StrEnum):
-    """The road a run takes."""
+    """How a run asks: by single requests or by batches."""
 
     online = "online"
     batch = "batch"
@@ -106,7 +106,7 @@ def run(
 
 
 async def _flow_run(mode: Mode, job: Job, retry_failed: bool, overwrite: bool, wait_for_others: bool) -> dict[str, Any]:
-    """Run the flow of a road to its end."""
+    """Run the flow of a mode to its end."""
     from tasks.run.output_turn import may_wait
 
     may_wait.set(wait_for_others)
@@ -150,7 +150,7 @@ def simulate(context: typer.Context) -> None:
 
 
 def main() -> None:
-    """Run the command; what a user can mend is said in a sentence, and the exit code says what kind it is."""
+    """Run the command; an error that a user can fix is one sentence, and the exit code says its kind."""
     spare_memory()
     try:
         app()

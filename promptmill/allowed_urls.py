@@ -1,10 +1,10 @@
-"""Which URLs and modules a job may name: whoever may start a deployed run may not read the worker's own files with it.
+"""Which URLs and modules a job may name: a person who may start a deployed run may not read the worker's files with it.
 
 On the command line a job has its user's own rights, and everything is open. A deployed run has the worker's, and its job
 comes from somebody else. So it reaches the object stores and web servers that the network offers, and beside those only
 what the operator lists: local paths, loopback, link-local and metadata addresses (closed_addresses.py), protocols that
 lead to other ones (`simplecache::`, `reference://`, `zip://`), and modules, whose import runs their code.
-Whoever lists a URL that isn't local means all remote ones: then no other remote URL is open either.
+An operator who lists a URL that isn't local means all remote ones: then no other remote URL is open.
 
 The start of a deployed run closes the process (`close_to_unlisted`); until then everything is open. A list is read from
 the environment once, at that moment.

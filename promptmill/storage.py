@@ -152,7 +152,7 @@ class Storage:
 
 
 def write_whole(path: str, data: bytes, put: Callable[[str, str], None] = os.replace) -> None:
-    """Write a local file whole or not at all, whoever else is writing it. Raises: OSError."""
+    """Write a local file whole or not at all, even while others write it. Raises: OSError."""
     file = LocalFile(path, put)
     try:
         file.write(data)

@@ -109,7 +109,7 @@ def export(
     overrides: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write the batch files themselves, for whoever runs them elsewhere."""
+    """Write the batch files themselves, for people who run them elsewhere."""
     from promptmill.batch.exchange import export_batches
 
     files = export_batches(_plan(job, overrides), to)

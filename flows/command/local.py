@@ -9,7 +9,7 @@ from promptmill.checkpoints.output_turn import Asking, refuse_to_wait, releasing
 from promptmill.job.spec import Job
 from promptmill.limits.approved_cap import write_approved
 from promptmill.output.manifest import manifest_values
-from promptmill.planning.estimate import cheaper_road
+from promptmill.planning.estimate import cheaper_mode
 from promptmill.planning.preflight import check_places
 from promptmill.planning.prepared_job import SAMPLES, prepare, today
 from promptmill.planning.standing_output import finished_manifest
@@ -62,12 +62,12 @@ def estimate_job(job: Job, within_hours: float | None, as_json: bool) -> None:
     """Show what a run would take, online and by batch."""
     run = plan_job(job)
     estimate = run.preflight.estimate
-    road = cheaper_road(estimate, within_hours) if within_hours is not None else None
+    cheapest = cheaper_mode(estimate, within_hours) if within_hours is not None else None
     assumed = run.prepared.prices.assumption_of("batch")
     warnings = (*run.preflight.warnings, *([assumed] if assumed is not None else []))
-    tables.show_estimate(estimate, warnings, road, as_json)
+    tables.show_estimate(estimate, warnings, cheapest, as_json)
     if as_json:
-        console.print_json({**asdict(estimate), "within_hours": within_hours, "road": road})
+        console.print_json({**asdict(estimate), "within_hours": within_hours, "road": cheapest})
 
 
 async def _answer_sample(part: PendingRun, target: Storage, wait: bool) -> FinishedRun:

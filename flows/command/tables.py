@@ -41,7 +41,7 @@ def show_check(run: PendingRun) -> None:
     show_estimate(run.preflight.estimate, run.preflight.warnings, None, as_json=False)
 
 
-def show_estimate(estimate: Estimate, warnings: Sequence[str], road: str | None, as_json: bool) -> None:
+def show_estimate(estimate: Estimate, warnings: Sequence[str], cheapest: str | None, as_json: bool) -> None:
     """What a run would take."""
     out = console.stderr() if as_json else console.stdout()
     grid = Table.grid(padding=(0, 2))
@@ -55,8 +55,8 @@ def show_estimate(estimate: Estimate, warnings: Sequence[str], road: str | None,
     if estimate.minutes is not None:
         grid.add_row("time", f"{format_seconds(estimate.minutes * 60)} at the job's limits")
     grid.add_row("prices", estimate.prices)
-    if road is not None:
-        grid.add_row("cheapest in time", road)
+    if cheapest is not None:
+        grid.add_row("cheapest in time", cheapest)
     out.print(grid)
     for warning in warnings:
         out.print(f"[yellow]note:[/] {escape(warning)}", soft_wrap=True)

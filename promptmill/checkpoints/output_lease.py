@@ -2,7 +2,7 @@
 
 Whether a holder still lives is judged without comparing clocks: a run that waits watches whether the claim changes, and
 measures its silence by its own steady clock. So machines whose clocks are hours apart agree. The holder may send for
-VALID_SECONDS from the moment at which it *began* to write its last renewal; whoever waits takes over PERIOD_SECONDS after
+VALID_SECONDS from the moment at which it *began* to write its last renewal; a run that waits takes over PERIOD_SECONDS after
 it *first saw* that renewal, which is later by any clock. The difference is what two clocks may drift apart in a minute.
 
 A renewal counts once the listing after it shows no higher number, and a take-over once the old claim, read after the new

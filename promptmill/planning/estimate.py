@@ -26,7 +26,7 @@ class Estimate:
     prices: str  # where the prices come from
 
     def usd(self, mode: str) -> Decimal:
-        """The price of one road."""
+        """The price of one mode, online or batch."""
         return self.batch_usd if mode == "batch" else self.online_usd
 
 
@@ -53,8 +53,8 @@ def estimate_run(prepared: Prepared, plan: Plan, measured_output_tokens: float |
 _BATCH_HOURS = 24.0  # within which the Batch API promises its answers
 
 
-def cheaper_road(estimate: Estimate, within_hours: float) -> str | None:
-    """The cheaper road that is done in time: batch, online, or None when neither is."""
+def cheaper_mode(estimate: Estimate, within_hours: float) -> str | None:
+    """The cheaper mode that is done in time: batch, online, or None when neither is."""
     if within_hours >= _BATCH_HOURS and estimate.batch_usd <= estimate.online_usd:
         return "batch"
     return "online" if estimate.minutes is None or estimate.minutes <= within_hours * 60 else None

@@ -34,7 +34,7 @@ class Preflight:
 
 
 def preflight(prepared: Prepared, credentials: Credentials, overwrite: bool) -> Preflight:
-    """Plan and price a job. Raises: SetupError (and its kin) for whatever would make the run fail."""
+    """Plan and price a job. Raises: SetupError or a subclass for anything that would make the run fail."""
     unsafe = check_places(prepared, credentials, overwrite)
     plan = plan_chunks(prepared.dataset, prepared.builder, prepared.job)
     _refuse_oversized(prepared, plan)
@@ -93,7 +93,7 @@ def _refuse_oversized(prepared: Prepared, plan: Plan) -> None:
         raise JobError(
             f"the request of row {row} takes {tokens:,} tokens; the limit is {limit:,} tokens a minute "
             "(limits.tokens_per_minute). Shorten the prompt, lower the output limit or raise the limit: it would wait "
-            "for ever."
+            "without end."
         )
 
 

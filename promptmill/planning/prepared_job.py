@@ -135,5 +135,5 @@ def _refuse_clashes(job: Job, dataset: Dataset, schema: ResponseSchema | None) -
         if known not in dataset.carried or (schema is not None and answer not in schema.properties):
             raise JobError(
                 f"output.compare sets {answer!r} against {known!r}; the first must be a property of response_schema and "
-                "the second a carried input column. Mend output.compare."
+                "the second a carried input column. Fix output.compare."
             )

@@ -66,7 +66,7 @@ async def submit_batches(run: PendingRun) -> BatchWork:
 
 
 async def step_batches(work: BatchWork, run: PendingRun) -> None:
-    """Move a run's batches one step. Raises: RunStopped (and its kin), with the run's manifest."""
+    """Move a run's batches one step. Raises: RunStopped or a subclass, with the run's manifest."""
     try:
         await asyncio.to_thread(work.step)
         if work.is_finished and work.ledger.state.is_cancelled:
@@ -152,7 +152,7 @@ async def _advance_alone(entry: Entry, lease: OutputLease) -> dict[str, Any]:
     try:
         found = await _advance(work)
     except (StorageFailed, InputChanged, LeaseLost, NotNow, SetupError):
-        raise  # what is away now may be back, or mended, by the next step
+        raise  # by the next step, it may be back or fixed
     except PromptmillError:
         unregister(entry)
         raise

@@ -1,8 +1,8 @@
 """A person's yes before an expensive run: the run is suspended, its process ends, and the answer starts it again.
 
-When it goes on, the flow begins at its top and plans anew, which is free; the answer is then at hand (prefect 3.8.8).
+When it goes on, the flow begins at its top and plans again, which is free; by then it has the answer (prefect 3.8.8).
 A yes holds for the run until it ends by itself, so that a crash at night asks nobody again; its amount holds for the
-output until somebody approves anew (promptmill/approved.py).
+output until somebody approves again (promptmill/limits/approved_cap.py).
 """
 
 import asyncio
@@ -48,7 +48,7 @@ class Approval(RunInput):
     decision: Literal["approve", "reject"] = Field(description="approve: the run goes on. reject: nothing is sent.")
     budget_usd: float | None = Field(
         None,
-        description="Approved, spend at most this for the output, over all its runs until one is approved anew. "
+        description="Approved, spend at most this for the output, over all its runs until somebody approves another. "
         "Empty: the job's own budget.",
     )
 

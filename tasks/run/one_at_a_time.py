@@ -2,10 +2,10 @@
 
 A deployment's own limit counts runs of that deployment, and would let a run by hand meet the nightly one of the same job,
 or keep two jobs from running side by side. So a run marks itself by a tag when its plan begins, and looks at others with
-that tag once it is made. Who has crashed or waits for approval isn't Running, and is waited for by nobody.
+that tag once it is made. A run that crashed or that waits for approval isn't Running, so no other run waits for it.
 
-A run that was killed with nobody to report it, as one that a person started, stays Running for ever (prefect 3.8.8). So
-the mark names the process too, and one that is gone from this machine is waited for no more; of other machines the
+If a run is killed and no worker reports it, as with a run that a person started, it stays Running (prefect 3.8.8). So the
+mark names the process too: if that process no longer exists on this machine, stop waiting for it. For other machines the
 automation for dead runs says so.
 """
 

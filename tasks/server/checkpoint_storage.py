@@ -41,7 +41,9 @@ class CheckpointStorage(WritableFileSystem):
         storage, name = _split(path)
         result = recorded_result(await anyio.to_thread.run_sync(storage.read, name))
         if result is None:
-            log.warning("%s isn't a record as this version writes it. It counts as none and is written anew.", path)
+            log.warning(
+                "%s isn't a record as this version writes it. It counts as none, and the run writes it again.", path
+            )
             raise FileNotFoundError(path)
         return _fresh_record(result, path, self._block_document_id)
 

@@ -187,6 +187,6 @@ def parse_limit(text: str) -> list[tuple[str, float]]:
     if not name or not found or min(amount for _, amount in found) <= 0:
         raise SetupError(
             f"--limit {text!r} isn't of the form NAME=REQUESTS,TOKENS, both a minute and above 0, such as "
-            "--limit luna=6000,2000000. Mend it."
+            "--limit luna=6000,2000000. Fix it."
         )
     return found

@@ -74,7 +74,7 @@ async def default_template(kind: str) -> dict[str, Any]:
     if not template:
         raise SetupError(
             f"the Prefect server knows no work pool type {kind!r}; --pool-type takes process, docker, kubernetes and "
-            "others that `prefect work-pool create --help` names. Mend it."
+            "others that `prefect work-pool create --help` names. Fix it."
         )
     return template
 

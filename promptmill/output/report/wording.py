@@ -20,7 +20,7 @@ _RETRY = "then run the same command with --retry-failed"
 REMEDIES: dict[FailureKind, str] = {
     "template_error": "The prompt couldn't be written for this row, mostly because a column is null. Handle it in the "
     "template, as in {{ text or 'none' }}, or leave such rows out.",
-    "invalid_request": "The provider refused the request as it is. Its message says why: mend the row's data, the prompt "
+    "invalid_request": "The provider refused the request as it is. Its message says why: fix the row's data, the prompt "
     "or request.parameters.",
     "context_length_exceeded": "The row is longer than the model can read. Cut it in the template, as in "
     "{{ text[:20000] }}, or take a model with a longer context.",
