@@ -92,9 +92,9 @@ def _server_limit(headers: Mapping[str, str], what: Literal["requests", "tokens"
 
 
 def _number(text: str) -> float | None:
-    """A finite number, None when the text is none."""
+    """A finite number; None when the text is none. Python alone takes an underscore for a part of one (`1_0`)."""
     try:
-        number = float(text)
+        number = float("" if "_" in text else text)
     except ValueError:
         return None
     return number if math.isfinite(number) else None
