@@ -17,7 +17,7 @@ GATEWAY = "https://gateway.example.com/v1"
 @pytest.fixture(scope="module")
 def server() -> Iterator[None]:
     """A server without anything."""
-    with prefect_test_harness():
+    with prefect_test_harness(server_startup_timeout=180):
         yield
 
 
