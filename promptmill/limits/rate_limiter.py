@@ -137,14 +137,15 @@ class RateLimiter:
         self._wake()
 
     def observe(
-        self, reservation: Reservation, requests: ServerLimit, tokens: ServerLimit, *, is_refused: bool = False
+        self, reservation: Reservation, requests: ServerLimit, tokens: ServerLimit, *, is_taken: bool = True
     ) -> None:
         """Take over what an answer's headers say of the limits and of what is left of them.
 
+        `is_taken` says that the provider let the request in; a 429 and a 5xx don't show that its limits are back.
         Call `penalise` before, where the answer is a refusal: this wakes who waits.
         """
         now = self._now()
-        if not is_refused:
+        if is_taken:
             self._refusals.accepted(reservation, reservation.sent_at)
         self._refill(now)
         self._requests.learn(requests, now, reservation.sent_at, reservation.requests_mark)

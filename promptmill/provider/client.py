@@ -154,10 +154,9 @@ class Client:
             self.limiter.observe(reservation, *server_limits(raw.headers))
             return self._take_answer(call, raw, state, bill, judge)
         verdict = classify_status(raw.status, raw.headers, read_error(raw.content, self._secrets), time.time())
-        is_refused = isinstance(verdict, TryAgain) and verdict.holds_everybody_up
-        if isinstance(verdict, TryAgain) and is_refused:
+        if isinstance(verdict, TryAgain) and verdict.holds_everybody_up:
             self._hold_everybody_up(verdict, state, reservation)
-        self.limiter.observe(reservation, *server_limits(raw.headers), is_refused=is_refused)
+        self.limiter.observe(reservation, *server_limits(raw.headers), is_taken=isinstance(verdict, GiveUp))
         bill.used_tokens = 0.0 if raw.status == 429 else bill.used_tokens
         return verdict
 
