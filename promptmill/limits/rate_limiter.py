@@ -141,8 +141,7 @@ class RateLimiter:
     ) -> None:
         """Take over what an answer's headers say of the limits and of what is left of them.
 
-        `is_taken` says that the provider let the request in; a 429 and a 5xx don't show that its limits are back.
-        Call `penalise` before, where the answer is a refusal: this wakes who waits.
+        A 429 or a 5xx isn't `is_taken`: it doesn't show that the limits are back. Call `penalise` before: this wakes all.
         """
         now = self._now()
         if is_taken:

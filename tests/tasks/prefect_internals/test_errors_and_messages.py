@@ -15,6 +15,7 @@ from prefect.results import ResultStore
 from prefect.serializers import PickleSerializer
 from prefect.server.schemas import states
 from prefect.server.services import pause_expirations
+from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.settings.models.server.concurrency import ServerConcurrencySettings
 from prefect.states import exception_to_failed_state
 from prefect.types._datetime import now
@@ -113,3 +114,15 @@ async def test_prefects_client_tries_a_call_once_while_we_say_so() -> None:
                 await client.read_flow_run(uuid4())
 
     assert len(api.paths) == 1
+
+
+def test_settings_for_a_single_try_are_built_once_and_follow_a_changed_address() -> None:
+    with calling_once() as first:
+        pass
+    with calling_once() as second:
+        pass
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}), calling_once() as elsewhere:
+        assert PREFECT_API_URL.value() == "http://127.0.0.1:9/api"
+
+    assert second is first
+    assert first.client.max_retries == elsewhere.client.max_retries == 0
