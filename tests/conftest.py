@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from promptmill.job.spec import Job
 from promptmill.provider.transport import Credentials
 from promptmill.simulator import Simulator, SimulatorOptions
 from tests.support.jobs import SCHEMA, MakeJob
 from tests.support.own_server import SHARED_PER_MINUTE, OwnServer, own_server
+from tests.support.prefect_server import prefect_server
 from tests.support.rows import write_rows
 from tests.support.s3 import s3_server
 from tests.support.serving import serving
@@ -41,6 +43,20 @@ def simulator() -> Iterator[Simulator]:
     """A provider without limits or faults; `configure` gives it some."""
     with Simulator(SimulatorOptions()) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def prefect_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The API's URL of a Prefect server with nothing deployed, which the tests of all modules share."""
+    with prefect_server(tmp_path_factory.mktemp("prefect")) as api_url:
+        yield api_url
+
+
+@pytest.fixture(scope="module")
+def prefect(prefect_url: str) -> Iterator[str]:
+    """The same server, which this process uses too while the module is tested."""
+    with temporary_settings({PREFECT_API_URL: prefect_url}):
+        yield prefect_url
 
 
 @pytest.fixture(scope="session")

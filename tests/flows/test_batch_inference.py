@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -15,7 +14,6 @@ from typing import Any
 
 import pytest
 import yaml
-from prefect.testing.utilities import prefect_test_harness
 
 import promptmill
 from promptmill.batch.registry import Entry, register, registered
@@ -28,15 +26,6 @@ from tests.support.jobs import MakeJob
 from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.xdist_group("batch-flow")
-
-
-@pytest.fixture(scope="module")
-def prefect() -> Iterator[str]:
-    """A Prefect server for this module; yields its API's URL."""
-    from prefect.settings import PREFECT_API_URL
-
-    with prefect_test_harness(server_startup_timeout=180):
-        yield str(PREFECT_API_URL.value())
 
 
 @pytest.fixture(autouse=True)

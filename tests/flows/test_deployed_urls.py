@@ -3,12 +3,10 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from prefect.testing.utilities import prefect_test_harness
 
 from promptmill.allowed_urls import URLS_SETTING
 from promptmill.batch.registry import register
@@ -28,15 +26,6 @@ import tasks.run.deployed as deployed
 deployed.is_started_by_worker = lambda: True
 asyncio.run(flow({arguments}))
 """
-
-
-@pytest.fixture(scope="module")
-def prefect() -> Iterator[str]:
-    """A Prefect server for this module; yields its API's URL."""
-    from prefect.settings import PREFECT_API_URL
-
-    with prefect_test_harness(server_startup_timeout=180):
-        yield str(PREFECT_API_URL.value())
 
 
 def run_deployed(api_url: str, listed: Path, flow: str, arguments: str, **settings: str) -> str:

@@ -165,19 +165,29 @@ def test_a_damaged_record_of_an_approval_lifts_no_cap(make_job: MakeJob, credent
         plan(make_job(10), credentials)
 
 
-def run_command(job: Job, simulator: Simulator, folder: Path, *options: str) -> subprocess.CompletedProcess[bytes]:
+def run_command(
+    job: Job, api_url: str, simulator: Simulator, folder: Path, *options: str
+) -> subprocess.CompletedProcess[bytes]:
     """`promptmill run`, ended."""
     (folder / "job.yaml").write_text(yaml.safe_dump(job.model_dump(mode="json")))
     command = [sys.executable, "-m", "flows", "run", str(folder / "job.yaml"), *options]
-    environment = {"PATH": "", "HOME": str(folder), "OPENAI_API_KEY": "test", "OPENAI_BASE_URL": simulator.base_url}
+    environment = {
+        "PATH": "",
+        "HOME": str(folder),
+        "PREFECT_API_URL": api_url,
+        "OPENAI_API_KEY": "test",
+        "OPENAI_BASE_URL": simulator.base_url,
+    }
     return subprocess.run(command, env=environment, capture_output=True, check=False)
 
 
-def test_the_command_refuses_until_it_is_given_approve(make_job: MakeJob, simulator: Simulator, tmp_path: Path):
+def test_the_command_refuses_until_it_is_given_approve(
+    prefect_url: str, make_job: MakeJob, simulator: Simulator, tmp_path: Path
+):
     job = make_job(10, approve_above_usd="0.000001")
-    refused = run_command(job, simulator, tmp_path)
+    refused = run_command(job, prefect_url, simulator, tmp_path)
     sent = simulator.ledger()["tiers"]
-    approved = run_command(job, simulator, tmp_path, "--approve")
+    approved = run_command(job, prefect_url, simulator, tmp_path, "--approve")
 
     assert (refused.returncode, sent) == (2, {}), refused.stderr.decode()
     assert b"approve_above_usd" in refused.stderr
@@ -185,12 +195,12 @@ def test_the_command_refuses_until_it_is_given_approve(make_job: MakeJob, simula
 
 
 def test_the_command_keeps_to_an_approved_amount_until_it_is_given_approve(
-    make_job: MakeJob, credentials: Credentials, simulator: Simulator, tmp_path: Path
+    prefect_url: str, make_job: MakeJob, credentials: Credentials, simulator: Simulator, tmp_path: Path
 ):
     job = make_job(10)
     write_approved(plan(job, credentials).prepared.store.storage, Decimal("0.000001"))
-    stopped = run_command(job, simulator, tmp_path)
-    approved = run_command(job, simulator, tmp_path, "--approve")
+    stopped = run_command(job, prefect_url, simulator, tmp_path)
+    approved = run_command(job, prefect_url, simulator, tmp_path, "--approve")
 
     assert stopped.returncode == 3, stopped.stderr.decode()
     assert b"promptmill run --approve" in stopped.stderr

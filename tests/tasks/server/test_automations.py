@@ -1,6 +1,6 @@
 """What the server does by itself with runs: only with ours, and as the code says after a bootstrap of any older version."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from uuid import uuid4
 
 import pytest
@@ -9,7 +9,6 @@ from prefect.automations import Automation
 from prefect.client.orchestration import get_client
 from prefect.events import RelatedResource, Resource
 from prefect.server.events.schemas import automations as server_side
-from prefect.testing.utilities import prefect_test_harness
 
 from tasks.server.automations import FLOWS, crashed_runs, dead_runs, unanswered_runs
 from tasks.server.checks import DEPLOYMENTS
@@ -74,14 +73,7 @@ def test_the_names_and_tags_are_those_of_our_deployments() -> None:
     assert shards == ["any-worker"]
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[None]:
-    """A server without anything."""
-    with prefect_test_harness(server_startup_timeout=180):
-        yield
-
-
-async def test_an_automation_of_an_older_version_is_replaced_and_one_of_this_version_is_kept(server: None) -> None:
+async def test_an_automation_of_an_older_version_is_replaced_and_one_of_this_version_is_kept(prefect: str) -> None:
     older, wanted = dead_runs(), dead_runs()
     older.trigger.match_related = {}  # pyright: ignore[reportAttributeAccessIssue]
     async with get_client() as client:

@@ -15,7 +15,6 @@ import pytest
 from prefect.filesystems import LocalFileSystem
 from prefect.results import ResultStore
 from prefect.serializers import JSONSerializer, PickleSerializer
-from prefect.testing.utilities import prefect_test_harness
 
 from promptmill.simulator import Simulator
 from tasks.server.checkpoint_storage import SERIALIZER, SERIALIZER_FIELDS, CheckpointStorage
@@ -180,21 +179,20 @@ async def test_a_record_sends_prefect_nowhere_else(tmp_path: Path) -> None:
 
 
 async def test_a_pickle_in_place_of_a_record_is_not_executed_by_a_run_which_records_the_chunk_again(
-    make_job: MakeJob, simulator: Simulator, marker: Path, monkeypatch: pytest.MonkeyPatch
+    prefect: str, make_job: MakeJob, simulator: Simulator, marker: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "test-key")
     monkeypatch.setenv("OPENAI_BASE_URL", simulator.base_url)
     from flows.online_inference import online_inference
 
     job = make_job(25, name="planted")
-    with prefect_test_harness(server_startup_timeout=180):
-        await online_inference(job=job)
-        records = sorted(Path(job.output.url, "_checkpoints").glob("*.json"))
-        ours = {path: path.read_bytes() for path in records if b'"serializer"' in path.read_bytes()}
-        for path in ours:
-            path.write_bytes(record(pickled(marker), PICKLE))
-        Path(job.output.url, "_manifest.json").unlink()
-        manifest = await online_inference(job=job)
+    await online_inference(job=job)
+    records = sorted(Path(job.output.url, "_checkpoints").glob("*.json"))
+    ours = {path: path.read_bytes() for path in records if b'"serializer"' in path.read_bytes()}
+    for path in ours:
+        path.write_bytes(record(pickled(marker), PICKLE))
+    Path(job.output.url, "_manifest.json").unlink()
+    manifest = await online_inference(job=job)
 
     assert len(ours) == 3
     assert not marker.exists()

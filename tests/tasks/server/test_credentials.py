@@ -1,10 +1,8 @@
 """The block that keeps a provider's key with its address: made from the environment, and never more open than that."""
 
 import json
-from collections.abc import Iterator
 
 import pytest
-from prefect.testing.utilities import prefect_test_harness
 from pydantic import SecretStr
 
 from tasks.server.credentials import ProviderCredentials, SecretDict, load_credentials
@@ -12,13 +10,6 @@ from tasks.server.resources import provider
 
 pytestmark = pytest.mark.xdist_group("provider-block")
 GATEWAY = "https://gateway.example.com/v1"
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[None]:
-    """A server without anything."""
-    with prefect_test_harness(server_startup_timeout=180):
-        yield
 
 
 async def make(name: str, monkeypatch: pytest.MonkeyPatch, **environment: str) -> ProviderCredentials:
@@ -32,7 +23,7 @@ async def make(name: str, monkeypatch: pytest.MonkeyPatch, **environment: str) -
     return await ProviderCredentials.aload(name)
 
 
-async def test_a_new_key_never_keeps_an_old_address_and_headers_stay(server: None, monkeypatch: pytest.MonkeyPatch):
+async def test_a_new_key_never_keeps_an_old_address_and_headers_stay(prefect: str, monkeypatch: pytest.MonkeyPatch):
     block = await make("moved", monkeypatch, OPENAI_API_KEY="sk-old", OPENAI_BASE_URL=GATEWAY)
     block.default_headers = SecretDict({"X-Token": "token-that-must-not-show"})
     await block.asave("moved", overwrite=True)
@@ -45,14 +36,14 @@ async def test_a_new_key_never_keeps_an_old_address_and_headers_stay(server: Non
     assert changed.default_headers.get_secret_value() == {"X-Token": "token-that-must-not-show"}
 
 
-async def test_another_address_in_the_environment_is_noticed(server: None, monkeypatch: pytest.MonkeyPatch):
+async def test_another_address_in_the_environment_is_noticed(prefect: str, monkeypatch: pytest.MonkeyPatch):
     await make("addressed", monkeypatch, OPENAI_API_KEY="sk-one")
     block = await make("addressed", monkeypatch, OPENAI_BASE_URL=GATEWAY)
 
     assert (block.api_key.get_secret_value(), block.base_url) == ("sk-one", GATEWAY)
 
 
-async def test_headers_are_as_secret_as_the_key(server: None):
+async def test_headers_are_as_secret_as_the_key(prefect: str):
     block = ProviderCredentials(
         api_key=SecretStr("key-that-must-not-show"), default_headers=SecretDict({"X-Token": "token-that-must-not-show"})
     )

@@ -7,13 +7,12 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
-from prefect.testing.utilities import prefect_test_harness
 
 from promptmill.errors import SetupError
 from promptmill.provider.transport import Credentials
@@ -185,15 +184,6 @@ async def test_without_prefect_a_shared_limit_is_an_error_and_nothing_is_sent(
         await carry_out(make_job(5, limits={"shared": "api"}), credentials)
 
     assert simulator.ledger()["counters"].get("attempts", 0) == 0
-
-
-@pytest.fixture(scope="module")
-def prefect() -> Iterator[str]:
-    """A Prefect server for this module; yields its API's URL."""
-    from prefect.settings import PREFECT_API_URL
-
-    with prefect_test_harness(server_startup_timeout=180):
-        yield str(PREFECT_API_URL.value())
 
 
 async def make_limits(name: str, requests_per_minute: int) -> None:
