@@ -148,14 +148,14 @@ async def _measure_run(client: PrefectClient, place: Place, rows: int, requests_
     report("deployed/first-request", seconds=round((books.first_at or time.monotonic()) - began, 1))
     _report_limit(place, requests_per_minute)
     report("deployed/server", **looks.figures(), **_log_figures(place, answered_before))
-    runs = {str(one.id): one for one in await client.read_flow_runs()}
+    runs = {str(flow_run.id): flow_run for flow_run in await client.read_flow_runs()}
     for identity, peaks in memory.peaks.items():
         if identity in runs:
             peaks_mb = {share: peak // 10**6 for share, peak in peaks.items()}
             report("deployed/memory", run=runs[identity].name, worker=_worker_of(runs[identity]), peak_mb=peaks_mb)
     manifest = json.loads((place.folder / "large" / "output" / "_manifest.json").read_bytes())
     counts = {name: manifest[name] for name in ("rows", "succeeded", "failed", "attempts")}
-    states = Counter(one.state_name for one in runs.values() if one.deployment_id is not None)
+    states = Counter(flow_run.state_name for flow_run in runs.values() if flow_run.deployment_id is not None)
     report("deployed", seconds=round(seconds, 1), state=run.state_name, **counts, states_of_all_runs=states)
 
 

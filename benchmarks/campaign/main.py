@@ -43,7 +43,7 @@ class _Sums:
                 f"{two}paid_twice": verdict.paid_twice,
                 f"{two}repeated": verdict.repeated,
                 "killed": sum(
-                    one.was_killed and one.exit_code is not None and one.exit_code < 0 for one in history.ran
+                    ran.was_killed and ran.exit_code is not None and ran.exit_code < 0 for ran in history.ran
                 ),
                 "interruptions": verdict.interruptions,
                 "caps": history.budget_usd is not None,
@@ -152,7 +152,7 @@ def _provider_seconds(drawn: Round) -> float:
 
 def _line(drawn: Round, history: History, verdict: Verdict, seconds: float) -> str:
     faults = ", ".join(f"{fault.what} at {fault.at:.2f} of the {fault.by}" for fault in drawn.faults)
-    codes = " ".join(str(one.exit_code) for one in history.ran)
+    codes = " ".join(str(ran.exit_code) for ran in history.ran)
     well = "; ".join(verdict.findings) if verdict.findings else "well"
     repeated = f"{verdict.repeated} of at most {verdict.repeated_at_most} paid again"
     return (

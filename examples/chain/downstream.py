@@ -26,5 +26,5 @@ def count_answers_of(manifest_url: str) -> dict[str, int]:
         manifest_url: Where the manifest of a finished run is, as our events tell it.
     """
     counts = count_answers(manifest_url)
-    create_table_artifact([{"answer": one, "rows": rows} for one, rows in counts.items()], key="answers")
+    create_table_artifact([{"answer": answer, "rows": rows} for answer, rows in counts.items()], key="answers")
     return counts

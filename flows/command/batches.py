@@ -76,8 +76,9 @@ def advance(job: MaybeJob = None, overrides: Overrides = None, as_json: AsJson =
         if not entry.name:
             register(entry.job, retry_failed=False, flow_run_ids=())
     found = asyncio.run(advance_batches(job_name=None if job is None else entries[0].job.name))
-    for one in found:
-        console.say(f"{one['job'] if isinstance(one['job'], str) else one['job']['name']}: {one['state']}")
+    for summary in found:
+        name = summary["job"] if isinstance(summary["job"], str) else summary["job"]["name"]
+        console.say(f"{name}: {summary['state']}")
     if as_json:
         console.print_json(found)
 
@@ -88,7 +89,7 @@ def cancel(job: MaybeJob = None, overrides: Overrides = None, as_json: AsJson = 
     from promptmill.batch.status import describe, describe_line
 
     works = [_open(entry) for entry in _entries(job, overrides)]
-    cancelled = [one for one in works if one.ledger.live or one.ledger.state.started_at]
+    cancelled = [work for work in works if work.ledger.live or work.ledger.state.started_at]
     for work in works:
         place = f"{work.job.name} ({work.job.output.url})"
         if work not in cancelled:

@@ -64,9 +64,9 @@ def show_batches(batches: Sequence[Mapping[str, Any]]) -> None:
     table = Table(box=None, padding=(0, 2), header_style="dim")
     for name in ("batch", "state", "status", "requests", "completed", "failed", "note"):
         table.add_column(name, overflow="fold")
-    for one in batches:
-        numbers = (f"{one[name]:,}" for name in ("requests", "completed", "failed"))
-        table.add_row(one["id"] or one["key"][:12], one["state"], one["status"], *numbers, one["note"])
+    for batch in batches:
+        numbers = (f"{batch[name]:,}" for name in ("requests", "completed", "failed"))
+        table.add_row(batch["id"] or batch["key"][:12], batch["state"], batch["status"], *numbers, batch["note"])
     stderr().print(table)
 
 
@@ -120,4 +120,4 @@ def _summary(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def accuracy_shares(accuracy: Mapping[str, Any]) -> list[tuple[str, float]]:
     """Column → share of the compared rows that agree."""
-    return [(name, one["accuracy"]) for name, one in accuracy.items() if one["compared"]]
+    return [(name, agreement["accuracy"]) for name, agreement in accuracy.items() if agreement["compared"]]

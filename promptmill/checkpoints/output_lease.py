@@ -177,7 +177,7 @@ class OutputLease:
             if not higher:
                 self._valid_until = began + VALID_SECONDS
                 return
-            name, number = max(higher.items(), key=lambda one: one[1])
+            name, number = max(higher.items(), key=lambda item: item[1])
             self._lost = str(self._claims.read(name, number) or "another run")
             with suppress(StorageFailed):
                 self._claims.delete([self._name])  # written above where its successor may have removed it

@@ -44,8 +44,8 @@ def _arrow_type(schema: JsonSchema, definitions: Mapping[str, Any]) -> pa.DataTy
         return _arrow_type(schema["allOf"][0], definitions)
     for keyword in ("anyOf", "oneOf"):
         if keyword in schema:
-            branches = [_mapping(one) for one in schema[keyword]]
-            return _common_type([_arrow_type(one, definitions) for one in branches if _kinds(one) != {"null"}])
+            branches = [_mapping(branch) for branch in schema[keyword]]
+            return _common_type([_arrow_type(branch, definitions) for branch in branches if _kinds(branch) != {"null"}])
     kinds = _kinds(schema)
     if not kinds or "allOf" in schema:
         return None
@@ -147,8 +147,8 @@ def _converter(field: pa.Field) -> Callable[[Any], Any]:
             else None
         )
     if pa.types.is_list(field.type):
-        fit_one = _converter(field.type.value_field)
-        return lambda v: [fit_one(one) for one in cast(list[Any], v)] if isinstance(v, list) else None
+        fit = _converter(field.type.value_field)
+        return lambda v: [fit(element) for element in cast(list[Any], v)] if isinstance(v, list) else None
     return {pa.int64(): _to_integer, pa.float64(): _to_number, pa.bool_(): _to_boolean}.get(field.type, _to_string)
 
 

@@ -71,8 +71,8 @@ def clashing_columns(job: Job, carried: Sequence[str], properties: Iterable[str]
 def success_columns(answers: pa.Table, fields: Sequence[pa.Field]) -> pa.Table:
     """Our columns of succeeded rows: those fields of the output's schema that the input doesn't bring."""
     sources = {"response": "response", "embedding": "embedding", **SUCCESS_COLUMNS}
-    parsed = parse_responses(answers["response"], pa.schema([one for one in fields if one.name not in sources]))
-    columns = [answers[sources[one.name]] if one.name in sources else parsed[one.name] for one in fields]
+    parsed = parse_responses(answers["response"], pa.schema([field for field in fields if field.name not in sources]))
+    columns = [answers[sources[field.name]] if field.name in sources else parsed[field.name] for field in fields]
     return pa.table(columns, schema=pa.schema(fields))
 
 

@@ -92,7 +92,7 @@ class Manifest:
     flow_run_ids: tuple[str, ...]
     failures_by_kind: dict[str, int] = field(default_factory=dict[str, int])
     input_fingerprint: str = ""
-    accuracy: dict[str, Any] | None = None  # answer column → what report_accuracy.py says of it
+    accuracy: dict[str, Any] | None = None  # answer column → what report/accuracy.py says of it
     promptmill_version: str = ""
 
 
@@ -115,7 +115,7 @@ def decode(data: bytes, source: str = MANIFEST) -> Manifest:
         return _FORMAT.validate_json(data, strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        place = ".".join(str(one) for one in first["loc"]) or "the file"
+        place = ".".join(str(key) for key in first["loc"]) or "the file"
         raise OutputError(
             f"{source} is no manifest of Promptmill's: {place}: {first['msg']}. A manifest is written whole, after all "
             "parts (output.url). Give another output.url, or delete the file and run the job again."
@@ -182,12 +182,12 @@ def _identity(job: Mapping[str, Any]) -> dict[str, object]:
 def _flatten(prefix: str, value: object) -> list[tuple[str, object]]:
     """Every leaf with its dotted key; empty lists and objects have none, so that they equal what is absent."""
     if isinstance(value, dict):
-        inner = [(str(key), one) for key, one in cast(dict[object, object], value).items()]
+        inner = [(str(key), child) for key, child in cast(dict[object, object], value).items()]
     elif isinstance(value, list):
-        inner = [(str(position), one) for position, one in enumerate(cast(list[object], value))]
+        inner = [(str(position), child) for position, child in enumerate(cast(list[object], value))]
     else:
         return [(prefix, value)]
-    return [leaf for key, one in inner for leaf in _flatten(f"{prefix}.{key}" if prefix else key, one)]
+    return [leaf for key, child in inner for leaf in _flatten(f"{prefix}.{key}" if prefix else key, child)]
 
 
 def _differing(old: object, new: object) -> str:

@@ -81,7 +81,7 @@ def render_rows(
     builder: RequestBuilder, rows: Sequence[dict[str, Any]], ids: Sequence[object]
 ) -> list[Request | Unrendered]:
     """The request of each row, in order."""
-    return [render_row(builder, row, one) for row, one in zip(rows, ids, strict=True)]
+    return [render_row(builder, row, row_id) for row, row_id in zip(rows, ids, strict=True)]
 
 
 def render_row(
@@ -109,7 +109,7 @@ def plan_chunks(dataset: Dataset, builder: RequestBuilder, job: Job) -> Plan:
             _refuse_null_ids(named, job.input.id_column, start)
             ids.add(named)
         rendered = render_rows(builder, rows_of(table), named)
-        requests.add([one.custom_id for one in rendered] if job.input.id_column is not None else [])
+        requests.add([request.custom_id for request in rendered] if job.input.id_column is not None else [])
         _add_chunk(plan, rendered, start)
     if job.input.id_column is not None:
         _refuse_repeated_ids(dataset, job.input.id_column, ids)
@@ -136,15 +136,17 @@ def _chunks_of(dataset: Dataset, builder: RequestBuilder, job: Job) -> Iterator[
 
 def _add_chunk(plan: Plan, rendered: Sequence[Request | Unrendered], start: int) -> None:
     tokens = unrendered = 0
-    for number, one in enumerate(rendered, start):
-        if isinstance(one, Unrendered):
+    for number, request in enumerate(rendered, start):
+        if isinstance(request, Unrendered):
             unrendered += 1
-            plan.first_unrendered = plan.first_unrendered or (number, one.message)
+            plan.first_unrendered = plan.first_unrendered or (number, request.message)
             continue
-        tokens += one.input_tokens
-        plan.first_request = plan.first_request or one
-        plan.largest = max(plan.largest, (one.input_tokens + (one.max_output_tokens or 0), number), key=lambda x: x[0])
-    key = chunk_key(one.custom_id for one in rendered)
+        tokens += request.input_tokens
+        plan.first_request = plan.first_request or request
+        plan.largest = max(
+            plan.largest, (request.input_tokens + (request.max_output_tokens or 0), number), key=lambda x: x[0]
+        )
+    key = chunk_key(request.custom_id for request in rendered)
     plan.chunks.append(Chunk(len(plan.chunks), start, len(rendered), key, tokens, unrendered))
     plan.rows += len(rendered)
     plan.input_tokens += tokens
@@ -158,7 +160,9 @@ class _Hashes:
         self._parts: list[NDArray[np.int64]] = []
 
     def add(self, values: Sequence[object]) -> None:
-        self._parts.append(np.fromiter((hash((type(one).__name__, one)) for one in values), np.int64, len(values)))
+        self._parts.append(
+            np.fromiter((hash((type(value).__name__, value)) for value in values), np.int64, len(values))
+        )
 
     def repeated(self) -> list[tuple[int, int]]:
         """Pairs (row number, row number of an earlier row with the same hash)."""
@@ -176,8 +180,8 @@ class _Hashes:
 
 
 def _refuse_null_ids(ids: Sequence[object], column: str, start: int) -> None:
-    for number, one in enumerate(ids, start):
-        if one is None:
+    for number, row_id in enumerate(ids, start):
+        if row_id is None:
             raise DatasetError(
                 f"row {number} has a null in {column!r}; an id column has a value in every row (input.id_column). "
                 "Fill it in, or leave input.id_column out to number the rows."

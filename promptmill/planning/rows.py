@@ -40,7 +40,7 @@ def render_chunk(
     ids = row_ids(table, job.input.id_column, chunk.start)
     rows = rows_of(table)
     rendered = render_rows(builder, rows, ids)
-    if chunk_key(one.custom_id for one in rendered) != chunk.key:
+    if chunk_key(request.custom_id for request in rendered) != chunk.key:
         raise _changed(job, chunk)
     for number, repetition in plan.repetitions.items():
         if chunk.start <= number < chunk.start + chunk.rows:

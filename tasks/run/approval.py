@@ -96,8 +96,8 @@ async def _past_of(run_id: UUID) -> tuple[int, int]:
     """How often a run crashed, and how often it ended in any other way: answered, it goes on after the one alone."""
     async with get_client() as client:
         states = await client.read_flow_run_states(run_id)
-    crashes = sum(one.is_crashed() for one in states)
-    return crashes, sum(one.is_final() for one in states) - crashes
+    crashes = sum(state.is_crashed() for state in states)
+    return crashes, sum(state.is_final() for state in states) - crashes
 
 
 async def _ask(run: PendingRun, question: str, key: str) -> Approval:

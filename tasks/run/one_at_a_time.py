@@ -52,7 +52,7 @@ async def queue_up(output: Storage) -> None:
     """Mark the flow run as one over this output, carried out by this process."""
     async with get_client() as client:
         own = await client.read_flow_run(_own_id())
-        others = [one for one in own.tags if not one.startswith(PROCESS)]
+        others = [tag for tag in own.tags if not tag.startswith(PROCESS)]
         await client.update_flow_run(own.id, tags=[*others, _tag(output), f"{PROCESS}{this_process()}"])
 
 
@@ -102,20 +102,20 @@ async def _first_before_us(client: PrefectClient, tag: str) -> FlowRun | None:
         tags=FlowRunFilterTags(all_=[tag]), state=FlowRunFilterState(type=FlowRunFilterStateType(any_=_AT_WORK))
     )
     found = await client.read_flow_runs(flow_run_filter=chosen)
-    before = [one for one in found if one.id != own.id and _order(one) < _order(own)]
-    return min((one for one in before if is_alive(one.tags)), key=_order, default=None)
+    before = [run for run in found if run.id != own.id and _order(run) < _order(own)]
+    return min((run for run in before if is_alive(run.tags)), key=_order, default=None)
 
 
 def machine_of(tags: Iterable[str]) -> str:
     """Where a run with these tags is carried out."""
-    nodes = [one.removeprefix(PROCESS).rpartition(":")[0] for one in tags if one.startswith(PROCESS)]
+    nodes = [tag.removeprefix(PROCESS).rpartition(":")[0] for tag in tags if tag.startswith(PROCESS)]
     return nodes[0] if nodes else "an unknown machine"
 
 
 def is_alive(tags: Iterable[str]) -> bool:
     """Whether a run with these tags is likely to be carried out still."""
-    processes = [one.removeprefix(PROCESS) for one in tags if one.startswith(PROCESS)]
-    return not processes or any(is_at_work(one, silent_seconds=0.0) for one in processes)
+    processes = [tag.removeprefix(PROCESS) for tag in tags if tag.startswith(PROCESS)]
+    return not processes or any(is_at_work(process, silent_seconds=0.0) for process in processes)
 
 
 def _order(run: FlowRun) -> tuple[float, str]:

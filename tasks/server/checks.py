@@ -90,7 +90,7 @@ async def _worker(client: PrefectClient) -> list[Finding]:
         workers = await client.read_workers_for_work_pool(pool_name())
     except ObjectNotFound:
         kind, workers = DEFAULT_TYPE, []
-    online = [one.name for one in workers if one.status == "ONLINE"]
+    online = [worker.name for worker in workers if worker.status == "ONLINE"]
     return [Finding("worker", bool(online), ", ".join(online) or worker_remedy(pool_name(), kind))]
 
 

@@ -168,11 +168,11 @@ def needs(
         work_pool(client, pool_name(), pool_type, image),
         provider_type(client),
         checkpoints(),
-        *(automation(client, one) for one in (dead_runs(), crashed_runs(), unanswered_runs())),
+        *(automation(client, wanted) for wanted in (dead_runs(), crashed_runs(), unanswered_runs())),
     ]
     found.extend(provider(name) for name in providers)
     for text in limits:
-        found.extend(shared_limit(client, *one) for one in parse_limit(text))
+        found.extend(shared_limit(client, limit, per_minute) for limit, per_minute in parse_limit(text))
     return found
 
 

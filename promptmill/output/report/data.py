@@ -84,7 +84,7 @@ class ReportData:
     @property
     def accuracy(self) -> dict[str, Any] | None:
         """For the manifest: answer column → input column, compared, correct, accuracy; None without `output.compare`."""
-        return {one.answer_column: one.summary for one in self.agreements} or None
+        return {agreement.answer_column: agreement.summary for agreement in self.agreements} or None
 
     def add(self, rows: pa.Table, answers: pa.Table) -> None:
         """Take in rows with their answers: tables of equal length and order, every row answered."""
@@ -121,7 +121,7 @@ class ReportData:
             places = np.flatnonzero((np.array(kinds) == kind) & (attempts > bound))
             worst = places[np.argsort(-attempts[places], kind="stable")][:_WORST_FAILURES].tolist()
             found = [self._failed_row(rows, answers, numbers, place) for place in worst]
-            self.failures[kind] = sorted([*known, *found], key=lambda one: -one.attempts)[:_WORST_FAILURES]
+            self.failures[kind] = sorted([*known, *found], key=lambda row: -row.attempts)[:_WORST_FAILURES]
 
     def _failed_row(self, rows: pa.Table, answers: pa.Table, numbers: NDArray[np.int64], place: int) -> FailedRow:
         values = cast(dict[str, Any], answers.slice(place, 1).to_pylist()[0])
@@ -155,7 +155,7 @@ class ReportData:
 
     def _shown_columns(self, names: Sequence[str]) -> list[str]:
         """What the prompt and the comparison are made of comes first; the id stands in the title."""
-        compared = {one.known_column for one in self.agreements}
+        compared = {agreement.known_column for agreement in self.agreements}
         asked = [name for name in names if name in compared or re.search(rf"\b{re.escape(name)}\b", self._prompt)]
         others = [name for name in names if name not in asked]
         return [name for name in [*asked, *others] if name != self._id_column or name in asked][:_SHOWN_COLUMNS]
@@ -177,5 +177,5 @@ def _texts(value: object) -> Iterator[str]:
     elif isinstance(value, Mapping):
         yield from _texts(list(cast(Mapping[str, object], value).values()))
     elif isinstance(value, list | tuple):
-        for one in cast(Sequence[object], value):
-            yield from _texts(one)
+        for inner in cast(Sequence[object], value):
+            yield from _texts(inner)

@@ -101,19 +101,22 @@ def plot_latency(latency: LogHistogram) -> Plot | None:
 
 def plot_tokens(tokens: Mapping[str, LogHistogram]) -> Plot | None:
     """Rows by tokens, a histogram for each kind that has any."""
-    shown = {name: one for name, one in tokens.items() if one.largest > 0}
+    shown = {name: histogram for name, histogram in tokens.items() if histogram.largest > 0}
     if not shown:
         return None
 
     def draw(axes: "Axes") -> None:
-        for (name, one), colour in zip(shown.items(), (_ACCENT, _SECOND), strict=False):
-            _draw_bars(axes, one, colour)
+        for (name, histogram), colour in zip(shown.items(), (_ACCENT, _SECOND), strict=False):
+            _draw_bars(axes, histogram, colour)
             axes.plot([], [], color=colour, linewidth=6, alpha=0.6, label=name)
         axes.xaxis.set_major_formatter(lambda value, _: compact(value))
         if len(shown) > 1:
             axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderpad=0, handlelength=1)
 
-    told = [f"{name} {count(one.mean)} a row on average, {count(one.largest)} at most" for name, one in shown.items()]
+    told = [
+        f"{name} {count(histogram.mean)} a row on average, {count(histogram.largest)} at most"
+        for name, histogram in shown.items()
+    ]
     caption = f"Tokens {'; tokens '.join(told)}. Logarithmic scale."
     return Plot("Tokens a row", caption, _draw("Rows by tokens", caption, draw))
 
