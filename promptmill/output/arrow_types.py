@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from promptmill.prompts.references import resolve
 
-JsonSchema = Mapping[str, Any]
+_JsonSchema = Mapping[str, Any]
 JSON_TEXT = {b"promptmill.json": b"1"}  # metadata of a string field that holds JSON
 _INT64_END = 2**63
 _SCALARS = {"string": pa.string(), "integer": pa.int64(), "number": pa.float64(), "boolean": pa.bool_()}
@@ -35,7 +35,7 @@ def _field(name: str, schema: object, definitions: Mapping[str, Any]) -> pa.Fiel
     return pa.field(name, pa.string(), metadata=JSON_TEXT) if found is None else pa.field(name, found)
 
 
-def _arrow_type(schema: JsonSchema, definitions: Mapping[str, Any]) -> pa.DataType | None:
+def _arrow_type(schema: _JsonSchema, definitions: Mapping[str, Any]) -> pa.DataType | None:
     """The type of a schema's values, None where only JSON will do."""
     if "$ref" in schema:
         target = _mapping(resolve(schema["$ref"], definitions))
@@ -56,7 +56,7 @@ def _arrow_type(schema: JsonSchema, definitions: Mapping[str, Any]) -> pa.DataTy
     return _common_type([_SCALARS.get(kind) for kind in kinds - {"null"}])
 
 
-def _kinds(schema: JsonSchema) -> set[str]:
+def _kinds(schema: _JsonSchema) -> set[str]:
     """The JSON types that a schema allows; empty when it doesn't say."""
     if "type" in schema:
         return {schema["type"]} if isinstance(schema["type"], str) else set(schema["type"])
@@ -77,16 +77,16 @@ def _common_type(types: Sequence[pa.DataType | None]) -> pa.DataType | None:
     return pa.float64() if all(other in (pa.int64(), pa.float64()) for other in types) else None
 
 
-def _struct_type(schema: JsonSchema, definitions: Mapping[str, Any]) -> pa.DataType | None:
+def _struct_type(schema: _JsonSchema, definitions: Mapping[str, Any]) -> pa.DataType | None:
     properties = schema.get("properties")
     if not properties or schema.get("additionalProperties"):
         return None
     return pa.struct([_field(name, inner, definitions) for name, inner in properties.items()])
 
 
-def _mapping(schema: object) -> JsonSchema:
+def _mapping(schema: object) -> _JsonSchema:
     """The schema; one that says nothing where it is `true` or missing."""
-    return cast(JsonSchema, schema) if isinstance(schema, Mapping) else {}
+    return cast(_JsonSchema, schema) if isinstance(schema, Mapping) else {}
 
 
 def _is_recursive(reference: str, definitions: Mapping[str, Any]) -> bool:
@@ -102,7 +102,7 @@ def _is_recursive(reference: str, definitions: Mapping[str, Any]) -> bool:
 
 def _references(schema: object) -> Iterator[str]:
     if isinstance(schema, Mapping):
-        known = cast(JsonSchema, schema)
+        known = cast(_JsonSchema, schema)
         yield from [known["$ref"]] if isinstance(known.get("$ref"), str) else []
         schema = list(known.values())
     for inner in cast(list[object], schema) if isinstance(schema, list) else []:

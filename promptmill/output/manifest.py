@@ -32,12 +32,12 @@ _SHOWN_CHARACTERS = 60  # of a value that differs
 _SHOWN_BEFORE = 15  # of those, before the first difference
 
 
-def decimal_string(amount: Decimal) -> str:
+def _decimal_string(amount: Decimal) -> str:
     """A Decimal without exponent and without trailing zeros."""
     return f"{amount.normalize():f}"
 
 
-def time_string(time: datetime) -> str:
+def _time_string(time: datetime) -> str:
     """ISO 8601 in UTC, to the millisecond."""
     return time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
@@ -50,8 +50,8 @@ def inside_output(path: str) -> str:
 
 
 Count = Annotated[int, Field(ge=0)]
-Usd = Annotated[Decimal, PlainSerializer(decimal_string)]
-Time = Annotated[AwareDatetime, AfterValidator(lambda time: time.astimezone(UTC)), PlainSerializer(time_string)]
+Usd = Annotated[Decimal, PlainSerializer(_decimal_string)]
+Time = Annotated[AwareDatetime, AfterValidator(lambda time: time.astimezone(UTC)), PlainSerializer(_time_string)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ def preflight(prepared: Prepared, credentials: Credentials, overwrite: bool) -> 
     unsafe = check_places(prepared, credentials, overwrite)
     plan = plan_chunks(prepared.dataset, prepared.builder, prepared.job)
     _refuse_oversized(prepared, plan)
-    sample = last_sample(prepared)
+    sample = _last_sample(prepared)
     measured = sample.output_tokens / sample.succeeded if sample is not None and sample.succeeded else None
     estimate = estimate_run(prepared, plan, measured)
     return Preflight(plan, estimate, (*unsafe, *_warnings(prepared, plan, estimate, sample)))
@@ -77,7 +77,7 @@ def probe_output(storage: Storage) -> list[str]:
     return [] if is_safe else [_CREATES_TWICE.format(url=storage.url)]
 
 
-def last_sample(prepared: Prepared) -> Manifest | None:
+def _last_sample(prepared: Prepared) -> Manifest | None:
     """The manifest of this job's last sample, None where none was run."""
     try:
         sample = read_manifest(prepared.output.folder(SAMPLES))

@@ -32,13 +32,13 @@ async def ending(run: Run) -> AsyncGenerator[None]:
 @asynccontextmanager
 async def ending_in_order() -> AsyncGenerator[None]:
     """End a flow run as Prefect expects after SIGTERM, or once the run isn't this process's any more."""
-    with ending_as_prefect_expects():
-        async with ending_without_ownership():
+    with _ending_as_prefect_expects():
+        async with _ending_without_ownership():
             yield
 
 
 @asynccontextmanager
-async def ending_without_ownership() -> AsyncGenerator[None]:
+async def _ending_without_ownership() -> AsyncGenerator[None]:
     """End a run that isn't ours any more: as Cancelled if somebody cancelled it. Otherwise leave the run's state alone."""
     try:
         yield
@@ -56,7 +56,7 @@ async def _mark_cancelled(client: PrefectClient) -> None:
 
 
 @contextmanager
-def ending_as_prefect_expects() -> Generator[None]:
+def _ending_as_prefect_expects() -> Generator[None]:
     """End a run that SIGTERM stopped as if Prefect's own handler had raised.
 
     Prefect then reports it as Cancelled if somebody cancelled it, and as Crashed if its machine went down.

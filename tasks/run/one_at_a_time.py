@@ -69,7 +69,7 @@ async def take_turn(run: Run) -> Run:
         while (first := await _patiently(client, run.prepared.output)) is not None:
             if not may_wait.get():
                 raise OutputInUse(
-                    f"the run {first.name!r} ({first.id}) on {machine_of(first.tags)} works on the same output, and one run "
+                    f"the run {first.name!r} ({first.id}) on {_machine_of(first.tags)} works on the same output, and one run "
                     "at a time may. Let it finish or end it, then run again; without --no-wait this run would wait for it."
                 )
             if said != first.id:
@@ -78,7 +78,7 @@ async def take_turn(run: Run) -> Run:
                     "run's state to Crashed in the Prefect UI.",
                     first.name,
                     first.id,
-                    machine_of(first.tags),
+                    _machine_of(first.tags),
                 )
                 said = first.id
             await asyncio.sleep(_TURN_SECONDS)
@@ -106,7 +106,7 @@ async def _first_before_us(client: PrefectClient, tag: str) -> FlowRun | None:
     return min((run for run in before if is_alive(run.tags)), key=_order, default=None)
 
 
-def machine_of(tags: Iterable[str]) -> str:
+def _machine_of(tags: Iterable[str]) -> str:
     """Where a run with these tags is carried out."""
     nodes = [tag.removeprefix(PROCESS).rpartition(":")[0] for tag in tags if tag.startswith(PROCESS)]
     return nodes[0] if nodes else "an unknown machine"

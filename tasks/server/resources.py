@@ -48,13 +48,13 @@ async def _exists(reading: Awaitable[object], absent: type[Exception]) -> bool:
     return True
 
 
-def work_pool(client: PrefectClient, name: str, kind: str | None = None, image: str | None = None) -> Need:
+def _work_pool(client: PrefectClient, name: str, kind: str | None = None, image: str | None = None) -> Need:
     """The pool that the workers take runs from."""
     pool = Pool(client, name, kind, image)
     return Need(f"work pool {name}", pool.is_there, pool.make)
 
 
-def checkpoints() -> Need:
+def _checkpoints() -> Need:
     """The block that chunk tasks keep their records by."""
 
     async def is_there() -> bool:
@@ -97,7 +97,7 @@ def _plain(value: object) -> object:
     return value.get_secret_value() if isinstance(value, SecretStr) else value
 
 
-def provider_type(client: PrefectClient) -> Need:
+def _provider_type(client: PrefectClient) -> Need:
     """The type of the credentials block, so that one can be made in the UI."""
 
     async def is_there() -> bool:
@@ -130,7 +130,7 @@ def _rule(automation: AutomationCore) -> tuple[object, object]:
     return automation.trigger.model_dump(exclude={"id"}), actions
 
 
-def shared_limit(client: PrefectClient, name: str, per_minute: float) -> Need:
+def _shared_limit(client: PrefectClient, name: str, per_minute: float) -> Need:
     """A limit that several processes lease blocks of (limits.shared)."""
     slots, decay = slots_of(per_minute), per_minute / 60
 
@@ -165,14 +165,14 @@ def needs(
 ) -> list[Need]:
     """All that is needed, in the order in which it is made; a limit is NAME=REQUESTS,TOKENS a minute."""
     found = [
-        work_pool(client, pool_name(), pool_type, image),
-        provider_type(client),
-        checkpoints(),
+        _work_pool(client, pool_name(), pool_type, image),
+        _provider_type(client),
+        _checkpoints(),
         *(automation(client, wanted) for wanted in (dead_runs(), crashed_runs(), unanswered_runs())),
     ]
     found.extend(provider(name) for name in providers)
     for text in limits:
-        found.extend(shared_limit(client, limit, per_minute) for limit, per_minute in parse_limit(text))
+        found.extend(_shared_limit(client, limit, per_minute) for limit, per_minute in parse_limit(text))
     return found
 
 

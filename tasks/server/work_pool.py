@@ -44,10 +44,10 @@ class Pool:
         found = await self._read()
         if found is None:
             kind = self._kind or DEFAULT_TYPE
-            template = fitted(await default_template(kind), self._image)
+            template = fitted(await _default_template(kind), self._image)
             await self._client.create_work_pool(WorkPoolCreate(name=self.name, type=kind, base_job_template=template))
             return
-        template = fitted(found.base_job_template or await default_template(found.type), self._image)
+        template = fitted(found.base_job_template or await _default_template(found.type), self._image)
         await self._client.update_work_pool(self.name, WorkPoolUpdate(base_job_template=template))
 
     def _has_other_image(self, found: WorkPool) -> bool:
@@ -68,7 +68,7 @@ class Pool:
         return found
 
 
-async def default_template(kind: str) -> dict[str, Any]:
+async def _default_template(kind: str) -> dict[str, Any]:
     """Prefect's own job template of a type. Raises: SetupError for a type that nobody knows."""
     template = await get_default_base_job_template_for_infrastructure_type(kind)
     if not template:
