@@ -30,19 +30,19 @@ def prepare_prefect() -> None:
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("PREFECT_CLI_PROMPT", "false")
     os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
-    os.environ.setdefault("DO_NOT_TRACK", "1")  # and so no notice about it
+    os.environ.setdefault("DO_NOT_TRACK", "1")  # then Prefect prints no notice about it
     log_to_stderr(logging.WARNING if sys.stderr.isatty() else logging.INFO)
 
 
 def log_to_stderr(level: int) -> None:
-    """Our own lines from a level on: all where there is no terminal to draw on, else what a drawing doesn't say."""
+    """Print our own log lines from a level on: INFO without a terminal, WARNING beside a progress display."""
     handler = logging.StreamHandler()
     handler.setLevel(level)
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
     ours = logging.getLogger("promptmill")
     ours.addHandler(handler)
     ours.setLevel(logging.INFO)
-    ours.propagate = False  # Prefect's console would say it again
+    ours.propagate = False  # else Prefect's console handler prints each line again
 
 
 def say(line: str) -> None:
@@ -51,7 +51,7 @@ def say(line: str) -> None:
 
 
 def show_finding(is_well: bool, name: str, detail: str) -> None:
-    """One line of the doctor's."""
+    """One line of `promptmill doctor`."""
     mark = "[green]ok  [/]" if is_well else "[bold red]FAIL[/]"
     stderr().print(f"{mark} [dim]{name}:[/] ", end="")
     stderr().print(detail, markup=False, soft_wrap=True)

@@ -36,7 +36,7 @@ def _field(name: str, schema: object, definitions: Mapping[str, Any]) -> pa.Fiel
 
 
 def _arrow_type(schema: _JsonSchema, definitions: Mapping[str, Any]) -> pa.DataType | None:
-    """The type of a schema's values, None where only JSON will do."""
+    """The type of a schema's values; None if only JSON can hold them."""
     if "$ref" in schema:
         target = _mapping(resolve(schema["$ref"], definitions))
         return None if _is_recursive(schema["$ref"], definitions) else _arrow_type(target, definitions)
@@ -68,7 +68,7 @@ def _kinds(schema: _JsonSchema) -> set[str]:
 
 
 def _common_type(types: Sequence[pa.DataType | None]) -> pa.DataType | None:
-    """The one type that holds the values of all of these; a string where they are none, since nulls alone fit any."""
+    """The one type that holds the values of all of these, None if only JSON can; a string if there are none: nulls fit any."""
     first = types[0] if types else pa.string()
     if first is None or None in types:
         return None
@@ -85,7 +85,7 @@ def _struct_type(schema: _JsonSchema, definitions: Mapping[str, Any]) -> pa.Data
 
 
 def _mapping(schema: object) -> _JsonSchema:
-    """The schema; one that says nothing where it is `true` or missing."""
+    """The schema as a mapping; an empty one if it is `true` or missing."""
     return cast(_JsonSchema, schema) if isinstance(schema, Mapping) else {}
 
 
@@ -110,7 +110,7 @@ def _references(schema: object) -> Iterator[str]:
 
 
 def parse_responses(responses: pa.ChunkedArray | Sequence[str | None], types: pa.Schema) -> pa.Table:
-    """Typed columns of raw answers, a row each; a value that is missing, unreadable or doesn't fit is null.
+    """Typed columns of raw answers, one row each; a value that is missing, unreadable or of another type is null.
 
     3.0 is an integer and 3 a number; a string is never taken for a number, nor a boolean for one.
     """

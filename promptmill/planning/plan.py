@@ -1,8 +1,8 @@
 """Rows → chunks: one pass over the dataset that costs nothing, before anything is sent.
 
-The pass renders every request, so that a chunk's key is known by content, tokens are counted and what is wrong with the
-data is found before money is spent. It keeps a few numbers a chunk and, where the rows have an id column, 16 bytes a
-row to prove the ids unique.
+The pass renders every request. So it derives each chunk's key from the content, counts tokens, and finds what is wrong with
+the data before a run spends money. It keeps a few numbers a chunk and, if the rows have an id column, 16 bytes a row to
+prove that the ids are unique.
 """
 
 from bisect import bisect_right
@@ -37,7 +37,7 @@ class Chunk:
     index: int  # 0 = first
     start: int  # row number of its first row
     rows: int
-    key: str  # of its checkpoint
+    key: str  # names its checkpoint
     input_tokens: int
     unrendered: int  # rows whose template fails
     has_repetitions: bool = (
@@ -46,7 +46,7 @@ class Chunk:
 
     @property
     def label(self) -> str:
-        """Its rows, as people count them."""
+        """Its rows, counted from 1."""
         return f"{self.start + 1:,} to {self.start + self.rows:,}"
 
 
@@ -62,7 +62,7 @@ class Plan:
     largest: tuple[int, int] = (0, 0)  # tokens of the largest request (output limit included), its row number
     repetitions: dict[int, int] = field(
         default_factory=dict[int, int]
-    )  # row number → which of those with one custom_id
+    )  # row number → how many earlier rows have its custom_id; rows with none are left out
     first_request: Request | None = None
     fingerprint: str = ""
 
@@ -95,12 +95,12 @@ def render_row(
 
 
 def needed_columns(builder: RequestBuilder, job: Job) -> set[str]:
-    """The columns that requests are made of."""
+    """The columns that requests are built from."""
     return {*builder.columns, *([job.input.id_column] if job.input.id_column else [])}
 
 
 def plan_chunks(dataset: Dataset, builder: RequestBuilder, job: Job) -> Plan:
-    """The plan of a dataset. Raises: DatasetError for an unreadable input, an empty one, a null or repeated id."""
+    """The plan of a dataset. Raises: DatasetError for an input that is empty or can't be read, and a null or repeated id."""
     plan = Plan(fingerprint=dataset.fingerprint)
     ids, requests = _Hashes(), _Hashes()
     for start, table in _chunks_of(dataset, builder, job):
@@ -119,7 +119,7 @@ def plan_chunks(dataset: Dataset, builder: RequestBuilder, job: Job) -> Plan:
 
 
 def _mark_repetitions(plan: Plan) -> None:
-    """Mark the chunks that have rows with repetitions."""
+    """Mark the chunks with rows that repeat an earlier custom_id."""
     starts = [chunk.start for chunk in plan.chunks]
     for index in {bisect_right(starts, number) - 1 for number in plan.repetitions}:
         plan.chunks[index] = replace(plan.chunks[index], has_repetitions=True)
@@ -154,7 +154,7 @@ def _add_chunk(plan: Plan, rendered: Sequence[Request | Unrendered], start: int)
 
 
 class _Hashes:
-    """64-bit hashes of many values, eight bytes each, to find repeated ones."""
+    """64-bit hashes of many values, to find repeated ones in eight bytes a value."""
 
     def __init__(self) -> None:
         self._parts: list[NDArray[np.int64]] = []
@@ -172,7 +172,7 @@ class _Hashes:
         return [(int(order[i + 1]), int(order[i])) for i in same]
 
     def repetitions(self) -> dict[int, int]:
-        """Row number → how many rows before it have its hash, for the rows where that isn't none."""
+        """Row number → how many earlier rows have its hash; rows with none are left out."""
         found: dict[int, int] = {}
         for later, earlier in self.repeated():
             found[later] = found.get(earlier, 0) + 1

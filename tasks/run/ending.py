@@ -1,4 +1,4 @@
-"""How a flow run ends early: it tells its event and artifact, then ends in the state that Prefect expects."""
+"""How a flow run ends early: it announces its end by an event and an artifact, and ends in the state that Prefect expects."""
 
 import signal
 from collections.abc import AsyncGenerator, Generator
@@ -18,7 +18,7 @@ from tasks.run.sigterm import Terminated
 
 @asynccontextmanager
 async def ending(run: Run) -> AsyncGenerator[None]:
-    """Announce the end of a run that ends early, and go on raising; who finishes a run announces it."""
+    """Announce the end of a run that ends early, and raise on. A flow that finishes its run announces that end itself."""
     async with ending_in_order():
         try:
             yield
@@ -51,7 +51,7 @@ async def _ending_without_ownership() -> AsyncGenerator[None]:
 
 
 async def _mark_cancelled(client: PrefectClient) -> None:
-    state = Cancelled(message="It was cancelled; all that was answered is kept.")
+    state = Cancelled(message="The run was cancelled. It keeps every answer that it got.")
     await client.set_flow_run_state(run_id(), state, force=True)
 
 
