@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.known_names import KNOWN
 from tests.support.names import defined, files_in, module_of, spoken, used
 from tests.support.paths import ROOT
 
@@ -35,10 +34,8 @@ def test_a_name_begins_with_an_underscore_if_and_only_if_its_own_file_alone_uses
                 wrong[f"{module}.{name}"] = f"other files use it: call it {name.lstrip('_')}"
             elif not name.startswith("_") and not is_used and name not in {*ALLOWED, *said}:
                 wrong[f"{module}.{name}"] = f"only its own file uses it: call it _{name}"
-    new = [f"{name}: {advice}" for name, advice in wrong.items() if name not in KNOWN]
 
-    assert not new, "\n".join(new)
-    assert sorted(KNOWN - wrong.keys()) == [], "these are right now: take them out of tests/support/known_names.py"
+    assert not wrong, "\n".join(f"{name}: {advice}" for name, advice in wrong.items())
 
 
 def functions() -> Iterator[tuple[str, int]]:
