@@ -80,7 +80,7 @@ async def approve(run: Run) -> Run:
         raise NotApproved(f"the run, estimated at ${unpaid:,.4f}, was rejected. Nothing was sent.")
     budget = None if answer.budget_usd is None else Decimal(str(answer.budget_usd))
     approved = await asyncio.to_thread(keep_approval, run, budget, question)
-    log.info("approved; the budget of this output is %s", _budget(approved))
+    log.info("a person approved this run; the budget of its output is %s", _budget(approved))
     return approved
 
 

@@ -18,7 +18,7 @@ from tasks.run.sigterm import Terminated
 
 @asynccontextmanager
 async def ending(run: Run) -> AsyncGenerator[None]:
-    """Announce the end of a run that ends early, and raise on. A flow that finishes its run announces that end itself."""
+    """Announce the end of a run that ends early, and raise again. A flow that finishes its run announces the end itself."""
     async with ending_in_order():
         try:
             yield

@@ -74,8 +74,8 @@ async def take_turn(run: Run) -> Run:
                 )
             if said != first.id:
                 log.warning(
-                    "waits for the run %r (%s) on %s, which works on the same output. If that machine is gone, set the "
-                    "run's state to Crashed in the Prefect UI.",
+                    "this run waits for the run %r (%s) on %s, which works on the same output. If that machine is gone, set "
+                    "that run's state to Crashed in the Prefect UI.",
                     first.name,
                     first.id,
                     _machine_of(first.tags),

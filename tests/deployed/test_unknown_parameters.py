@@ -1,4 +1,4 @@
-"""Wrong parameters: refused when the run is created, or the run failed at once; either way somebody knows what to mend."""
+"""Wrong parameters: refused when the run is created, or the run failed at once; either way somebody knows what to fix."""
 
 import asyncio
 from pathlib import Path
