@@ -25,10 +25,10 @@ ONLY_BY_NAME = {"campaign"}  # it looks for faults and measures no speed
 def main(name: str = "all", *arguments: str) -> None:
     """Run one benchmark, or all that this machine can run."""
     if name == "all":
-        for one, measure in BENCHMARKS.items():
-            if one in ONLY_BY_NAME:
+        for benchmark, measure in BENCHMARKS.items():
+            if benchmark in ONLY_BY_NAME:
                 continue
-            if one == "deployed" and find_postgres() is None:
+            if benchmark == "deployed" and find_postgres() is None:
                 print(f"deployed is left out: {MISSING}", file=sys.stderr)
             else:
                 measure()

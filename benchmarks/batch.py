@@ -37,7 +37,7 @@ def main(small: str = "20000", large: str = "200000") -> None:
 
 
 def pack(rows: str = "200000", characters: str = "100") -> None:
-    """Rows a second from the dataset to batch files on the disk, and by a plan that packs nothing beside it."""
+    """Measure how many rows a CPU second we pack into batch files on the disk, and how many we only plan."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_reviews(folder / "rows.parquet", int(rows), int(characters))

@@ -2,9 +2,8 @@
 
 `python -m benchmarks deployed [rows] [requests a minute]` starts runs through the API, as the UI does: three small ones, to
 see how long a run takes to send its first request, then one of 100,000 rows in two shards that share a limit of 15,000
-requests a minute. Meanwhile the server is looked at every second, as by somebody who has the UI open, and every request
-that it answers is in its log. The figures of the limit leave out the first minute, in which an idle limit hands out three
-seconds' worth besides.
+requests a minute. Meanwhile it asks the server every second, as an open UI does, and the server logs every request that it
+answers. The figures of the limit leave out the first minute, in which an idle limit hands out three seconds' worth on top.
 """
 
 import asyncio
@@ -50,12 +49,12 @@ class Place:
 
     @property
     def server_log(self) -> Path:
-        """All that the server prints, with a line for each request that it answers."""
+        """Everything that the server prints, with a line for each request that it answers."""
         return self.folder / "server.log"
 
     @property
     def ledger_url(self) -> str:
-        """The provider's books."""
+        """Where the provider shows its ledger."""
         return f"{self.provider_root}/_simulator/ledger"
 
 
@@ -99,7 +98,7 @@ def _deployed(requests_per_minute: int) -> Generator[Place]:
 
 @contextmanager
 def _workers(folder: Path, settings: dict[str, str]) -> Generator[None]:
-    """Workers, each with room for two runs, so that the shards can't all be one worker's."""
+    """Two workers, each with room for two runs: neither can carry the run and both of its shards."""
     words = (sys.executable, "-m", "prefect", "worker", "start", "--pool", "promptmill", "--limit", "2", "--name")
     with (
         process(*words, "one", log=folder / "worker-one.log", **settings),
@@ -122,7 +121,7 @@ async def _measure(place: Place, rows: int, requests_per_minute: int) -> None:
 
 
 async def _measure_start(client: PrefectClient, place: Place, turn: int) -> None:
-    """How long a small run takes, and the whole of what Prefect adds is in it."""
+    """Measure how long a small run takes, including everything that Prefect adds."""
     job = _write_job(place.folder / f"small-{turn}", SMALL_ROWS)
     _reset(place)
     books, began = Books(place.ledger_url), time.monotonic()
@@ -148,14 +147,14 @@ async def _measure_run(client: PrefectClient, place: Place, rows: int, requests_
     report("deployed/first-request", seconds=round((books.first_at or time.monotonic()) - began, 1))
     _report_limit(place, requests_per_minute)
     report("deployed/server", **looks.figures(), **_log_figures(place, answered_before))
-    runs = {str(one.id): one for one in await client.read_flow_runs()}
+    runs = {str(flow_run.id): flow_run for flow_run in await client.read_flow_runs()}
     for identity, peaks in memory.peaks.items():
         if identity in runs:
             peaks_mb = {share: peak // 10**6 for share, peak in peaks.items()}
             report("deployed/memory", run=runs[identity].name, worker=_worker_of(runs[identity]), peak_mb=peaks_mb)
     manifest = json.loads((place.folder / "large" / "output" / "_manifest.json").read_bytes())
     counts = {name: manifest[name] for name in ("rows", "succeeded", "failed", "attempts")}
-    states = Counter(one.state_name for one in runs.values() if one.deployment_id is not None)
+    states = Counter(flow_run.state_name for flow_run in runs.values() if flow_run.deployment_id is not None)
     report("deployed", seconds=round(seconds, 1), state=run.state_name, **counts, states_of_all_runs=states)
 
 
@@ -194,7 +193,7 @@ def _report_limit(place: Place, requests_per_minute: int) -> None:
 
 
 def _answered(place: Place) -> Counter[str]:
-    """The statuses that the server has answered so far, of everybody's requests."""
+    """The statuses of all requests that the server has answered so far."""
     return Counter(ANSWERED.findall(place.server_log.read_text(errors="replace")))
 
 

@@ -1,7 +1,7 @@
-"""Memory doesn't grow with the rows, and a finished output is found finished in seconds.
+"""Memory doesn't grow with the rows, and a run over a finished output ends in seconds.
 
 `python -m benchmarks flat` runs 20,000 and then 200,000 rows and compares the peak memory of the processes, then runs the
-finished 200,000 again: with its manifest, and with its manifest taken away, when every checkpoint is looked at.
+finished 200,000 again: with its manifest, and without it, when the run has to look at every checkpoint.
 """
 
 import sys

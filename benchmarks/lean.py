@@ -27,7 +27,7 @@ from openai import AsyncOpenAI
 async def main(path, model, schema, concurrency):
     client, places = AsyncOpenAI(), asyncio.Semaphore(concurrency)
     form = {"type": "json_schema", "json_schema": {"name": "response", "schema": schema, "strict": True}}
-    async def one(text):
+    async def ask(text):
         async with places:
             answer = await client.chat.completions.create(
                 model=model,
@@ -36,7 +36,7 @@ async def main(path, model, schema, concurrency):
                 response_format=form, max_completion_tokens=64)
             return json.loads(answer.choices[0].message.content)
     texts = pq.read_table(path)["text"].to_pylist()
-    answers = await asyncio.gather(*(one(text) for text in texts))
+    answers = await asyncio.gather(*(ask(text) for text in texts))
     print(len(answers))
 
 asyncio.run(main(sys.argv[1], sys.argv[2], json.loads(sys.argv[3]), int(sys.argv[4])))
@@ -68,8 +68,8 @@ def main(rows: str = str(ROWS)) -> None:
             bare_cpu_seconds_a_1000=round(min(bare) * per, 3),
             promptmill_cpu_seconds_a_1000=round(min(ours) * per, 3),
             ratio=round(min(ours) / min(bare), 3),
-            all_bare=[round(one, 2) for one in bare],
-            all_promptmill=[round(one, 2) for one in ours],
+            all_bare=[round(seconds, 2) for seconds in bare],
+            all_promptmill=[round(seconds, 2) for seconds in ours],
         )
 
 

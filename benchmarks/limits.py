@@ -1,7 +1,7 @@
-"""The provider's limit binds, not us: how much of it a run uses, and how much of what it sends is answered 429.
+"""The provider's limit is what holds a run up, not us: the share of it that a run uses, and of attempts answered 429.
 
-`python -m benchmarks limits` runs four times about three minutes against a simulated provider with 50 ms latency:
-requests bind, tokens bind, and both with limits that only the headers tell.
+`python -m benchmarks limits` runs four times about three minutes against a simulated provider with 50 ms latency: a limit
+on requests and one on tokens, each given in the job, and each told by the headers alone.
 """
 
 import statistics
@@ -58,7 +58,7 @@ def _measure(case: str, folder: Path, api_url: str, rpm: int, tpm: int, given: b
 
 
 def _share_used(timeline: dict[str, Any], rpm: int, tpm: int) -> float:
-    """Of the limit that binds, over whole seconds between the first request and the last, ends left out."""
+    """The share of the tighter limit that a run used, over the whole seconds between its first request and its last."""
     requests, tokens = _busy(timeline["requests"]), _busy(timeline["tokens"])
     return max(60 * statistics.fmean(requests) / rpm, 60 * statistics.fmean(tokens) / tpm)
 

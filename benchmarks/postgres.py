@@ -1,7 +1,7 @@
 """A PostgreSQL server of its own for a benchmark or a test, in a temporary folder on a free loopback port.
 
-The programs are those of Debian's package `postgresql`, which keeps them out of PATH. They refuse to run as root; root
-runs them as the package's user.
+It uses the programs of Debian's package `postgresql`, which keeps them out of PATH. They refuse to run as root; if we are
+root, we run them as the package's user.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ def find_postgres() -> Path | None:
 
 @contextlib.contextmanager
 def postgres() -> Generator[str]:
-    """A running server; yields the URL by which Prefect's server uses it. Whatever it kept is gone afterwards."""
+    """A running server; yields the URL that Prefect's server needs. Its data is gone afterwards."""
     programs = find_postgres()
     if programs is None:
         raise SystemExit(MISSING)
@@ -65,7 +65,7 @@ def postgres() -> Generator[str]:
 
 
 def _user_of_servers() -> str | None:
-    """Whom PostgreSQL runs as, since it refuses root; None: the present user."""
+    """The user that PostgreSQL runs as; None: our own."""
     return USER if os.geteuid() == 0 else None
 
 

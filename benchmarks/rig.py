@@ -107,7 +107,7 @@ def free_port() -> int:
 
 
 def get_json(url: str) -> Any:
-    """What a local server says."""
+    """The JSON that a local server answers."""
     with urllib.request.urlopen(url, timeout=30) as answer:
         return json.load(answer)
 
@@ -126,7 +126,7 @@ def _wait_for(url: str, seconds: float = 120) -> None:
 
 @contextlib.contextmanager
 def process(*command: str, log: Path | None = None, **environment: str) -> Generator[subprocess.Popen[bytes]]:
-    """A program until the block ends; what it prints goes to `log`."""
+    """A program that runs until the block ends; what it prints goes to `log`."""
     with contextlib.ExitStack() as files:
         out = subprocess.DEVNULL if log is None else files.enter_context(log.open("wb"))
         running = subprocess.Popen(command, env={**os.environ, **environment}, stdout=out, stderr=out)
@@ -153,7 +153,7 @@ def provider(**options: object) -> Generator[str]:
 
 @contextlib.contextmanager
 def prefect_server(home: Path, log: Path | None = None, **environment: str) -> Generator[str]:
-    """A Prefect server in a process of its own; yields its API's URL. `log` is what it prints."""
+    """A Prefect server in a process of its own; yields its API's URL. What it prints goes to `log`."""
     port = free_port()
     settings = {"PREFECT_HOME": str(home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false", **environment}
     command = ("-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port), "--no-ui")

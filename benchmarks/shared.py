@@ -1,8 +1,9 @@
-"""One provider limit for several processes: how much of it they use together, and how much is answered 429.
+"""One provider limit for several processes: the share of it that they use together, and of attempts answered 429.
 
 `python -m benchmarks shared [2] [4]` runs that many `promptmill run` processes for two and a half minutes against one
-simulated provider and one Prefect server, each over its own rows, all with `limits.shared`. Requests bind.
-The figures leave out the first minute: an idle limit then hands out three seconds' worth more.
+simulated provider and one Prefect server, each over its own rows, all with `limits.shared`. The limit on
+requests is the tighter one.
+The figures leave out the first minute: in it an idle limit hands out three seconds' worth on top.
 """
 
 import os

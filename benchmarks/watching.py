@@ -1,4 +1,4 @@
-"""What is watched from outside while runs are under way: the server's answers, the provider's books, the runs' memory."""
+"""Watch runs from outside while they are under way: the server's answers, the provider's ledger, the runs' memory."""
 
 import http.client
 import json
@@ -18,7 +18,7 @@ TIMEOUT_SECONDS = 60.0
 
 
 class Watcher(threading.Thread):
-    """Looks again and again, until the block ends."""
+    """Calls `look` again and again until the block ends."""
 
     def __init__(self, look: Callable[[], None], every_seconds: float) -> None:
         super().__init__(daemon=True)
@@ -40,7 +40,7 @@ class Watcher(threading.Thread):
 
 @dataclass
 class ServerLooks:
-    """How a Prefect server answers people who look at it meanwhile: a health check and the UI's list of runs."""
+    """How a Prefect server answers people who use it meanwhile: a health check and the UI's list of runs."""
 
     api_url: str
     seconds: dict[str, list[float]] = field(default_factory=dict[str, list[float]])  # by route
@@ -67,7 +67,7 @@ class ServerLooks:
         self.seconds.setdefault(route, []).append(time.monotonic() - began)
 
     def figures(self) -> dict[str, Any]:
-        """What is reported."""
+        """The figures to report."""
         asked = {route: sorted(found) for route, found in self.seconds.items()}
         return {
             "looks": self.statuses.total(),

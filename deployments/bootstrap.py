@@ -1,8 +1,8 @@
 """What the deployments need on a Prefect server: work pool, block types, checkpoint storage, automations, limits.
 
 `python deployments/bootstrap.py` makes what is missing and may be run again; `--check` only says what differs and exits 1.
-It prints what deployed runs may use of the workers, as this environment lists it.
-Secrets are taken from the environment into blocks, and nowhere else: `--provider NAME` keeps OPENAI_API_KEY together with
+It prints what this environment allows deployed runs to use; each worker's own environment counts in the end.
+It copies secrets from the environment into blocks, and nowhere else: `--provider NAME` keeps OPENAI_API_KEY together with
 OPENAI_BASE_URL, so that a person who may start a run can't send the key to another host.
 """
 
@@ -42,10 +42,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="What Promptmill needs on a Prefect server.")
     parser.add_argument("--check", action="store_true", help="only say what differs; exit 1 if anything does")
     parser.add_argument(
-        "--pool-type", metavar="TYPE", help="process (where there is no pool yet), docker, kubernetes, …"
+        "--pool-type", metavar="TYPE", help="process (the default of a new pool), docker, kubernetes, …"
     )
     parser.add_argument(
-        "--image", help="what a docker or kubernetes pool runs: deployments/Dockerfile, built and pushed"
+        "--image", help="the image of a docker or kubernetes pool: deployments/Dockerfile, built and pushed"
     )
     parser.add_argument("--provider", action="append", default=[], metavar="NAME", help="save a credentials block")
     parser.add_argument(

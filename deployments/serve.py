@@ -1,8 +1,8 @@
 """A whole Promptmill on this machine: server, bootstrap, deployments and a worker; Ctrl-C ends all that it started.
 
-`python deployments/serve.py` uses the server that PREFECT_API_URL names and starts one where it names none;
-`--worker` only starts a worker. A worker of Prefect's that is ended kills its runs at once (prefect 3.8.8), with all
-that is on its way and paid for; here they are told first, and keep it.
+`python deployments/serve.py` uses the server that PREFECT_API_URL names, and starts one if it names none; `--worker` starts
+a worker and nothing else. If you end Prefect's own worker, it kills its runs at once (prefect 3.8.8), and with them the
+answers that are paid for and on their way. This script tells the runs first, and they keep those answers.
 """
 
 import argparse
@@ -17,7 +17,7 @@ import urllib.request
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-ALLOWED_URLS = "PROMPTMILL_ALLOWED_URLS"  # what runs may use of this machine (promptmill/allowed_urls.py)
+ALLOWED_URLS = "PROMPTMILL_ALLOWED_URLS"  # what runs may use on this machine (promptmill/allowed_urls.py)
 PORT = os.environ.get("PROMPTMILL_SERVER_PORT", "4200")
 START_SECONDS = 120.0
 STOP_SECONDS = 20.0
@@ -25,7 +25,7 @@ RUN_STOP_SECONDS = 25.0  # a run lets requests on their way finish for ten secon
 
 
 def environment(only_worker: bool = False) -> dict[str, str]:
-    """What all parts are started with. A worker for a team reads the examples only, unless its operator lists more."""
+    """The environment of all parts. A worker for a team may read the examples only, unless its operator lists more."""
     own = ROOT / "examples" if only_worker else ROOT
     listed = os.environ.get(ALLOWED_URLS)
     return {
@@ -33,8 +33,8 @@ def environment(only_worker: bool = False) -> dict[str, str]:
         "PROMPTMILL_HOME": str(ROOT),
         "PREFECT_API_URL": f"http://127.0.0.1:{PORT}/api",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_WORKER_QUERY_SECONDS": "3",  # until a worker sees a run; Prefect's own 10 is most of a start
-        # A server that forgets its leases when it is started again ends every run within four minutes.
+        "PREFECT_WORKER_QUERY_SECONDS": "3",  # between two looks for runs; Prefect's 10 is most of a run's start
+        # If a server forgets its leases when it restarts, every run ends within four minutes.
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
         "DO_NOT_TRACK": "1",
         **{name: value for name, value in os.environ.items() if value},
@@ -43,7 +43,7 @@ def environment(only_worker: bool = False) -> dict[str, str]:
 
 
 def start(*words: str, settings: dict[str, str], quiet: bool = False) -> subprocess.Popen[bytes]:
-    """A part in a process group of its own, so that Ctrl-C reaches it through us and in our order."""
+    """Start a part in a process group of its own, so that only we end it on Ctrl-C, and in our order."""
     out = subprocess.DEVNULL if quiet else None
     return subprocess.Popen(
         [sys.executable, *words], cwd=ROOT, env=settings, start_new_session=True, stdout=out, stderr=out
@@ -51,7 +51,7 @@ def start(*words: str, settings: dict[str, str], quiet: bool = False) -> subproc
 
 
 def stop(part: subprocess.Popen[bytes]) -> None:
-    """End a part with all that it started."""
+    """End a part and everything that it started."""
     if part.poll() is None:
         end_runs(part)
     if part.poll() is None:
@@ -64,7 +64,7 @@ def stop(part: subprocess.Popen[bytes]) -> None:
 
 
 def end_runs(worker: subprocess.Popen[bytes]) -> None:
-    """Have a worker's runs stop and keep their answers, and the worker take up no other meanwhile."""
+    """Stop a worker's runs so that they keep their answers. The worker dies first, so that it starts no other run."""
     runs = children_of(worker.pid) if "worker" in worker.args else []  # pyright: ignore
     if not runs:
         return
@@ -80,7 +80,7 @@ def end_runs(worker: subprocess.Popen[bytes]) -> None:
 
 
 def children_of(process: int) -> list[int]:
-    """The processes that another one started."""
+    """The processes that a process started."""
     with contextlib.suppress(OSError):
         found = subprocess.run(["pgrep", "-P", str(process)], capture_output=True, text=True, check=False)  # noqa: S607
         return [int(line) for line in found.stdout.split()]
@@ -88,9 +88,9 @@ def children_of(process: int) -> list[int]:
 
 
 def signal_group(leader: int, number: int) -> bool:
-    """Whether there was anybody in a group of processes to send a signal to."""
+    """Send a signal to a group of processes; returns whether any process is left in it."""
     with contextlib.suppress(ChildProcessError):
-        os.waitpid(leader, os.WNOHANG)  # in a container, orphans are ours to bury
+        os.waitpid(leader, os.WNOHANG)  # in a container, orphans become our children, and we reap them
     try:
         os.killpg(leader, number)
     except (ProcessLookupError, PermissionError):
@@ -114,13 +114,13 @@ def wait_for(server: subprocess.Popen[bytes] | None, api_url: str) -> None:
 
 
 def run(*words: str, settings: dict[str, str]) -> None:
-    """A step that must go well. Raises: SystemExit."""
+    """Run a step to its end. Raises: SystemExit if it fails."""
     if (code := subprocess.run([sys.executable, *words], cwd=ROOT, env=settings, check=False).returncode) != 0:
         raise SystemExit(f"`{' '.join(words)}` ended with exit code {code}; its output above says why.")
 
 
 def interrupted(*_: object) -> None:
-    """SIGTERM ends it as Ctrl-C does."""
+    """On SIGTERM, end as on Ctrl-C."""
     raise KeyboardInterrupt
 
 
@@ -138,7 +138,7 @@ def main() -> None:
     except KeyboardInterrupt:
         print("\nstopping…", flush=True)
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM):  # a second Ctrl-C would leave processes behind
+        for number in (signal.SIGINT, signal.SIGTERM):  # else a second Ctrl-C would leave processes behind
             signal.signal(number, signal.SIG_IGN)
         for part in reversed(parts):
             stop(part)

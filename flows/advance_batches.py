@@ -1,7 +1,7 @@
 """One step for every job with batches in flight: look at them, collect, submit more, publish.
 
-Requires: the registry that batch-inference writes to (PROMPTMILL_STATE_URL) and each job's credentials. Run it every few
-minutes, one at a time.
+Requires: the registry that batch-inference writes to (PROMPTMILL_STATE_URL) and each job's credentials. Let a schedule
+start it every few minutes, one run at a time.
 """
 
 from typing import Any, Literal

@@ -1,7 +1,7 @@
 """One shard of a dataset that online-inference has split: any free worker answers its rows.
 
-Only that run starts it; `plan_url` names the plan that the run wrote. Started again after a crash, it sends only what is
-missing.
+Only that run starts it, and names in `plan_url` the plan that it wrote. If the shard crashes, the run starts it again, and
+the shard sends only what is missing.
 """
 
 from typing import Any

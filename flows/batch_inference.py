@@ -1,7 +1,7 @@
 """A model over every row of a dataset, by the OpenAI Batch API: half the price, within a day.
 
-Requires: credentials and an output as online-inference does, and advance-batches on a schedule unless it waits itself.
-Started again after a crash, it takes up the batches in flight and submits only the rows that are in none.
+Requires: credentials and an output as online-inference does, and advance-batches on a schedule unless `wait` is on.
+A run that is started again after a crash takes up the batches in flight and submits only the rows that are in none.
 """
 
 from typing import Any

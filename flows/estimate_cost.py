@@ -1,4 +1,4 @@
-"""What a job would take, before anything is paid: rows, tokens, US dollars online and by batch, minutes."""
+"""What a job would cost, before anything is paid for: rows, tokens, US dollars online and by batch, minutes."""
 
 from typing import Any
 

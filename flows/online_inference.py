@@ -1,7 +1,7 @@
 """A model over every row of a dataset, by requests that the provider answers at once.
 
-Requires: credentials (OPENAI_API_KEY or the job's provider block) and an output that can be written. Started again after
-a crash, it sends only what is missing.
+Requires: credentials (OPENAI_API_KEY or the job's provider block) and an output that it can write. A run that is
+started again after a crash sends only what is missing.
 """
 
 from typing import Any

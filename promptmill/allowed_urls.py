@@ -103,8 +103,8 @@ def locate(url: str) -> Target:
 
 
 def read_rules(environment: Mapping[str, str]) -> Rules:
-    """What an operator lists for deployed runs. Entries that `unusable` names are left out. Blocks."""
-    urls = tuple(_as_prefix(entry) for entry in listed(environment, URLS_SETTING) if unusable(entry) is None)
+    """What an operator lists for deployed runs. Entries that allow nothing are left out. Blocks."""
+    urls = tuple(_as_prefix(entry) for entry in listed(environment, URLS_SETTING) if _unusable(entry) is None)
     return Rules(is_open=False, urls=urls, modules=tuple(listed(environment, MODULES_SETTING)))
 
 
@@ -113,7 +113,7 @@ def listed(environment: Mapping[str, str], setting: str) -> list[str]:
     return [entry for text in environment.get(setting, "").split(",") if (entry := text.strip())]
 
 
-def unusable(entry: str) -> str | None:
+def _unusable(entry: str) -> str | None:
     """Why an entry of PROMPTMILL_ALLOWED_URLS allows nothing; None where it is fine."""
     protocol, rest = _split(entry)
     if "::" in entry or protocol not in _LOCAL:
@@ -221,4 +221,4 @@ def _end_of_server(url: str) -> int:
 
 def problems(entries: Sequence[str]) -> list[str]:
     """The entries of PROMPTMILL_ALLOWED_URLS that allow nothing, each with the reason."""
-    return [f"{entry!r} {reason}" for entry in entries if (reason := unusable(entry)) is not None]
+    return [f"{entry!r} {reason}" for entry in entries if (reason := _unusable(entry)) is not None]

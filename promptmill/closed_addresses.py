@@ -33,7 +33,7 @@ class AddressClosed(OSError):
 def is_closed(address: str) -> bool:
     """Whether an address is loopback, link-local, unspecified or a cloud's metadata service, in any spelling."""
     found = _parse(address)
-    return found is not None and any(_is_closed(one) for one in (found, _inner(found)) if one is not None)
+    return found is not None and any(_is_closed(parsed) for parsed in (found, _inner(found)) if parsed is not None)
 
 
 def addresses_of(host: str) -> tuple[str, ...]:

@@ -48,7 +48,7 @@ def run(
     interruption = _Interruption()
     with ThreadPoolExecutor(1) as own_thread:
         answering = own_thread.submit(
-            lambda: asyncio.run(interruption.allowing(_run(frame, _job(job), retry_failed, wait)))
+            lambda: asyncio.run(interruption.allowing(_run(frame, job_from(job), retry_failed, wait)))
         )
         try:
             return answering.result()
@@ -112,7 +112,8 @@ async def _run_alone(planned: PendingRun, wait: bool) -> FinishedRun:
         return await run_plainly(held)
 
 
-def _job(job: Job | Mapping[str, Any] | str) -> Job:
+def job_from(job: Job | Mapping[str, Any] | str) -> Job:
+    """The job that `run` was given, in any of its three forms. Raises: JobError."""
     if isinstance(job, Job):
         return job
     if isinstance(job, str):

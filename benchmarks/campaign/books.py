@@ -22,7 +22,7 @@ class Books:
         self._pages = f"{base_url.removesuffix('/v1')}/_simulator"
 
     def open(self, options: Mapping[str, object]) -> None:
-        """Begin empty, with these options; all others stay as they are."""
+        """Empty the ledger and set these options; all others stay as they are."""
         self._post("config", json.dumps(options).encode())
         self._post("reset", b"")
 
@@ -52,7 +52,7 @@ class Books:
         return spent
 
     def settle(self) -> None:
-        """Wait until the requests of a process that is gone are over."""
+        """Wait until the requests of a process that is gone have ended."""
         until = time.monotonic() + SETTLE_SECONDS
         while self._ledger()["counters"]["in_flight"] and time.monotonic() < until:
             time.sleep(0.02)

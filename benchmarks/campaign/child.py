@@ -1,6 +1,6 @@
 """One run of a job in a process of its own, without a Prefect server; it ends as the command does.
 
-It is started as a fork of a process that has imported everything, since the import takes longer than a round's run.
+The campaign forks it from a process that has imported everything, since the import takes longer than a round's run.
 """
 
 import asyncio
@@ -53,7 +53,7 @@ def _step_until_finished(work: BatchWork) -> None:
 
 
 async def _run_batches(run: PendingRun) -> FinishedRun:
-    """Batches from start to end, as the flow has them."""
+    """Carry out the batches from start to end, as the flow does."""
     work = await asyncio.to_thread(start_batches, run)
     await asyncio.to_thread(_step_until_finished, work)
     async with answering(run, elsewhere=work_of_batches(work)) as engine:

@@ -62,14 +62,14 @@ class Round:
 
     @property
     def repeated_at_most(self) -> int:
-        """Rows that one kill may have the next run pay for again: README, "How a run resumes"."""
+        """Rows that the next run may pay for again after one kill: README, "How a run resumes"."""
         if self.mode == "batch":
             return 0  # the next run finds each batch at the provider
         return (self.max_concurrency + self.checkpoint_rows * self.chunks_in_flight) * self.shards
 
 
 def draw_round(seed: int, kinds: Sequence[str] = KINDS) -> Round:
-    """The round of a seed. Of one kind it is the same whichever other kinds might have been drawn."""
+    """The round of a seed. Once its kind is drawn, the other kinds no longer matter."""
     kind = random.Random(seed).choices(kinds, [WEIGHTS[name] for name in kinds])[0]
     chance = random.Random(f"{kind}/{seed}")
     is_served = kind in SERVED

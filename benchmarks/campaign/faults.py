@@ -1,4 +1,4 @@
-"""The storage away, or full, for a while: done to a folder of this machine."""
+"""Take a storage away, or fill it, for a while: the storage is a folder of this machine."""
 
 import contextlib
 import os
@@ -32,7 +32,7 @@ def _link(link: Path, target: Path) -> None:
 
 @contextmanager
 def small_disk(folder: Path) -> Generator[bool]:
-    """A folder on a disk of its own until the block ends; False where this machine doesn't let us mount any."""
+    """A folder on a disk of its own until the block ends; False if this machine doesn't let us mount one."""
     words = ("mount", "-t", "tmpfs", "-o", f"size={DISK}", "promptmill-campaign", str(folder))
     try:
         is_mounted = subprocess.run(words, capture_output=True, check=False).returncode == 0
@@ -46,12 +46,12 @@ def small_disk(folder: Path) -> Generator[bool]:
 
 
 def fill(folder: Path) -> None:
-    """Take all that is free on a small disk; a byte at the end, so that not even a small file fits."""
+    """Fill a small disk to the last byte, so that not even a small file fits."""
     with (folder / "_ballast").open("ab", buffering=0) as file, contextlib.suppress(OSError):
         while True:
             file.write(BLOCK)
 
 
 def empty(folder: Path) -> None:
-    """Give it back."""
+    """Free what `fill` took."""
     (folder / "_ballast").unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""A round's job and rows as files, what the provider is told to do to it, and what its output holds."""
+"""A round's job and rows as files, how its provider behaves, and what its output holds."""
 
 import json
 from collections.abc import Iterable
@@ -33,7 +33,7 @@ class Place:
 
     @property
     def door(self) -> Path:
-        """A link to the storage, which is turned away when the storage is to be gone."""
+        """A link to the storage; `close_door` turns it away, and the storage is gone for the job."""
         return self.folder / "storage"
 
     @property
@@ -48,7 +48,7 @@ class Place:
 
     @property
     def is_complete(self) -> bool:
-        """Whether the manifest stands."""
+        """Whether the output has a manifest."""
         return (self.output / "_manifest.json").exists()
 
     def log(self, number: int) -> Path:
@@ -76,7 +76,7 @@ def bodies(drawn: Round) -> tuple[str, ...]:
 
 
 def requests_of(drawn: Round) -> int:
-    """What the provider hears of a run without faults: its rows, or a file and a batch for each file."""
+    """How many requests of a run without faults reach the provider: one a row, or a file and a batch for each batch."""
     return drawn.rows if drawn.mode == "online" else 2 * -(-drawn.rows // batch_rows(drawn))
 
 
@@ -117,7 +117,7 @@ def job_values(drawn: Round, place: Place, cap_usd: Decimal | None) -> dict[str,
 
 
 def write_job(drawn: Round, place: Place, cap_usd: Decimal | None) -> None:
-    """Write the job; over rows that are written once."""
+    """Write the job, and its rows if they aren't there yet."""
     rows = place.folder / "rows.parquet"
     if not rows.exists():
         pq.write_table(pa.table({"text": texts(drawn)}), rows)
@@ -125,7 +125,7 @@ def write_job(drawn: Round, place: Place, cap_usd: Decimal | None) -> None:
 
 
 def provider_options(drawn: Round, *, is_faulty: bool = True) -> dict[str, object]:
-    """How the provider is in a round."""
+    """How the provider behaves in a round."""
     ratio = FAULTY_ATTEMPTS if is_faulty else 0.0
     online = ("error_500", "error_503", "reset", "garbage", "slow_body", "rate_limited")
     lines = ("line_error_ratio", "line_duplicate_ratio", "line_missing_ratio", "line_garbage_ratio")
@@ -163,7 +163,7 @@ def _ids_without_kind(file: Path) -> set[str]:
 
 
 def published_rows(output: Path) -> list[tuple[int, str]]:
-    """Row number and custom_id of each row of the two outputs, by the files that the manifest names."""
+    """Row number and custom_id of each row, succeeded or failed, in the files that the manifest names."""
     try:
         manifest = json.loads((output / "_manifest.json").read_bytes())
     except (OSError, ValueError):

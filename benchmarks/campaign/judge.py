@@ -69,7 +69,7 @@ def judge(history: History) -> Verdict:
     found = Counter(history.outputs)
     lost = sum(row not in found for row in range(len(history.bodies)))
     doubled = sum(times > 1 for times in found.values())
-    interruptions = sum(one.exit_code not in {0, WRONG, AT_BUDGET} for one in history.ran)
+    interruptions = sum(ran.exit_code not in {0, WRONG, AT_BUDGET} for ran in history.ran)
     verdict = Verdict(
         lost=lost,
         doubled=doubled,
@@ -124,8 +124,8 @@ def _money_findings(history: History, verdict: Verdict) -> Iterator[str]:
 def _process_findings(history: History) -> Iterator[str]:
     if history.left:
         yield f"processes were left behind: {', '.join(history.left)}"
-    for number, one in enumerate(history.ran, 1):
-        yield from (f"command {number} {fault}" for fault in _command_findings(one, history.budget_usd is not None))
+    for number, ran in enumerate(history.ran, 1):
+        yield from (f"command {number} {fault}" for fault in _command_findings(ran, history.budget_usd is not None))
 
 
 def _command_findings(ran: Ran, has_budget: bool) -> Iterator[str]:

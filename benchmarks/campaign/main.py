@@ -24,7 +24,7 @@ from benchmarks.rig import provider, report
 
 @dataclass(slots=True)
 class _Sums:
-    """What all rounds came to."""
+    """Sums over all rounds."""
 
     rounds: Counter[str] = field(default_factory=Counter[str])  # by kind
     figures: Counter[str] = field(default_factory=Counter[str])
@@ -43,7 +43,7 @@ class _Sums:
                 f"{two}paid_twice": verdict.paid_twice,
                 f"{two}repeated": verdict.repeated,
                 "killed": sum(
-                    one.was_killed and one.exit_code is not None and one.exit_code < 0 for one in history.ran
+                    ran.was_killed and ran.exit_code is not None and ran.exit_code < 0 for ran in history.ran
                 ),
                 "interruptions": verdict.interruptions,
                 "caps": history.budget_usd is not None,
@@ -127,7 +127,7 @@ class _Player:
         return plain.play(drawn, place, self._books, self._overhead[drawn.mode] + _provider_seconds(drawn))
 
     def _measure(self, drawn: Round, books: Books) -> float:
-        """How much longer a round takes without faults than its provider."""
+        """How much longer than its provider a round without faults takes."""
         quiet = replace(drawn, kind=f"{drawn.mode}-kill", faults=(), budget_share=None)
         seconds = 0.0
         for name in ("first", "second"):  # the first one starts the process from which all others are forked
@@ -144,7 +144,7 @@ class _Player:
 
 
 def _provider_seconds(drawn: Round) -> float:
-    """How long the provider takes for all rows, as far as is known beforehand."""
+    """How long the provider takes for all rows, as far as we know beforehand."""
     if drawn.mode == "batch":
         return BATCH_SECONDS
     return drawn.rows * drawn.latency_seconds / min(drawn.max_concurrency, drawn.chunks_in_flight * drawn.chunk_rows)
@@ -152,7 +152,7 @@ def _provider_seconds(drawn: Round) -> float:
 
 def _line(drawn: Round, history: History, verdict: Verdict, seconds: float) -> str:
     faults = ", ".join(f"{fault.what} at {fault.at:.2f} of the {fault.by}" for fault in drawn.faults)
-    codes = " ".join(str(one.exit_code) for one in history.ran)
+    codes = " ".join(str(ran.exit_code) for ran in history.ran)
     well = "; ".join(verdict.findings) if verdict.findings else "well"
     repeated = f"{verdict.repeated} of at most {verdict.repeated_at_most} paid again"
     return (

@@ -122,7 +122,7 @@ def _kill(process: ForkServerProcess, *, is_group: bool) -> None:
 
 
 def _run(stage: _Stage) -> Ran:
-    """A run to which nothing happens."""
+    """A run without a fault."""
     sent_before = stage.books.sent()
     process = _start(stage, len(stage.ran))
     _note(stage, [process], sent_before, was_killed=False)
@@ -139,7 +139,7 @@ def _run_until_complete(stage: _Stage) -> None:
 
 
 def _note(stage: _Stage, processes: Sequence[ForkServerProcess], sent_before: int, was_killed: bool) -> None:
-    """Wait for the end of processes, and look at what they left."""
+    """Wait until processes have ended, and note what they left."""
     began, number = time.monotonic(), len(stage.ran)
     for process in processes:
         process.join(max(0.0, began + MOST_SECONDS - time.monotonic()))

@@ -53,7 +53,7 @@ class _Stage:
 
 @contextmanager
 def open_stage(folder: Path) -> Generator[Callable[[Round, Place], History]]:
-    """A server and a provider; what it yields plays a round."""
+    """Start a server and a provider; yields a function that plays a round."""
     with provider() as base_url:
         server = Server(folder, base_url)
         try:

@@ -52,7 +52,7 @@ class Server:
             self._process = None
 
     def deploy(self) -> None:
-        """Put everything on it that a worker's runs need; once."""
+        """Put everything on it that a worker's runs need, the first time only."""
         if not self._is_deployed:
             run("deployments/bootstrap.py", "--provider", "openai", settings=self.settings)
             run("-m", "prefect", "--no-prompt", "deploy", "--all", settings=self.settings)
@@ -79,7 +79,7 @@ def _answers(api_url: str) -> bool:
 
 
 def kill_group(process: subprocess.Popen[bytes]) -> None:
-    """Kill a process and its group, and bury it."""
+    """Kill a process and its group, and reap it."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()

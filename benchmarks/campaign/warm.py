@@ -1,7 +1,7 @@
-"""All that a run imports and loads, once: the process that imports this is forked for each run.
+"""Import and load everything that a run needs, once: each run is a fork of the process that imported this.
 
-Without it each run would load its tokenizer and draw on fresh imports, which takes five times the run's own CPU.
-No thread may be started here: a fork doesn't have it.
+Otherwise each run would import its modules and load its tokenizer, which takes five times the run's own CPU.
+Start no thread here: a fork doesn't have it.
 """
 
 import promptmill.output.report.plots  # noqa: F401  # pyright: ignore[reportUnusedImport]

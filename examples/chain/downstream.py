@@ -1,6 +1,6 @@
 """Downstream of Promptmill: a flow that is started when a run has finished, and reads what it answered.
 
-Its deployment is in prefect.yaml beside it: the trigger hands it the manifest's URL out of our event.
+The prefect.yaml beside it deploys it; the trigger there hands it the manifest's URL from our event.
 """
 
 from collections import Counter
@@ -23,8 +23,8 @@ def count_answers_of(manifest_url: str) -> dict[str, int]:
     """Show how often each answer was given.
 
     Args:
-        manifest_url: Where the manifest of a finished run is, as our events tell it.
+        manifest_url: The URL of a finished run's manifest, as our event gives it.
     """
     counts = count_answers(manifest_url)
-    create_table_artifact([{"answer": one, "rows": rows} for one, rows in counts.items()], key="answers")
+    create_table_artifact([{"answer": answer, "rows": rows} for answer, rows in counts.items()], key="answers")
     return counts

@@ -1,4 +1,4 @@
-"""What several commands take: a job file, changes to it, and how the answer is wanted."""
+"""Arguments that several commands take: the job file, changes to it, whether to wait, and whether to print JSON."""
 
 from typing import Annotated
 
@@ -24,5 +24,5 @@ Overrides = Annotated[
 
 
 def load(job: str, overrides: list[str] | None) -> Job:
-    """The job of a file with its changes. Raises: JobError."""
+    """The job in a file, with the changes of `--set`. Raises: JobError."""
     return load_job(job, dict(parse_override(text) for text in overrides or []))

@@ -11,7 +11,7 @@ from flows.command import console
 from flows.command.arguments import AsJson, JobFile, Overrides, load
 from promptmill.errors import SetupError
 
-if TYPE_CHECKING:  # the command starts without them
+if TYPE_CHECKING:  # so that the command starts without importing them
     from promptmill.batch.registry import Entry
     from promptmill.batch.step import BatchWork
     from promptmill.runs.run import PendingRun
@@ -21,7 +21,7 @@ MaybeJob = Annotated[str | None, typer.Argument(metavar="JOB", help="A job file.
 
 
 def _entries(job: str | None, overrides: list[str] | None) -> "list[Entry]":
-    """The jobs that are meant; one that isn't registered has no name, as batches of `run --mode batch` haven't."""
+    """All registered jobs, or those that a job file means; an entry without a name isn't registered."""
     from promptmill.batch.registry import Entry, registered, registered_for
     from promptmill.planning.prepared_job import resolve_output, today
 
@@ -51,7 +51,7 @@ def _open(entry: "Entry") -> "BatchWork":
 
 @app.command()
 def status(job: MaybeJob = None, overrides: Overrides = None, as_json: AsJson = False) -> None:
-    """Say how far the batches are, by their ledger; the provider isn't asked."""
+    """Say how far the batches are, by their ledger, without asking the provider."""
     from promptmill.batch.status import describe, describe_line
 
     works = [_open(entry) for entry in _entries(job, overrides)]
@@ -66,7 +66,7 @@ def status(job: MaybeJob = None, overrides: Overrides = None, as_json: AsJson = 
 
 @app.command()
 def advance(job: MaybeJob = None, overrides: Overrides = None, as_json: AsJson = False) -> None:
-    """Move batches on one step: look, collect, submit what there is room for, publish what is over."""
+    """Move batches on one step: look, collect, submit what there is room for, publish what is finished."""
     console.prepare_prefect()
     from flows.advance_batches import advance_batches
     from promptmill.batch.registry import register
@@ -76,8 +76,9 @@ def advance(job: MaybeJob = None, overrides: Overrides = None, as_json: AsJson =
         if not entry.name:
             register(entry.job, retry_failed=False, flow_run_ids=())
     found = asyncio.run(advance_batches(job_name=None if job is None else entries[0].job.name))
-    for one in found:
-        console.say(f"{one['job'] if isinstance(one['job'], str) else one['job']['name']}: {one['state']}")
+    for summary in found:
+        name = summary["job"] if isinstance(summary["job"], str) else summary["job"]["name"]
+        console.say(f"{name}: {summary['state']}")
     if as_json:
         console.print_json(found)
 
@@ -88,7 +89,7 @@ def cancel(job: MaybeJob = None, overrides: Overrides = None, as_json: AsJson = 
     from promptmill.batch.status import describe, describe_line
 
     works = [_open(entry) for entry in _entries(job, overrides)]
-    cancelled = [one for one in works if one.ledger.live or one.ledger.state.started_at]
+    cancelled = [work for work in works if work.ledger.live or work.ledger.state.started_at]
     for work in works:
         place = f"{work.job.name} ({work.job.output.url})"
         if work not in cancelled:

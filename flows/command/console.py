@@ -30,19 +30,19 @@ def prepare_prefect() -> None:
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("PREFECT_CLI_PROMPT", "false")
     os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
-    os.environ.setdefault("DO_NOT_TRACK", "1")  # and so no notice about it
+    os.environ.setdefault("DO_NOT_TRACK", "1")  # then Prefect prints no notice about it
     log_to_stderr(logging.WARNING if sys.stderr.isatty() else logging.INFO)
 
 
 def log_to_stderr(level: int) -> None:
-    """Our own lines from a level on: all where there is no terminal to draw on, else what a drawing doesn't say."""
+    """Print our own log lines from a level on: INFO without a terminal, WARNING beside a progress display."""
     handler = logging.StreamHandler()
     handler.setLevel(level)
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
     ours = logging.getLogger("promptmill")
     ours.addHandler(handler)
     ours.setLevel(logging.INFO)
-    ours.propagate = False  # Prefect's console would say it again
+    ours.propagate = False  # else Prefect's console handler prints each line again
 
 
 def say(line: str) -> None:
@@ -51,7 +51,7 @@ def say(line: str) -> None:
 
 
 def show_finding(is_well: bool, name: str, detail: str) -> None:
-    """One line of the doctor's."""
+    """One line of `promptmill doctor`."""
     mark = "[green]ok  [/]" if is_well else "[bold red]FAIL[/]"
     stderr().print(f"{mark} [dim]{name}:[/] ", end="")
     stderr().print(detail, markup=False, soft_wrap=True)
@@ -64,9 +64,9 @@ def show_batches(batches: Sequence[Mapping[str, Any]]) -> None:
     table = Table(box=None, padding=(0, 2), header_style="dim")
     for name in ("batch", "state", "status", "requests", "completed", "failed", "note"):
         table.add_column(name, overflow="fold")
-    for one in batches:
-        numbers = (f"{one[name]:,}" for name in ("requests", "completed", "failed"))
-        table.add_row(one["id"] or one["key"][:12], one["state"], one["status"], *numbers, one["note"])
+    for batch in batches:
+        numbers = (f"{batch[name]:,}" for name in ("requests", "completed", "failed"))
+        table.add_row(batch["id"] or batch["key"][:12], batch["state"], batch["status"], *numbers, batch["note"])
     stderr().print(table)
 
 
@@ -120,4 +120,4 @@ def _summary(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def accuracy_shares(accuracy: Mapping[str, Any]) -> list[tuple[str, float]]:
     """Column → share of the compared rows that agree."""
-    return [(name, one["accuracy"]) for name, one in accuracy.items() if one["compared"]]
+    return [(name, agreement["accuracy"]) for name, agreement in accuracy.items() if agreement["compared"]]

@@ -1,4 +1,4 @@
-"""The command that looks at everything a run needs, and says what to do where something is missing."""
+"""The command that looks at everything a run needs, and says what to do about what is missing."""
 
 import asyncio
 import os
@@ -23,7 +23,7 @@ from promptmill.provider.transport import Credentials
 
 
 def examine(job: Job | None, credentials: Callable[[], Credentials], as_json: bool) -> None:
-    """Print one line for each finding. Raises: SetupError when something is not well."""
+    """Print one line for each finding. Raises: SetupError when something isn't well."""
     findings = _look_at_everything(job, credentials)
     for finding in findings:
         console.show_finding(finding.is_well, finding.name, finding.detail)
@@ -56,7 +56,7 @@ def _look_at_this_machine() -> list[Finding]:
 
 
 async def _pool_type() -> str | None:
-    """The type of the work pool; None where no server, or no pool, says it."""
+    """The type of the work pool; None if there is no server, or no pool on it."""
     from prefect.client.orchestration import get_client
     from prefect.settings import PREFECT_API_URL
 

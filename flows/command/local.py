@@ -1,4 +1,4 @@
-"""The commands that are no flow: check, estimate and sample; Prefect is asked for a job's provider or shared limit only."""
+"""The commands that run no flow: check, estimate, sample. They use Prefect for a provider block and a shared limit only."""
 
 import asyncio
 from dataclasses import asdict, replace
@@ -30,17 +30,17 @@ def credentials_of(job: Job) -> Credentials:
 
 
 def plan_job(job: Job, overwrite: bool = True) -> PendingRun:
-    """The run of a job, planned even where its output is complete."""
+    """The run of a job, planned even if its output is complete."""
     return plan_pending_run(job, credentials_of(job), Planning(today(), overwrite=overwrite))
 
 
 def finished_run(
     job: Job, retry_failed: bool, overwrite: bool, approve: bool = False, wait: bool = True
 ) -> dict[str, Any] | None:
-    """The manifest of an output that is complete already; what is wrong with a job is found here, before Prefect starts.
+    """The manifest if the output is complete already, None otherwise. Finds what is wrong with the job before Prefect starts.
 
-    `approve`: where it isn't complete, the job's own budget holds, whatever less a person approved before. Without `wait`,
-    raises OutputInUse while another run works on the output.
+    `approve`: if the output isn't complete, the job's own budget holds again, even if a person approved less before.
+    Raises: PromptmillError; OutputInUse without `wait`, while another run works on the output.
     """
     prepared = prepare(job, today())
     if (manifest := finished_manifest(prepared, retry_failed)) is not None:
@@ -82,7 +82,7 @@ async def _answer_sample(part: PendingRun, target: Storage, wait: bool) -> Finis
 
 
 async def _answer_plainly(part: PendingRun, target: Storage) -> FinishedRun:
-    """The sample's answers; a limit that it shares with runs is leased like theirs, which takes Prefect."""
+    """The sample's answers; a shared limit has to be leased, as runs do, and that takes Prefect."""
     if part.prepared.job.limits.shared is None:
         return await run_plainly(part, target)
     console.prepare_prefect()
@@ -93,7 +93,7 @@ async def _answer_plainly(part: PendingRun, target: Storage) -> FinishedRun:
 
 
 def sample_job(job: Job, rows: int, as_json: bool, wait: bool) -> None:
-    """Run the first rows and show what the whole would take; `wait` for a run that works on the same output."""
+    """Run the first rows and show what the whole would cost. `wait`: wait for another run that works on the output."""
     whole = plan_job(job)
     part = plan_job(sample_job_of(whole.prepared.job, rows))
     sampled = asyncio.run(_answer_sample(part, whole.prepared.output.folder(SAMPLES), wait))

@@ -84,14 +84,14 @@ class BatchProvider:
                 completion_window=window,
                 metadata={_KEY: key, "promptmill_job": job[:512]},
             )
-            return view_of(batch, self.secrets)
+            return _view_of(batch, self.secrets)
 
     def find_batch(self, key: str, file_id: str, since: float) -> BatchView | None:
         """The batch that carries our key or was made of that file; of several, the furthest, and the rest are cancelled."""
         found: list[BatchView] = []
         with self._translated():
             for batch in self._reader.batches.list(limit=_PAGE):
-                view = view_of(batch, self.secrets)
+                view = _view_of(batch, self.secrets)
                 if view.key == key or (not view.key and view.input_file_id == file_id):
                     found.append(view)
                 if view.created_at and view.created_at < since - _CLOCK_SLACK_SECONDS:
@@ -106,7 +106,7 @@ class BatchProvider:
         """A batch as it is now; None when this key knows none of that id."""
         try:
             with self._translated():
-                return view_of(self._reader.batches.retrieve(batch_id), self.secrets)
+                return _view_of(self._reader.batches.retrieve(batch_id), self.secrets)
         except _Absent:
             return None
 
@@ -192,7 +192,7 @@ def _translate_status(error: openai.APIStatusError, secrets: Sequence[str]) -> P
     return ProviderRefused(f"the provider refused {path} ({error.status_code}): {verdict.message}")
 
 
-def view_of(batch: ApiBatch, secrets: Sequence[str]) -> BatchView:
+def _view_of(batch: ApiBatch, secrets: Sequence[str]) -> BatchView:
     """What we keep of a batch; providers leave out or misname many fields."""
     counts = batch.request_counts
     errors = (batch.errors.data if batch.errors is not None else None) or []

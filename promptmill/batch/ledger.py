@@ -117,12 +117,15 @@ class Ledger:
     @property
     def live(self) -> list[BatchRecord]:
         """Batches that may still answer rows, oldest first."""
-        return sorted((one for one in self.records.values() if one.is_live), key=lambda one: (one.packed_at, one.key))
+        return sorted(
+            (record for record in self.records.values() if record.is_live),
+            key=lambda record: (record.packed_at, record.key),
+        )
 
     @property
     def collected(self) -> list[BatchRecord]:
         """Batches whose results are saved."""
-        return [one for one in self.records.values() if one.state == "collected"]
+        return [record for record in self.records.values() if record.state == "collected"]
 
     def load(self) -> "Ledger":
         """Read everything again; returns itself. Raises: StorageFailed for a file that is damaged or can't be read."""

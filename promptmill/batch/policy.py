@@ -142,7 +142,7 @@ def _judge_failed(record: BatchRecord, view: BatchView, poll_seconds: float, is_
     backoff = poll_seconds * min(_LONGEST_BACKOFF, 2**record.refusals)
     codes = {code for code, _ in view.errors}
     text = "; ".join(f"{code}: {message}" for code, message in view.errors[:3]) or "no reason given"
-    if is_queue_full(view.errors):
+    if _is_queue_full(view.errors):
         return _judge_full(record, view, backoff, is_alone)
     if codes & _FILE_FAULTS:
         return Halt(
@@ -157,7 +157,7 @@ def _judge_failed(record: BatchRecord, view: BatchView, poll_seconds: float, is_
     return Requeue(backoff)
 
 
-def is_queue_full(errors: Sequence[tuple[str, str]]) -> bool:
+def _is_queue_full(errors: Sequence[tuple[str, str]]) -> bool:
     """Whether a batch failed only because too many tokens or requests are enqueued."""
     return any(code == "token_limit_exceeded" or "enqueued" in message.lower() for code, message in errors)
 

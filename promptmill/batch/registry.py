@@ -109,7 +109,7 @@ def registered_for(job: Job, today: date) -> list[Entry]:
     Raises: StorageFailed; JobError when output.url is no template that can be rendered.
     """
     urls = {resolve_output(job, today - timedelta(days=back)).output.url for back in range(_DAYS_BACK)}
-    return [one for one in registered(job.name) if one.job.output.url in urls]
+    return [entry for entry in registered(job.name) if entry.job.output.url in urls]
 
 
 def _read(storage: Storage, name: str) -> Entry | None:

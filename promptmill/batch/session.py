@@ -66,7 +66,7 @@ def close_batches(work: BatchWork) -> None:
     """Forget what the run needed, at the provider too: call it after publishing. Blocks."""
     records = work.of_this_run
     if not work.job.batch.keep_files:
-        work.provider.delete(one.file_id for one in records if one.file_id)
+        work.provider.delete(record.file_id for record in records if record.file_id)
     work.ledger.restart(LedgerState(enqueued_tokens=work.ledger.state.enqueued_tokens))
 
 

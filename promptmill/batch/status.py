@@ -10,30 +10,30 @@ from promptmill.checkpoints.answer_files import ZERO_USD
 def describe(work: BatchWork) -> dict[str, Any]:
     """The batches of the run under way, as JSON values."""
     records = work.of_this_run
-    live = [one for one in records if one.is_live]
+    live = [record for record in records if record.is_live]
     return {
         "job": work.job.name,
         "output_url": work.job.output.url,
         "state": "cancelled" if work.ledger.state.is_cancelled else "in_flight" if not work.is_finished else "answered",
-        "requests": sum(one.requests for one in records),
-        "completed": sum(one.answered if not one.is_live else one.completed for one in records),
-        "failed": sum(one.failed for one in records),
-        "spent_usd": str(sum((one.cost_usd for one in records), ZERO_USD)),
-        "reserved_usd": str(sum((one.reserved_usd for one in live), ZERO_USD)),
+        "requests": sum(record.requests for record in records),
+        "completed": sum(record.answered if not record.is_live else record.completed for record in records),
+        "failed": sum(record.failed for record in records),
+        "spent_usd": str(sum((record.cost_usd for record in records), ZERO_USD)),
+        "reserved_usd": str(sum((record.reserved_usd for record in live), ZERO_USD)),
         "is_all_submitted": work.ledger.state.is_all_submitted,
         "batches": [
             {
-                "id": one.batch_id,
-                "key": one.key,
-                "state": one.state,
-                "status": one.status,
-                "requests": one.requests,
-                "completed": one.completed,
-                "failed": one.failed,
-                "expires_at": one.expires_at,
-                "note": work.notes.get(one.key, one.message),
+                "id": record.batch_id,
+                "key": record.key,
+                "state": record.state,
+                "status": record.status,
+                "requests": record.requests,
+                "completed": record.completed,
+                "failed": record.failed,
+                "expires_at": record.expires_at,
+                "note": work.notes.get(record.key, record.message),
             }
-            for one in records
+            for record in records
         ],
     }
 
@@ -42,11 +42,13 @@ def describe_line(work: BatchWork, now: float) -> str:
     """The same in one line."""
     found = describe(work)
     by_status: dict[str, int] = {}
-    for one in found["batches"]:
-        name = one["status"] if one["state"] == "submitted" else one["state"]
+    for batch in found["batches"]:
+        name = batch["status"] if batch["state"] == "submitted" else batch["state"]
         by_status[name] = by_status.get(name, 0) + 1
     shown = ", ".join(f"{count} {name}" for name, count in by_status.items()) or "none yet"
-    expiries = [one["expires_at"] for one in found["batches"] if one["expires_at"] and one["state"] == "submitted"]
+    expiries = [
+        batch["expires_at"] for batch in found["batches"] if batch["expires_at"] and batch["state"] == "submitted"
+    ]
     expires = f" · expires in {max(0.0, min(expiries) - now) / 3600:.1f} h" if expiries else ""
     notes = "; ".join(sorted(set(work.notes.values())))
     return (

@@ -72,8 +72,10 @@ class BatchWork:
     def of_this_run(self) -> list[BatchRecord]:
         """Batches that took rows of the run under way."""
         since = self.ledger.state.started_at
-        records = (one for one in self.ledger.records.values() if one.packed_at >= since and one.state != "dropped")
-        return sorted(records, key=lambda one: (one.packed_at, one.key))
+        records = (
+            record for record in self.ledger.records.values() if record.packed_at >= since and record.state != "dropped"
+        )
+        return sorted(records, key=lambda record: (record.packed_at, record.key))
 
     def step(self) -> bool:
         """Move everything on as far as it goes now; returns `is_finished`.
@@ -86,15 +88,15 @@ class BatchWork:
             self._guarded(record, self._advance)
         self._judge_failures()
         state = self.ledger.state
-        is_queue_full = any(one.refusals and one.state == "uploaded" for one in self.ledger.live)
+        is_queue_full = any(record.refusals and record.state == "uploaded" for record in self.ledger.live)
         if not state.is_all_submitted and not state.is_cancelled and not is_queue_full:
             self._submit()
         return self.is_finished
 
     def _judge_failures(self) -> None:
         """Raises: TooManyFailures, so that no more is submitted."""
-        records = [one for one in self.of_this_run if one.state == "collected"]
-        seen, failed = sum(one.answered for one in records), sum(one.refused for one in records)
+        records = [record for record in self.of_this_run if record.state == "collected"]
+        seen, failed = sum(record.answered for record in records), sum(record.refused for record in records)
         if seen >= JUDGED_ROWS and failed > self.job.max_failure_ratio * seen:
             raise TooManyFailures(
                 f"{failed:,} of {seen:,} rows that batches answered failed; the limit is "

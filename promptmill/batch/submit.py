@@ -64,7 +64,7 @@ def submit_wave(run: Run, ledger: Ledger, now: float, submit: Submit) -> bool:
     spent = ZERO_USD
     if prepared.budget_usd is not None:
         spent = SpendRecords(prepared.store).settle(kept.listing)
-        spent += sum((one.uncertain_usd for one in ledger.collected), ZERO_USD)
+        spent += sum((record.uncertain_usd for record in ledger.collected), ZERO_USD)
     rows = PendingRows(run, ledger, kept, now)
     with tempfile.TemporaryDirectory(prefix="promptmill-") as folder:
         packer = Packer(rows, encoder_of(prepared), reserve_price(prepared), Path(folder))
@@ -112,14 +112,14 @@ class PendingRows:
 
     def __iter__(self) -> Iterator[Request]:
         """The requests. Raises: InputChanged; StorageFailed."""
-        live = RowCounts(self.ledger.ids(one) for one in self.ledger.live)
-        tried = RowCounts(self.ledger.ids(one) for one in self._tried)
+        live = RowCounts(self.ledger.ids(record) for record in self.ledger.live)
+        tried = RowCounts(self.ledger.ids(record) for record in self._tried)
         for chunk, rendered in self._rendered():
             yield from self._pending_of(chunk, rendered, live, tried)
 
     def ids(self) -> NDArray[np.uint64]:
         """Hashes of the custom_ids of all rows of unfinished chunks, answered ones and those in batches included."""
-        found = [hash_custom_id(one.custom_id) for _, rendered in self._rendered() for one in rendered]
+        found = [hash_custom_id(request.custom_id) for _, rendered in self._rendered() for request in rendered]
         return np.fromiter(found, np.uint64, len(found))
 
     def _rendered(self) -> Iterator[tuple[Chunk, list[Request | Unrendered]]]:
@@ -133,12 +133,12 @@ class PendingRows:
     def _tried(self) -> list[BatchRecord]:
         """Batches whose leftovers count as tries; `--retry-failed` starts the count again."""
         since = self.kept.retry_before or 0.0
-        return [one for one in self.ledger.collected if one.packed_at >= since]
+        return [record for record in self.ledger.collected if record.packed_at >= since]
 
     @cached_property
     def _last_words(self) -> pa.Table:
         """Why rows have no answer, by the last batch of each."""
-        return merge_answers([table for one in self._tried if (table := self.ledger.leftovers(one)) is not None])
+        return merge_answers([table for record in self._tried if (table := self.ledger.leftovers(record)) is not None])
 
     @property
     def _submissions_at_most(self) -> int:
@@ -148,19 +148,19 @@ class PendingRows:
     def _pending_of(
         self, chunk: Chunk, rendered: Sequence[Request | Unrendered], live: RowCounts, tried: RowCounts
     ) -> Iterator[Request]:
-        order = [one.custom_id for one in rendered]
+        order = [request.custom_id for request in rendered]
         known = self.kept.to_keep(self.kept.known(chunk, order))
         answered = set(known["custom_id"].to_pylist()) if known.num_rows else set[str]()
-        hashes = [hash_custom_id(one) for one in order]
+        hashes = [hash_custom_id(custom_id) for custom_id in order]
         times = tried.of(hashes)
         exhausted: list[str] = []
-        for one, is_live, count in zip(rendered, live.of(hashes), times, strict=True):
-            if is_live or one.custom_id in answered or isinstance(one, Unrendered):
+        for request, is_live, count in zip(rendered, live.of(hashes), times, strict=True):
+            if is_live or request.custom_id in answered or isinstance(request, Unrendered):
                 continue
             if count < self._submissions_at_most:
-                yield one
+                yield request
             elif self.run.prepared.job.batch.leftovers != "online":
-                exhausted.append(one.custom_id)
+                exhausted.append(request.custom_id)
         if exhausted:
             self._give_up(chunk, exhausted, int(times.max()))
 
@@ -169,7 +169,7 @@ class PendingRows:
         last = self._last_words
         reasons = last.filter(pc.is_in(last["custom_id"], pa.array(custom_ids, pa.string()))).to_pylist()
         said = {row["custom_id"]: row for row in reasons}
-        failures = [self._failure(one, said.get(one), attempts) for one in custom_ids]
+        failures = [self._failure(custom_id, said.get(custom_id), attempts) for custom_id in custom_ids]
         self.kept.store.save_rows(chunk.key, answers_table(failures))
 
     def _failure(self, custom_id: str, said: dict[str, Any] | None, attempts: int) -> Failure:

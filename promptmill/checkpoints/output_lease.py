@@ -31,7 +31,7 @@ _SETTLE_SECONDS = 3.0  # that a listing is given to show a claim, where the stor
 log = logging.getLogger("promptmill")
 
 
-def steady_seconds() -> float:
+def _steady_seconds() -> float:
     """Seconds that pass alike for all machines, also while this one is suspended (time.monotonic stands still then)."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
@@ -40,7 +40,7 @@ def steady_seconds() -> float:
 class Timing:
     """How time passes; tests have their own."""
 
-    now: Callable[[], float] = steady_seconds
+    now: Callable[[], float] = _steady_seconds
     sleep: Callable[[float], None] = time.sleep
     is_gone: Callable[[str, int], bool] = is_gone  # (machine, pid)
 
@@ -177,7 +177,7 @@ class OutputLease:
             if not higher:
                 self._valid_until = began + VALID_SECONDS
                 return
-            name, number = max(higher.items(), key=lambda one: one[1])
+            name, number = max(higher.items(), key=lambda item: item[1])
             self._lost = str(self._claims.read(name, number) or "another run")
             with suppress(StorageFailed):
                 self._claims.delete([self._name])  # written above where its successor may have removed it

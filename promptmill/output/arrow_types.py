@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from promptmill.prompts.references import resolve
 
-JsonSchema = Mapping[str, Any]
+_JsonSchema = Mapping[str, Any]
 JSON_TEXT = {b"promptmill.json": b"1"}  # metadata of a string field that holds JSON
 _INT64_END = 2**63
 _SCALARS = {"string": pa.string(), "integer": pa.int64(), "number": pa.float64(), "boolean": pa.bool_()}
@@ -35,8 +35,8 @@ def _field(name: str, schema: object, definitions: Mapping[str, Any]) -> pa.Fiel
     return pa.field(name, pa.string(), metadata=JSON_TEXT) if found is None else pa.field(name, found)
 
 
-def _arrow_type(schema: JsonSchema, definitions: Mapping[str, Any]) -> pa.DataType | None:
-    """The type of a schema's values, None where only JSON will do."""
+def _arrow_type(schema: _JsonSchema, definitions: Mapping[str, Any]) -> pa.DataType | None:
+    """The type of a schema's values; None if only JSON can hold them."""
     if "$ref" in schema:
         target = _mapping(resolve(schema["$ref"], definitions))
         return None if _is_recursive(schema["$ref"], definitions) else _arrow_type(target, definitions)
@@ -44,8 +44,8 @@ def _arrow_type(schema: JsonSchema, definitions: Mapping[str, Any]) -> pa.DataTy
         return _arrow_type(schema["allOf"][0], definitions)
     for keyword in ("anyOf", "oneOf"):
         if keyword in schema:
-            branches = [_mapping(one) for one in schema[keyword]]
-            return _common_type([_arrow_type(one, definitions) for one in branches if _kinds(one) != {"null"}])
+            branches = [_mapping(branch) for branch in schema[keyword]]
+            return _common_type([_arrow_type(branch, definitions) for branch in branches if _kinds(branch) != {"null"}])
     kinds = _kinds(schema)
     if not kinds or "allOf" in schema:
         return None
@@ -56,7 +56,7 @@ def _arrow_type(schema: JsonSchema, definitions: Mapping[str, Any]) -> pa.DataTy
     return _common_type([_SCALARS.get(kind) for kind in kinds - {"null"}])
 
 
-def _kinds(schema: JsonSchema) -> set[str]:
+def _kinds(schema: _JsonSchema) -> set[str]:
     """The JSON types that a schema allows; empty when it doesn't say."""
     if "type" in schema:
         return {schema["type"]} if isinstance(schema["type"], str) else set(schema["type"])
@@ -68,7 +68,7 @@ def _kinds(schema: JsonSchema) -> set[str]:
 
 
 def _common_type(types: Sequence[pa.DataType | None]) -> pa.DataType | None:
-    """The one type that holds the values of all of these; a string where they are none, since nulls alone fit any."""
+    """The one type that holds the values of all of these, None if only JSON can; a string if there are none: nulls fit any."""
     first = types[0] if types else pa.string()
     if first is None or None in types:
         return None
@@ -77,16 +77,16 @@ def _common_type(types: Sequence[pa.DataType | None]) -> pa.DataType | None:
     return pa.float64() if all(other in (pa.int64(), pa.float64()) for other in types) else None
 
 
-def _struct_type(schema: JsonSchema, definitions: Mapping[str, Any]) -> pa.DataType | None:
+def _struct_type(schema: _JsonSchema, definitions: Mapping[str, Any]) -> pa.DataType | None:
     properties = schema.get("properties")
     if not properties or schema.get("additionalProperties"):
         return None
     return pa.struct([_field(name, inner, definitions) for name, inner in properties.items()])
 
 
-def _mapping(schema: object) -> JsonSchema:
-    """The schema; one that says nothing where it is `true` or missing."""
-    return cast(JsonSchema, schema) if isinstance(schema, Mapping) else {}
+def _mapping(schema: object) -> _JsonSchema:
+    """The schema as a mapping; an empty one if it is `true` or missing."""
+    return cast(_JsonSchema, schema) if isinstance(schema, Mapping) else {}
 
 
 def _is_recursive(reference: str, definitions: Mapping[str, Any]) -> bool:
@@ -102,7 +102,7 @@ def _is_recursive(reference: str, definitions: Mapping[str, Any]) -> bool:
 
 def _references(schema: object) -> Iterator[str]:
     if isinstance(schema, Mapping):
-        known = cast(JsonSchema, schema)
+        known = cast(_JsonSchema, schema)
         yield from [known["$ref"]] if isinstance(known.get("$ref"), str) else []
         schema = list(known.values())
     for inner in cast(list[object], schema) if isinstance(schema, list) else []:
@@ -110,7 +110,7 @@ def _references(schema: object) -> Iterator[str]:
 
 
 def parse_responses(responses: pa.ChunkedArray | Sequence[str | None], types: pa.Schema) -> pa.Table:
-    """Typed columns of raw answers, a row each; a value that is missing, unreadable or doesn't fit is null.
+    """Typed columns of raw answers, one row each; a value that is missing, unreadable or of another type is null.
 
     3.0 is an integer and 3 a number; a string is never taken for a number, nor a boolean for one.
     """
@@ -147,8 +147,8 @@ def _converter(field: pa.Field) -> Callable[[Any], Any]:
             else None
         )
     if pa.types.is_list(field.type):
-        fit_one = _converter(field.type.value_field)
-        return lambda v: [fit_one(one) for one in cast(list[Any], v)] if isinstance(v, list) else None
+        fit = _converter(field.type.value_field)
+        return lambda v: [fit(element) for element in cast(list[Any], v)] if isinstance(v, list) else None
     return {pa.int64(): _to_integer, pa.float64(): _to_number, pa.bool_(): _to_boolean}.get(field.type, _to_string)
 
 

@@ -1,9 +1,6 @@
-"""The columns of the output: their Arrow types, and the tables that hold them. Pure.
+"""The columns of the output: their names, order and Arrow types, and the tables that hold them. Pure.
 
-A response schema may say what Arrow can't: unions, free objects, trees. Such a value becomes a string of JSON, whole and
-at the deepest place where that is needed, so that a column's type follows from the schema alone, never from the answers.
-Answers were validated before; a value that doesn't fit its type all the same (an integer beyond 64 bits, say) becomes
-null, since publishing what was paid for must not fail on one row, and `response` keeps the raw text.
+The types of a response schema's properties, and what becomes of a value that doesn't fit its type: arrow_types.py.
 """
 
 from collections import Counter
@@ -16,7 +13,7 @@ from promptmill.checkpoints.answer_files import ANSWERS
 from promptmill.job.spec import Job
 from promptmill.output.arrow_types import parse_responses, schema_types
 
-ROW_INDEX = pa.field("row_index", pa.int64())  # 0 = first row of the input; where the job has no id column
+ROW_INDEX = pa.field("row_index", pa.int64())  # 0 = first row of the input; only if the job has no id column
 
 # output column → column of the answers, in the output's order
 _ANSWERED = ("custom_id", "model", "finish_reason", "input_tokens", "cached_input_tokens", "output_tokens", "cost_usd")
@@ -32,7 +29,7 @@ FAILURE_COLUMNS = {
 
 
 class Rows(Protocol):
-    """What is asked of a dataset: its columns, and the names of those that go to the output, in order."""
+    """What this module needs of a dataset: its columns, and the names of those that go to the output, in order."""
 
     @property
     def schema(self) -> pa.Schema: ...
@@ -45,7 +42,7 @@ def output_schema(
 ) -> tuple[pa.Schema, pa.Schema]:
     """The schemas of parts and of failure parts: `row_index` without an id column, carried input columns, then ours.
 
-    The input's schema metadata (pandas, Hugging Face) is left behind: it describes columns that are no longer all.
+    We drop the input's schema metadata (pandas, Hugging Face): it describes the input's columns, and the output has others.
     """
     carried = [*_row_index(job), *(dataset.schema.field(name) for name in dataset.carried)]
     answer = _answer_column(job)
@@ -55,7 +52,7 @@ def output_schema(
 
 
 def failure_schema(success: pa.Schema) -> pa.Schema:
-    """The schema of failure parts beside parts of this one: the same input columns, then those of a failure."""
+    """The schema of the failure parts that go with such parts: the same input columns, then those of a failure."""
     first_of_ours = next(at for at, name in enumerate(success.names) if name in ("response", "embedding"))
     return pa.schema([*list(success)[:first_of_ours], *_answer_fields(FAILURE_COLUMNS)])
 
@@ -69,10 +66,10 @@ def clashing_columns(job: Job, carried: Sequence[str], properties: Iterable[str]
 
 
 def success_columns(answers: pa.Table, fields: Sequence[pa.Field]) -> pa.Table:
-    """Our columns of succeeded rows: those fields of the output's schema that the input doesn't bring."""
+    """Our columns of succeeded rows: `fields` are those of the output's schema that don't come from the input."""
     sources = {"response": "response", "embedding": "embedding", **SUCCESS_COLUMNS}
-    parsed = parse_responses(answers["response"], pa.schema([one for one in fields if one.name not in sources]))
-    columns = [answers[sources[one.name]] if one.name in sources else parsed[one.name] for one in fields]
+    parsed = parse_responses(answers["response"], pa.schema([field for field in fields if field.name not in sources]))
+    columns = [answers[sources[field.name]] if field.name in sources else parsed[field.name] for field in fields]
     return pa.table(columns, schema=pa.schema(fields))
 
 

@@ -1,8 +1,8 @@
 """The manifest: the record that makes an output complete, written last.
 
-It holds the whole job (which holds no secret), so that a later run can say how it differs from the one whose output
-stands. Fields after `flow_run_ids` may be missing in a manifest and unknown ones are passed over, so that versions can
-read each other's; anything else that doesn't fit means that the file is torn or foreign, and is refused.
+It holds the whole job (which holds no secret), so that a later run can say how its own job differs.
+A reader ignores unknown fields and does without those after `flow_run_ids`, so that versions can read each other's
+manifests. It refuses a file with any other fault: that file is torn or foreign.
 """
 
 import re
@@ -32,26 +32,26 @@ _SHOWN_CHARACTERS = 60  # of a value that differs
 _SHOWN_BEFORE = 15  # of those, before the first difference
 
 
-def decimal_string(amount: Decimal) -> str:
+def _decimal_string(amount: Decimal) -> str:
     """A Decimal without exponent and without trailing zeros."""
     return f"{amount.normalize():f}"
 
 
-def time_string(time: datetime) -> str:
+def _time_string(time: datetime) -> str:
     """ISO 8601 in UTC, to the millisecond."""
     return time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def inside_output(path: str) -> str:
-    """The path of a part. A manifest is an input: what we read or remove by it must lie inside its output."""
+    """The path itself, if it is a part's. A manifest is an input: what we read or remove by it must lie in its output."""
     if _PART_PATH.fullmatch(path) is None:
         raise ValueError("not the path of a part")
     return path
 
 
 Count = Annotated[int, Field(ge=0)]
-Usd = Annotated[Decimal, PlainSerializer(decimal_string)]
-Time = Annotated[AwareDatetime, AfterValidator(lambda time: time.astimezone(UTC)), PlainSerializer(time_string)]
+Usd = Annotated[Decimal, PlainSerializer(_decimal_string)]
+Time = Annotated[AwareDatetime, AfterValidator(lambda time: time.astimezone(UTC)), PlainSerializer(_time_string)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ class Manifest:
     flow_run_ids: tuple[str, ...]
     failures_by_kind: dict[str, int] = field(default_factory=dict[str, int])
     input_fingerprint: str = ""
-    accuracy: dict[str, Any] | None = None  # answer column → what report_accuracy.py says of it
+    accuracy: dict[str, Any] | None = None  # answer column → how often it agrees (report/accuracy.py)
     promptmill_version: str = ""
 
 
@@ -110,12 +110,12 @@ def encode(manifest: Manifest) -> bytes:
 
 
 def decode(data: bytes, source: str = MANIFEST) -> Manifest:
-    """The manifest in a file's bytes. Raises: OutputError when they are torn or foreign; `source` is named in it."""
+    """The manifest in a file's bytes. Raises: OutputError, which names `source`, when they are torn or foreign."""
     try:
         return _FORMAT.validate_json(data, strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        place = ".".join(str(one) for one in first["loc"]) or "the file"
+        place = ".".join(str(key) for key in first["loc"]) or "the file"
         raise OutputError(
             f"{source} is no manifest of Promptmill's: {place}: {first['msg']}. A manifest is written whole, after all "
             "parts (output.url). Give another output.url, or delete the file and run the job again."
@@ -128,7 +128,7 @@ def write_manifest(storage: Storage, manifest: Manifest) -> None:
 
 
 def read_manifest(storage: Storage) -> Manifest | None:
-    """The manifest that stands at an output, None where there is none.
+    """The manifest that an output has now; None if it has none.
 
     Raises: OutputError when it can't be read, or is torn or foreign.
     """
@@ -162,8 +162,8 @@ def with_public_urls(job: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def describe_difference(standing: Manifest, job: Job) -> list[str]:
-    """How the job of a standing output differs from this one, a line for each value: `key: old -> new`, shortened."""
-    old = _identity(with_public_urls(standing.job))  # an earlier version's has the real ones
+    """How the job whose output is there differs from this one, a line for each value: `key: old -> new`, shortened."""
+    old = _identity(with_public_urls(standing.job))  # an earlier version wrote them with their secrets
     new = _identity(public_job(job))
     keys = [key for key in dict.fromkeys([*old, *new]) if old.get(key) != new.get(key)]
     if not keys and public_url(job.input.url) != job.input.url and standing.job_digest != job_digest(job):
@@ -180,18 +180,18 @@ def _identity(job: Mapping[str, Any]) -> dict[str, object]:
 
 
 def _flatten(prefix: str, value: object) -> list[tuple[str, object]]:
-    """Every leaf with its dotted key; empty lists and objects have none, so that they equal what is absent."""
+    """Every leaf with its dotted key. An empty list or object has no leaf, so it equals an absent one."""
     if isinstance(value, dict):
-        inner = [(str(key), one) for key, one in cast(dict[object, object], value).items()]
+        inner = [(str(key), child) for key, child in cast(dict[object, object], value).items()]
     elif isinstance(value, list):
-        inner = [(str(position), one) for position, one in enumerate(cast(list[object], value))]
+        inner = [(str(position), child) for position, child in enumerate(cast(list[object], value))]
     else:
         return [(prefix, value)]
-    return [leaf for key, one in inner for leaf in _flatten(f"{prefix}.{key}" if prefix else key, one)]
+    return [leaf for key, child in inner for leaf in _flatten(f"{prefix}.{key}" if prefix else key, child)]
 
 
 def _differing(old: object, new: object) -> str:
-    """`old -> new`, long strings cut to where they first differ."""
+    """`old -> new`; of long strings, the part where they first differ."""
     start = 0
     if isinstance(old, str) and isinstance(new, str):
         pairs = zip(old, new, strict=False)

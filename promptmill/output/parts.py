@@ -1,12 +1,12 @@
 """The output's Parquet parts: rolled by size, uploaded whole, made visible together.
 
 Rows come in small tables, one a chunk. We gather them into row groups of a size that readers like, and write a row group
-as soon as it is full, so that memory holds one of them whatever the number of rows.
-A part's name has the job's digest and a number that no part of the standing output has, so that readers of that output
+as soon as it is full, so that memory holds one row group, however many rows there are.
+A part's name has the job's digest and a number that no part of the output already there has, so that readers of that output
 go on reading whole files.
 
 Row groups: 100,000 rows or 16 MiB in memory. DuckDB's own are of 122,880 rows (DuckDB, "Parquet Tips", read 2026-11-24);
-the bytes keep wide rows, an embedding is 6 KB, from filling the memory.
+the bound in bytes keeps wide rows (an embedding is 6 KB) from filling the memory.
 """
 
 import io
@@ -28,11 +28,11 @@ from promptmill.unpublished import UnpublishedFile
 _ROW_GROUP_BYTES = 16 * 2**20  # in memory
 _ROW_GROUP_ROWS = 100_000
 _COMPRESSION = "zstd"
-_LAST_FIRST_NUMBER = 50_000  # numbering starts again after it: names of five digits sort as their numbers do
+_LAST_FIRST_NUMBER = 50_000  # above it, a run numbers from 0 again: names of five digits sort as their numbers do
 
 
 class OutputWriter:
-    """Answered rows → parts that nobody sees yet. Use it in a `with` block: what isn't published at its end is discarded.
+    """Answered rows → parts that nobody sees yet. Use it in a `with` block, which discards at its end what isn't published.
 
     Not for several threads at once.
     """
@@ -54,7 +54,7 @@ class OutputWriter:
     def add(self, rows: pa.Table, answers: pa.Table) -> None:
         """Append rows with their answers: tables of equal length and order, every row answered.
 
-        `rows` has the carried columns, `row_index` among them where the output has it; others are passed over.
+        `rows` has the carried columns, `row_index` among them if the output has it; `add` ignores others.
         Raises: any of STORAGE_ERRORS; ValueError when the tables don't fit each other or the schema.
         """
         if rows.num_rows != answers.num_rows:
@@ -69,10 +69,10 @@ class OutputWriter:
         self._successes.append(carried, success_columns(answers, fields))
 
     def close(self) -> tuple[tuple[PartInfo, ...], tuple[PartInfo, ...]]:
-        """Upload what is left; returns the parts and the failure parts. `files` are theirs, to be published.
+        """Upload what is left; returns the parts and the failure parts. The caller then publishes `files`.
 
-        There is always one part, be it empty, so that the output can be read as a dataset and shows its columns; there
-        is no failure part without a failure. Raises: any of STORAGE_ERRORS.
+        There is always a part, even an empty one, so that the output can be read as a dataset and shows its columns.
+        There is no failure part without a failure. Raises: any of STORAGE_ERRORS.
         """
         return self._successes.close(at_least=1), self._failures.close(at_least=0)
 
@@ -102,7 +102,7 @@ class _Part:
 
 
 class _Parts:
-    """Parts of one schema, numbered on as they fill."""
+    """Parts of one schema; when one is full, the next number follows."""
 
     def __init__(self, storage: Storage, prefix: str, schema: pa.Schema, part_bytes: int, first_number: int) -> None:
         self.schema = schema
@@ -132,7 +132,7 @@ class _Parts:
         return tuple(self._written)
 
     def discard(self) -> None:
-        """Forget every part that isn't published; the error that led here, if any, is the one to tell."""
+        """Discard every unpublished part, without an error: the error that led here is the one to raise."""
         part, self._part = self._part, None
         for file in [*self.finished, *([part.file] if part is not None else [])]:
             with suppress(*STORAGE_ERRORS):
@@ -156,7 +156,7 @@ class _Parts:
         return self._part
 
     def _finish(self) -> None:
-        """Bring the part being written to the storage."""
+        """Complete the part being written, and upload it."""
         part = self._part
         if part is None:
             return
@@ -169,7 +169,7 @@ class _Parts:
 
 
 def _pieces(table: pa.Table, piece_bytes: int) -> Iterator[pa.Table]:
-    """The table in slices of about so many bytes, and of no more rows than a row group has."""
+    """The table in slices of about `piece_bytes`, none with more rows than a row group."""
     row_bytes = max(1, table.nbytes // max(1, table.num_rows))
     step = max(1, min(_ROW_GROUP_ROWS, piece_bytes // row_bytes))
     for start in range(0, table.num_rows, step):
@@ -177,7 +177,7 @@ def _pieces(table: pa.Table, piece_bytes: int) -> Iterator[pa.Table]:
 
 
 def next_part_number(standing: Manifest | None, job_digest: str) -> int:
-    """A first number whose parts overwrite none of the standing output's."""
+    """A first number with which no new part overwrites one of the output that is there."""
     parts = (*standing.parts, *standing.failure_parts) if standing is not None else ()
     found = [PART_NAME.fullmatch(part.path.removeprefix(f"{FAILURES}/")) for part in parts]
     numbers = [int(match[2]) for match in found if match is not None and match[1] == job_digest]
@@ -185,7 +185,7 @@ def next_part_number(standing: Manifest | None, job_digest: str) -> int:
 
 
 def unwritable_columns(schema: pa.Schema, carried: Sequence[str]) -> list[str]:
-    """Carried columns of a type that Parquet can't hold, with that type: `{}` in every row of a JSONL file is one."""
+    """Carried columns of a type that Parquet can't hold, with that type, such as a column of empty objects from JSON."""
     found: list[str] = []
     for name in carried:
         alone = pa.schema([schema.field(name)])

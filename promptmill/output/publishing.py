@@ -1,13 +1,13 @@
-"""Making new parts visible in place of old ones, so that a kill at any point can be cleaned up by the next command.
+"""New parts take the place of old ones in steps; after a kill at any of them, the next command cleans up.
 
-    1. the parts are uploaded completely, and nobody sees them (promptmill/unpublished.py)
-    2. `_publishing.json` names the new parts and those of the standing manifest: from now on they are known to be ours
-    3. the new parts become visible, side by side
-    4. report, then the manifest
-    5. parts that the manifest doesn't list, and that step 2 names, are removed; then `_publishing.json`
+    1. upload the new parts completely; nobody sees them yet (promptmill/unpublished.py)
+    2. write `_publishing.json`: it names the new parts and those of the standing manifest, so that both are known to be ours
+    3. make the new parts visible, side by side
+    4. write the report, then the manifest
+    5. remove the parts that step 2 names and the manifest doesn't list; then `_publishing.json`
 
-A reader of the plain folder sees both versions between 3 and 5, which takes a second or two, and never less than one of
-them. Only names that a manifest of ours or step 2 lists are ever removed.
+Between 3 and 5, for a second or two, a reader of the plain folder sees both versions; it never sees less than one.
+We remove only parts that a manifest of ours or step 2 names.
 """
 
 import logging
@@ -27,8 +27,8 @@ from promptmill.unpublished import UnpublishedFile, remove_abandoned
 
 PUBLISHING = "_publishing.json"
 FAILURES = "_failures"
-_AT_ONCE = 16  # parts published or removed side by side; each is a request to an object store
-_PUBLISHING_SECONDS = 120.0  # after which another machine's steps 3 to 5 are taken for dead
+_AT_ONCE = 16  # parts to publish or remove side by side; each is a request to an object store
+_PUBLISHING_SECONDS = 120.0  # after which we take a publishing of another machine for dead
 log = logging.getLogger("promptmill")
 
 _PartPath = Annotated[str, AfterValidator(inside_output)]
@@ -40,8 +40,8 @@ class _Journal:
 
     owner: str  # the process that publishes
     at: float  # seconds since the epoch
-    parts: tuple[_PartPath, ...]  # that become visible
-    replaced: tuple[_PartPath, ...]  # of the manifest that stood
+    parts: tuple[_PartPath, ...]  # the new ones
+    replaced: tuple[_PartPath, ...]  # those of the manifest before
 
 
 _FORM = TypeAdapter(_Journal)
@@ -53,13 +53,13 @@ _JOURNAL = StateFile(
 
 
 def begin_publishing(storage: Storage, standing: Manifest | None, parts: Sequence[str]) -> None:
-    """Write down which parts come and which go. Raises: any of STORAGE_ERRORS."""
+    """Write down which parts come and which may go. Raises: any of STORAGE_ERRORS."""
     journal = _Journal(this_process(), time.time(), tuple(parts), tuple(sorted(_listed(standing))))
     storage.write(PUBLISHING, _FORM.dump_json(journal))
 
 
 def publish_side_by_side(files: Sequence[UnpublishedFile]) -> None:
-    """Make finished files visible. Raises: any of STORAGE_ERRORS, once every file was tried."""
+    """Make finished files visible. Raises: any of STORAGE_ERRORS, after it has tried every file."""
     with ThreadPoolExecutor(_AT_ONCE) as threads:
         futures = [threads.submit(file.publish) for file in files]
     for future in futures:
@@ -67,9 +67,9 @@ def publish_side_by_side(files: Sequence[UnpublishedFile]) -> None:
 
 
 def settle_publishing(storage: Storage, standing: Manifest | None, *, is_ours: bool = False) -> None:
-    """Remove what the last publishing left behind besides the parts of the manifest that stands, if anything.
+    """Remove what the last publishing left behind, if anything, except the parts that the standing manifest lists.
 
-    Leaves alone what another process is publishing right now; `is_ours` says that it's this process's turn to publish.
+    Does nothing while another process publishes; `is_ours` says that it is this process's turn to publish.
     Raises: StorageFailed; any of STORAGE_ERRORS.
     """
     data = _JOURNAL.bytes(storage, PUBLISHING)
@@ -107,7 +107,7 @@ def _listed(manifest: Manifest | None) -> set[str]:
 
 
 def _part_names(storage: Storage, folder: str) -> list[str]:
-    """Parts that lie right in a folder; the checkpoints below it, which may be many, aren't listed."""
+    """Parts directly in a folder; we don't list the checkpoints below it, which may be many."""
     try:
         paths = cast(list[str], storage.fs.ls(storage.path(folder), detail=False))
     except FileNotFoundError:

@@ -1,7 +1,7 @@
-"""A finished output as pandas DataFrames, read by its manifest's list and not by what lies in the folder.
+"""A finished output as pandas DataFrames: we read the parts that its manifest lists, not what lies in the folder.
 
-So a reader never sees the parts of two runs, whatever is being published meanwhile. Should the listed parts be replaced
-between reading the list and reading them, the new list is read.
+So a reader never sees the parts of two runs, whatever a run publishes meanwhile. If a run replaces the listed parts after
+we read the list, we read the new list.
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ def read(url: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
 
 
 def read_failures(url: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
-    """The failed rows of an output, in input order; no rows, yet all columns, where none failed.
+    """The failed rows of an output, in input order; all columns and no rows if none failed.
 
     Raises: OutputError when the output isn't complete, can't be read, or lacks one of the columns.
     """
@@ -58,7 +58,7 @@ def _manifest_of(storage: Storage) -> Manifest:
 
 
 def _read_current(storage: Storage, manifest: Manifest, columns: Sequence[str] | None, *, failures: bool) -> pa.Table:
-    """Rows of the listed parts; when one is gone and another list has come meanwhile, of that one's."""
+    """The rows of the listed parts. If a part is gone and there is a new list, the rows of the parts on that list."""
     try:
         return _read_listed(storage, manifest, columns, failures=failures)
     except FileNotFoundError as error:
@@ -80,12 +80,12 @@ def _read_current(storage: Storage, manifest: Manifest, columns: Sequence[str] |
 
 def _read_listed(storage: Storage, manifest: Manifest, columns: Sequence[str] | None, *, failures: bool) -> pa.Table:
     parts = manifest.failure_parts if failures else manifest.parts
-    if not parts:  # no row failed: what the columns are is read off the other parts
+    if not parts:  # no row failed, so the other parts tell the columns
         empty = failure_schema(_schema(storage, manifest.parts[0])).empty_table()
         return empty if columns is None else empty.select(_known(columns, empty.column_names, storage))
     names = None if columns is None else _known(columns, _schema(storage, parts[0]).names, storage)
     paths = [storage.path(part.path) for part in parts]
-    # a folder named like day=2026-11-24 would be taken for a column
+    # else pyarrow takes a folder named day=2026-11-24 for a column
     no_partitioning: Any = None
     return pq.read_table(paths, columns=names, filesystem=storage.fs, partitioning=no_partitioning)
 

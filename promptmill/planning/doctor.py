@@ -18,7 +18,7 @@ from promptmill.provider.redaction import redact
 from promptmill.provider.transport import Credentials, known_secrets, make_blocking_sdk
 from promptmill.version import VERSION
 
-_SLACK_SECONDS = 60.0  # that a clock may be off; S3 refuses requests that are 15 minutes off
+_SLACK_SECONDS = 60.0  # by which a clock may be off; S3 refuses requests that are 15 minutes off
 _PROVIDER_SECONDS = 20.0
 _STATE_SETTING = "PROMPTMILL_STATE_URL"
 _PACKAGES = ("prefect", "openai", "pyarrow", "s3fs")
@@ -26,21 +26,21 @@ _PACKAGES = ("prefect", "openai", "pyarrow", "s3fs")
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at."""
+    """What one look found."""
 
     name: str
     is_well: bool
-    detail: str  # with the remedy where it isn't well
+    detail: str  # with the remedy if it isn't well
 
 
 def look_at_versions() -> Finding:
-    """What is installed."""
+    """The versions of Promptmill, of Python and of the packages that matter."""
     packages = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
     return Finding("versions", True, f"promptmill {VERSION}, python {platform.python_version()}, {packages}")
 
 
 def look_at_storage(name: str, url: str) -> Finding:
-    """Whether a folder can really be written and read back. Blocks."""
+    """Whether we can really write to a folder and read back what we wrote. Blocks."""
     try:
         probe_output(open_output(url))
     except PromptmillError as error:
@@ -49,7 +49,7 @@ def look_at_storage(name: str, url: str) -> Finding:
 
 
 def look_at_allowed(environment: Mapping[str, str]) -> Finding:
-    """What deployed runs may use where the environment is this one; entries that allow nothing aren't well."""
+    """What deployed runs may use if their worker has this environment. An entry that allows nothing isn't well."""
     wrong = problems(listed(environment, URLS_SETTING))
     if wrong:
         remedy = f"List absolute paths and whole URLs in {URLS_SETTING}, separated by commas."
@@ -58,9 +58,9 @@ def look_at_allowed(environment: Mapping[str, str]) -> Finding:
 
 
 def look_at_state(url: str, pool_type: str | None, is_container: bool) -> Finding | None:
-    """A warning where the record of batches in flight is lost with a container; None where there is nothing to say.
+    """A warning if the record of batches in flight lies where a container loses it; None otherwise.
 
-    `pool_type` is None where nobody knows it. `is_container`: whether this process runs in one.
+    `pool_type` is None if nobody knows it. `is_container`: whether this process runs in a container.
     """
     if locate(url).kind != "local":
         return None
@@ -83,12 +83,12 @@ def is_in_container(environment: Mapping[str, str]) -> bool:
 
 
 def look_at_provider(credentials: Credentials) -> list[Finding]:
-    """Whether the provider answers this key, and whether its clock is ours. Blocks, sends nothing that is billed."""
+    """Whether the provider accepts this key, and whether its clock agrees with ours. Blocks; sends nothing that is billed."""
     try:
         client = make_blocking_sdk(credentials).with_options(max_retries=1, timeout=_PROVIDER_SECONDS)
         answer = client.models.with_raw_response.list()
     except (PromptmillError, OpenAIError) as error:
-        remedy = "Check OPENAI_API_KEY and OPENAI_BASE_URL, or the job's provider block, and the way to it."
+        remedy = "Check OPENAI_API_KEY and OPENAI_BASE_URL, or the job's provider block, and the network."
         return [
             Finding(
                 "provider", False, f"{type(error).__name__}: {redact(str(error), known_secrets(credentials))} {remedy}"
@@ -103,7 +103,7 @@ def look_at_provider(credentials: Credentials) -> list[Finding]:
 def look_at_clock(whose: str, date: str | None, now: float) -> Finding:
     """Whether a server's Date header agrees with our clock."""
     if date is None:
-        return Finding("clock", True, f"the {whose} tells no time")
+        return Finding("clock", True, f"the {whose} doesn't say what time it is")
     off = now - parsedate_to_datetime(date).timestamp()
     if abs(off) <= _SLACK_SECONDS:
         return Finding("clock", True, f"within {_SLACK_SECONDS:.0f} s of the {whose}'s")

@@ -1,4 +1,4 @@
-"""What a run will take, before it is paid for: tokens counted, output assumed, money and minutes."""
+"""What a run will cost and how long it will take: input tokens are counted, output tokens are assumed."""
 
 from dataclasses import dataclass
 from decimal import Decimal
@@ -14,15 +14,15 @@ from promptmill.planning.prepared_job import Prepared
 class Estimate:
     """A run's expected size and price."""
 
-    rows: int  # that would be sent, template errors left out
+    rows: int  # that a run would send: those without a template error
     input_tokens: int
     output_tokens: int
-    output_tokens_source: str  # where the assumption comes from
-    counting: str  # how the input was counted
-    is_exact: bool  # of the input's tokens
+    output_tokens_source: str  # what the assumption rests on
+    counting: str  # how the input's tokens were counted
+    is_exact: bool  # whether `input_tokens` is exact
     online_usd: Decimal
     batch_usd: Decimal
-    minutes: float | None  # at the job's limits; None where it sets none
+    minutes: float | None  # at the job's limits; None if it sets none
     prices: str  # where the prices come from
 
     def usd(self, mode: str) -> Decimal:
@@ -31,7 +31,7 @@ class Estimate:
 
 
 def estimate_run(prepared: Prepared, plan: Plan, measured_output_tokens: float | None = None) -> Estimate:
-    """The estimate of a plan; `measured_output_tokens` a row, where a sample measured them."""
+    """The estimate of a plan. `measured_output_tokens`: a row's mean, if a sample measured it."""
     rows = plan.rows - plan.unrendered
     per_row, source = _assume_output(prepared, measured_output_tokens)
     output_tokens = round(per_row * rows)
@@ -50,11 +50,11 @@ def estimate_run(prepared: Prepared, plan: Plan, measured_output_tokens: float |
     )
 
 
-_BATCH_HOURS = 24.0  # within which the Batch API promises its answers
+_BATCH_HOURS = 24.0  # the Batch API promises its answers within this time
 
 
 def cheaper_mode(estimate: Estimate, within_hours: float) -> str | None:
-    """The cheaper mode that is done in time: batch, online, or None when neither is."""
+    """The cheaper of the modes that finish in time: batch, online, or None if neither does."""
     if within_hours >= _BATCH_HOURS and estimate.batch_usd <= estimate.online_usd:
         return "batch"
     return "online" if estimate.minutes is None or estimate.minutes <= within_hours * 60 else None
@@ -71,7 +71,7 @@ def describe_estimate(estimate: Estimate) -> str:
 
 
 def minutes_at_limits(job: Job, requests: int, tokens: int) -> float | None:
-    """Minutes that the job's limits alone would take; None where it sets none."""
+    """The minutes that a run takes at the job's limits, if nothing else slows it; None if the job sets no limit."""
     limits = job.limits
     times = [
         amount / limit

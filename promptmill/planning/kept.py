@@ -1,4 +1,4 @@
-"""The answers that earlier runs left, as one run looks at them: which it keeps, and which it asks for again."""
+"""What earlier runs answered, as a new run sees it: the answers that it keeps, and the failures that it asks for again."""
 
 import logging
 from collections.abc import Sequence
@@ -19,15 +19,15 @@ log = logging.getLogger("promptmill")
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """The answers that were kept when a run began."""
+    """The answers that were there when a run began."""
 
     store: Store
     listing: Listing
     index: AnswerIndex
-    retry_before: float | None = None  # failures answered before are asked again; seconds since the epoch
+    retry_before: float | None = None  # the run asks again for failures older than this; seconds since the epoch
 
     def finished(self, chunk: Chunk) -> pa.Table | None:
-        """All answers of a chunk that is finished, in row order; None when there is work to do.
+        """All answers of a finished chunk, in row order; None if the chunk has work to do.
 
         Blocks. Raises: StorageFailed.
         """
@@ -41,7 +41,7 @@ class Kept:
         return answers if is_whole else None
 
     def known(self, chunk: Chunk, order: Sequence[str]) -> pa.Table:
-        """What is known of these rows, each once, failures that are to be asked again included. Blocks."""
+        """What earlier runs found for these rows, each once, failures that the run asks for again included. Blocks."""
         found = [self.index.find(order)]
         with suppress(CheckpointUnreadable):
             if f"{chunk.key}.parquet" in self.listing.sizes:
@@ -49,23 +49,23 @@ class Kept:
         return merge_answers(found)
 
     def warn_of_damage(self) -> None:
-        """Say in one line how many files couldn't be believed, once every finished chunk was looked at."""
+        """Log in one line how many answer files are damaged. Call it once every finished chunk was looked at."""
         damaged = sorted(self.store.damaged)
         if damaged:
             log.warning(
-                "%d answer files in %s are damaged, or hold the answers of other rows; the first is %s. Their rows are asked "
-                "again, unless another file answers them.",
+                "%d answer files in %s are damaged, or hold the answers of other rows; the first is %s. The run asks for "
+                "their rows again, unless another file answers them.",
                 len(damaged),
                 self.store.storage.shown,
                 damaged[0],
             )
 
     def to_retry(self, answers: pa.Table) -> pa.Table:
-        """The failures among answers that are to be asked again."""
+        """The failures among these answers that the run asks for again."""
         return answers.filter(self._is_retried(answers)) if self.retry_before is not None else ANSWERS.empty_table()
 
     def to_keep(self, answers: pa.Table) -> pa.Table:
-        """The answers that hold."""
+        """Those of these answers that the run keeps."""
         return answers.filter(pc.invert(self._is_retried(answers))) if self.retry_before is not None else answers
 
     def _is_retried(self, answers: pa.Table) -> pa.ChunkedArray:
@@ -75,7 +75,7 @@ class Kept:
 def find_kept(
     store: Store, plan: Plan, retry_before: float | None = None, chunks: Sequence[Chunk] | None = None
 ) -> Kept:
-    """The answers that are kept now, for all chunks of the plan or for these. Blocks. Raises: StorageFailed."""
+    """The answers that are there now, for all chunks of the plan or only for `chunks`. Blocks. Raises: StorageFailed."""
     listing = store.listing()
     ours = None if chunks is None else {chunk.key for chunk in chunks}
     others = [] if ours is None else [key for key in plan.keys if key not in ours]

@@ -1,8 +1,8 @@
 """Rows → chunks: one pass over the dataset that costs nothing, before anything is sent.
 
-The pass renders every request, so that a chunk's key is known by content, tokens are counted and what is wrong with the
-data is found before money is spent. It keeps a few numbers a chunk and, where the rows have an id column, 16 bytes a
-row to prove the ids unique.
+The pass renders every request. So it derives each chunk's key from the content, counts tokens, and finds what is wrong with
+the data before a run spends money. It keeps a few numbers a chunk and, if the rows have an id column, 16 bytes a row to
+prove that the ids are unique.
 """
 
 from bisect import bisect_right
@@ -37,7 +37,7 @@ class Chunk:
     index: int  # 0 = first
     start: int  # row number of its first row
     rows: int
-    key: str  # of its checkpoint
+    key: str  # names its checkpoint
     input_tokens: int
     unrendered: int  # rows whose template fails
     has_repetitions: bool = (
@@ -46,7 +46,7 @@ class Chunk:
 
     @property
     def label(self) -> str:
-        """Its rows, as people count them."""
+        """Its rows, counted from 1."""
         return f"{self.start + 1:,} to {self.start + self.rows:,}"
 
 
@@ -62,7 +62,7 @@ class Plan:
     largest: tuple[int, int] = (0, 0)  # tokens of the largest request (output limit included), its row number
     repetitions: dict[int, int] = field(
         default_factory=dict[int, int]
-    )  # row number → which of those with one custom_id
+    )  # row number → how many earlier rows have its custom_id; rows with none are left out
     first_request: Request | None = None
     fingerprint: str = ""
 
@@ -81,7 +81,7 @@ def render_rows(
     builder: RequestBuilder, rows: Sequence[dict[str, Any]], ids: Sequence[object]
 ) -> list[Request | Unrendered]:
     """The request of each row, in order."""
-    return [render_row(builder, row, one) for row, one in zip(rows, ids, strict=True)]
+    return [render_row(builder, row, row_id) for row, row_id in zip(rows, ids, strict=True)]
 
 
 def render_row(
@@ -95,12 +95,12 @@ def render_row(
 
 
 def needed_columns(builder: RequestBuilder, job: Job) -> set[str]:
-    """The columns that requests are made of."""
+    """The columns that requests are built from."""
     return {*builder.columns, *([job.input.id_column] if job.input.id_column else [])}
 
 
 def plan_chunks(dataset: Dataset, builder: RequestBuilder, job: Job) -> Plan:
-    """The plan of a dataset. Raises: DatasetError for an unreadable input, an empty one, a null or repeated id."""
+    """The plan of a dataset. Raises: DatasetError for an input that is empty or can't be read, and a null or repeated id."""
     plan = Plan(fingerprint=dataset.fingerprint)
     ids, requests = _Hashes(), _Hashes()
     for start, table in _chunks_of(dataset, builder, job):
@@ -109,7 +109,7 @@ def plan_chunks(dataset: Dataset, builder: RequestBuilder, job: Job) -> Plan:
             _refuse_null_ids(named, job.input.id_column, start)
             ids.add(named)
         rendered = render_rows(builder, rows_of(table), named)
-        requests.add([one.custom_id for one in rendered] if job.input.id_column is not None else [])
+        requests.add([request.custom_id for request in rendered] if job.input.id_column is not None else [])
         _add_chunk(plan, rendered, start)
     if job.input.id_column is not None:
         _refuse_repeated_ids(dataset, job.input.id_column, ids)
@@ -119,7 +119,7 @@ def plan_chunks(dataset: Dataset, builder: RequestBuilder, job: Job) -> Plan:
 
 
 def _mark_repetitions(plan: Plan) -> None:
-    """Mark the chunks that have rows with repetitions."""
+    """Mark the chunks with rows that repeat an earlier custom_id."""
     starts = [chunk.start for chunk in plan.chunks]
     for index in {bisect_right(starts, number) - 1 for number in plan.repetitions}:
         plan.chunks[index] = replace(plan.chunks[index], has_repetitions=True)
@@ -136,15 +136,17 @@ def _chunks_of(dataset: Dataset, builder: RequestBuilder, job: Job) -> Iterator[
 
 def _add_chunk(plan: Plan, rendered: Sequence[Request | Unrendered], start: int) -> None:
     tokens = unrendered = 0
-    for number, one in enumerate(rendered, start):
-        if isinstance(one, Unrendered):
+    for number, request in enumerate(rendered, start):
+        if isinstance(request, Unrendered):
             unrendered += 1
-            plan.first_unrendered = plan.first_unrendered or (number, one.message)
+            plan.first_unrendered = plan.first_unrendered or (number, request.message)
             continue
-        tokens += one.input_tokens
-        plan.first_request = plan.first_request or one
-        plan.largest = max(plan.largest, (one.input_tokens + (one.max_output_tokens or 0), number), key=lambda x: x[0])
-    key = chunk_key(one.custom_id for one in rendered)
+        tokens += request.input_tokens
+        plan.first_request = plan.first_request or request
+        plan.largest = max(
+            plan.largest, (request.input_tokens + (request.max_output_tokens or 0), number), key=lambda x: x[0]
+        )
+    key = chunk_key(request.custom_id for request in rendered)
     plan.chunks.append(Chunk(len(plan.chunks), start, len(rendered), key, tokens, unrendered))
     plan.rows += len(rendered)
     plan.input_tokens += tokens
@@ -152,13 +154,15 @@ def _add_chunk(plan: Plan, rendered: Sequence[Request | Unrendered], start: int)
 
 
 class _Hashes:
-    """64-bit hashes of many values, eight bytes each, to find repeated ones."""
+    """64-bit hashes of many values, to find repeated ones in eight bytes a value."""
 
     def __init__(self) -> None:
         self._parts: list[NDArray[np.int64]] = []
 
     def add(self, values: Sequence[object]) -> None:
-        self._parts.append(np.fromiter((hash((type(one).__name__, one)) for one in values), np.int64, len(values)))
+        self._parts.append(
+            np.fromiter((hash((type(value).__name__, value)) for value in values), np.int64, len(values))
+        )
 
     def repeated(self) -> list[tuple[int, int]]:
         """Pairs (row number, row number of an earlier row with the same hash)."""
@@ -168,7 +172,7 @@ class _Hashes:
         return [(int(order[i + 1]), int(order[i])) for i in same]
 
     def repetitions(self) -> dict[int, int]:
-        """Row number → how many rows before it have its hash, for the rows where that isn't none."""
+        """Row number → how many earlier rows have its hash; rows with none are left out."""
         found: dict[int, int] = {}
         for later, earlier in self.repeated():
             found[later] = found.get(earlier, 0) + 1
@@ -176,8 +180,8 @@ class _Hashes:
 
 
 def _refuse_null_ids(ids: Sequence[object], column: str, start: int) -> None:
-    for number, one in enumerate(ids, start):
-        if one is None:
+    for number, row_id in enumerate(ids, start):
+        if row_id is None:
             raise DatasetError(
                 f"row {number} has a null in {column!r}; an id column has a value in every row (input.id_column). "
                 "Fill it in, or leave input.id_column out to number the rows."

@@ -18,15 +18,15 @@ from promptmill.storage import STORAGE_ERRORS, Storage
 
 _PROBE_BYTES = 64 * 1024
 _CREATES_TWICE = (
-    "{url} can't create an object only once (a conditional PUT, If-None-Match). Runs over this output are kept apart by what "
-    "the storage lists: if its listings are late, two runs that start within seconds of each other could pay for the same "
+    "{url} ignores conditional writes (PUT with If-None-Match). So Promptmill keeps runs over this output apart by what the "
+    "storage lists: if its listings are late, two runs that start within seconds of each other could pay for the same "
     "rows, and two processes could submit the same batch. Start one run at a time there, or use another storage."
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Preflight:
-    """A job that may be run: its plan, its price and what a person should know beforehand."""
+    """What was found out about a job that may run: its plan, its price, and what a person should know beforehand."""
 
     plan: Plan
     estimate: Estimate
@@ -38,14 +38,14 @@ def preflight(prepared: Prepared, credentials: Credentials, overwrite: bool) -> 
     unsafe = check_places(prepared, credentials, overwrite)
     plan = plan_chunks(prepared.dataset, prepared.builder, prepared.job)
     _refuse_oversized(prepared, plan)
-    sample = last_sample(prepared)
+    sample = _last_sample(prepared)
     measured = sample.output_tokens / sample.succeeded if sample is not None and sample.succeeded else None
     estimate = estimate_run(prepared, plan, measured)
     return Preflight(plan, estimate, (*unsafe, *_warnings(prepared, plan, estimate, sample)))
 
 
 def check_places(prepared: Prepared, credentials: Credentials, overwrite: bool) -> list[str]:
-    """What isn't safe about the output's storage, where there are credentials, and an output that is ours to write.
+    """Check that there are credentials and that the output is ours to write; returns what isn't safe about its storage.
 
     Raises: CredentialsError, OutputError.
     """
@@ -77,8 +77,8 @@ def probe_output(storage: Storage) -> list[str]:
     return [] if is_safe else [_CREATES_TWICE.format(url=storage.url)]
 
 
-def last_sample(prepared: Prepared) -> Manifest | None:
-    """The manifest of this job's last sample, None where none was run."""
+def _last_sample(prepared: Prepared) -> Manifest | None:
+    """The manifest of this job's last sample; None if nobody has run one."""
     try:
         sample = read_manifest(prepared.output.folder(SAMPLES))
     except OutputError:
@@ -92,8 +92,8 @@ def _refuse_oversized(prepared: Prepared, plan: Plan) -> None:
     if limit is not None and tokens > limit:
         raise JobError(
             f"the request of row {row} takes {tokens:,} tokens; the limit is {limit:,} tokens a minute "
-            "(limits.tokens_per_minute). Shorten the prompt, lower the output limit or raise the limit: it would wait "
-            "without end."
+            "(limits.tokens_per_minute). Shorten the prompt, lower the output limit or raise the limit: otherwise "
+            "the request would wait without end."
         )
 
 
@@ -107,7 +107,7 @@ def _warnings(prepared: Prepared, plan: Plan, estimate: Estimate, sample: Manife
         )
     if sample is None:
         warnings.append(
-            "no sample of this job was ever run; `promptmill sample` tries a few rows and measures the cost"
+            "nobody has run a sample of this job yet; `promptmill sample` tries a few rows and measures the cost"
         )
     warnings += _money_warnings(prepared, plan, estimate)
     if prepared.schema is not None and prepared.schema.additions:
@@ -128,8 +128,8 @@ def _money_warnings(prepared: Prepared, plan: Plan, estimate: Estimate) -> list[
         warnings.append(assumed)
     if job.approve_above_usd is not None and estimate.online_usd > job.approve_above_usd:
         warnings.append(
-            f"the estimate, ${estimate.online_usd:.4f}, is above approve_above_usd, ${job.approve_above_usd}: a person is "
-            "asked before what isn't answered yet is sent (--approve says yes)"
+            f"the estimate, ${estimate.online_usd:.4f}, is above approve_above_usd, ${job.approve_above_usd}: a person "
+            "has to say yes before the run sends the rows that have no answer yet (--approve says it)"
         )
     if (
         prepared.budget_usd is not None
@@ -143,7 +143,7 @@ def _money_warnings(prepared: Prepared, plan: Plan, estimate: Estimate) -> list[
     if prepared.budget_usd is not None and (overshoot := _overshoot(prepared, plan)).usd > 0:
         warnings.append(
             f"online, budget_usd can be passed by ${overshoot.usd:,.4f} at most: {overshoot.in_flight:,} requests in flight "
-            f"(limits.max_concurrency) times ${overshoot.answer_usd:,.6f} that one answer can cost beyond its "
+            f"(limits.max_concurrency) times ${overshoot.answer_usd:,.6f} that one answer may cost beyond its "
             "reservation; by batch, every request of the batches in flight counts. A lower limits.max_concurrency or "
             "output limit makes it less"
         )
@@ -153,7 +153,7 @@ def _money_warnings(prepared: Prepared, plan: Plan, estimate: Estimate) -> list[
 def _overshoot(prepared: Prepared, plan: Plan) -> Overshoot:
     job, limit = prepared.job, prepared.builder.max_output_tokens
     largest = plan.largest[0] - (0 if limit is None else limit)
-    if job.request.endpoint == "embeddings":  # many rows share a request
+    if job.request.endpoint == "embeddings":  # one request carries many rows
         largest = max(largest, min(plan.input_tokens, MAX_INPUT_TOKENS))
     return overshoot_of(
         prices=prepared.prices,

@@ -1,4 +1,4 @@
-"""A job made ready: everything that can be known of it for free, opened once and refused if it is wrong."""
+"""A job made ready for a run: dataset, templates, schema, prices and storage, opened once. A wrong job is refused here."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -31,9 +31,9 @@ SAMPLES = "_samples"
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A job with its parts."""
+    """A job, and everything that a run needs to carry it out."""
 
-    job: Job  # output.url is no template any more
+    job: Job  # its output.url is rendered
     digest: str  # of the job, 8 hex
     dataset: Dataset
     schema: ResponseSchema | None
@@ -42,11 +42,11 @@ class Prepared:
     prices: PriceList
     output: Storage
     store: Store
-    approved: Approved | None = None  # what a person last approved for this output
+    approved: Approved | None = None  # what a person approved last for this output
 
     @property
     def binding_approval(self) -> Approved | None:
-        """The approval that holds this output below the job's own budget, where one does."""
+        """The approval, if its cap is below the job's own budget; None otherwise."""
         own, found = self.job.budget_usd, self.approved
         if found is None or found.cap_usd is None or (own is not None and own <= found.cap_usd):
             return None
@@ -54,17 +54,17 @@ class Prepared:
 
     @property
     def budget_usd(self) -> Decimal | None:
-        """What this output may cost over all its runs: the job's own budget, or less where less was approved."""
+        """What this output may cost over all its runs: the job's own budget, or the approved cap if that is lower."""
         return self.job.budget_usd if self.binding_approval is None else self.binding_approval.cap_usd
 
     @property
     def capped_job(self) -> Job:
-        """The job with that budget, for who is told the job alone."""
+        """The job with that budget as its own, for code that gets the job alone."""
         return self.job.model_copy(update={"budget_usd": self.budget_usd})
 
     @property
     def identity(self) -> str:
-        """Digest of all that the output's content depends on: equal identity, equal output."""
+        """A digest of everything that the output's content depends on: equal identity, equal output."""
         parts = {
             "input": self.job.input.model_dump(mode="json"),
             "rows": self.dataset.fingerprint,
@@ -76,14 +76,14 @@ class Prepared:
 
 
 def today() -> date:
-    """The day that `{{ date }}` stands for where nobody scheduled the run: the present one, in UTC."""
+    """Today in UTC: the day that `{{ date }}` stands for if no schedule started the run."""
     return datetime.now(UTC).date()
 
 
 def prepare(job: Job, today: date, dataset: Dataset | None = None) -> Prepared:
-    """The job's parts, none of which cost anything.
+    """A job made ready; nothing of it costs money.
 
-    Raises: JobError, DatasetError, OutputError: whatever of the job can't be right.
+    Raises: JobError, DatasetError or OutputError if the job can't be carried out as it is written.
     """
     job = resolve_output(job, today)
     schema = load_schema(job.request.response_schema) if job.request.response_schema is not None else None
@@ -99,7 +99,7 @@ def prepare(job: Job, today: date, dataset: Dataset | None = None) -> Prepared:
 
 
 def resolve_output(job: Job, today: date) -> Job:
-    """The job with its output's place worked out. Raises: JobError when the template is wrong."""
+    """The job with its output.url rendered. Raises: JobError when the template is wrong."""
     stem = PurePosixPath(urlsplit(job.input.url).path).name.split(".")[0]
     values: Mapping[str, str] = {"job": job.name, "input_name": stem, "date": today.isoformat()}
     url = render_once("output.url", job.output.url, values)
@@ -107,7 +107,7 @@ def resolve_output(job: Job, today: date) -> Job:
 
 
 def open_output(url: str) -> Storage:
-    """The output's folder. Raises: OutputError when no storage of that kind is known."""
+    """The output's folder. Raises: OutputError when fsspec knows no storage of that kind."""
     try:
         return Storage(url)
     except (ValueError, ImportError, OSError) as error:

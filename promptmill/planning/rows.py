@@ -1,4 +1,4 @@
-"""The rows of a chunk: rendered as they were planned, and looked up among the answers that are kept."""
+"""A chunk's rows, read again when their turn comes and rendered as the plan rendered them; changed rows are an error."""
 
 from collections.abc import Iterator, Sequence
 
@@ -25,7 +25,7 @@ def read_chunks(
     for chunk in plan.chunks[first.index : last.index + 1]:
         try:
             table = next(tables, None)
-        except DatasetError as error:  # it could be read when it was planned
+        except DatasetError as error:  # planning could read it
             raise InputChanged(str(error)) from error
         if table is None:
             raise _changed(job, chunk)
@@ -36,11 +36,11 @@ def read_chunks(
 def render_chunk(
     builder: RequestBuilder, job: Job, plan: Plan, chunk: Chunk, table: pa.Table
 ) -> list[Request | Unrendered]:
-    """The request of each row of a chunk. Raises: InputChanged when these aren't the rows that were planned."""
+    """The request of each row of a chunk. Raises: InputChanged when the plan was made of other rows."""
     ids = row_ids(table, job.input.id_column, chunk.start)
     rows = rows_of(table)
     rendered = render_rows(builder, rows, ids)
-    if chunk_key(one.custom_id for one in rendered) != chunk.key:
+    if chunk_key(request.custom_id for request in rendered) != chunk.key:
         raise _changed(job, chunk)
     for number, repetition in plan.repetitions.items():
         if chunk.start <= number < chunk.start + chunk.rows:
@@ -51,6 +51,6 @@ def render_chunk(
 
 def _changed(job: Job, chunk: Chunk) -> InputChanged:
     return InputChanged(
-        f"rows {chunk.label} of {job.input.url} aren't those that were planned: the input was changed while "
-        "the run read it. Run the same command again; what was answered and didn't change is kept."
+        f"rows {chunk.label} of {job.input.url} aren't those that were planned: the input changed while "
+        "the run read it. Run the same command again; it keeps the answers of rows that didn't change."
     )

@@ -1,4 +1,4 @@
-"""The output that stands already: whether it is what this job would make, and whether this run may replace it."""
+"""The output that is there already: whether it is what this job would make, and whether this run may replace it."""
 
 import logging
 from dataclasses import replace
@@ -14,9 +14,9 @@ log = logging.getLogger("promptmill")
 
 
 def finished_manifest(prepared: Prepared, retry_failed: bool) -> Manifest | None:
-    """The manifest of an output that is what this job would make now, with this run's own figures; None otherwise.
+    """The manifest of an output that is already what this job would make, with this run's own figures; None otherwise.
 
-    Finishes the cleaning that a killed publishing left undone. Raises: OutputError when the output can't be read or cleaned.
+    Finishes the cleaning that a killed run left undone. Raises: OutputError when the output can't be read or cleaned.
     """
     standing = read_manifest(prepared.output)
     _finish_cleaning(prepared.output, standing)
@@ -54,7 +54,7 @@ def _warn_of_unlisted(output: Storage, standing: Manifest) -> None:
 
 
 def refuse_foreign_output(prepared: Prepared, overwrite: bool) -> None:
-    """Raises: OutputError where another job's output stands and may not be replaced, or a report that isn't ours."""
+    """Raises: OutputError if this run may not replace the output that is there, or the report isn't ours."""
     standing = read_manifest(prepared.output)
     if standing is None:
         _refuse_foreign_report(prepared.output)
@@ -68,7 +68,7 @@ def refuse_foreign_output(prepared: Prepared, overwrite: bool) -> None:
 
 
 def _refuse_foreign_report(output: Storage) -> None:
-    """Raises: OutputError where a file of the report's name stands that no run of ours wrote."""
+    """Raises: OutputError if a file has the report's name and no run of ours wrote it."""
     try:
         is_ours = _OUR_REPORT in output.read(REPORT)
     except FileNotFoundError:

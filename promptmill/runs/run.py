@@ -157,11 +157,11 @@ async def answering(
         try:
             yield engine
         except RunStopped as error:
-            tell_how_far(error, run, run_facts(run, engine), engine.progress)
+            tell_how_far(error, run, _run_facts(run, engine), engine.progress)
             raise
         except asyncio.CancelledError:
             if engine.stop.reason is not None:
-                tell_how_far(engine.stop.reason, run, run_facts(run, engine), engine.progress)
+                tell_how_far(engine.stop.reason, run, _run_facts(run, engine), engine.progress)
             raise
 
 
@@ -170,7 +170,7 @@ def tell_how_far(error: RunStopped, run: PendingRun, facts: RunFacts, progress: 
     error.manifest = counted_manifest(run.prepared, facts, progress, error.state)
 
 
-def run_facts(run: PendingRun, engine: Engine) -> RunFacts:
+def _run_facts(run: PendingRun, engine: Engine) -> RunFacts:
     """What a run did, its own requests and those of others on its behalf."""
     counters, limiter, elsewhere = engine.client.counters, engine.client.limiter, engine.elsewhere
     return facts_of_work(
@@ -207,20 +207,20 @@ async def publish_run(run: PendingRun, engine: Engine, target: Storage | None = 
 
     Raises: StorageFailed, InputChanged, LeaseLost: every answer is kept, and the error's manifest says so.
     """
-    plan, facts = run.preflight.plan, run_facts(run, engine)
+    plan, facts = run.preflight.plan, _run_facts(run, engine)
     try:
         if run.lease is not None:
             await run.lease.confirm()
         manifest = await asyncio.to_thread(publish, run.prepared, plan, facts, target)
     except RunStopped as error:
-        tell_how_far(error, run, run_facts(run, engine), engine.progress)
+        tell_how_far(error, run, _run_facts(run, engine), engine.progress)
         raise
     return FinishedRun(run.prepared, manifest)
 
 
 def end_share(run: PendingRun, engine: Engine) -> FinishedRun:
     """A shard that has answered its rows: the run that was split publishes them."""
-    facts = run_facts(run, engine)
+    facts = _run_facts(run, engine)
     return FinishedRun(run.prepared, counted_manifest(run.prepared, facts, engine.progress, "completed"))
 
 

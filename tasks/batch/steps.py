@@ -61,11 +61,11 @@ Act = Callable[[str, Entry], Awaitable[dict[str, Any]]]
 async def submit_batches(run: PendingRun) -> BatchWork:
     """Submit what there is room for; batches that an earlier run submitted are taken up. Raises: RunStopped."""
     work = await asyncio.to_thread(start_batches, run)
-    await step_batches(work, run)
+    await _step_batches(work, run)
     return work
 
 
-async def step_batches(work: BatchWork, run: PendingRun) -> None:
+async def _step_batches(work: BatchWork, run: PendingRun) -> None:
     """Move a run's batches one step. Raises: RunStopped or a subclass, with the run's manifest."""
     try:
         await asyncio.to_thread(work.step)
@@ -82,14 +82,14 @@ async def wait_for_batches(work: BatchWork, run: PendingRun) -> None:
         attended_at = -math.inf
         while not work.is_finished:
             if time.monotonic() - attended_at >= _ATTEND_SECONDS:
-                await attend(run)
+                await _attend(run)
                 attended_at = time.monotonic()
             await show(describe_line(work, time.time()), _percent(work))
             await asyncio.sleep(work.job.batch.poll_seconds)
-            await step_batches(work, run)
+            await _step_batches(work, run)
 
 
-async def attend(run: PendingRun) -> None:
+async def _attend(run: PendingRun) -> None:
     """Write a job down as one whose batches this process waits for: others show and cancel them, and go on if it dies."""
     await asyncio.to_thread(register, run.prepared.job, run.retry_failed, run.flow_run_ids, this_process(), time.time())
 

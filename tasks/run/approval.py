@@ -1,8 +1,8 @@
 """A person's yes before an expensive run: the run is suspended, its process ends, and the answer starts it again.
 
 When it goes on, the flow begins at its top and plans again, which is free; by then it has the answer (prefect 3.8.8).
-A yes holds for the run until it ends by itself, so that a crash at night asks nobody again; its amount holds for the
-output until somebody approves again (promptmill/limits/approved_cap.py).
+A yes holds for the run until it ends by itself, so that nobody is asked again after a crash at night. Its amount holds for
+the output until somebody approves again (promptmill/limits/approved_cap.py).
 """
 
 import asyncio
@@ -35,7 +35,7 @@ from promptmill.runs.run import FinishedRun, PendingRun, Run
 from tasks.prefect_internals.event_queue import send_queued_events
 from tasks.run.markdown import escape_markdown
 
-_SEND_SECONDS = 5.0  # at most, until the events of this process were sent
+_SEND_SECONDS = 5.0  # at most, to send the events of this process
 _ORDER_SECONDS = 2.0  # a busy server handles several events at once: it sees two in order only with a gap between them
 log = logging.getLogger("promptmill")
 
@@ -54,9 +54,9 @@ class Approval(RunInput):
 
 
 async def approve(run: Run) -> Run:
-    """The run, approved by a person where it has more to pay than its job allows, or than is left of what was approved.
+    """The run, after a person approved it if it costs more than its job allows, or more than an earlier approval has left.
 
-    Raises: NotApproved for a no, and where nobody can be asked.
+    Raises: NotApproved for a no, and if nobody can be asked.
     """
     if run.prepared.job.approve_above_usd is None or isinstance(run, FinishedRun):
         return run
@@ -80,12 +80,12 @@ async def approve(run: Run) -> Run:
         raise NotApproved(f"the run, estimated at ${unpaid:,.4f}, was rejected. Nothing was sent.")
     budget = None if answer.budget_usd is None else Decimal(str(answer.budget_usd))
     approved = await asyncio.to_thread(keep_approval, run, budget, question)
-    log.info("approved; the budget of this output is %s", _budget(approved))
+    log.info("a person approved this run; the budget of its output is %s", _budget(approved))
     return approved
 
 
 def _run_that_can_ask() -> UUID | None:
-    """The flow run, where it is one of a deployment: no other can be suspended."""
+    """The flow run, if it is a deployment's: Prefect can suspend no other."""
     context = FlowRunContext.get()
     if context is None or context.flow_run is None or context.flow_run.deployment_id is None:
         return None
@@ -93,18 +93,19 @@ def _run_that_can_ask() -> UUID | None:
 
 
 async def _past_of(run_id: UUID) -> tuple[int, int]:
-    """How often a run crashed, and how often it ended in any other way: answered, it goes on after the one alone."""
+    """How often a run crashed, and how often it ended otherwise. An answer holds after a crash, but not after another end."""
     async with get_client() as client:
         states = await client.read_flow_run_states(run_id)
-    crashes = sum(one.is_crashed() for one in states)
-    return crashes, sum(one.is_final() for one in states) - crashes
+    crashes = sum(state.is_crashed() for state in states)
+    return crashes, sum(state.is_final() for state in states) - crashes
 
 
 async def _ask(run: PendingRun, question: str, key: str) -> Approval:
-    """The answer that is there; else the run is suspended.
+    """The answer, if a person has given it; otherwise this suspends the run, and its process ends.
 
-    Prefect keeps the form under the key, forgets with a retry that it has it, and fails to keep it twice: so the key is
-    another after every end. A retry from its new UI forgets nothing, and finds an answer that nobody gave.
+    Prefect keeps the form under the key. With a retry it forgets that it has the form, and then fails to keep it again: so
+    there is a new key after every end. A retry from Prefect's new UI forgets nothing, and finds an answer that nobody gave;
+    then we ask under the next number.
     """
     form = Approval.with_initial_data(description=question)
     seconds = math.ceil(run.prepared.job.approve_within_seconds)
@@ -117,13 +118,13 @@ async def _ask(run: PendingRun, question: str, key: str) -> Approval:
 
 
 async def _send_heartbeats() -> None:
-    """A heartbeat that the server saw after the suspension would have the run taken for dead (automations.py)."""
+    """Send heartbeats before the suspension: after one that comes later, the server takes the run for dead (automations.py)."""
     await send_queued_events(_SEND_SECONDS)
     await asyncio.sleep(_ORDER_SECONDS)
 
 
 def _price(run: PendingRun, unpaid: Decimal, left: Decimal | None) -> str:
-    """Why a person is to be asked."""
+    """Why a person has to approve the run."""
     limit = run.prepared.job.approve_above_usd
     assert limit is not None  # noqa: S101 - else nobody is asked
     if unpaid > limit or left is None:
@@ -132,14 +133,14 @@ def _price(run: PendingRun, unpaid: Decimal, left: Decimal | None) -> str:
 
 
 def _describe(run: PendingRun, unpaid: Decimal, left: Decimal | None) -> str:
-    """What a person decides upon, in Markdown."""
+    """What a person has to decide about, in Markdown."""
     estimate, job = run.preflight.estimate, run.prepared.job
     told = escape_markdown(describe_estimate(estimate))
     before = "" if left is None else f", of which ${left:,.4f} is left"
     return (
         f"**{escape_markdown(job.name)}** is estimated to cost **${unpaid:,.4f}** more ({run.mode}); it asks above "
         f"${job.approve_above_usd}.\n\n{estimate.rows:,} rows, {told}. Budget of this output: "
-        f"{_budget(run)}{before}.\n\nApprove or reject it; who approves may lower its budget. No answer within "
+        f"{_budget(run)}{before}.\n\nApprove or reject it; the person who approves it may lower its budget. No answer within "
         f"{format_seconds(job.approve_within_seconds)} is a no."
     )
 

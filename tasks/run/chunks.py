@@ -25,7 +25,7 @@ _RETRY_DELAYS_SECONDS = [5.0, 30.0]
 _TAG = "promptmill"  # a platform team may set Prefect's own limits on it, and on promptmill-<job>, before a run
 
 
-async def is_worth_retrying(task: Task[Any, Any], task_run: TaskRun, state: State[Any]) -> bool:
+async def _is_worth_retrying(task: Task[Any, Any], task_run: TaskRun, state: State[Any]) -> bool:
     """Retry after a fault of storage or worker, but not when the run was stopped or the job is wrong."""
     del task, task_run
     error = await state.result(raise_on_failure=False)  # pyright: ignore[reportGeneralTypeIssues]
@@ -37,7 +37,7 @@ async def is_worth_retrying(task: Task[Any, Any], task_run: TaskRun, state: Stat
     task_run_name="rows {label}",
     retries=len(_RETRY_DELAYS_SECONDS),
     retry_delay_seconds=_RETRY_DELAYS_SECONDS,
-    retry_condition_fn=is_worth_retrying,
+    retry_condition_fn=_is_worth_retrying,
     cache_key_fn=checkpoint_key,
     result_serializer=SERIALIZER,
     persist_result=True,
@@ -49,7 +49,7 @@ async def answer_chunk(label: str, engine: Engine, chunk: Chunk, table: pa.Table
     return asdict(record_chunk(chunk, table) if is_finished else await complete_chunk(engine, chunk, table))
 
 
-async def limited_tags(*tags: str) -> list[str]:
+async def _limited_tags(*tags: str) -> list[str]:
     """The tags that have a limit; all of them where the server doesn't answer.
 
     Prefect asks its server at each task run whether there is a limit on the task's tags (prefect 3.8.8, task_engine.py):
@@ -70,7 +70,7 @@ async def limited_tags(*tags: str) -> list[str]:
 
 async def answer_rows(engine: Engine) -> None:
     """Answer every row of the plan, chunk by chunk. Raises: RunStopped or a subclass when the run ends early."""
-    storage, tags = await checkpoint_storage(), await limited_tags(_TAG, f"{_TAG}-{engine.job.name}")
+    storage, tags = await checkpoint_storage(), await _limited_tags(_TAG, f"{_TAG}-{engine.job.name}")
     cached = answer_chunk.with_options(result_storage=storage, tags=tags)
     fresh = cached.with_options(refresh_cache=True)  # this chunk has work to do, whatever its record says
 

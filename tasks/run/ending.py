@@ -1,4 +1,4 @@
-"""How a flow run ends early: it tells its event and artifact, then ends in the state that Prefect expects."""
+"""How a flow run ends early: it announces its end by an event and an artifact, and ends in the state that Prefect expects."""
 
 import signal
 from collections.abc import AsyncGenerator, Generator
@@ -18,7 +18,7 @@ from tasks.run.sigterm import Terminated
 
 @asynccontextmanager
 async def ending(run: Run) -> AsyncGenerator[None]:
-    """Announce the end of a run that ends early, and go on raising; who finishes a run announces it."""
+    """Announce the end of a run that ends early, and raise again. A flow that finishes its run announces the end itself."""
     async with ending_in_order():
         try:
             yield
@@ -32,13 +32,13 @@ async def ending(run: Run) -> AsyncGenerator[None]:
 @asynccontextmanager
 async def ending_in_order() -> AsyncGenerator[None]:
     """End a flow run as Prefect expects after SIGTERM, or once the run isn't this process's any more."""
-    with ending_as_prefect_expects():
-        async with ending_without_ownership():
+    with _ending_as_prefect_expects():
+        async with _ending_without_ownership():
             yield
 
 
 @asynccontextmanager
-async def ending_without_ownership() -> AsyncGenerator[None]:
+async def _ending_without_ownership() -> AsyncGenerator[None]:
     """End a run that isn't ours any more: as Cancelled if somebody cancelled it. Otherwise leave the run's state alone."""
     try:
         yield
@@ -51,12 +51,12 @@ async def ending_without_ownership() -> AsyncGenerator[None]:
 
 
 async def _mark_cancelled(client: PrefectClient) -> None:
-    state = Cancelled(message="It was cancelled; all that was answered is kept.")
+    state = Cancelled(message="The run was cancelled. It keeps every answer that it got.")
     await client.set_flow_run_state(run_id(), state, force=True)
 
 
 @contextmanager
-def ending_as_prefect_expects() -> Generator[None]:
+def _ending_as_prefect_expects() -> Generator[None]:
     """End a run that SIGTERM stopped as if Prefect's own handler had raised.
 
     Prefect then reports it as Cancelled if somebody cancelled it, and as Crashed if its machine went down.

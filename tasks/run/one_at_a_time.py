@@ -5,8 +5,8 @@ or keep two jobs from running side by side. So a run marks itself by a tag when 
 that tag once it is made. A run that crashed or that waits for approval isn't Running, so no other run waits for it.
 
 If a run is killed and no worker reports it, as with a run that a person started, it stays Running (prefect 3.8.8). So the
-mark names the process too: if that process no longer exists on this machine, stop waiting for it. For other machines the
-automation for dead runs says so.
+mark names the process too: if that process no longer exists on this machine, stop waiting for it. A dead run on another
+machine is marked Crashed by the automation for dead runs (tasks/server/automations.py).
 """
 
 import asyncio
@@ -40,7 +40,7 @@ log = logging.getLogger("promptmill")
 
 
 def output_digest(output: Storage) -> str:
-    """What names an output in tags, however its URL is spelt; 8 hex."""
+    """The name of an output in tags, the same however its URL is spelt; 8 hex."""
     return blake2b(output.place.encode(), digest_size=4).hexdigest()
 
 
@@ -49,18 +49,18 @@ def _tag(output: Storage) -> str:
 
 
 async def queue_up(output: Storage) -> None:
-    """Mark the flow run as one over this output, carried out by this process."""
+    """Tag the flow run with this output, and with this process, which carries it out."""
     async with get_client() as client:
         own = await client.read_flow_run(_own_id())
-        others = [one for one in own.tags if not one.startswith(PROCESS)]
+        others = [tag for tag in own.tags if not tag.startswith(PROCESS)]
         await client.update_flow_run(own.id, tags=[*others, _tag(output), f"{PROCESS}{this_process()}"])
 
 
 async def take_turn(run: Run) -> Run:
-    """The run once no run that began earlier is at work on the same output; at once where nothing is to be done.
+    """The run, once no run that began earlier is at work on the same output; at once if the run has nothing to do.
 
-    Raises: CancelledThere, TakenForDead, Deleted when the run isn't this process's any more; OutputError when who went first
-    left the output of another job.
+    Raises: CancelledThere, TakenForDead, Deleted when the run isn't this process's any more; OutputError when the run that
+    went first left the output of another job.
     """
     if isinstance(run, FinishedRun):
         return run
@@ -69,16 +69,16 @@ async def take_turn(run: Run) -> Run:
         while (first := await _patiently(client, run.prepared.output)) is not None:
             if not may_wait.get():
                 raise OutputInUse(
-                    f"the run {first.name!r} ({first.id}) on {machine_of(first.tags)} works on the same output, and one run "
+                    f"the run {first.name!r} ({first.id}) on {_machine_of(first.tags)} works on the same output, and one run "
                     "at a time may. Let it finish or end it, then run again; without --no-wait this run would wait for it."
                 )
             if said != first.id:
                 log.warning(
-                    "waits for the run %r (%s) on %s, which works on the same output. If that machine is gone, set the "
-                    "run's state to Crashed in the Prefect UI.",
+                    "this run waits for the run %r (%s) on %s, which works on the same output. If that machine is gone, set "
+                    "that run's state to Crashed in the Prefect UI.",
                     first.name,
                     first.id,
-                    machine_of(first.tags),
+                    _machine_of(first.tags),
                 )
                 said = first.id
             await asyncio.sleep(_TURN_SECONDS)
@@ -86,7 +86,7 @@ async def take_turn(run: Run) -> Run:
 
 
 async def _patiently(client: PrefectClient, output: Storage) -> FlowRun | None:
-    """The run that goes first; asked again of a server that is away."""
+    """The run that goes before us, None if there is none. If the server is away, ask again until it answers."""
     while True:
         try:
             return await _first_before_us(client, _tag(output))
@@ -102,24 +102,24 @@ async def _first_before_us(client: PrefectClient, tag: str) -> FlowRun | None:
         tags=FlowRunFilterTags(all_=[tag]), state=FlowRunFilterState(type=FlowRunFilterStateType(any_=_AT_WORK))
     )
     found = await client.read_flow_runs(flow_run_filter=chosen)
-    before = [one for one in found if one.id != own.id and _order(one) < _order(own)]
-    return min((one for one in before if is_alive(one.tags)), key=_order, default=None)
+    before = [run for run in found if run.id != own.id and _order(run) < _order(own)]
+    return min((run for run in before if is_alive(run.tags)), key=_order, default=None)
 
 
-def machine_of(tags: Iterable[str]) -> str:
-    """Where a run with these tags is carried out."""
-    nodes = [one.removeprefix(PROCESS).rpartition(":")[0] for one in tags if one.startswith(PROCESS)]
+def _machine_of(tags: Iterable[str]) -> str:
+    """The machine on which a run with these tags is carried out."""
+    nodes = [tag.removeprefix(PROCESS).rpartition(":")[0] for tag in tags if tag.startswith(PROCESS)]
     return nodes[0] if nodes else "an unknown machine"
 
 
 def is_alive(tags: Iterable[str]) -> bool:
-    """Whether a run with these tags is likely to be carried out still."""
-    processes = [one.removeprefix(PROCESS) for one in tags if one.startswith(PROCESS)]
-    return not processes or any(is_at_work(one, silent_seconds=0.0) for one in processes)
+    """Whether a process that carries out a run with these tags may still be at work."""
+    processes = [tag.removeprefix(PROCESS) for tag in tags if tag.startswith(PROCESS)]
+    return not processes or any(is_at_work(process, silent_seconds=0.0) for process in processes)
 
 
 def _order(run: FlowRun) -> tuple[float, str]:
-    """First come, first served, by when it began to run this time; one that is being cancelled ends before all others."""
+    """First come, first served, by when a run began this time; a run that is being cancelled ends before all others."""
     assert run.state is not None  # noqa: S101 - it runs
     return 0.0 if run.state.is_cancelling() else run.state.timestamp.timestamp(), str(run.id)
 

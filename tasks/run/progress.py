@@ -1,4 +1,4 @@
-"""A run while it runs: a progress artifact in the Prefect UI, and a line in the log or a display in the terminal."""
+"""How far a run is: a progress artifact in the Prefect UI, and a line in the log or a display in the terminal."""
 
 import asyncio
 import logging
@@ -23,7 +23,7 @@ log = logging.getLogger("promptmill")
 
 
 async def watch_progress(engine: Engine, title: str) -> None:
-    """Show progress until cancelled, and once more then."""
+    """Show progress until the task is cancelled, and once more at the end."""
     artifact = await show_progress(title, 0.0)
     shown = Display(engine) if sys.stderr.isatty() else None
     with shown or nullcontext():
@@ -49,7 +49,7 @@ async def watch_progress(engine: Engine, title: str) -> None:
 
 
 async def show_progress(title: str, percent: float) -> UUID | None:
-    """A progress artifact; None when there is no server to keep it, which is no reason to end a run."""
+    """A progress artifact; None if no server keeps it: that is no reason to end a run."""
     with suppress(*CALL_ERRORS):
         return await acreate_progress_artifact(percent, key=f"{title}-progress", description=title)
     return None
@@ -57,7 +57,7 @@ async def show_progress(title: str, percent: float) -> UUID | None:
 
 @asynccontextmanager
 async def showing_lines(name: str) -> AsyncGenerator[Callable[[str, float], Awaitable[None]]]:
-    """A way to say in a line and in per cent how far something is; written to the log a few times only."""
+    """Yields a function that shows how far something is, in a line and in per cent; the log gets a line a minute at most."""
     artifact = await show_progress(name, 0.0)
     display = LineDisplay(name) if sys.stderr.isatty() else None
     last = -_LINE_SECONDS

@@ -33,7 +33,7 @@ async def publish_output(run: PendingRun, engine: Engine) -> FinishedRun:
     """
     options = TaskOptions(name="publish-output", task_run_name="publish", cache_policy=NO_CACHE, persist_result=False)
     try:
-        asset = Asset(key=asset_key(run.prepared.output.shown))
+        asset = Asset(key=_asset_key(run.prepared.output.shown))
     except ValidationError:
         return await Task(publish_run, **options)(run, engine)
 
@@ -45,7 +45,7 @@ async def publish_output(run: PendingRun, engine: Engine) -> FinishedRun:
     return await materialize(asset, by="promptmill", **options)(publish)(run, engine)
 
 
-def asset_key(url: str) -> str:
+def _asset_key(url: str) -> str:
     """The URL that names an output as an asset."""
     return url if "://" in url else Path(url).absolute().as_uri()
 
@@ -75,7 +75,7 @@ async def announce(prepared: Prepared, manifest: Manifest) -> None:
     with suppress(*CALL_ERRORS):
         async with asyncio.timeout(None if manifest.state == "completed" else _STOPPED_SECONDS):
             await acreate_markdown_artifact(
-                summarise(manifest, url), key=f"{prepared.job.name}-summary", description=describe_end(manifest)
+                _summarise(manifest, url), key=f"{prepared.job.name}-summary", description=_describe_end(manifest)
             )
     emit_event(
         f"promptmill.job.{manifest.state if manifest.state in _EVENTS else 'failed'}",
@@ -94,7 +94,7 @@ async def announce_estimate(run: PendingRun) -> dict[str, Any]:
     return {**asdict(estimate), "online_usd": str(estimate.online_usd), "batch_usd": str(estimate.batch_usd)}
 
 
-def describe_end(manifest: Manifest) -> str:
+def _describe_end(manifest: Manifest) -> str:
     """How a run ended, in a line."""
     return (
         f"{manifest.state}: {manifest.succeeded:,} of {manifest.rows:,} rows succeeded, {manifest.failed:,} failed, "
@@ -102,7 +102,7 @@ def describe_end(manifest: Manifest) -> str:
     )
 
 
-def summarise(manifest: Manifest, url: str) -> str:
+def _summarise(manifest: Manifest, url: str) -> str:
     """A run's summary in Markdown."""
     kinds = "\n".join(f"| {escape_markdown(kind)} | {count:,} |" for kind, count in manifest.failures_by_kind.items())
     failures = f"\n| failures | rows |\n|---|---:|\n{kinds}\n" if kinds else ""

@@ -21,14 +21,14 @@ from promptmill.suggest import did_you_mean
 async def explain_crash(flow: Flow[..., Any], flow_run: FlowRun, state: State) -> None:
     """A flow's hook for its crashes; the worker calls it by these names. Other crashes stay what they are."""
     del state
-    message = describe_unknown(flow_run.parameters, inspect.signature(flow.fn).parameters)
+    message = _describe_unknown(flow_run.parameters, inspect.signature(flow.fn).parameters)
     if message is not None:
         flow_run_logger(flow_run).error(message)
         async with get_client() as client:
             await client.set_flow_run_state(flow_run.id, Failed(message=message), force=True)
 
 
-def describe_unknown(given: Iterable[str], known: Collection[str]) -> str | None:
+def _describe_unknown(given: Iterable[str], known: Collection[str]) -> str | None:
     """What is wrong with the names of a run's parameters, None where nothing is."""
     unknown = next((name for name in given if name not in known), None)
     if unknown is None:

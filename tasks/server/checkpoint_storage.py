@@ -39,7 +39,7 @@ class CheckpointStorage(WritableFileSystem):
     async def read_path(self, path: str) -> bytes:
         """The record at a URL. Raises: FileNotFoundError where none of ours is; any of STORAGE_ERRORS."""
         storage, name = _split(path)
-        result = recorded_result(await anyio.to_thread.run_sync(storage.read, name))
+        result = _recorded_result(await anyio.to_thread.run_sync(storage.read, name))
         if result is None:
             log.warning(
                 "%s isn't a record as this version writes it. It counts as none, and the run writes it again.", path
@@ -53,7 +53,7 @@ class CheckpointStorage(WritableFileSystem):
         await anyio.to_thread.run_sync(storage.write, name, content)
 
 
-def recorded_result(data: bytes) -> str | None:
+def _recorded_result(data: bytes) -> str | None:
     """The JSON text that a record of ours holds; None for all other bytes."""
     match _parsed(data):
         case {"metadata": {"serializer": serializer, "expiration": None}, "result": str(text), **others} if (

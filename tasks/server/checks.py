@@ -1,4 +1,4 @@
-"""What a Prefect server has of what Promptmill needs: server, pool, worker, blocks, automations, deployments, limits."""
+"""Does a Prefect server have what Promptmill needs? Pool, worker, blocks, automations, deployments, limits, leases."""
 
 import time
 
@@ -25,11 +25,11 @@ DEPLOYMENTS = (
     "advance-batches/every-few-minutes",
     "estimate-cost/manual",
 )
-_NO_ANSWER = (*CALL_ERRORS, RuntimeError)  # the last if a server of this process's own doesn't start
+_NO_ANSWER = (*CALL_ERRORS, RuntimeError)  # RuntimeError: Prefect couldn't start a server for this process
 
 
 async def look_at_server(job: Job | None) -> list[Finding]:
-    """The server and all that should be on it; where none is set, only that."""
+    """Findings about the server and what should be on it; one finding alone if no server is set."""
     url = PREFECT_API_URL.value()
     if not url:
         detail = (
@@ -59,7 +59,7 @@ async def _versions(client: PrefectClient, url: str) -> list[Finding]:
 
 
 async def _leases(client: PrefectClient) -> list[Finding]:
-    """Where the server keeps the leases of runs."""
+    """Where the server keeps the leases of runs, and what to do if that is its memory."""
     try:
         place = lease_storage_of((await client.request("GET", "/admin/settings")).json())
     except (*_NO_ANSWER, ValueError):
@@ -69,7 +69,7 @@ async def _leases(client: PrefectClient) -> list[Finding]:
             Finding("leases", True, "the server doesn't say where it keeps them; see docs/deploying.md if it forgets")
         ]
     advice = (
-        "in the server's memory: each run ends, and goes on once, within four minutes of a restart of the server. Set "
+        "in the server's memory: if the server restarts, each run ends within four minutes, and goes on once. Set "
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE there (docs/deploying.md)"
     )
     return [Finding("leases", True, advice if place == IN_MEMORY else f"kept by {place}")]
@@ -90,15 +90,15 @@ async def _worker(client: PrefectClient) -> list[Finding]:
         workers = await client.read_workers_for_work_pool(pool_name())
     except ObjectNotFound:
         kind, workers = DEFAULT_TYPE, []
-    online = [one.name for one in workers if one.status == "ONLINE"]
+    online = [worker.name for worker in workers if worker.status == "ONLINE"]
     return [Finding("worker", bool(online), ", ".join(online) or worker_remedy(pool_name(), kind))]
 
 
 def worker_remedy(pool: str, kind: str) -> str:
-    """What to do where a pool has no worker: a process pool takes ours, which ends no run without a word."""
+    """What to do if a pool has no worker. A process pool gets ours, which tells its runs before it ends."""
     command = "python deployments/serve.py --worker" if kind == "process" else f"prefect worker start --pool {pool}"
     needed = "" if kind == "process" else f" (Prefect's own worker, with prefect-{kind} installed)"
-    return f"none is online, so that runs stay Scheduled. Run: {command}{needed}"
+    return f"no worker is online, so runs stay Scheduled. Run: {command}{needed}"
 
 
 async def _deployments(client: PrefectClient) -> list[Finding]:

@@ -1,6 +1,6 @@
 """Credentials: a block that keeps a key together with the one host it may be sent to, or the environment.
 
-Who may only start runs can name a block, and can neither read its key nor point it elsewhere.
+A person who may only start runs can name a block, but can neither read its key nor send it elsewhere.
 """
 
 from prefect.blocks.core import Block
@@ -29,7 +29,7 @@ class ProviderCredentials(Block):
 
 
 async def load_credentials(provider: str | None) -> Credentials:
-    """The credentials a job names; none named, those of the environment. Raises: CredentialsError."""
+    """The credentials that a job names; those of the environment if it names none. Raises: CredentialsError."""
     if provider is None:
         return Credentials()
     try:

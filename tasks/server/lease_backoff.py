@@ -1,30 +1,30 @@
-"""How a server that leases blocks is asked while it is slow: longer waits, larger blocks, no rest. Pure.
+"""How to ask a slow server for leases: wait longer for it, ask for larger blocks, don't rest between calls. Pure.
 
-A server under load answers late or with 503: one on sqlite does so for many seconds while others write to it, each 503
-after about two (prefect 3.8.8, measured 2026-11-25). Giving up after a fixed time would then never get an answer and
-lose what was granted by those that came too late; and rests between calls would leave the limit to nobody. So the last
-call's time says how long to wait for the next one, and how much to ask for in it.
+A server under load answers late or with 503: on sqlite it does so for many seconds while others write to it, and each 503
+takes about two seconds (prefect 3.8.8, measured 2026-11-25). If we gave up after a fixed time, we would get no answer at
+all, and lose the blocks whose grant comes too late. If we rested between calls, nobody would use the limit meanwhile.
+So the time that the last call took says how long to wait for the next one, and how much to ask for in it.
 """
 
 from dataclasses import dataclass
 
-CALL_SECONDS = 5.0  # at least, until a call is given up
+CALL_SECONDS = 5.0  # we wait for an answer at least this long
 MOST_CALL_SECONDS = 30.0
 BLOCK_SECONDS = 1.0  # of a limit's worth, for a server that answers at once
 AWAY_SECONDS = 5.0  # at most, between two calls to a server that is away
-_SLOW_SECONDS = 0.5  # at most, between two calls to one that is slow: it has had its rest
+_SLOW_SECONDS = 0.5  # at most, between two calls to a slow server: the slow call was its rest
 
 
 @dataclass(slots=True)
 class Patience:
-    """What the calls for one limit have taught; lives as long as they do."""
+    """What the calls for one limit have shown so far; one object for all of them."""
 
-    last_seconds: float = 0.0  # that the last call took, be it in vain
+    last_seconds: float = 0.0  # that the last call took, answered or not
     failures: int = 0  # in a row
 
     @property
     def timeout_seconds(self) -> float:
-        """How long to wait for the next answer: twice as long as for the last one."""
+        """How long to wait for the next answer: twice as long as the last call took."""
         return min(MOST_CALL_SECONDS, max(CALL_SECONDS, 2 * self.last_seconds))
 
     @property
@@ -33,11 +33,11 @@ class Patience:
         return max(BLOCK_SECONDS, 2 * self.last_seconds)
 
     def answered(self, seconds: float) -> None:
-        """A call was answered, granted or not."""
+        """Note a call that the server answered, granted or not."""
         self.last_seconds, self.failures = seconds, 0
 
     def failed(self, seconds: float, is_slow: bool, chance: float) -> float:
-        """Seconds to wait after a call that failed, in part by chance (0 to 1)."""
+        """Note a call that failed; returns the seconds to wait before the next one, spread by `chance` (0 to 1)."""
         self.last_seconds, self.failures = seconds, self.failures + 1
         longest = _SLOW_SECONDS if is_slow else min(AWAY_SECONDS, 0.25 * 2 ** min(self.failures, 10))
         return longest * (1 + chance) / 2

@@ -1,4 +1,4 @@
-"""What Promptmill needs on a Prefect server, each with how it is found and how it is made.
+"""What Promptmill needs on a Prefect server: for each need, how to look for it and how to make it.
 
 `deployments/bootstrap.py` makes what is missing; `promptmill doctor` names it.
 """
@@ -48,14 +48,14 @@ async def _exists(reading: Awaitable[object], absent: type[Exception]) -> bool:
     return True
 
 
-def work_pool(client: PrefectClient, name: str, kind: str | None = None, image: str | None = None) -> Need:
+def _work_pool(client: PrefectClient, name: str, kind: str | None = None, image: str | None = None) -> Need:
     """The pool that the workers take runs from."""
     pool = Pool(client, name, kind, image)
     return Need(f"work pool {name}", pool.is_there, pool.make)
 
 
-def checkpoints() -> Need:
-    """The block that chunk tasks keep their records by."""
+def _checkpoints() -> Need:
+    """The block through which chunk tasks keep their records."""
 
     async def is_there() -> bool:
         return await _exists(CheckpointStorage.aload(STORAGE_NAME), ValueError)
@@ -64,9 +64,9 @@ def checkpoints() -> Need:
 
 
 def provider(name: str) -> Need:
-    """A provider's key together with its address, from the environment.
+    """A block with a provider's key and its address, both from the environment.
 
-    What the environment doesn't name stays as somebody set it in the block, but a new key never keeps an old address.
+    What the environment doesn't set stays as it is in the block, but a new key never keeps an old address.
     """
     named = {field: os.environ.get(variable) or None for field, variable in _PROVIDER_VARIABLES.items()}
     given = {field: value for field, value in named.items() if value is not None}
@@ -97,8 +97,8 @@ def _plain(value: object) -> object:
     return value.get_secret_value() if isinstance(value, SecretStr) else value
 
 
-def provider_type(client: PrefectClient) -> Need:
-    """The type of the credentials block, so that one can be made in the UI."""
+def _provider_type(client: PrefectClient) -> Need:
+    """The type of the credentials block, so that people can make one in the UI."""
 
     async def is_there() -> bool:
         return await _exists(client.read_block_type_by_slug(ProviderCredentials.get_block_type_slug()), ObjectNotFound)
@@ -110,7 +110,7 @@ def provider_type(client: PrefectClient) -> Need:
 
 
 def automation(client: PrefectClient, wanted: Automation) -> Need:
-    """Something that the server does by itself; an automation of that name with another trigger or action is replaced."""
+    """Something that the server does by itself. Making it replaces an automation of its name with another trigger or action."""
 
     async def is_there() -> bool:
         found = await client.read_automations_by_name(wanted.name)
@@ -130,7 +130,7 @@ def _rule(automation: AutomationCore) -> tuple[object, object]:
     return automation.trigger.model_dump(exclude={"id"}), actions
 
 
-def shared_limit(client: PrefectClient, name: str, per_minute: float) -> Need:
+def _shared_limit(client: PrefectClient, name: str, per_minute: float) -> Need:
     """A limit that several processes lease blocks of (limits.shared)."""
     slots, decay = slots_of(per_minute), per_minute / 60
 
@@ -163,16 +163,16 @@ def needs(
     limits: Sequence[str] = (),
     image: str | None = None,
 ) -> list[Need]:
-    """All that is needed, in the order in which it is made; a limit is NAME=REQUESTS,TOKENS a minute."""
+    """Everything that Promptmill needs, in the order to make it; a limit is NAME=REQUESTS,TOKENS a minute."""
     found = [
-        work_pool(client, pool_name(), pool_type, image),
-        provider_type(client),
-        checkpoints(),
-        *(automation(client, one) for one in (dead_runs(), crashed_runs(), unanswered_runs())),
+        _work_pool(client, pool_name(), pool_type, image),
+        _provider_type(client),
+        _checkpoints(),
+        *(automation(client, wanted) for wanted in (dead_runs(), crashed_runs(), unanswered_runs())),
     ]
     found.extend(provider(name) for name in providers)
     for text in limits:
-        found.extend(shared_limit(client, *one) for one in parse_limit(text))
+        found.extend(_shared_limit(client, limit, per_minute) for limit, per_minute in parse_limit(text))
     return found
 
 

@@ -1,6 +1,6 @@
 """The work pool, with the job template of its type: what an operator sees and changes in the UI before a worker starts.
 
-A pool that is made without one has none until its first worker brings it (prefect 3.8.8, server/api/workers.py). The
+A pool that is made without a template gets one from its first worker only (prefect 3.8.8, server/api/workers.py). The
 templates of types that aren't installed here come from the server, which needs no network for them.
 """
 
@@ -15,7 +15,7 @@ from prefect.workers.utilities import get_default_base_job_template_for_infrastr
 from promptmill.errors import SetupError
 
 DEFAULT_TYPE = "process"
-_GRACE_SECONDS = 60  # between SIGTERM and SIGKILL: a run keeps what is on its way within seconds
+_GRACE_SECONDS = 60  # between SIGTERM and SIGKILL: a run needs seconds to keep the answers on their way
 _SIZES = {  # measured: about 400 MB, and reports and Parquet parts come on top; one event loop
     "memory_request": "1Gi",
     "memory_limit": "1Gi",
@@ -28,7 +28,7 @@ class Pool:
     """A work pool as it should be: of a type, and with a job template."""
 
     def __init__(self, client: PrefectClient, name: str, kind: str | None, image: str | None = None) -> None:
-        """`kind` None: that of the pool that is there, else process."""
+        """`kind` None: the type of the pool that is there; process if there is none."""
         self.name = name
         self._client = client
         self._kind = kind
@@ -44,10 +44,10 @@ class Pool:
         found = await self._read()
         if found is None:
             kind = self._kind or DEFAULT_TYPE
-            template = fitted(await default_template(kind), self._image)
+            template = fitted(await _default_template(kind), self._image)
             await self._client.create_work_pool(WorkPoolCreate(name=self.name, type=kind, base_job_template=template))
             return
-        template = fitted(found.base_job_template or await default_template(found.type), self._image)
+        template = fitted(found.base_job_template or await _default_template(found.type), self._image)
         await self._client.update_work_pool(self.name, WorkPoolUpdate(base_job_template=template))
 
     def _has_other_image(self, found: WorkPool) -> bool:
@@ -68,8 +68,8 @@ class Pool:
         return found
 
 
-async def default_template(kind: str) -> dict[str, Any]:
-    """Prefect's own job template of a type. Raises: SetupError for a type that nobody knows."""
+async def _default_template(kind: str) -> dict[str, Any]:
+    """Prefect's own job template for a type. Raises: SetupError for a type that the server doesn't know."""
     template = await get_default_base_job_template_for_infrastructure_type(kind)
     if not template:
         raise SetupError(
@@ -80,7 +80,7 @@ async def default_template(kind: str) -> dict[str, Any]:
 
 
 def fitted(template: dict[str, Any], image: str | None) -> dict[str, Any]:
-    """A job template with what our runs need where it leaves it open; `image` replaces what it says."""
+    """The job template, with what our runs need where it leaves something open, and with `image` instead of its own image."""
     variables = _variables(template)
     for name, value in _SIZES.items():
         if name in variables and variables[name].get("default") is None:

@@ -60,7 +60,7 @@ async def _answer(plan_url: str, shard: int, attempt: int, is_watched: bool) -> 
     engine: Engine | None = None
     try:
         run = await _open(folder, shard)
-        async with answering_visibly(run) as engine, _watching(folder, engine) if is_watched else nullcontext():
+        async with answering_visibly(run) as engine, watching_run(folder, engine) if is_watched else nullcontext():
             await answer_rows(engine)
     except (PromptmillError, asyncio.CancelledError) as error:
         reason = error if isinstance(error, PromptmillError) else Interrupted()
@@ -94,7 +94,7 @@ async def _open(folder: ShardFolder, shard: int) -> PendingRun:
 
 
 @asynccontextmanager
-async def _watching(folder: ShardFolder, engine: Engine) -> AsyncGenerator[None]:
+async def watching_run(folder: ShardFolder, engine: Engine) -> AsyncGenerator[None]:
     """End the shard, and keep its answers, when the run that split ends or falls silent."""
     watcher = asyncio.create_task(_watch(folder, engine))
     try:

@@ -99,7 +99,7 @@ async def clean_up(client: PrefectClient, automations: list[UUID]) -> None:
     await client.delete_deployment((await client.read_deployment_by_name(NEXT)).id)
 
 
-async def test_an_upstream_flow_starts_ours_in_each_way_and_ours_starts_the_next(
+async def test_an_upstream_flow_starts_our_run_in_each_way_and_our_run_starts_the_next_flow(
     served: str, provider: Simulator, folder: str, tmp_path: Path
 ):
     dataset, before = f"{folder}/in/today.parquet", sent(provider)

@@ -87,9 +87,7 @@ def test_silence_is_measured_in_prefects_own_heartbeats(given: int | None, silen
         assert silence_seconds() == silence
 
 
-async def test_a_question_that_nobody_answers_in_time_is_a_no_that_says_so(
-    served: str, provider: Simulator, tmp_path: Path
-):
+async def test_a_run_that_nobody_approves_in_time_fails_and_says_why(served: str, provider: Simulator, tmp_path: Path):
     job = {**job_values(tmp_path, "unanswered"), "approve_above_usd": "0.000001", "approve_within_seconds": 2}
     before = sent(provider)
     async with client_of(served) as client:

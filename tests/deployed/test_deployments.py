@@ -124,7 +124,9 @@ async def asked_again(client: PrefectClient, run: FlowRun, force: bool) -> FlowR
     return await reached(client, run, "Suspended")
 
 
-async def test_an_approved_amount_holds_until_a_person_approves_anew(served: str, provider: Simulator, tmp_path: Path):
+async def test_an_approved_amount_holds_until_a_person_approves_another(
+    served: str, provider: Simulator, tmp_path: Path
+):
     job = {**job_values(tmp_path, "capped"), "approve_above_usd": "0.000001"}
     async with client_of(served) as client:
         run = await start(client, "online-inference/manual", job)
@@ -150,7 +152,7 @@ async def test_an_approved_amount_holds_until_a_person_approves_anew(served: str
 
 
 @pytest.mark.parametrize("force", [pytest.param(False, id="classic-ui"), pytest.param(True, id="new-ui")])
-async def test_a_run_that_got_no_yes_asks_again_when_it_is_retried(force: bool, served: str, tmp_path: Path):
+async def test_a_run_that_nobody_approved_asks_again_when_it_is_retried(force: bool, served: str, tmp_path: Path):
     job = {**job_values(tmp_path, f"retried-{force}".lower()), "approve_above_usd": "0.000001"}
     job["approve_within_seconds"] = 10
     async with client_of(served) as client:

@@ -41,7 +41,7 @@ def manifest_of(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "_manifest.json").read_bytes())
 
 
-async def test_a_job_is_filled_in_started_and_watched_to_its_end(screen: Screen, tmp_path: Path):
+async def test_a_person_fills_in_a_job_starts_it_and_watches_it_to_its_end(screen: Screen, tmp_path: Path):
     rows = write_rows(tmp_path / "rows.parquet", [f"text {number}" for number in range(30)])
     await screen.open_form("online-inference", "manual")
     await screen.turn_to("Job", "job")
@@ -154,7 +154,7 @@ async def test_an_expensive_run_is_approved_in_the_browser_with_a_lower_budget(
     assert Decimal(manifest_of(Path(job["output"]["url"]))["budget_usd"]) == Decimal("0.5")
 
 
-def test_without_a_browser_its_tests_are_skipped_and_fail_in_ci():
+def test_browser_tests_are_skipped_without_a_browser_and_fail_in_ci():
     assert need_chromium("/usr/bin/chromium", is_ci=True) == "/usr/bin/chromium"
     with pytest.raises(pytest.skip.Exception, match="Debian package chromium"):
         need_chromium(None, is_ci=False)

@@ -101,7 +101,7 @@ async def other_run_of(client: PrefectClient, job: dict[str, Any], first: FlowRu
         pytest.param("s3://bucket/out", "s3a://bucket/out/", id="another-name-of-a-protocol"),
     ],
 )
-def test_an_output_is_the_same_however_it_is_spelt(
+def test_an_output_is_the_same_however_its_url_is_spelt(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one: str, another: str
 ):
     monkeypatch.chdir(tmp_path)
@@ -110,7 +110,7 @@ def test_an_output_is_the_same_however_it_is_spelt(
     assert first == second != output_digest(Storage(f"{tmp_path}/elsewhere"))
 
 
-def test_a_process_that_is_gone_from_this_machine_is_waited_for_no_more():
+def test_a_run_stops_waiting_for_a_process_that_is_gone_from_this_machine():
     gone = subprocess.Popen(["true"])
     gone.wait()
     here = f"{PROCESS}{platform.node()}:"

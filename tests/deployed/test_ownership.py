@@ -70,7 +70,7 @@ async def test_a_run_started_by_hand_is_cancelled_in_the_ui_and_keeps_its_answer
     assert KEY not in errors
 
 
-async def test_a_run_whose_entry_is_deleted_sends_nothing_more_and_keeps_its_answers(
+async def test_a_run_that_somebody_deletes_in_prefect_sends_nothing_more_and_keeps_its_answers(
     served: str, provider: Simulator, tmp_path: Path
 ):
     job = {**job_values(tmp_path, "deleted", 200), "limits": {"max_concurrency": 5}}

@@ -54,7 +54,7 @@ def template(**variables: dict[str, Any]) -> dict[str, Any]:
     return {"variables": {"properties": variables}, "job_configuration": {}}
 
 
-def test_what_an_operator_has_set_stays_but_for_the_image():
+def test_a_pool_keeps_what_its_operator_has_set_except_for_the_image():
     given = template(image={"default": "old"}, memory_limit={"default": "4Gi"}, memory_request={"default": None})
     found = fitted(given, "new")["variables"]["properties"]
 
@@ -66,6 +66,6 @@ def test_what_an_operator_has_set_stays_but_for_the_image():
 
 
 @pytest.mark.parametrize("text", ["luna", "luna=", "luna=60", "=60,1000", "luna=0,1000", "luna=many,1000"])
-def test_a_limit_that_is_none_is_refused_in_a_sentence(text: str):
+def test_a_malformed_limit_is_refused_in_a_sentence(text: str):
     with pytest.raises(SetupError, match="NAME=REQUESTS,TOKENS"):
         parse_limit(text)

@@ -153,7 +153,7 @@ async def test_cancelling_a_run_cancels_its_shards_and_keeps_what_they_answered(
     assert manifest["reused"] + manifest["requests_sent"] == 60
 
 
-async def test_a_run_by_hand_is_cancelled_with_its_shards_while_it_follows_them(
+async def test_a_run_started_by_hand_is_cancelled_together_with_its_shards(
     served: str, provider: Simulator, tmp_path: Path
 ):
     job = sharded(tmp_path, "by-hand-in-shards", limits={"max_concurrency": 3})
@@ -230,7 +230,7 @@ async def test_a_shard_that_must_stop_stops_the_run_with_its_reason(served: str,
     assert "quota" in (done.state.message or "")  # pyright: ignore[reportOptionalMemberAccess]
 
 
-async def test_a_run_on_a_dask_cluster(served: str, provider: Simulator, tmp_path: Path):
+async def test_a_run_on_a_dask_cluster_answers_every_row_once(served: str, provider: Simulator, tmp_path: Path):
     job, before = sharded(tmp_path, "on-dask", task_runner="dask"), requests_sent(provider)
     async with client_of(served) as client:
         done = await ended(client, await start(client, "online-inference/manual", job))

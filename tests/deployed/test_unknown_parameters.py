@@ -1,4 +1,4 @@
-"""Wrong parameters: refused when the run is created, or the run failed at once; either way somebody knows what to mend."""
+"""Wrong parameters: refused when the run is created, or the run failed at once; either way somebody knows what to fix."""
 
 import asyncio
 from pathlib import Path
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.xdist_group("deployments")
         pytest.param({"request": {"user": "x"}}, "'job.request'", "'model' is a required property", id="missing"),
     ],
 )
-async def test_a_job_that_is_none_is_refused_when_the_run_is_created(
+async def test_a_malformed_job_is_refused_when_the_run_is_created(
     changes: dict[str, Any], place: str, reason: str, served: str, tmp_path: Path
 ):
     job = {**job_values(tmp_path, "refused"), **changes}
@@ -85,7 +85,7 @@ async def test_a_run_with_wrong_parameters_fails_at_once_and_names_the_right_one
     assert provider.ledger()["tiers"] == sent_before
 
 
-async def test_a_job_with_every_key_written_out_is_taken(served: str, tmp_path: Path):
+async def test_a_job_with_every_key_written_out_is_accepted(served: str, tmp_path: Path):
     job = Job.model_validate(job_values(tmp_path, "in-full")).model_dump(mode="json")
     async with client_of(served) as client:
         deployment = await client.read_deployment_by_name("estimate-cost/manual")

@@ -50,7 +50,7 @@ async def advance_until_empty() -> list[dict[str, Any]]:
     return found
 
 
-async def test_a_job_is_submitted_left_and_published_by_advance_batches(
+async def test_a_flow_submits_a_job_and_advance_batches_publishes_it(
     prefect: str, make_job: MakeJob, simulator: Simulator
 ):
     from flows.batch_inference import batch_inference
@@ -82,7 +82,7 @@ async def test_starting_a_job_again_while_its_batches_are_in_flight_submits_noth
     assert await advance_until_empty() is not None
 
 
-async def test_one_jobs_failure_keeps_no_other_from_its_end(prefect: str, make_job: MakeJob, simulator: Simulator):
+async def test_a_job_that_fails_keeps_no_other_job_from_its_end(prefect: str, make_job: MakeJob, simulator: Simulator):
     from flows.advance_batches import advance_batches
     from flows.batch_inference import batch_inference
 
@@ -117,7 +117,7 @@ async def test_a_cancelled_job_ends_and_its_answers_are_kept(prefect: str, make_
     assert counter(simulator, "batches_created") == 1
 
 
-async def test_a_job_that_a_process_waits_for_is_seen_and_left_to_it(
+async def test_a_job_that_a_process_waits_for_is_listed_and_left_to_that_process(
     prefect: str, make_job: MakeJob, simulator: Simulator
 ):
     from flows.advance_batches import advance_batches
@@ -138,7 +138,7 @@ async def test_a_job_that_a_process_waits_for_is_seen_and_left_to_it(
     assert (manifest["state"], registered("attended")) == ("completed", [])
 
 
-async def test_a_job_that_another_process_waits_for_is_not_moved_on(
+async def test_advance_batches_leaves_a_job_alone_that_another_process_waits_for(
     prefect: str, make_job: MakeJob, simulator: Simulator
 ):
     from flows.advance_batches import advance_batches
@@ -170,7 +170,7 @@ def job_file(make_job: MakeJob, path: Path, **changes: Any) -> str:
     return str(path)
 
 
-def test_the_command_killed_while_it_waits_goes_on_where_it_was(
+def test_a_command_that_was_killed_while_it_waited_goes_on_where_it_was(
     make_job: MakeJob, simulator: Simulator, tmp_path: Path, prefect: str, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("PREFECT_API_URL", prefect)
@@ -218,7 +218,7 @@ async def test_a_job_begun_yesterday_is_found_and_cancelled_by_its_file(
     assert counter(simulator, "batches_cancelled") == 1
 
 
-def test_where_no_batch_is_in_flight_none_is_said_to_be_cancelled(make_job: MakeJob, tmp_path: Path):
+def test_cancel_says_so_if_no_batch_is_in_flight(make_job: MakeJob, tmp_path: Path):
     job = job_file(make_job, tmp_path / "job.yaml", name="idle")
     cancelled, said = command("batches", "cancel", job, "--set", f"output.url={tmp_path / 'b'}", "--json").communicate()
 
@@ -227,7 +227,7 @@ def test_where_no_batch_is_in_flight_none_is_said_to_be_cancelled(make_job: Make
     assert not (tmp_path / "b" / "_checkpoints").exists()
 
 
-def test_changes_to_no_job_are_refused():
+def test_changes_without_a_job_file_are_refused():
     refused = command("batches", "status", "--set", "output.url=elsewhere")
     _, said = refused.communicate(timeout=60)
 
@@ -248,7 +248,7 @@ async def test_advancing_a_job_by_hand_keeps_what_its_run_wrote_down(
     assert entry.retry_failed
 
 
-def test_exported_files_run_elsewhere_come_back(
+def test_results_of_files_that_were_exported_and_run_elsewhere_can_be_imported(
     make_job: MakeJob, simulator: Simulator, tmp_path: Path, prefect: str, monkeypatch: pytest.MonkeyPatch
 ):
     """Elsewhere is a program that answers each line as `vllm run-batch` does."""

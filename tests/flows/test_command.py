@@ -23,7 +23,7 @@ def usage(*words: str) -> str:
         pytest.param(("batches", "import"), "{RESULTS}...", id="import"),
     ],
 )
-def test_what_may_be_left_out_has_one_pair_of_brackets(words: tuple[str, ...], ending: str):
+def test_help_shows_an_optional_argument_in_one_pair_of_brackets(words: tuple[str, ...], ending: str):
     assert usage(*words).strip().endswith(ending)
 
 
@@ -44,5 +44,5 @@ def test_the_simulator_names_the_command_that_was_typed_and_its_defaults(monkeyp
         pytest.param("kubernetes", "with prefect-kubernetes installed", id="kubernetes"),
     ],
 )
-def test_a_missing_worker_is_started_as_its_pool_needs(kind: str, command: str):
+def test_the_remedy_for_a_missing_worker_fits_the_type_of_its_pool(kind: str, command: str):
     assert command in worker_remedy("ours", kind)

@@ -36,7 +36,7 @@ def test_the_long_job_comes_last_and_each_parameter_is_described(flow: Any):
 
 
 @pytest.mark.parametrize("section", sections(), ids=lambda section: section.__name__)
-def test_each_field_has_its_place_its_name_and_no_none_to_choose_where_it_may_stay_empty(section: type[Section]):
+def test_each_field_has_a_place_and_a_name_and_offers_no_none_if_it_may_stay_empty(section: type[Section]):
     shown = schema_of(online_inference)["definitions"][section.__name__]["properties"]
 
     assert [field["position"] for field in shown.values()] == list(range(len(section.model_fields)))
@@ -46,7 +46,7 @@ def test_each_field_has_its_place_its_name_and_no_none_to_choose_where_it_may_st
         assert len(kinds) != 2 or "null" not in kinds or name == "pricing"
 
 
-def test_a_section_that_may_be_none_is_none_until_it_is_chosen():
+def test_an_optional_section_is_none_until_a_person_chooses_it():
     """Else the newer UI goes round and round once None is chosen, until the page hangs."""
     schema = schema_of(online_inference)
 
@@ -81,7 +81,7 @@ def test_the_form_allows_what_the_job_allows(request_changes: dict[str, Any], is
     assert (validate(values, schema_of(online_inference)) == []) is is_taken
 
 
-def test_calls_go_by_the_flow_s_own_signature():
+def test_calls_use_the_own_signature_of_the_flow():
     job = Job.model_validate(SMALLEST)
 
     assert online_inference.validate_parameters({"job": job})["job_url"] is None

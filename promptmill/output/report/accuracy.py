@@ -1,7 +1,7 @@
-"""How often answers agree with what is known to be right (`output.compare`), and which are taken for which.
+"""How often answers agree with the known ones (`output.compare`), and which labels the model takes for which.
 
-Values are compared as text, without regard to case or surrounding space: the answer `true` agrees with `True`, 3.0 with
-"3". Rows without a known answer aren't compared; an answer that is null is wrong. Failed rows have no answer.
+We compare values as text and ignore case and surrounding space: the answer `true` agrees with `True`, 3.0 with "3".
+We skip rows without a known answer and failed rows; an answer that is null is wrong.
 """
 
 from collections import Counter
@@ -14,7 +14,7 @@ import orjson
 import pyarrow as pa
 
 _MOST_LABELS = 12  # shown in a matrix
-_MOST_PAIRS = 1_000  # kept; beyond it the values are no labels, and only agreement is counted
+_MOST_PAIRS = 1_000  # with more of them the values are no labels, and we count agreement only
 _LABEL_CHARACTERS = 40
 _NOTHING = "(nothing)"
 _OTHERS = "(others)"
@@ -22,7 +22,7 @@ _OTHERS = "(others)"
 
 @dataclass(frozen=True, slots=True)
 class MatrixRow:
-    """Rows of one known label: what was answered for them."""
+    """The rows of one known label, and what the model answered for them."""
 
     label: str
     rows: int
@@ -47,10 +47,10 @@ class Agreement:
         self.compared = 0
         self.correct = 0
         self._pairs: Counter[tuple[str, str]] = Counter()  # (known, answered), case folded
-        self._spelling: dict[str, str] = {}  # of a label as first seen
+        self._spelling: dict[str, str] = {}  # case folded → as first seen
 
     def add(self, known: Sequence[object], responses: Sequence[str | None]) -> None:
-        """Count succeeded rows, a value and a raw response each."""
+        """Count succeeded rows: a known value and a raw response for each."""
         for right, response in zip(known, responses, strict=True):
             if right is not None:
                 self._count(_as_text(right), _as_text(_answer(response, self.answer_column)))
@@ -82,7 +82,7 @@ class Agreement:
 
     @property
     def matrix(self) -> Matrix | None:
-        """The confusion matrix, None where the values are too many to be labels."""
+        """The confusion matrix; None if there are too many values to be labels."""
         if not self._pairs or len(self._pairs) > _MOST_PAIRS:
             return None
         known = Counter[str]()
@@ -104,13 +104,13 @@ class Agreement:
 
     @property
     def summary(self) -> dict[str, Any]:
-        """For the manifest."""
+        """What the manifest says of it."""
         counts = {"compared": self.compared, "correct": self.correct, "accuracy": round(self.ratio, 6)}
         return {"input_column": self.known_column, **counts}
 
 
 def add_agreements(agreements: Sequence[Agreement], rows: pa.Table, answers: pa.Table) -> None:
-    """Count succeeded rows in each agreement whose input column is there."""
+    """Count succeeded rows in each agreement whose input column they have."""
     responses = cast(list[str | None], answers["response"].to_pylist()) if agreements else []
     for agreement in agreements:
         if agreement.known_column in rows.column_names:

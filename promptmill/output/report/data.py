@@ -1,8 +1,8 @@
-"""What the report shows of rows and answers, gathered chunk by chunk while they are published.
+"""What the report shows of rows and answers, gathered chunk by chunk while a run publishes them.
 
-It holds counts, histograms, a timeline, ten rows and the worst failures of each kind, whatever the number of rows; texts
-are clipped as they come in. The ten rows are drawn at random, with a fixed seed, from all that succeeded: the first ten
-of a sorted input would be ten of a kind.
+However many rows there are, it holds counts, histograms, a timeline, ten rows and the worst failures of each kind, and it
+clips texts as they come in. It draws the ten rows at random, with a fixed seed, from all that succeeded: the first ten of
+a sorted input would be ten of a kind.
 """
 
 import re
@@ -65,7 +65,9 @@ class ReportData:
         self._prompt = "\n".join(_texts(job.request.model_dump(include={"system", "user", "messages", "input"})))
         self._started_at = started_at.timestamp() if started_at is not None else 0.0
         self._random = np.random.default_rng(_SEED)
-        self._drawn: list[tuple[float, SampleRow]] = []  # with what was drawn for it; the least are kept
+        self._drawn: list[
+            tuple[float, SampleRow]
+        ] = []  # the number drawn for a row, and the row; the least numbers stay
         self.rows = 0
         self.kinds: Counter[str] = Counter()
         self.earlier_cost_usd = ZERO_USD
@@ -73,7 +75,7 @@ class ReportData:
         self.input_tokens = LogHistogram(1, 1e8)  # a row, of rows that succeeded
         self.output_tokens = LogHistogram(1, 1e8)
         self.timeline = Timeline()  # of this run
-        self.failures: dict[str, list[FailedRow]] = {}  # by kind, those with the most attempts first
+        self.failures: dict[str, list[FailedRow]] = {}  # by kind, most attempts first
         self.agreements = [Agreement(answer, known) for answer, known in (job.output.compare or {}).items()]
 
     @property
@@ -83,8 +85,8 @@ class ReportData:
 
     @property
     def accuracy(self) -> dict[str, Any] | None:
-        """For the manifest: answer column → input column, compared, correct, accuracy; None without `output.compare`."""
-        return {one.answer_column: one.summary for one in self.agreements} or None
+        """What the manifest says: answer column → input column, compared, correct, accuracy; None without `output.compare`."""
+        return {agreement.answer_column: agreement.summary for agreement in self.agreements} or None
 
     def add(self, rows: pa.Table, answers: pa.Table) -> None:
         """Take in rows with their answers: tables of equal length and order, every row answered."""
@@ -121,7 +123,7 @@ class ReportData:
             places = np.flatnonzero((np.array(kinds) == kind) & (attempts > bound))
             worst = places[np.argsort(-attempts[places], kind="stable")][:_WORST_FAILURES].tolist()
             found = [self._failed_row(rows, answers, numbers, place) for place in worst]
-            self.failures[kind] = sorted([*known, *found], key=lambda one: -one.attempts)[:_WORST_FAILURES]
+            self.failures[kind] = sorted([*known, *found], key=lambda row: -row.attempts)[:_WORST_FAILURES]
 
     def _failed_row(self, rows: pa.Table, answers: pa.Table, numbers: NDArray[np.int64], place: int) -> FailedRow:
         values = cast(dict[str, Any], answers.slice(place, 1).to_pylist()[0])
@@ -135,7 +137,7 @@ class ReportData:
         )
 
     def _draw(self, rows: pa.Table, answers: pa.Table, numbers: NDArray[np.int64]) -> None:
-        """Draw a number for each row and keep the rows with the ten least of all."""
+        """Draw a number for each row, and keep the rows with the ten least numbers so far."""
         drawn = self._random.random(rows.num_rows)
         bound = self._drawn[-1][0] if len(self._drawn) == _SAMPLES else 1.0
         least = np.argsort(drawn)[:_SAMPLES].tolist()
@@ -154,8 +156,8 @@ class ReportData:
         )
 
     def _shown_columns(self, names: Sequence[str]) -> list[str]:
-        """What the prompt and the comparison are made of comes first; the id stands in the title."""
-        compared = {one.known_column for one in self.agreements}
+        """Columns that the prompt or the comparison uses come first; the title shows the id already."""
+        compared = {agreement.known_column for agreement in self.agreements}
         asked = [name for name in names if name in compared or re.search(rf"\b{re.escape(name)}\b", self._prompt)]
         others = [name for name in names if name not in asked]
         return [name for name in [*asked, *others] if name != self._id_column or name in asked][:_SHOWN_COLUMNS]
@@ -177,5 +179,5 @@ def _texts(value: object) -> Iterator[str]:
     elif isinstance(value, Mapping):
         yield from _texts(list(cast(Mapping[str, object], value).values()))
     elif isinstance(value, list | tuple):
-        for one in cast(Sequence[object], value):
-            yield from _texts(one)
+        for inner in cast(Sequence[object], value):
+            yield from _texts(inner)

@@ -1,8 +1,8 @@
-"""What a report counts: histograms and a timeline that take any number of values in a fixed amount of memory.
+"""What a report counts with: histograms and a timeline, which take any number of values in a fixed amount of memory.
 
 Bins have a constant ratio, 100 to the decade, so that a quantile is off by 1.2 % at most, from milliseconds to hours.
 The timeline starts with buckets of a quarter of a second and doubles their width whenever they become too many; their
-edges are multiples of the width since the epoch, so that doubling merges whole buckets, whatever order values come in.
+edges are multiples of the width since the epoch, so that doubling merges whole buckets, in whatever order values come.
 """
 
 from collections import defaultdict
@@ -20,7 +20,7 @@ Floats = NDArray[np.float64]
 
 
 class LogHistogram:
-    """Counts of values between two positive bounds; zero, and what is below or above, is counted at the ends."""
+    """Counts of values between two positive bounds; the bins at the ends count what lies outside them, and zero."""
 
     def __init__(self, low: float, high: float) -> None:
         self._low = low
@@ -48,7 +48,7 @@ class LogHistogram:
         return self.total / self.count if self.count else 0.0
 
     def quantile(self, share: float) -> float:
-        """The value that this share of the values doesn't pass, within 1.2 %; 0 when there are none."""
+        """The value at or below which this share of the values lies, within 1.2 %; 0 when there are none."""
         if not self.count:
             return 0.0
         place = int(np.searchsorted(np.cumsum(self._counts), share * self.count))
@@ -56,7 +56,7 @@ class LogHistogram:
         return min(max(middle, self.smallest), self.largest)
 
     def bars(self, most: int) -> tuple[Floats, NDArray[np.int64]]:
-        """Edges and counts of at most so many bars over the range that has values; what lies below it is left out."""
+        """Edges and counts of at most `most` bars over the range that has values; values below the low bound are left out."""
         filled = np.flatnonzero(self._counts[1:]) + 1
         if not len(filled):
             return np.array([self._low, self._low * 10]), np.zeros(1, np.int64)
@@ -80,7 +80,7 @@ class Series:
 
 
 class Timeline:
-    """Rows, attempts, tokens and money by the time that they were answered."""
+    """Rows, attempts, tokens and money by the time of the answer."""
 
     def __init__(self) -> None:
         self.width = _FIRST_BUCKET_SECONDS
@@ -88,7 +88,7 @@ class Timeline:
         self._last_at = 0.0
 
     def add(self, answered_at: Floats, attempts: Floats, tokens: Floats, cost_usd: Floats) -> None:
-        """Count rows, a value each."""
+        """Count rows; each array has a value for each row."""
         if not len(answered_at):
             return
         self._last_at = max(self._last_at, float(answered_at.max()))
@@ -107,7 +107,7 @@ class Timeline:
         self.width *= 2
 
     def series(self, most: int) -> Series | None:
-        """At most so many buckets over the whole time, the last as long as there were answers; None without any."""
+        """At most `most` buckets over the whole time; the last one ends with the last answer. None if there was no answer."""
         if not self._buckets:
             return None
         first, last = min(self._buckets), max(self._buckets) + 1

@@ -1,6 +1,6 @@
 """The report: what a run did, as one HTML page that needs nothing else and reads on a phone.
 
-The page is rendered with autoescape, since rows and answers may hold anything; plots are SVG in the page's own colours.
+Autoescape is on, since rows and answers may hold anything. Plots are SVG in the page's own colours.
 """
 
 from importlib.resources import files
@@ -23,7 +23,7 @@ _MAX_PLOTTED_KINDS = 14
 def render_report(
     job: Job, manifest: Manifest, data: ReportData, limits: tuple[float | None, float | None] = (None, None)
 ) -> str:
-    """The page; `limits` are the requests and tokens a minute that held while the run lasted."""
+    """The page; `limits` are the requests and tokens a minute that the run kept to, None if there was none."""
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     environment.filters.update({"count": count, "percent": percent, "usd": usd})
     template = environment.from_string(files("promptmill.output.report").joinpath("page.html.j2").read_text())
@@ -41,7 +41,7 @@ def render_report(
 
 
 def _cards(manifest: Manifest) -> list[tuple[str, str, str]]:
-    """Name, figure and what stands below it."""
+    """The cards at the top: name, figure, and the line below it."""
     pace = manifest.requests_sent / manifest.seconds if manifest.seconds else 0.0
     estimate = "" if manifest.estimated_cost_usd is None else f"estimated {usd(manifest.estimated_cost_usd)}"
     budget = "" if manifest.budget_usd is None else f", budget {usd(manifest.budget_usd)}"

@@ -1,8 +1,8 @@
 """The report's plots: small SVGs that take their fonts and colours from the page, so that they follow its dark mode.
 
-matplotlib draws them with stand-in colours, which are then replaced by the page's CSS variables; texts stay texts. That
-makes them a tenth of the size of a PNG that is sharp on a phone. Nothing from the dataset is ever written into them.
-matplotlib is imported when a plot is drawn: it takes most of a second.
+matplotlib draws them with stand-in colours, which we then replace by the page's CSS variables; texts stay texts. That
+makes them a tenth of the size of a PNG that is sharp on a phone. Nothing from the dataset gets into them.
+We import matplotlib when we draw a plot: the import takes most of a second.
 """
 
 import io
@@ -26,8 +26,8 @@ _INK, _MUTED, _GRID, _ACCENT, _SECOND, _BAD = (f"#0000{number:02x}" for number i
 _VARIABLES = {_INK: "ink", _MUTED: "muted", _GRID: "line", _ACCENT: "accent", _SECOND: "second", _BAD: "bad"}
 POINTS = 60
 _BARS = 36
-_SHOWN_LIMIT_RATIO = 2.5  # a limit higher above the peak than this would flatten the curve, and is only told
-_SHORTEST_SECONDS = 2.0  # a shorter run has no course
+_SHOWN_LIMIT_RATIO = 2.5  # a limit this many times the peak would flatten the curve: only the caption tells it
+_SHORTEST_SECONDS = 2.0  # a shorter run has nothing to show over time
 _STYLE: dict[str, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "promptmill",
@@ -54,7 +54,7 @@ _STYLE: dict[str, Any] = {
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """A drawing with what it says in words."""
+    """A drawing, with a title and a caption that says the same in words."""
 
     title: str
     caption: str
@@ -62,7 +62,7 @@ class Plot:
 
 
 def plot_pace(title: str, unit: str, amounts: Floats, series: Series | None, limit: float | None) -> Plot | None:
-    """Amounts a minute over time, against the limit; None for a run too short to have a course."""
+    """Amounts a minute over time, against the limit; None for a run that was too short."""
     if series is None or series.seconds[-1] < _SHORTEST_SECONDS or len(series.seconds) < 3:
         return None
     rates = amounts / series.minutes
@@ -82,7 +82,7 @@ def plot_pace(title: str, unit: str, amounts: Floats, series: Series | None, lim
 
 
 def plot_latency(latency: LogHistogram) -> Plot | None:
-    """Rows by latency with the quantiles that matter; None without a latency."""
+    """Rows by latency, with the quantiles that matter; None if no row has a latency."""
     if not latency.count or latency.largest <= 0:
         return None
     marks = [(f"p{share:.0%}".replace("%", ""), latency.quantile(share)) for share in (0.5, 0.95, 0.99)]
@@ -101,25 +101,28 @@ def plot_latency(latency: LogHistogram) -> Plot | None:
 
 def plot_tokens(tokens: Mapping[str, LogHistogram]) -> Plot | None:
     """Rows by tokens, a histogram for each kind that has any."""
-    shown = {name: one for name, one in tokens.items() if one.largest > 0}
+    shown = {name: histogram for name, histogram in tokens.items() if histogram.largest > 0}
     if not shown:
         return None
 
     def draw(axes: "Axes") -> None:
-        for (name, one), colour in zip(shown.items(), (_ACCENT, _SECOND), strict=False):
-            _draw_bars(axes, one, colour)
+        for (name, histogram), colour in zip(shown.items(), (_ACCENT, _SECOND), strict=False):
+            _draw_bars(axes, histogram, colour)
             axes.plot([], [], color=colour, linewidth=6, alpha=0.6, label=name)
         axes.xaxis.set_major_formatter(lambda value, _: compact(value))
         if len(shown) > 1:
             axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderpad=0, handlelength=1)
 
-    told = [f"{name} {count(one.mean)} a row on average, {count(one.largest)} at most" for name, one in shown.items()]
+    told = [
+        f"{name} {count(histogram.mean)} a row on average, {count(histogram.largest)} at most"
+        for name, histogram in shown.items()
+    ]
     caption = f"Tokens {'; tokens '.join(told)}. Logarithmic scale."
     return Plot("Tokens a row", caption, _draw("Rows by tokens", caption, draw))
 
 
 def plot_cost(series: Series | None, earlier_usd: float, levels: Mapping[str, float]) -> Plot | None:
-    """Money spent over time, earlier runs' included from the start, against the budget and the estimate."""
+    """Money spent over time, on top of what earlier runs spent, against the budget and the estimate."""
     if series is None or series.seconds[-1] < _SHORTEST_SECONDS or not series.cost_usd.sum():
         return None
     spent = np.concatenate([[0.0], np.cumsum(series.cost_usd)]) + earlier_usd
@@ -171,7 +174,7 @@ def _draw_bars(axes: "Axes", histogram: LogHistogram, colour: str) -> None:
 
 
 def _mark_level(axes: "Axes", level: float | None, peak: float, label: str, right: float) -> None:
-    """A dashed line at a level, where it isn't far above everything else."""
+    """Draw a dashed line at a level, unless it is far above everything else."""
     if level is None or level > peak * _SHOWN_LIMIT_RATIO:
         return
     axes.axhline(level, color=_INK, linewidth=1, linestyle=(0, (4, 3)))
@@ -179,7 +182,7 @@ def _mark_level(axes: "Axes", level: float | None, peak: float, label: str, righ
 
 
 def _write_beside(axes: "Axes", value: float, height: float, label: str) -> None:
-    """A label at a line, on the side where there is room."""
+    """Write a label at a line, on the side that has room."""
     low, high = np.log10(axes.get_xlim())
     is_left = (np.log10(value) - low) / (high - low) > 0.62
     offset, side = (-4, "right") if is_left else (4, "left")
@@ -203,7 +206,7 @@ def _times(ends: Floats) -> tuple[Floats, str]:
 
 
 def _draw(label: str, caption: str, draw: "Callable[[Axes], None]", height: float = _SIZE_INCHES[1]) -> Markup:
-    """The SVG of what a function draws, to be put into the page."""
+    """The SVG of what `draw` draws, ready for the page."""
     from matplotlib import rc_context
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
@@ -222,7 +225,7 @@ def _draw(label: str, caption: str, draw: "Callable[[Axes], None]", height: floa
 
 
 def _adapt(svg: str, alt: str) -> Markup:
-    """An SVG without fixed size, fonts, colours and names, so that it is at home in a page."""
+    """An SVG without a size, fonts, colours and ids of its own: it takes them from its page."""
     prefix = re.sub(r"\W+", "-", alt.lower())[:24]
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)

@@ -18,7 +18,7 @@ _YAML_CHARACTERS = 12_000
 
 _RETRY = "then run the same command with --retry-failed"
 REMEDIES: dict[FailureKind, str] = {
-    "template_error": "The prompt couldn't be written for this row, mostly because a column is null. Handle it in the "
+    "template_error": "The template failed for this row, usually because a column is null. Handle it in the "
     "template, as in {{ text or 'none' }}, or leave such rows out.",
     "invalid_request": "The provider refused the request as it is. Its message says why: fix the row's data, the prompt "
     "or request.parameters.",
@@ -30,12 +30,12 @@ REMEDIES: dict[FailureKind, str] = {
     "invalid_response": "The answer didn't fit response_schema, nor did a second one. Describe the fields in the schema, "
     "make it simpler, or take a stronger model.",
     "rate_limited": f"The provider said 429 until the row's time was up. Lower limits.*, {_RETRY}.",
-    "server_error": f"The provider failed each time, which is mostly over soon. Wait, {_RETRY}.",
+    "server_error": f"The provider failed each time; such faults are usually over soon. Wait, {_RETRY}.",
     "timeout": f"No answer came in time. Raise retry.request_timeout_seconds or lower limits.max_concurrency, {_RETRY}.",
     "connection": f"The connection broke each time. Check the network and the provider's status, {_RETRY}.",
-    "batch_expired": f"The batch's time was up before the row's turn. Set batch.leftovers to online, {_RETRY}.",
+    "batch_expired": f"The batch expired before the row's turn. Set batch.leftovers to online, {_RETRY}.",
     "batch_cancelled": f"The batch was cancelled before the row's turn. If that wasn't meant, {_RETRY.removeprefix('then ')}.",
-    "missing": f"The provider's results have no line for this row. Tell them, {_RETRY}.",
+    "missing": f"The provider's results have no line for this row. Report it to them, {_RETRY}.",
 }
 
 
@@ -58,7 +58,7 @@ def compact(value: float) -> str:
 
 
 def percent(share: float) -> str:
-    """A share of 1 as 12.3 %; whole where it is whole, and never 0 or 100 when it isn't."""
+    """A share of 1 as 12.3 %; 0 % and 100 % only if it is exactly that."""
     if share in (0, 1):
         return f"{share:.0%}".replace("%", " %")
     return f"{min(max(share * 100, 0.1), 99.9):.1f} %"

@@ -120,7 +120,7 @@ def _register(world: World, form: _Upload, key: str) -> FileRecord:
         name = "purpose" if purpose is None else "file"
         raise invalid(f"Missing required parameter: '{name}'.", name, "missing_required_parameter")
     if purpose not in _PURPOSES:
-        supported = ", ".join(f"'{one}'" for one in _PURPOSES)
+        supported = ", ".join(f"'{known}'" for known in _PURPOSES)
         raise invalid(f"'{purpose}' is not one of [{supported}] - 'purpose'", "purpose")
     if purpose == "batch" and not filename.endswith(".jsonl"):
         raise invalid("Invalid file format for Batch API. Must be .jsonl", "file")

@@ -14,7 +14,7 @@ from promptmill.errors import JobError
 from promptmill.job.file import load_job, parse_override
 from promptmill.job.identity import job_digest
 from promptmill.job.spec import Job
-from promptmill.notebook import _job as notebook_job  # pyright: ignore[reportPrivateUsage]
+from promptmill.notebook import job_from as notebook_job
 from promptmill.planning.prepared_job import prepare
 from promptmill.prompts.request_builder import RequestBuilder
 from promptmill.prompts.response_schema import load_schema

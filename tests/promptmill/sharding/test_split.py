@@ -253,7 +253,7 @@ async def test_a_watched_shard_ends_when_its_run_does(
     folder, engine = ShardFolder(Store(storage), "run"), SimpleNamespace(stop=Stop())
     folder.beat(0)
     storage.failures = failures
-    async with shard._watching(folder, engine):  # type: ignore[arg-type]
+    async with shard.watching_run(folder, engine):  # type: ignore[arg-type]
         for number in range(1, 20):
             folder.beat(number)
             await asyncio.sleep(0.02)
