@@ -143,16 +143,21 @@ async def _send_all(engine: Engine, work: _Work, saver: Saver) -> None:
 
 
 async def _start_all(engine: Engine, work: _Work, saver: Saver, tasks: set[asyncio.Task[None]]) -> None:
-    """Start a task for each request once there is a slot for it; `tasks` holds those under way. Raises: RunStopped."""
+    """Start a task for each request once there is a slot for it; `tasks` holds those under way. Raises: RunStopped.
+
+    A slot may come free because a save failed and gave its places back: nothing more is sent then, since it couldn't be
+    kept either.
+    """
     for pack in _packs(engine, work.requests):
         slot = Slot(engine.slots)
         with engine.stop.waiting():
             await slot.acquire()
+        if saver.error is not None:
+            slot.release()
+            return
         task = asyncio.create_task(_send_pack(engine, pack, slot, saver, work.retried))
         tasks.add(task)
         task.add_done_callback(tasks.discard)
-        if saver.error is not None:
-            return
 
 
 def _packs(engine: Engine, requests: Sequence[Request]) -> list[list[Request]]:
