@@ -12,6 +12,7 @@ from promptmill.errors import OutputInUse, RunStopped
 from promptmill.job.spec import Job
 from promptmill.planning.prepared_job import CHECKPOINTS
 from promptmill.provider.transport import Credentials
+from promptmill.public_url import public_url
 from promptmill.runs.approval import InBatches
 from promptmill.runs.elsewhere import Elsewhere
 from promptmill.runs.progress import Progress
@@ -96,7 +97,7 @@ def refuse_rows_in_batches(store: Store, output_url: str) -> None:
     if live := Ledger(store.storage).load().live:
         rows = sum(record.requests for record in live)
         raise OutputInUse(
-            f"{len(live):,} batches with {rows:,} rows of {output_url} are on their way, and an online run would pay for the "
-            "same rows. Run the job with --mode batch, which takes them up, let `promptmill batches advance` collect them, "
-            "or end them by `promptmill batches cancel`; then run this again."
+            f"{len(live):,} batches with {rows:,} rows of {public_url(output_url)} are on their way, and an online "
+            "run would pay for the same rows. Run the job with --mode batch, which takes them up, let `promptmill "
+            "batches advance` collect them, or end them by `promptmill batches cancel`; then run this again."
         )
