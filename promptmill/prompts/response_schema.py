@@ -96,7 +96,7 @@ def load_schema(spec: Mapping[str, Any] | str) -> ResponseSchema:
         return ResponseSchema(spec, is_ordered=False)
     if is_schema_text(spec):
         return ResponseSchema(_read_text(spec))
-    if _MODEL_PATH.fullmatch(spec):
+    if named_module(spec) is not None:
         model = _import_model(spec)
         try:
             return ResponseSchema(model.model_json_schema(), model.__name__)
@@ -106,6 +106,11 @@ def load_schema(spec: Mapping[str, Any] | str) -> ResponseSchema:
                 "JSON has. Change those fields."
             ) from error
     return ResponseSchema(_read_file(spec))
+
+
+def named_module(spec: str) -> str | None:
+    """The module that is imported for a schema of the form `package.module:Model`; None for any other."""
+    return spec.partition(":")[0] if _MODEL_PATH.fullmatch(spec) else None
 
 
 def _import_model(path: str) -> type[BaseModel]:
