@@ -139,6 +139,7 @@ class Ledger:
 
     def intend(self, file: BatchFile, now: float) -> BatchRecord | None:
         """Record that a file will be submitted; None when another process has taken it up. Raises: StorageFailed."""
+        now = max(now, self.state.started_at)  # of a machine whose clock may be ahead of ours
         number = sum(key.startswith(file.digest) for key in self.records)
         key = f"{file.digest}-{number}"
         sizes = (file.requests, file.bytes, file.input_tokens, file.reserved_usd)

@@ -179,7 +179,7 @@ async def _send_pack(
                 cost_usd = stored_usd(result.cost_usd + paid)
                 result = replace(result, usage=result.usage + usage, cost_usd=cost_usd)  # noqa: PLW2901
             engine.progress.answered(result, paid)
-            await saver.add(result)
+            await saver.add(engine.kept.dated(result))
     except RunStopped:
         pass  # the reason is in engine.stop, where the chunk looks
     finally:
