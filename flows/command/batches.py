@@ -30,7 +30,33 @@ def _entries(job: str | None, overrides: list[str] | None) -> "list[Entry]":
             raise SetupError("--set changes a job file, and none is given. Name the job file, or leave --set out.")
         return registered()
     asked = load(job, overrides)
-    return registered_for(asked, today()) or [Entry("", resolve_output(asked, today()), False, ())]
+    own = Entry("", resolve_output(asked, today()), False, (), is_ours=True)
+    return registered_for(asked, today()) or [own]
+
+
+def _open_all(job: str | None, overrides: list[str] | None) -> "tuple[list[BatchWork], list[SetupError]]":
+    """The batches of the jobs that are meant, and why some of the jobs aren't followed."""
+    from promptmill.batch.entry_trust import require_followable
+
+    named = None if job is None else load(job, overrides)
+    works: list[BatchWork] = []
+    refused: list[SetupError] = []
+    for entry in _entries(job, overrides):
+        try:
+            require_followable(entry.job, is_ours=entry.is_ours, named=named)
+        except SetupError as error:
+            refused.append(error)
+        else:
+            works.append(_open(entry))
+    return works, refused
+
+
+def _raise_first(refused: "list[SetupError]") -> None:
+    """End as a command that did all but this. Raises: SetupError."""
+    for error in refused[1:]:
+        console.say(str(error))
+    if refused:
+        raise refused[0]
 
 
 def _plan(job: str, overrides: list[str] | None) -> "PendingRun":
@@ -54,14 +80,15 @@ def status(job: MaybeJob = None, overrides: Overrides = None, as_json: AsJson = 
     """Say how far the batches are, by their ledger, without asking the provider."""
     from promptmill.batch.status import describe, describe_line
 
-    works = [_open(entry) for entry in _entries(job, overrides)]
+    works, refused = _open_all(job, overrides)
     for work in works:
         console.say(f"{work.job.name} ({work.job.output.url}): {describe_line(work, time.time())}")
         console.show_batches(describe(work)["batches"])
-    if not works:
+    if not works and not refused:
         console.say("No job has batches in flight.")
     if as_json:
         console.print_json([describe(work) for work in works])
+    _raise_first(refused)
 
 
 @app.command()
@@ -70,11 +97,14 @@ def advance(job: MaybeJob = None, overrides: Overrides = None, as_json: AsJson =
     console.prepare_prefect()
     from flows.advance_batches import advance_batches
     from promptmill.batch.registry import register
+    from tasks.batch.steps import named_job
 
     entries = _entries(job, overrides)
     for entry in entries:
         if not entry.name:
             register(entry.job, retry_failed=False, flow_run_ids=())
+    if job is not None:
+        named_job.set(load(job, overrides))
     found = asyncio.run(advance_batches(job_name=None if job is None else entries[0].job.name))
     for summary in found:
         name = summary["job"] if isinstance(summary["job"], str) else summary["job"]["name"]
@@ -88,7 +118,7 @@ def cancel(job: MaybeJob = None, overrides: Overrides = None, as_json: AsJson = 
     """End the batches at the provider and keep what they answered; running the job again goes on from there."""
     from promptmill.batch.status import describe, describe_line
 
-    works = [_open(entry) for entry in _entries(job, overrides)]
+    works, refused = _open_all(job, overrides)
     cancelled = [work for work in works if work.ledger.live or work.ledger.state.started_at]
     for work in works:
         place = f"{work.job.name} ({work.job.output.url})"
@@ -101,6 +131,7 @@ def cancel(job: MaybeJob = None, overrides: Overrides = None, as_json: AsJson = 
         console.say(f"{place}: cancelled. {describe_line(work, time.time())}")
     if as_json:
         console.print_json([describe(work) for work in cancelled])
+    _raise_first(refused)
 
 
 @app.command(name="export")

@@ -3,25 +3,29 @@
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
-from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from promptmill.errors import PromptmillError, SetupError
+from promptmill.printable import printable, printable_json
+from promptmill.public_url import public_text, public_url
 from promptmill.runs.display import format_seconds
+from promptmill.terminal import Terminal
 
 
-def stderr() -> Console:
+def stderr() -> Terminal:
     """Where people read."""
-    return Console(stderr=True, highlight=False)
+    return Terminal(stderr=True, highlight=False)
 
 
-def stdout() -> Console:
+def stdout() -> Terminal:
     """Where results go."""
-    return Console(highlight=False)
+    return Terminal(highlight=False)
 
 
 def prepare_prefect() -> None:
@@ -47,14 +51,14 @@ def log_to_stderr(level: int) -> None:
 
 def say(line: str) -> None:
     """A line for people."""
-    stderr().print(line, markup=False, soft_wrap=True)
+    stderr().print(public_text(line), markup=False, soft_wrap=True)
 
 
 def show_finding(is_well: bool, name: str, detail: str) -> None:
     """One line of `promptmill doctor`."""
     mark = "[green]ok  [/]" if is_well else "[bold red]FAIL[/]"
     stderr().print(f"{mark} [dim]{name}:[/] ", end="")
-    stderr().print(detail, markup=False, soft_wrap=True)
+    stderr().print(public_text(detail), markup=False, soft_wrap=True)
 
 
 def show_batches(batches: Sequence[Mapping[str, Any]]) -> None:
@@ -66,7 +70,13 @@ def show_batches(batches: Sequence[Mapping[str, Any]]) -> None:
         table.add_column(name, overflow="fold")
     for batch in batches:
         numbers = (f"{batch[name]:,}" for name in ("requests", "completed", "failed"))
-        table.add_row(batch["id"] or batch["key"][:12], batch["state"], batch["status"], *numbers, batch["note"])
+        table.add_row(
+            batch["id"] or batch["key"][:12],
+            batch["state"],
+            batch["status"],
+            *numbers,
+            escape(printable(public_text(batch["note"]))),
+        )
     stderr().print(table)
 
 
@@ -75,6 +85,12 @@ def show_error(error: PromptmillError) -> None:
     title = "stopped" if error.exit_code != SetupError.exit_code else "error"
     stderr().print(f"[bold red]{title}:[/] ", end="")
     stderr().print(str(error), markup=False, soft_wrap=True)
+
+
+def show_crash(error: BaseException) -> None:
+    """An error that nobody foresaw, with its traceback."""
+    text = "".join(traceback.format_exception(error)).rstrip("\n")
+    stderr().print(public_text(text), markup=False, soft_wrap=True)
 
 
 def show_manifest(manifest: Mapping[str, Any], output_url: str, as_json: bool) -> None:
@@ -86,9 +102,10 @@ def show_manifest(manifest: Mapping[str, Any], output_url: str, as_json: bool) -
     grid.add_column(style="dim", justify="right")
     grid.add_column()
     for name, value in _summary(manifest):
-        grid.add_row(name, value)
-    grid.add_row("output", output_url)
-    grid.add_row("report", f"{output_url.rstrip('/')}/_report.html")
+        grid.add_row(name, escape(value))
+    place = escape(printable(public_url(output_url)))
+    grid.add_row("output", place)
+    grid.add_row("report", f"{place.rstrip('/')}/_report.html")
     console.print(grid)
     if as_json:
         print_json(manifest)
@@ -96,7 +113,7 @@ def show_manifest(manifest: Mapping[str, Any], output_url: str, as_json: bool) -
 
 def print_json(value: object) -> None:
     """One line of JSON on stdout."""
-    sys.stdout.write(orjson.dumps(value, default=str).decode() + "\n")
+    sys.stdout.write(printable_json(orjson.dumps(value, default=str).decode()) + "\n")
     sys.stdout.flush()
 
 

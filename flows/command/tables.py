@@ -14,6 +14,7 @@ from promptmill.output.manifest import Manifest
 from promptmill.output.reading import read, read_failures
 from promptmill.planning.estimate import Estimate
 from promptmill.planning.prepared_job import SAMPLES
+from promptmill.printable import printable
 from promptmill.runs.display import format_seconds
 from promptmill.runs.run import PendingRun
 from promptmill.runs.sample import Extrapolation
@@ -26,8 +27,8 @@ def show_check(run: PendingRun) -> None:
     """What is known of a job, and its first request."""
     out, plan, prepared = console.stdout(), run.preflight.plan, run.prepared
     files, columns = len(prepared.dataset.files), ", ".join(prepared.dataset.schema.names)
-    out.print(f"[bold green]ok[/] {plan.rows:,} rows in {files:,} file(s); columns: {escape(columns)}")
-    out.print(f"   output {prepared.output.url} can be written, read and cleared; credentials are there")
+    out.print(f"[bold green]ok[/] {plan.rows:,} rows in {files:,} file(s); columns: {escape(printable(columns))}")
+    out.print(f"   output {prepared.output.shown} can be written, read and cleared; credentials are there")
     if plan.first_request is not None:
         request = plan.first_request
         body = orjson.dumps(prepared.builder.preview(request), option=orjson.OPT_INDENT_2).decode()
@@ -106,4 +107,4 @@ def _inputs(row: Mapping[Any, Any], columns: Sequence[str]) -> str:
 
 
 def _clip(text: str) -> str:
-    return escape(shorten(text, LONGEST_CELL))
+    return escape(printable(shorten(text, LONGEST_CELL)))

@@ -39,11 +39,16 @@ def download_results(provider: BatchProvider, view: BatchView, folder: Path) -> 
     return paths
 
 
-def reading_of(prepared: Prepared, secrets: Sequence[str], expected: Expected) -> Reading:
-    """How the lines of a job are read; an answer without usage is taken to have cost what was `expected`."""
+def reading_of(
+    prepared: Prepared, secrets: Sequence[str], expected: Expected, not_before: float | None = None
+) -> Reading:
+    """How the lines of a job are read; an answer without usage is taken to have cost what was `expected`.
+
+    No result gets a time before `not_before` (seconds since the epoch).
+    """
     validate = prepared.schema.validate if prepared.schema is not None else None
     billing = Billing(prepared.prices, "batch", prepared.counter.count, is_tier_fixed=True)
-    return Reading(prepared.job.request.endpoint, billing, validate, secrets, expected)
+    return Reading(prepared.job.request.endpoint, billing, validate, secrets, expected, not_before or 0.0)
 
 
 def keep_results(
@@ -53,7 +58,8 @@ def keep_results(
     brought, leftovers = Brought(), list[Result]()
     requests = max(1, record.requests)
     expected = Expected(-(-record.input_tokens // requests), record.reserved_usd / requests)
-    for number, part in enumerate(read_slices(places, reading_of(prepared, secrets, expected))):
+    since = ledger.state.retry_before
+    for number, part in enumerate(read_slices(places, reading_of(prepared, secrets, expected, since))):
         if part.results:
             prepared.store.save_slice(f"{record.key}-{number:05d}", answers_table(part.results))
         brought.answered += len(part.results)

@@ -142,6 +142,7 @@ class Ledger:
 
     def intend(self, file: BatchFile, now: float) -> BatchRecord | None:
         """Record that a file will be submitted; None when another process has taken it up. Raises: StorageFailed."""
+        now = max(now, self.state.started_at)  # of a machine whose clock may be ahead of ours
         number = sum(key.startswith(file.digest) for key in self.records)
         key = f"{file.digest}-{number}"
         sizes = (file.requests, file.bytes, file.input_tokens, file.reserved_usd)
@@ -245,6 +246,5 @@ def _unreadable(storage: Storage, name: str, error: Exception) -> StorageFailed:
 def _unwritable(storage: Storage, name: str, error: Exception) -> StorageFailed:
     return StorageFailed(
         f"{storage.shown}/{name} can't be written: {storage.describe(error)}. No batch is submitted that can't be "
-        "written down first. "
-        "Make room or give access, then run the same command again."
+        "written down first. Make room or give access, then run the same command again."
     )

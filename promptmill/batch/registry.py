@@ -1,15 +1,15 @@
 """Jobs with batches in flight: one small object a job at PROMPTMILL_STATE_URL, so that any machine finds them."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from hashlib import blake2b
-from pathlib import Path
 from typing import Any
 
 import orjson
 from pydantic import TypeAdapter
 
+from promptmill.batch.entry_trust import STATE_SETTING, is_sealed, prefect_home, seal
 from promptmill.errors import StorageFailed
 from promptmill.job.spec import Job
 from promptmill.planning.prepared_job import resolve_output
@@ -17,7 +17,6 @@ from promptmill.processes import is_at_work
 from promptmill.state_files import StateFile
 from promptmill.storage import STORAGE_ERRORS, Storage
 
-SETTING = "PROMPTMILL_STATE_URL"
 _FOLDER = "jobs"
 _DAYS_BACK = 60  # a batch has a day or so, and a job goes on wave by wave
 
@@ -32,6 +31,7 @@ class Entry:
     flow_run_ids: tuple[str, ...]
     owner: str = ""  # the process that waits for the batches itself (processes.py); "" = advance-batches does
     seen_at: float = 0.0  # when that process last said so; seconds since the epoch
+    is_ours: bool = False  # this user wrote it (entry_trust.py)
 
     def is_attended(self, now: float) -> bool:
         """Whether another process waits for these batches itself, so that no step has to move them on."""
@@ -47,6 +47,7 @@ class _Stored:
     flow_run_ids: tuple[str, ...]
     owner: str = ""
     seen_at: float = 0.0
+    seal: str = ""
 
 
 _ENTRY = StateFile(  # a damaged entry keeps no other job from its turn
@@ -59,8 +60,7 @@ _ENTRY = StateFile(  # a damaged entry keeps no other job from its turn
 
 def registry() -> Storage:
     """Where the jobs are written down."""
-    home = os.environ.get("PREFECT_HOME") or str(Path.home() / ".prefect")
-    return Storage(os.environ.get(SETTING) or f"{home}/promptmill", place=None)
+    return Storage(os.environ.get(STATE_SETTING) or f"{prefect_home()}/promptmill", place=None)
 
 
 def _name_of(job: Job) -> str:
@@ -70,21 +70,15 @@ def _name_of(job: Job) -> str:
 
 def register(job: Job, retry_failed: bool, flow_run_ids: tuple[str, ...], owner: str = "", now: float = 0.0) -> Entry:
     """Write a job down; `owner` is a process that waits for its batches itself. Raises: StorageFailed."""
-    entry = Entry(_name_of(job), job, retry_failed, flow_run_ids, owner, now)
-    values: dict[str, Any] = {
-        "job": job.model_dump(mode="json"),
-        "retry_failed": retry_failed,
-        "flow_run_ids": list(flow_run_ids),
-        "owner": owner,
-        "seen_at": now,
-    }
+    entry = Entry(_name_of(job), job, retry_failed, flow_run_ids, owner, now, is_ours=True)
+    values = _values(entry)
     storage = registry()
     try:
-        storage.write(entry.name, orjson.dumps(values))
+        storage.write(entry.name, orjson.dumps({**values, "seal": seal(values)}))
     except STORAGE_ERRORS as error:
         raise StorageFailed(
             f"{storage.shown}/{entry.name} can't be written: {storage.describe(error)}. advance-batches finds the job "
-            f"there ({SETTING}). "
+            f"there ({STATE_SETTING}). "
             "Give access or set another place."
         ) from error
     return entry
@@ -97,7 +91,7 @@ def registered(job_name: str | None = None) -> list[Entry]:
         names = sorted(name for name in storage.sizes(_FOLDER) if name.endswith(".json"))
     except STORAGE_ERRORS as error:
         raise StorageFailed(
-            f"{storage.shown} can't be read: {storage.describe(error)}. Check {SETTING} and the access to it."
+            f"{storage.shown} can't be read: {storage.describe(error)}. Check {STATE_SETTING} and the access to it."
         ) from error
     entries = [_read(storage, name) for name in names]
     return [entry for entry in entries if entry is not None and job_name in {None, entry.job.name}]
@@ -117,7 +111,19 @@ def _read(storage: Storage, name: str) -> Entry | None:
     stored = _ENTRY.read(storage, name)
     if stored is None:
         return None
-    return Entry(name, stored.job, stored.retry_failed, stored.flow_run_ids, stored.owner, stored.seen_at)
+    entry = Entry(name, stored.job, stored.retry_failed, stored.flow_run_ids, stored.owner, stored.seen_at)
+    return replace(entry, is_ours=is_sealed(_values(entry), stored.seal))
+
+
+def _values(entry: Entry) -> dict[str, Any]:
+    """What an entry's object says, and its seal covers, as JSON values."""
+    return {
+        "job": entry.job.model_dump(mode="json"),
+        "retry_failed": entry.retry_failed,
+        "flow_run_ids": list(entry.flow_run_ids),
+        "owner": entry.owner,
+        "seen_at": entry.seen_at,
+    }
 
 
 def unregister(entry: Entry) -> None:

@@ -48,6 +48,7 @@ class Reading:
     validate: Validate | None
     secrets: Sequence[str]  # cut out of everything that a line says
     unmetered: Expected  # what an answer without usage is taken to have cost
+    not_before: float = 0.0  # seconds since the epoch; no result gets an earlier time
 
 
 @dataclass(slots=True)
@@ -132,7 +133,7 @@ def read_slices(places: Places, reading: Reading) -> Iterator[Slice]:
             file.seek(int(places.offsets[place]))
             line = decode_line(file.readline())
             if line is not None:
-                current.add(read_line(line, reading, time.time()))
+                current.add(read_line(line, reading, max(time.time(), reading.not_before)))
             if len(current.results) + len(current.leftovers) >= _SLICE_ROWS:
                 yield current
                 current = Slice()

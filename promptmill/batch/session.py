@@ -1,9 +1,10 @@
 """A run's batches from start to end: opened, stopped early, closed after publishing."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable
 
 from promptmill.batch.api import BatchProvider
-from promptmill.batch.ledger import Ledger, LedgerState
+from promptmill.batch.ledger import BatchRecord, Ledger, LedgerState
 from promptmill.batch.step import BatchWork
 from promptmill.checkpoints.answer_files import ZERO_USD
 from promptmill.checkpoints.output_lease import OutputLease
@@ -12,6 +13,7 @@ from promptmill.errors import OutputInUse, RunStopped
 from promptmill.job.spec import Job
 from promptmill.planning.prepared_job import CHECKPOINTS
 from promptmill.provider.transport import Credentials
+from promptmill.public_url import public_url
 from promptmill.runs.approval import InBatches
 from promptmill.runs.elsewhere import Elsewhere
 from promptmill.runs.progress import Progress
@@ -44,10 +46,15 @@ def start_batches(run: PendingRun) -> BatchWork:
         LedgerState(
             enqueued_tokens=state.enqueued_tokens,
             retry_before=state.retry_before if state.started_at and state.retry_before else run.retry_before,
-            started_at=state.started_at or work.clock(),
+            started_at=state.started_at or _later_than(work.ledger.records.values(), work.clock()),
         )
     )
     return work
+
+
+def _later_than(earlier: Iterable[BatchRecord], now: float) -> float:
+    """A time after all batches of earlier runs, though one may be of a machine whose clock is ahead of ours."""
+    return max([now, *(math.nextafter(record.packed_at, math.inf) for record in earlier if not record.is_live)])
 
 
 def work_of_batches(work: BatchWork) -> Elsewhere:
@@ -59,6 +66,7 @@ def work_of_batches(work: BatchWork) -> Elsewhere:
         attempts=requests,
         answered=sum(record.answered for record in records),
         batches=[{"id": record.batch_id, "status": record.status, "requests": record.requests} for record in records],
+        retry_since=work.ledger.state.retry_before,
     )
 
 
@@ -96,7 +104,7 @@ def refuse_rows_in_batches(store: Store, output_url: str) -> None:
     if live := Ledger(store.storage).load().live:
         rows = sum(record.requests for record in live)
         raise OutputInUse(
-            f"{len(live):,} batches with {rows:,} rows of {output_url} are on their way, and an online run would pay for the "
-            "same rows. Run the job with --mode batch, which takes them up, let `promptmill batches advance` collect them, "
-            "or end them by `promptmill batches cancel`; then run this again."
+            f"{len(live):,} batches with {rows:,} rows of {public_url(output_url)} are on their way, and an online "
+            "run would pay for the same rows. Run the job with --mode batch, which takes them up, let `promptmill "
+            "batches advance` collect them, or end them by `promptmill batches cancel`; then run this again."
         )

@@ -5,6 +5,7 @@ from typing import Any
 
 from promptmill.batch.step import BatchWork
 from promptmill.checkpoints.answer_files import ZERO_USD
+from promptmill.public_url import public_url
 
 
 def describe(work: BatchWork) -> dict[str, Any]:
@@ -13,7 +14,7 @@ def describe(work: BatchWork) -> dict[str, Any]:
     live = [record for record in records if record.is_live]
     return {
         "job": work.job.name,
-        "output_url": work.job.output.url,
+        "output_url": public_url(work.job.output.url),
         "state": "cancelled" if work.ledger.state.is_cancelled else "in_flight" if not work.is_finished else "answered",
         "requests": sum(record.requests for record in records),
         "completed": sum(record.answered if not record.is_live else record.completed for record in records),

@@ -132,7 +132,7 @@ class PendingRows:
     @cached_property
     def _tried(self) -> list[BatchRecord]:
         """Batches whose leftovers count as tries; `--retry-failed` starts the count again."""
-        since = self.kept.retry_before or 0.0
+        since = 0.0 if self.kept.retry_before is None else self.ledger.state.started_at
         return [record for record in self.ledger.collected if record.packed_at >= since]
 
     @cached_property
@@ -169,7 +169,9 @@ class PendingRows:
         last = self._last_words
         reasons = last.filter(pc.is_in(last["custom_id"], pa.array(custom_ids, pa.string()))).to_pylist()
         said = {row["custom_id"]: row for row in reasons}
-        failures = [self._failure(custom_id, said.get(custom_id), attempts) for custom_id in custom_ids]
+        failures = [
+            self.kept.dated(self._failure(custom_id, said.get(custom_id), attempts)) for custom_id in custom_ids
+        ]
         self.kept.store.save_rows(chunk.key, answers_table(failures))
 
     def _failure(self, custom_id: str, said: dict[str, Any] | None, attempts: int) -> Failure:

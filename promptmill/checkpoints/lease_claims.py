@@ -15,6 +15,7 @@ from typing import Protocol
 from pydantic import TypeAdapter, ValidationError
 
 from promptmill.errors import StorageFailed
+from promptmill.public_url import public_text, public_url
 from promptmill.storage import STORAGE_ERRORS
 
 _FOLDER = "lease"
@@ -155,6 +156,7 @@ def _storage_failing(objects: Objects) -> Generator[None]:
         yield
     except STORAGE_ERRORS as error:
         raise StorageFailed(
-            f"{objects.url}/{_FOLDER} can't be read or written: {error}. It says which run works on the output, so that no "
-            "two pay for the same rows. Give access or make room, then run the same command again."
+            f"{public_url(objects.url)}/{_FOLDER} can't be read or written: {public_text(str(error), objects.url)}. "
+            "It says which run works on the output, so that no two pay for the same rows. Give access or make room, "
+            "then run the same command again."
         ) from error

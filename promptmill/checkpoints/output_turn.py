@@ -16,6 +16,7 @@ from promptmill.checkpoints.lease_claims import Claim, Claims, Holder, Objects
 from promptmill.checkpoints.output_lease import PERIOD_SECONDS, REAL_TIME, Contender, OutputLease, Timing, is_over
 from promptmill.errors import OutputInUse, StorageFailed
 from promptmill.processes import this_machine
+from promptmill.public_url import public_url
 
 _LOOK_SECONDS = 2.0  # between two looks at a claim in the way, on average
 _FAILURES_AT_MOST = 30  # looks in a row at a storage that doesn't answer, once the wait has begun
@@ -75,8 +76,8 @@ def _wait_or_refuse(place: str, claim: Claim | None, asking: Asking, told: set[s
     if token not in told:
         told.add(token)
         asking.tell(
-            f"Waiting for {claim}, which works on the same output ({place}). This run goes on once that one has ended, or "
-            f"was silent for {PERIOD_SECONDS:.0f} s; Ctrl-C ends the wait."
+            f"Waiting for {claim}, which works on the same output ({public_url(place)}). This run goes on once that "
+            f"one has ended, or was silent for {PERIOD_SECONDS:.0f} s; Ctrl-C ends the wait."
         )
 
 
@@ -89,9 +90,9 @@ def refuse_to_wait(objects: Objects, timing: Timing = REAL_TIME) -> None:
 
 def _describe_use(claim: Claim, place: str) -> str:
     return (
-        f"{claim} works on the same output ({place}), and one run at a time may, so that no row is paid for twice. Let it "
-        "finish or end it, then run again; without --no-wait (wait=False in Python) this run would wait for it. If its "
-        f"machine is gone, a run that waits takes over after {PERIOD_SECONDS:.0f} s."
+        f"{claim} works on the same output ({public_url(place)}), and one run at a time may, so that no row is paid "
+        "for twice. Let it finish or end it, then run again; without --no-wait (wait=False in Python) this run "
+        f"would wait for it. If its machine is gone, a run that waits takes over after {PERIOD_SECONDS:.0f} s."
     )
 
 

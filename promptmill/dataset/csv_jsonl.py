@@ -50,7 +50,7 @@ class CsvReader:
             names = self._header(file)
             if possible and list(possible) != names:
                 raise DatasetError(
-                    f"{file.path} has the columns {names}; the first file has {list(possible)} (input.url). Give files "
+                    f"{file.shown} has the columns {names}; the first file has {list(possible)} (input.url). Give files "
                     "with equal headers."
                 )
             possible = possible or {name: [kind for kind, _ in _PATTERNS] for name in names}
@@ -67,12 +67,12 @@ class CsvReader:
             text.detach()
         if not names:
             raise DatasetError(
-                f"{file.path} is empty; a CSV file begins with a header (input.url). Give a file with rows."
+                f"{file.shown} is empty; a CSV file begins with a header (input.url). Give a file with rows."
             )
         repeated = sorted({name for name in names if names.count(name) > 1})
         if repeated:
             raise DatasetError(
-                f"{file.path} names the columns {repeated} twice; a name stands for one column. Rename them."
+                f"{file.shown} names the columns {repeated} twice; a name stands for one column. Rename them."
             )
         return names
 
@@ -101,7 +101,7 @@ class CsvReader:
         if wrong:
             row = wrong[0]
             return DatasetError(
-                f"{file.path} has {row.actual_columns} fields in row {row.number or '?'} ({shorten(row.text, 80)!r}); its "
+                f"{file.shown} has {row.actual_columns} fields in row {row.number or '?'} ({shorten(row.text, 80)!r}); its "
                 f"header has {row.expected_columns} (input.url). Quote fields that hold commas, or fix the row."
             )
         if "UTF8" in str(error):
@@ -111,7 +111,7 @@ class CsvReader:
                         line.decode()
                     except UnicodeDecodeError:
                         return _not_utf8(file, number)
-        return DatasetError(f"{file.path} isn't CSV that can be read: {error} (input.url). Fix the file.")
+        return DatasetError(f"{file.shown} isn't CSV that can be read: {error} (input.url). Fix the file.")
 
 
 def _still_possible(values: pa.Array, kinds: list[pa.DataType]) -> list[pa.DataType]:
@@ -123,7 +123,9 @@ def _still_possible(values: pa.Array, kinds: list[pa.DataType]) -> list[pa.DataT
 
 
 def _not_utf8(file: InputFile, line: int) -> DatasetError:
-    return DatasetError(f"{file.path} isn't UTF-8 in line {line}; text is read as UTF-8 (input.url). Convert the file.")
+    return DatasetError(
+        f"{file.shown} isn't UTF-8 in line {line}; text is read as UTF-8 (input.url). Convert the file."
+    )
 
 
 class JsonlReader:
@@ -172,11 +174,11 @@ def _parse(file: InputFile, number: int, line: bytes) -> dict[str, Any]:
         except UnicodeDecodeError:
             raise _not_utf8(file, number) from error
         raise DatasetError(
-            f"{file.path} isn't JSON in line {number}: {error}; JSONL has one object a line (input.url). Fix the line."
+            f"{file.shown} isn't JSON in line {number}: {error}; JSONL has one object a line (input.url). Fix the line."
         ) from error
     if not isinstance(row, dict):
         raise DatasetError(
-            f"{file.path} has {type(row).__name__} in line {number}; JSONL has one object a line (input.url). Fix the line."
+            f"{file.shown} has {type(row).__name__} in line {number}; JSONL has one object a line (input.url). Fix the line."
         )
     return cast(dict[str, Any], row)
 

@@ -15,6 +15,7 @@ from promptmill.dataset.csv_jsonl import CsvReader, JsonlReader
 from promptmill.dataset.files import Files, InputFile, translated
 from promptmill.errors import DatasetError
 from promptmill.job.spec import Input
+from promptmill.public_url import public_url
 from promptmill.suggest import did_you_mean
 
 if TYPE_CHECKING:  # pandas takes 49 MB, and only a notebook needs it
@@ -55,7 +56,7 @@ class Dataset:
         for name in (*self.carried, *([spec.id_column] if spec.id_column else [])):
             if name not in self.schema.names:
                 raise DatasetError(
-                    f"{spec.url} has no column {name!r}; it has {', '.join(self.schema.names)} (input.columns, "
+                    f"{public_url(spec.url)} has no column {name!r}; it has {', '.join(self.schema.names)} (input.columns, "
                     f"input.id_column). {did_you_mean(name, self.schema.names)}"
                 )
 
@@ -97,7 +98,9 @@ def open_dataset(spec: Input) -> Dataset:
     with translated(spec.url):
         source = _ParquetSource(files) if files.format == "parquet" else _TextSource(files)
         if next(source.blocks(source.schema.names[:1], 0), None) is None:
-            raise DatasetError(f"{spec.url} has 0 rows; at least 1 is needed (input.url). Give a dataset with rows.")
+            raise DatasetError(
+                f"{public_url(spec.url)} has 0 rows; at least 1 is needed (input.url). Give a dataset with rows."
+            )
     return Dataset(source=source, spec=spec, files=files.files, fingerprint=_fingerprint(files, spec), is_frame=False)
 
 
@@ -152,7 +155,7 @@ class _TextSource:
     def blocks(self, columns: list[str], start: int) -> Iterator[pa.Table]:
         skip = start
         for file in self._files.files:
-            with translated(file.path):
+            with translated(self._files.url, file):
                 for batch in self._reader.blocks(file):
                     if skip >= batch.num_rows:
                         skip -= batch.num_rows
@@ -175,7 +178,7 @@ class _ParquetSource:
                 whole = schema if whole is None else pa.unify_schemas([whole, schema], promote_options="permissive")
             except pa.ArrowException as error:
                 raise DatasetError(
-                    f"{file.path} doesn't fit {self._files.files[0].path}: {error}. A column has one type in all files "
+                    f"{file.shown} doesn't fit {self._files.files[0].shown}: {error}. A column has one type in all files "
                     "of a dataset (input.url). Fix the file, or give a glob of the files that fit."
                 ) from error
         assert whole is not None  # noqa: S101 - there is at least one file
@@ -191,7 +194,7 @@ class _ParquetSource:
     def blocks(self, columns: list[str], start: int) -> Iterator[pa.Table]:
         skip = start
         for file in self._files.files:
-            with translated(file.path), self._open(file) as parquet:
+            with translated(self._files.url, file), self._open(file) as parquet:
                 groups: list[int] = []
                 for group in range(parquet.metadata.num_row_groups):
                     rows = parquet.metadata.row_group(group).num_rows
@@ -230,5 +233,5 @@ class _ParquetSource:
 
 def _corrupt(file: InputFile, error: Exception) -> DatasetError:
     return DatasetError(
-        f"{file.path} isn't Parquet that can be read: {error}. A run reads every row (input.url). Write the file again."
+        f"{file.shown} isn't Parquet that can be read: {error}. A run reads every row (input.url). Write the file again."
     )

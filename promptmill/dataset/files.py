@@ -14,6 +14,7 @@ from fsspec.implementations.local import LocalFileSystem
 from promptmill.allowed_urls import require_allowed
 from promptmill.errors import DatasetError
 from promptmill.job.spec import Input
+from promptmill.public_url import public_text, public_url
 from promptmill.storage import STORAGE_ERRORS, open_filesystem
 
 _Format = Literal["parquet", "csv", "jsonl"]
@@ -36,6 +37,7 @@ class InputFile:
     path: str  # as its filesystem knows it
     bytes: int
     version: str  # changes with the content, as far as the storage can tell
+    shown: str  # the path as people may see it
 
 
 def _format_of(path: str) -> _Format | None:
@@ -61,7 +63,7 @@ class Files:
         ):  # a link in a listed folder may lead elsewhere
             require_allowed(path, "input.url")
         with translated(spec.url):
-            self.files = tuple(_describe(self.fs, path) for path in kept)
+            self.files = tuple(_describe(self.fs, path, public_text(path, spec.url)) for path in kept)
 
     @contextmanager
     def open(self, file: InputFile) -> Generator[IO[bytes]]:
@@ -88,8 +90,8 @@ def _find(fs: fsspec.AbstractFileSystem, root: str, spec: Input) -> Sequence[str
         found = [root] if fs.exists(root) else []
     if not found:
         raise DatasetError(
-            f"no file was found at {spec.url}; an input is a Parquet, CSV or JSONL file, or a directory or glob of such "
-            "files (input.url). Check the address, and AWS_* for s3://."
+            f"no file was found at {public_url(spec.url)}; an input is a Parquet, CSV or JSONL file, or a directory "
+            "or glob of such files (input.url). Check the address, and AWS_* for s3://."
         )
     return found
 
@@ -108,33 +110,35 @@ def _one_format(spec: Input, paths: Sequence[str]) -> _Format:
         return known[0]
     if not known:
         raise DatasetError(
-            f"{paths[0]} has a suffix that names no format; known are {', '.join(_SUFFIXES)}, for CSV and JSONL also with "
-            ".gz or .zst (input.format). Set input.format to parquet, csv or jsonl."
+            f"{public_text(paths[0], spec.url)} has a suffix that names no format; known are {', '.join(_SUFFIXES)}, "
+            "for CSV and JSONL also with .gz or .zst (input.format). Set input.format to parquet, csv or jsonl."
         )
     raise DatasetError(
-        f"{spec.url} holds files of {' and '.join(known)}; a dataset has one format (input.format). Set input.format, or "
-        "give a glob that matches one format only."
+        f"{public_url(spec.url)} holds files of {' and '.join(known)}; a dataset has one format (input.format). Set "
+        "input.format, or give a glob that matches one format only."
     )
 
 
-def _describe(fs: fsspec.AbstractFileSystem, path: str) -> InputFile:
+def _describe(fs: fsspec.AbstractFileSystem, path: str, shown: str) -> InputFile:
     info = cast(dict[str, Any], fs.info(path))
     tag = info.get("ETag") or info.get("mtime") or info.get("created") or info.get("LastModified") or ""
-    return InputFile(path, int(info.get("size") or 0), str(tag))
+    return InputFile(path, int(info.get("size") or 0), str(tag), shown)
 
 
 @contextmanager
-def translated(url: str) -> Generator[None]:
-    """Turn storage errors into a DatasetError that a user can act on."""
+def translated(url: str, file: InputFile | None = None) -> Generator[None]:
+    """Turn storage errors into a DatasetError that a user can act on; `file` is the one that is read, of those at the URL."""
+    shown = public_url(url) if file is None else file.shown
     try:
         yield
     except FileNotFoundError as error:
         raise DatasetError(
-            f"{url} doesn't exist ({error}); an input is an existing file, directory or glob (input.url). Check the "
-            "address, and AWS_* for s3://."
+            f"{shown} doesn't exist ({public_text(str(error), url)}); an input is an existing file, directory or "
+            "glob (input.url). Check the address, and AWS_* for s3://."
         ) from error
     except (*STORAGE_ERRORS, ValueError, ImportError, EOFError) as error:
         raise DatasetError(
-            f"{url} can't be read: {type(error).__name__}: {error}. The run reads it from beginning to end (input.url). "
-            "Check that the file is complete, that you may read it, and AWS_* for s3://."
+            f"{shown} can't be read: {type(error).__name__}: {public_text(str(error), url)}. The run reads it from "
+            "beginning to end (input.url). Check that the file is complete, that you may read it, and AWS_* for "
+            "s3://."
         ) from error

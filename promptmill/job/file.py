@@ -14,6 +14,7 @@ from promptmill.allowed_urls import describe_cause, is_closed_process
 from promptmill.errors import JobError
 from promptmill.job.key_order import canonical, keep_schema_order
 from promptmill.job.spec import Job
+from promptmill.public_url import public_text, public_url
 from promptmill.storage import STORAGE_ERRORS, open_filesystem
 from promptmill.suggest import did_you_mean
 
@@ -86,12 +87,15 @@ def _read(url: str) -> object:
         text = cast(bytes, filesystem.cat_file(path)).decode()
     except (*STORAGE_ERRORS, ValueError, ImportError) as error:
         raise JobError(
-            f"the job file {url} can't be read: {describe_cause(error)}. Give the path or URL of a YAML file."
+            f"the job file {public_url(url)} can't be read: {public_text(describe_cause(error), url)}. Give the path "
+            "or URL of a YAML file."
         ) from error
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise JobError(f"the job file {url} isn't YAML: {describe_cause(error)}. Fix it and try again.") from error
+        raise JobError(
+            f"the job file {public_url(url)} isn't YAML: {describe_cause(error)}. Fix it and try again."
+        ) from error
 
 
 def _is_meant_as_job(content: object) -> bool:
@@ -100,7 +104,8 @@ def _is_meant_as_job(content: object) -> bool:
 
 def _not_a_job(url: str) -> JobError:
     return JobError(
-        f"job_url {url!r} holds no job; a job file has the keys {', '.join(_REQUIRED)}. Name another file, or add the keys."
+        f"job_url {public_url(url)!r} holds no job; a job file has the keys {', '.join(_REQUIRED)}. Name another "
+        "file, or add the keys."
     )
 
 

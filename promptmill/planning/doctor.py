@@ -16,6 +16,7 @@ from promptmill.planning.preflight import probe_output
 from promptmill.planning.prepared_job import open_output
 from promptmill.provider.redaction import redact
 from promptmill.provider.transport import Credentials, known_secrets, make_blocking_sdk
+from promptmill.public_url import public_url
 from promptmill.version import VERSION
 
 _SLACK_SECONDS = 60.0  # by which a clock may be off; S3 refuses requests that are 15 minutes off
@@ -45,7 +46,7 @@ def look_at_storage(name: str, url: str) -> Finding:
         probe_output(open_output(url))
     except PromptmillError as error:
         return Finding(name, False, str(error))
-    return Finding(name, True, f"{url} was written, read back and cleaned")
+    return Finding(name, True, f"{public_url(url)} was written, read back and cleaned")
 
 
 def look_at_allowed(environment: Mapping[str, str]) -> Finding:
@@ -70,10 +71,10 @@ def look_at_state(url: str, pool_type: str | None, is_container: bool) -> Findin
     )
     if pool_type not in {None, "process"}:
         lost = f"each run of a {pool_type} pool has a disk of its own and loses it at its end"
-        return Finding("state", False, f"{url} is a local folder; {lost}, and {remedy}")
+        return Finding("state", False, f"{public_url(url)} is a local folder; {lost}, and {remedy}")
     if is_container:
         lost = "this is a container, which loses it when it is replaced unless it is a volume"
-        return Finding("state", True, f"note: {url} is a local folder; {lost}, and {remedy}")
+        return Finding("state", True, f"note: {public_url(url)} is a local folder; {lost}, and {remedy}")
     return None
 
 
@@ -95,7 +96,7 @@ def look_at_provider(credentials: Credentials) -> list[Finding]:
             )
         ]
     return [
-        Finding("provider", True, f"{client.base_url} answers this key"),
+        Finding("provider", True, f"{public_url(str(client.base_url))} answers this key"),
         look_at_clock("provider", answer.headers.get("date"), time.time()),
     ]
 

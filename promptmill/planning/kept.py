@@ -1,9 +1,10 @@
 """What earlier runs answered, as a new run sees it: the answers that it keeps, and the failures that it asks for again."""
 
 import logging
+import math
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
@@ -13,6 +14,7 @@ from promptmill.checkpoints.index import AnswerIndex
 from promptmill.checkpoints.store import Listing, Store
 from promptmill.errors import CheckpointUnreadable
 from promptmill.planning.plan import Chunk, Plan
+from promptmill.records import Result
 
 log = logging.getLogger("promptmill")
 
@@ -24,7 +26,7 @@ class Kept:
     store: Store
     listing: Listing
     index: AnswerIndex
-    retry_before: float | None = None  # the run asks again for failures older than this; seconds since the epoch
+    retry_before: float | None = None  # failures answered before are asked again (`retry_mark`)
 
     def finished(self, chunk: Chunk) -> pa.Table | None:
         """All answers of a finished chunk, in row order; None if the chunk has work to do.
@@ -68,8 +70,29 @@ class Kept:
         """Those of these answers that the run keeps."""
         return answers.filter(pc.invert(self._is_retried(answers))) if self.retry_before is not None else answers
 
+    def dated(self, result: Result) -> Result:
+        """A result of this run with a time that no process takes for that of a failure before it, whatever our clock says."""
+        if self.retry_before is None or result.answered_at >= self.retry_before:
+            return result
+        return replace(result, answered_at=self.retry_before)
+
     def _is_retried(self, answers: pa.Table) -> pa.ChunkedArray:
         return pc.and_(pc.is_valid(answers["kind"]), pc.less(answers["answered_at"], self.retry_before))
+
+
+def retry_mark(store: Store, plan: Plan, now: float) -> float:
+    """The time that tells the failures there are from those to come: later than each of them; seconds since the epoch.
+
+    It isn't simply now: a machine whose clock is an hour ahead dates its failures an hour from now. `dated` keeps the
+    other end, where the clock of the machine that asks again is behind. Blocks. Raises: StorageFailed.
+    """
+    listing = store.listing()
+    names = [name for key in plan.keys if (name := f"{key}.parquet") in listing.sizes] + listing.loose(plan.keys)
+    newest = now
+    for _, answers in store.load_all(names, ("kind", "answered_at")):
+        last = pc.max(answers.filter(pc.is_valid(answers["kind"]))["answered_at"]).as_py()
+        newest = newest if last is None else max(newest, math.nextafter(last, math.inf))
+    return newest
 
 
 def find_kept(

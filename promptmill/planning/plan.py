@@ -19,6 +19,7 @@ from promptmill.errors import DatasetError
 from promptmill.job.identity import chunk_key
 from promptmill.job.spec import Job
 from promptmill.prompts.request_builder import RequestBuilder, RowUnrenderable
+from promptmill.public_url import public_url
 from promptmill.records import Request
 
 
@@ -131,7 +132,9 @@ def _chunks_of(dataset: Dataset, builder: RequestBuilder, job: Job) -> Iterator[
         yield start, table
         start += table.num_rows
     if start == 0:
-        raise DatasetError(f"{job.input.url} has 0 rows; at least 1 is needed (input.url). Give a dataset with rows.")
+        raise DatasetError(
+            f"{public_url(job.input.url)} has 0 rows; at least 1 is needed (input.url). Give a dataset with rows."
+        )
 
 
 def _add_chunk(plan: Plan, rendered: Sequence[Request | Unrendered], start: int) -> None:

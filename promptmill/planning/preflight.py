@@ -74,7 +74,7 @@ def probe_output(storage: Storage) -> list[str]:
             f"{storage.shown} gave back other bytes than were written. The run needs storage that keeps what it is given "
             "(output.url). Use another place."
         )
-    return [] if is_safe else [_CREATES_TWICE.format(url=storage.url)]
+    return [] if is_safe else [_CREATES_TWICE.format(url=storage.shown)]
 
 
 def _last_sample(prepared: Prepared) -> Manifest | None:

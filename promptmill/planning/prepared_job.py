@@ -23,6 +23,7 @@ from promptmill.prompts.request_builder import RequestBuilder
 from promptmill.prompts.response_schema import ResponseSchema, load_schema
 from promptmill.prompts.templates import render_once
 from promptmill.prompts.tokens import TokenCounter, counter_for
+from promptmill.public_url import public_text, public_url
 from promptmill.storage import Storage
 
 CHECKPOINTS = "_checkpoints"
@@ -112,7 +113,8 @@ def open_output(url: str) -> Storage:
         return Storage(url)
     except (ValueError, ImportError, OSError) as error:
         raise OutputError(
-            f"output.url {url!r} can't be opened: {error}. Give a folder at a URL that fsspec knows."
+            f"output.url {public_url(url)!r} can't be opened: {public_text(str(error), url)}. Give a folder at a URL "
+            "that fsspec knows."
         ) from error
 
 

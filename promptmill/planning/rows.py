@@ -10,6 +10,7 @@ from promptmill.job.identity import chunk_key
 from promptmill.job.spec import Job
 from promptmill.planning.plan import Chunk, Plan, Unrendered, render_row, render_rows, row_ids
 from promptmill.prompts.request_builder import RequestBuilder
+from promptmill.public_url import public_url
 from promptmill.records import Request
 
 
@@ -51,6 +52,6 @@ def render_chunk(
 
 def _changed(job: Job, chunk: Chunk) -> InputChanged:
     return InputChanged(
-        f"rows {chunk.label} of {job.input.url} aren't those that were planned: the input changed while "
+        f"rows {chunk.label} of {public_url(job.input.url)} aren't those that were planned: the input changed while "
         "the run read it. Run the same command again; it keeps the answers of rows that didn't change."
     )

@@ -30,6 +30,7 @@ from promptmill.errors import JobError
 from promptmill.job.key_order import canonical, is_schema_text, parse_schema_text
 from promptmill.prompts.references import resolve
 from promptmill.prompts.strict_schema import JsonSchema, to_strict
+from promptmill.public_url import public_text, public_url
 from promptmill.shorten import shorten
 from promptmill.storage import STORAGE_ERRORS, open_filesystem
 
@@ -95,7 +96,7 @@ def load_schema(spec: Mapping[str, Any] | str) -> ResponseSchema:
         return ResponseSchema(spec, is_ordered=False)
     if is_schema_text(spec):
         return ResponseSchema(_read_text(spec))
-    if _MODEL_PATH.fullmatch(spec):
+    if named_module(spec) is not None:
         model = _import_model(spec)
         try:
             return ResponseSchema(model.model_json_schema(), model.__name__)
@@ -105,6 +106,11 @@ def load_schema(spec: Mapping[str, Any] | str) -> ResponseSchema:
                 "JSON has. Change those fields."
             ) from error
     return ResponseSchema(_read_file(spec))
+
+
+def named_module(spec: str) -> str | None:
+    """The module that is imported for a schema of the form `package.module:Model`; None for any other."""
+    return spec.partition(":")[0] if _MODEL_PATH.fullmatch(spec) else None
 
 
 def _import_model(path: str) -> type[BaseModel]:
@@ -139,7 +145,7 @@ def _read_text(text: str) -> JsonSchema:
 def _read_file(url: str) -> JsonSchema:
     if not url.endswith((".json", ".yaml", ".yml")):
         raise JobError(
-            f"request.response_schema is {url!r}; a file ends in .json, .yaml or .yml, a pydantic model is written "
+            f"request.response_schema is {public_url(url)!r}; a file ends in .json, .yaml or .yml, a pydantic model is written "
             "package.module:Model, and a schema as text begins with a brace. Give one of these, or the schema inline."
         )
     try:
@@ -148,12 +154,13 @@ def _read_file(url: str) -> JsonSchema:
         loaded: object = orjson.loads(data) if url.endswith(".json") else yaml.safe_load(data)
     except (*STORAGE_ERRORS, ImportError, ValueError, yaml.YAMLError) as error:
         raise JobError(
-            f"request.response_schema: {url!r} can't be read ({type(error).__name__}: {describe_cause(error)}); it must "
-            "hold one JSON Schema. Fix the path or the file; relative paths start at the working directory."
+            f"request.response_schema: {public_url(url)!r} can't be read ({type(error).__name__}: "
+            f"{public_text(describe_cause(error), url)}); it must hold one JSON Schema. Fix the path or the file; "
+            "relative paths start at the working directory."
         ) from error
     if not isinstance(loaded, dict):
         raise JobError(
-            f"request.response_schema: {url!r} holds {type(loaded).__name__!r}; a JSON Schema is an object. "
+            f"request.response_schema: {public_url(url)!r} holds {type(loaded).__name__!r}; a JSON Schema is an object. "
             "Fix the file."
         )
     return cast(JsonSchema, loaded)

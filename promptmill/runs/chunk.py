@@ -143,16 +143,21 @@ async def _send_all(engine: Engine, work: _Work, saver: Saver) -> None:
 
 
 async def _start_all(engine: Engine, work: _Work, saver: Saver, tasks: set[asyncio.Task[None]]) -> None:
-    """Start a task for each request once there is a slot for it; `tasks` holds those under way. Raises: RunStopped."""
+    """Start a task for each request once there is a slot for it; `tasks` holds those under way. Raises: RunStopped.
+
+    A slot may come free because a save failed and gave its places back: nothing more is sent then, since it couldn't be
+    kept either.
+    """
     for pack in _packs(engine, work.requests):
         slot = Slot(engine.slots)
         with engine.stop.waiting():
             await slot.acquire()
+        if saver.error is not None:
+            slot.release()
+            return
         task = asyncio.create_task(_send_pack(engine, pack, slot, saver, work.retried))
         tasks.add(task)
         task.add_done_callback(tasks.discard)
-        if saver.error is not None:
-            return
 
 
 def _packs(engine: Engine, requests: Sequence[Request]) -> list[list[Request]]:
@@ -174,7 +179,7 @@ async def _send_pack(
                 cost_usd = stored_usd(result.cost_usd + paid)
                 result = replace(result, usage=result.usage + usage, cost_usd=cost_usd)  # noqa: PLW2901
             engine.progress.answered(result, paid)
-            await saver.add(result)
+            await saver.add(engine.kept.dated(result))
     except RunStopped:
         pass  # the reason is in engine.stop, where the chunk looks
     finally:

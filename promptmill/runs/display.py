@@ -4,10 +4,12 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
+
+from promptmill.terminal import Terminal
 
 if TYPE_CHECKING:  # a command that shows no progress starts without them
     from promptmill.runs.engine import Engine
@@ -53,14 +55,14 @@ class LineDisplay:
     """One line on stderr that is rewritten in place, with a running clock."""
 
     def __init__(self, name: str) -> None:
-        self._status = Console(stderr=True).status(name)
+        self._status = Terminal(stderr=True).status(name)
         self._name = name
         self._started = time.monotonic()
 
     def update(self, line: str) -> None:
         """Show this line."""
         elapsed = format_seconds(time.monotonic() - self._started)
-        self._status.update(f"{self._name} · {elapsed} · {line}")
+        self._status.update(escape(f"{self._name} · {elapsed} · {line}"))
 
     def __enter__(self) -> Self:
         self._status.__enter__()
@@ -77,7 +79,7 @@ class Display:
 
     def __init__(self, engine: "Engine") -> None:
         self._engine = engine
-        self._live = Live(console=Console(stderr=True), refresh_per_second=4, transient=False)
+        self._live = Live(console=Terminal(stderr=True), refresh_per_second=4, transient=False)
 
     def update(self, snapshot: "Snapshot") -> None:
         """Draw the run as it is now."""
@@ -88,7 +90,7 @@ class Display:
             self._engine.job.name, ProgressBar(total=max(1, snapshot.total), completed=snapshot.done, width=48)
         )
         for name, value in _figures(self._engine, snapshot):
-            grid.add_row(name, value)
+            grid.add_row(name, escape(value))
         self._live.update(grid)
 
     def __enter__(self) -> Self:

@@ -14,7 +14,7 @@ class Elsewhere:
     batches: Sequence[dict[str, object]] = ()  # id, status and requests of each batch
     flow_run_ids: tuple[str, ...] = ()  # of the runs that did it
     are_chunks_recorded: bool = False  # the process that finished a chunk wrote Prefect's record of it too
-    retry_since: float | None = None  # when asking again for failed rows began; seconds since the epoch
+    retry_since: float | None = None  # failures answered before are asked again; seconds since the epoch
 
 
 NOTHING_ELSEWHERE = Elsewhere()

@@ -20,6 +20,7 @@ from promptmill.job.spec import Job
 from promptmill.limits.approved_cap import read_approved
 from promptmill.limits.leased_bucket import Lessor
 from promptmill.output.manifest import Manifest, manifest_values
+from promptmill.planning.kept import retry_mark
 from promptmill.planning.plan import Chunk
 from promptmill.planning.preflight import Preflight, preflight
 from promptmill.planning.prepared_job import Prepared, prepare
@@ -56,7 +57,7 @@ class PendingRun:
     preflight: Preflight
     started_at: datetime
     retry_failed: bool = False
-    retry_since: float | None = None  # when asking again for failed rows began, where an earlier process began it
+    retry_since: float | None = None  # what tells the failures to ask again from those of this run (kept.retry_mark)
     overwrite: bool = False  # another job's output may be replaced
     flow_run_ids: tuple[str, ...] = ()
     mode: str = "online"  # or "batch"
@@ -108,12 +109,15 @@ def _prepare(job: Job, planning: Planning) -> Prepared:
 
 
 def _pending(prepared: Prepared, credentials: Credentials, planning: Planning, started: datetime) -> PendingRun:
+    found = preflight(prepared, credentials, planning.overwrite)
+    since = retry_mark(prepared.store, found.plan, started.timestamp()) if planning.retry_failed else None
     return PendingRun(
         prepared=prepared,
         credentials=credentials,
-        preflight=preflight(prepared, credentials, planning.overwrite),
+        preflight=found,
         started_at=started,
         retry_failed=planning.retry_failed,
+        retry_since=since,
         overwrite=planning.overwrite,
         flow_run_ids=planning.flow_run_ids,
         mode=planning.mode,

@@ -11,6 +11,7 @@ from promptmill.planning.plan import Chunk
 from promptmill.planning.preflight import Preflight
 from promptmill.planning.prepared_job import prepare
 from promptmill.provider.transport import Credentials
+from promptmill.public_url import public_url
 from promptmill.runs.run import PendingRun
 from promptmill.sharding.folder import ShardFolder
 from promptmill.sharding.plan import ShardPlan, absolute_job, share_job, split_evenly, split_money
@@ -55,8 +56,9 @@ def open_share(
     prepared = prepare(share_job(plan.job, share), started.date())
     if prepared.dataset.fingerprint != plan.fingerprint:
         raise DatasetError(
-            f"{plan.job.input.url} isn't what was planned: somebody changed it, or this machine sees other files there. "
-            "Let all workers read one and the same input, and run the job again: what was answered is kept."
+            f"{public_url(plan.job.input.url)} isn't what was planned: somebody changed it, or this machine sees "
+            "other files there. Let all workers read one and the same input, and run the job again: what was "
+            "answered is kept."
         )
     whole = plan.plan()
     found = Preflight(whole, estimate_run(prepared, whole), ())

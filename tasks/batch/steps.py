@@ -5,6 +5,7 @@ import logging
 import math
 import time
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
@@ -14,7 +15,9 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
+from promptmill.allowed_urls import is_closed_process
 from promptmill.batch.api import NotNow
+from promptmill.batch.entry_trust import require_followable
 from promptmill.batch.registry import Entry, register, registered, unregister, unregister_job
 from promptmill.batch.session import (
     close_batches,
@@ -38,6 +41,7 @@ from promptmill.errors import (
     SetupError,
     StorageFailed,
 )
+from promptmill.job.spec import Job
 from promptmill.output.manifest import Manifest
 from promptmill.processes import this_process
 from promptmill.runs.run import FinishedRun, PendingRun, Planning, Run, plan_run
@@ -55,6 +59,7 @@ from tasks.server.credentials import load_credentials
 _ATTEND_SECONDS = 300.0  # between two notes that this process still waits for its batches
 log = logging.getLogger("promptmill")
 Act = Callable[[str, Entry], Awaitable[dict[str, Any]]]
+named_job: ContextVar[Job | None] = ContextVar("named_job", default=None)  # whose file the user gave to a command
 
 
 @task(name="submit-batches", task_run_name="submit", cache_policy=NO_CACHE, persist_result=False)
@@ -230,6 +235,8 @@ async def each_job(act: Act, job_name: str | None) -> list[dict[str, Any]]:
     failed: list[Exception] = []
     for entry in entries:
         try:
+            if not is_closed_process():  # a closed one opens nothing that isn't listed, whoever names it
+                await asyncio.to_thread(require_followable, entry.job, is_ours=entry.is_ours, named=named_job.get())
             found.append(await act(entry.job.name, entry))
         except Exception as error:
             log.error("%s: %s", entry.job.name, error, exc_info=not isinstance(error, PromptmillError))

@@ -6,6 +6,7 @@ from prefect.context import FlowRunContext, TaskRunContext
 from prefect.logging.handlers import APILogHandler
 
 from promptmill.errors import PromptmillError
+from promptmill.safe_log import SafeLines
 from tasks.prefect_internals.unwritten_errors import tells_of_unwritten_error
 
 
@@ -34,11 +35,11 @@ class _RunLog(APILogHandler):
             super().emit(record)
 
 
-_FILTERS = (_WithoutTraceback(), _WithoutUnwrittenErrors())
+_FILTERS = (_WithoutTraceback(), _WithoutUnwrittenErrors(), SafeLines())
 
 
 def quiet_expected_errors() -> None:
-    """Drop tracebacks of our own errors from Prefect's logs, and send our lines to the run's log.
+    """Drop tracebacks of our own errors, and what nobody should see, from Prefect's logs, and send our lines to the run's log.
 
     A second call in the same process changes nothing.
     """

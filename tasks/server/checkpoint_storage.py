@@ -1,7 +1,8 @@
 """Prefect results as checkpoints: a chunk's result is a small JSON record beside its answers, on the output's storage.
 
 One block serves every output: its keys are whole URLs, so that any machine finds the checkpoints where the output is,
-and it holds no credentials (fsspec reads them from the environment).
+and it holds no credentials (fsspec reads them from the environment). Prefect's server stores the keys, so that of a URL
+with a password or signature the key has a digest instead, which the run's own process knows.
 A record names its own serializer, and Prefect obeys it: a pickle would run code, and so would a decoder of JSON that a
 record names (prefect 3.8.8, even where it only asks whether there is a record). Others may be able to write to the
 storage. Therefore we read a record before Prefect does, and hand it a new one that has nothing of the old but its JSON.
@@ -10,6 +11,7 @@ themselves are therefore written by our own code, which raises, and a lost recor
 """
 
 import logging
+from hashlib import blake2b
 from typing import Any, cast
 from uuid import UUID
 
@@ -20,12 +22,14 @@ from prefect.filesystems import WritableFileSystem
 from prefect.serializers import JSONSerializer
 
 from promptmill.planning.plan import Chunk
+from promptmill.public_url import public_url
 from promptmill.runs.engine import Engine
 from promptmill.storage import Storage
 
 STORAGE_NAME = "promptmill-checkpoints"
 SERIALIZER = JSONSerializer(object_encoder=None, object_decoder=None)
 SERIALIZER_FIELDS: dict[str, Any] = SERIALIZER.model_dump(mode="json")  # all of them: each may name code
+_REAL_URLS: dict[str, str] = {}  # key of a folder whose URL holds a secret → the URL; only its own run's process asks
 log = logging.getLogger("promptmill")
 
 
@@ -80,7 +84,7 @@ def _fresh_record(result: str, url: str, block_id: UUID | None) -> bytes:
 
 def _split(url: str) -> tuple[Storage, str]:
     folder, _, name = url.rpartition("/")
-    return Storage(folder), name
+    return Storage(_REAL_URLS.get(folder, folder)), name
 
 
 async def checkpoint_storage() -> CheckpointStorage:
@@ -95,4 +99,13 @@ def checkpoint_key(context: TaskRunContext, parameters: dict[str, Any]) -> str:
     del context
     engine: Engine = parameters["engine"]
     chunk: Chunk = parameters["chunk"]
-    return f"{engine.store.storage.url}/{chunk.key}.json"
+    return f"{_folder_key(engine.store.storage.url)}/{chunk.key}.json"
+
+
+def _folder_key(url: str) -> str:
+    """The URL of a folder, or what stands for it in this process where Prefect would store a secret with it."""
+    if (shown := public_url(url)) == url:
+        return url
+    key = f"{shown}#{blake2b(url.encode(), digest_size=4).hexdigest()}"
+    _REAL_URLS[key] = url
+    return key

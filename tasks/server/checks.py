@@ -10,6 +10,7 @@ from prefect.settings import PREFECT_API_URL
 from promptmill.errors import PromptmillError
 from promptmill.job.spec import Job
 from promptmill.planning.doctor import Finding, look_at_clock
+from promptmill.public_url import public_text, public_url
 from tasks.prefect_internals.lease_storage import IN_MEMORY, lease_storage_of
 from tasks.server.outages import CALL_ERRORS
 from tasks.server.resources import needs, pool_name
@@ -47,14 +48,22 @@ async def look_at_server(job: Job | None) -> list[Finding]:
             return found
     except _NO_ANSWER as error:
         remedy = "Start it, or check PREFECT_API_URL and PREFECT_API_KEY."
-        return [Finding("server", False, f"{url} doesn't answer: {type(error).__name__}: {error}. {remedy}")]
+        return [
+            Finding(
+                "server",
+                False,
+                f"{public_url(url)} doesn't answer: {type(error).__name__}: {public_text(str(error), url)}. {remedy}",
+            )
+        ]
 
 
 async def _versions(client: PrefectClient, url: str) -> list[Finding]:
     answer = await client.request("GET", "/admin/version")
     theirs, ours = str(answer.json()), prefect.__version__
     is_same = theirs.split(".")[:2] == ours.split(".")[:2]
-    detail = f"{url}, prefect {theirs}" + ("" if is_same else f"; ours is {ours}. Install the same minor version")
+    detail = f"{public_url(url)}, prefect {theirs}" + (
+        "" if is_same else f"; ours is {ours}. Install the same minor version"
+    )
     return [Finding("server", is_same, detail), look_at_clock("server", answer.headers.get("date"), time.time())]
 
 

@@ -13,6 +13,7 @@ from promptmill.allowed_urls import close_to_unlisted
 from promptmill.errors import Interrupted, PromptmillError, RunStopped, SetupError, StorageFailed
 from promptmill.memory import spare_memory
 from promptmill.output.manifest import Manifest
+from promptmill.public_url import public_url
 from promptmill.runs.engine import Engine
 from promptmill.runs.run import PendingRun, end_share
 from promptmill.sharding.folder import ShardFolder
@@ -86,8 +87,8 @@ async def _open(folder: ShardFolder, shard: int) -> PendingRun:
     plan = await asyncio.to_thread(folder.read_plan)
     if plan is None:
         raise SetupError(
-            f"{folder.plan_url} isn't there or is no plan of shards; the run that split its dataset has ended. Start that "
-            "run again (online-inference): shards are started by it."
+            f"{public_url(folder.plan_url)} isn't there or is no plan of shards; the run that split its dataset has "
+            "ended. Start that run again (online-inference): shards are started by it."
         )
     credentials = await load_credentials(plan.job.provider)
     return await asyncio.to_thread(open_share, folder, plan, shard, credentials, (str(flow_run.get_id()),))

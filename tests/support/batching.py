@@ -19,7 +19,7 @@ from tests.support.jobs import plan_any
 DEADLINE_SECONDS = 60.0
 
 
-async def _reuse(engine: Engine, chunk: Chunk, answers: object) -> None:
+async def reuse(engine: Engine, chunk: Chunk, answers: object) -> None:
     """Nobody keeps a record here."""
 
 
@@ -34,7 +34,7 @@ def wait_for(work: BatchWork, deadline_seconds: float = DEADLINE_SECONDS) -> Non
 async def finish(work: BatchWork, run: PendingRun) -> Manifest:
     """Publish what batches answered."""
     async with answering(run, elsewhere=work_of_batches(work)) as engine:
-        await drive_chunks(engine, _reuse, complete_chunk)
+        await drive_chunks(engine, reuse, complete_chunk)
     finished = await publish_run(run, engine)
     engine.drop_collected()
     close_batches(work)

@@ -188,7 +188,7 @@ def test_a_damaged_entry_of_the_registry_keeps_no_other_job_from_its_turn(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setenv(registry.SETTING, str(tmp_path / "state"))
+    monkeypatch.setenv(registry.STATE_SETTING, str(tmp_path / "state"))
     bad = registry.register(make_job(3, name="bad"), False, ())
     registry.register(make_job(3, name="good"), True, ("run",))
     storage = registry.registry()

@@ -35,6 +35,10 @@ URLS = [
         "simplecache::https://h/a.csv.gz?token=***",
         id="chained",
     ),
+    pytest.param(
+        f"https://user:{SECRET} {SECRET}@host/a b?sig={SECRET} {SECRET}", "https://host/a b?sig=***", id="blanks"
+    ),
+    pytest.param("s3://lake/part-?/day=1/a.parquet", None, id="glob-before-a-name-and-value"),
     pytest.param("abfs://container@account.dfs.core.windows.net/a", None, id="container-and-account"),
     pytest.param("s3://lake/day=2026-11-26/part-?.parquet", None, id="glob"),
     pytest.param("hdfs://namenode:8020/users/a@b/x", None, id="port-and-at-sign-in-the-path"),
@@ -58,6 +62,20 @@ def test_a_job_is_written_without_the_secrets_of_its_urls_and_keeps_its_identity
 
     assert SECRET.encode() not in orjson.dumps(public)
     assert job_digest(job) == digest != job_digest(make_job(3, input__url=public_url(url)))
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        pytest.param(
+            f"no such file: /out?token={SECRET}%2F/x", "no such file: /out?token=***/x", id="path-with-its-query"
+        ),
+        pytest.param(f"401 for user {SECRET}/ at host", "401 for user *** at host", id="alone-and-decoded"),
+        pytest.param("no such bucket: out", "no such bucket: out", id="nothing-secret"),
+    ],
+)
+def test_a_storages_error_shows_no_secret_of_its_url_that_stands_alone(text: str, shown: str) -> None:
+    assert public_text(text, f"memory://out?token={SECRET}%2F&x=1") == shown
 
 
 async def test_an_output_at_a_url_with_a_token_shows_it_nowhere_and_is_found_again(

@@ -2,11 +2,13 @@
 
 import asyncio
 import time
+from pathlib import Path
 
 import anyio
 import pytest
 
-from promptmill.errors import BudgetExhausted, Interrupted, ProviderRefused, RunStopped
+from promptmill.checkpoints import saver
+from promptmill.errors import BudgetExhausted, Interrupted, ProviderRefused, RunStopped, StorageFailed
 from promptmill.provider.transport import Credentials
 from promptmill.runs import chunk
 from promptmill.runs.chunk import complete_chunk
@@ -77,3 +79,35 @@ async def test_a_run_that_prefect_cancels_again_and_again_keeps_the_answers_on_t
 
     assert scope.cancelled_caught
     assert manifest.reused == paid < 20
+
+
+@pytest.mark.parametrize(
+    ("in_flight", "checkpoint_rows"),
+    [
+        pytest.param(1, 1, id="one-at-a-time"),
+        pytest.param(3, 1, id="more-in-flight"),
+        pytest.param(1, 4, id="more-unsaved"),
+        pytest.param(2, 4, id="both"),
+    ],
+)
+async def test_nothing_is_sent_once_a_save_has_failed(
+    in_flight: int,
+    checkpoint_rows: int,
+    make_job: MakeJob,
+    credentials: Credentials,
+    simulator: Simulator,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Every answer that comes later is lost with the process: a kill may cost those in flight and unsaved, no more."""
+    monkeypatch.setattr(saver, "_RETRY_SECONDS", 0.02)
+    limits = {"max_concurrency": in_flight}
+    job = make_job(40, chunk_rows=40, checkpoint_rows=checkpoint_rows, limits=limits)
+    run = plan(job, credentials)
+    Path(job.output.url, "_checkpoints").write_text("a file where the folder should be")
+
+    async with answering(run) as engine:
+        with pytest.raises(StorageFailed, match="can't be written"):
+            await drive_chunks(engine, complete_chunk, complete_chunk)
+
+    assert simulator.ledger()["totals"]["requests"] <= in_flight + checkpoint_rows
+    assert engine.slots._value == in_flight  # pyright: ignore[reportPrivateUsage]

@@ -7,6 +7,7 @@ import pickle
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
@@ -17,7 +18,8 @@ from prefect.results import ResultStore
 from prefect.serializers import JSONSerializer, PickleSerializer
 
 from promptmill.simulator import Simulator
-from tasks.server.checkpoint_storage import SERIALIZER, SERIALIZER_FIELDS, CheckpointStorage
+from promptmill.storage import Storage
+from tasks.server.checkpoint_storage import SERIALIZER, SERIALIZER_FIELDS, CheckpointStorage, checkpoint_key
 from tests.support.jobs import MakeJob
 
 RESULT = {"key": "abc", "rows": 3}
@@ -126,6 +128,12 @@ def store() -> ResultStore:
     return ResultStore(result_storage=block, serializer=SERIALIZER, cache_result_in_memory=False)
 
 
+def context_of(folder: str) -> tuple[Any, dict[str, Any]]:
+    """What Prefect gives `checkpoint_key` for a chunk whose answers are in this folder."""
+    engine = SimpleNamespace(store=SimpleNamespace(storage=Storage(folder)))
+    return None, {"engine": engine, "chunk": SimpleNamespace(key="abc")}
+
+
 async def is_taken_for_none(folder: Path, data: bytes) -> bool:
     """Whether Prefect finds no record, both where it asks for one and where it reads."""
     path = folder / "planted.json"
@@ -145,6 +153,20 @@ async def test_prefect_finds_a_record_of_ours_and_what_it_holds(tmp_path: Path) 
     assert (found.result, found.metadata.serializer) == (RESULT, SERIALIZER)
     assert (found.metadata.storage_key, found.metadata.storage_block_id) == (key, BLOCK_ID)
     assert found.metadata.expiration is None
+
+
+async def test_prefect_is_told_no_secret_of_an_outputs_url_and_still_finds_its_records(tmp_path: Path) -> None:
+    folders = [f"memory://{tmp_path.name}?token=s3cr3t{number}" for number in range(2)]
+    keys = [checkpoint_key(*context_of(folder)) for folder in folders]
+    await store().awrite(RESULT, keys[0])
+
+    found = await store().aread(keys[0])
+
+    assert "s3cr3t" not in "".join(keys)
+    assert keys[0] != keys[1]
+    assert (found.result, await store().aexists(keys[1])) == (RESULT, False)
+    assert b"s3cr3t" not in Storage(folders[0]).read("abc.json")
+    assert checkpoint_key(*context_of(str(tmp_path))) == f"{tmp_path}/abc.json"
 
 
 @pytest.mark.parametrize("kind", EXECUTED)
