@@ -8,7 +8,7 @@ PYTEST_ARGS ?= -n 2 --dist loadgroup
 UV := $(shell command -v uv 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev hooks demo serve test coverage format check lint bench lock clean
+.PHONY: help install install-dev hooks demo serve test test-fast coverage format check lint bench lock clean
 
 help: ## Show what there is to do.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ serve: install ## Start a Prefect server with everything deployed and a worker; 
 
 test: install-dev ## Run all tests.
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-fast: install-dev ## Run the tests that need no Prefect server, no database and no browser.
+	$(BIN)/python -m pytest $(PYTEST_ARGS) -m "not served"
 
 coverage: install-dev ## Run all tests and show which lines and branches no test reaches, subprocesses included.
 	$(BIN)/coverage erase

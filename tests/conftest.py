@@ -30,6 +30,17 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what 
     signal.signal(signal.SIGINT, signal.default_int_handler)  # else Ctrl-C would be ignored by all that tests start
 
 
+_SERVERS = {"prefect_url", "prefect", "served", "own", "screen"}  # fixtures that start a Prefect server or a browser
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what `make test-fast` leaves out: what needs a Prefect server, a database or a browser."""
+    for item in items:
+        names = set(getattr(item, "fixturenames", ()))
+        if names & _SERVERS or item.path.parent.name == "deployed":
+            item.add_marker(pytest.mark.served)
+
+
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No key, proxy or address of whoever runs the tests reaches them."""

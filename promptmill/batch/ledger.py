@@ -238,8 +238,7 @@ class Ledger:
 def _unreadable(storage: Storage, name: str, error: Exception) -> StorageFailed:
     return StorageFailed(
         f"{storage.shown}/{name} can't be read: {storage.describe(error)}. It says which batches the provider has of "
-        "this job, and so what "
-        "must not be paid for twice. Run the same command again; if the file is damaged, restore it."
+        "this job, and so what must not be paid for twice. Run the same command again; if the file is damaged, restore it."
     )
 
 
