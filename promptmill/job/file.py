@@ -11,13 +11,19 @@ import yaml
 from pydantic import ValidationError
 
 from promptmill.allowed_urls import describe_cause, is_closed_process
+from promptmill.bounded_json import is_deeper_than
+from promptmill.documents import MAX_DOCUMENT_DEPTH, DocumentTooLarge, load_yaml, read_document
 from promptmill.errors import JobError
 from promptmill.job.key_order import canonical, keep_schema_order
 from promptmill.job.spec import Job
 from promptmill.public_url import public_text, public_url
+from promptmill.shorten import shorten
 from promptmill.storage import STORAGE_ERRORS, open_filesystem
 from promptmill.suggest import did_you_mean
 
+_SHOWN_MISTAKES = 12
+_SHOWN_CHARACTERS = 100  # of a value or a place
+_MESSAGE_CHARACTERS = 400
 _REQUIRED = tuple(name for name, field in Job.model_fields.items() if field.is_required())
 
 
@@ -49,6 +55,10 @@ def parse_job(
             "See the README for the smallest one."
         )
     values = cast(dict[str, Any], content)
+    if is_deeper_than([values, overrides], MAX_DOCUMENT_DEPTH + 1):
+        raise JobError(
+            f"{source} is nested deeper than {MAX_DOCUMENT_DEPTH} levels, which is the limit. Write it with fewer levels."
+        )
     for path, value in sorted((overrides or {}).items()):
         values = _replaced(values, path.split("."), _with_sorted_keys(value), path)
     try:
@@ -64,9 +74,11 @@ def parse_override(text: str) -> tuple[str, object]:
     if not equals or not path.strip():
         raise JobError(f"--set {text!r} isn't of the form a.b=value, such as --set limits.max_concurrency=8. Fix it.")
     try:
-        return path.strip(), yaml.safe_load(value)
+        return path.strip(), load_yaml(value)
     except yaml.YAMLError as error:
-        raise JobError(f"--set {text!r} has a value that isn't YAML: {error}. Put the value in quotes.") from error
+        raise JobError(
+            f"--set {shorten(text, _SHOWN_CHARACTERS)!r} has a value that isn't YAML: {error}. Put the value in quotes."
+        ) from error
 
 
 def _describe_errors(error: ValidationError) -> list[str]:
@@ -76,26 +88,38 @@ def _describe_errors(error: ValidationError) -> list[str]:
         place = ".".join(str(part) for part in mistake["loc"]) or "the job"
         given = mistake.get("input")
         is_shown = isinstance(given, str | int | float | bool) and mistake["type"] != "missing"
-        shown = f" (got {given!r})" if is_shown else ""
-        lines.append(f"{place}: {mistake['msg'].removeprefix('Value error, ')}{shown}")
-    return lines
+        shown = f" (got {shorten(repr(given), _SHOWN_CHARACTERS)})" if is_shown else ""
+        message = mistake["msg"].removeprefix("Value error, ")
+        lines.append(f"{shorten(place, _SHOWN_CHARACTERS)}: {shorten(message, _MESSAGE_CHARACTERS)}{shown}")
+    left_out = len(lines) - _SHOWN_MISTAKES
+    return lines if left_out <= 0 else [*lines[:_SHOWN_MISTAKES], f"… and {left_out:,} more mistakes"]
 
 
 def _read(url: str) -> object:
     try:
         filesystem, path = open_filesystem(url, "job_url")
-        text = cast(bytes, filesystem.cat_file(path)).decode()
+        text = read_document(filesystem, path).decode()
+    except DocumentTooLarge as error:
+        raise _beyond_bound(url, error) from error
     except (*STORAGE_ERRORS, ValueError, ImportError) as error:
         raise JobError(
             f"the job file {public_url(url)} can't be read: {public_text(describe_cause(error), url)}. Give the path "
             "or URL of a YAML file."
         ) from error
     try:
-        return yaml.safe_load(text)
+        return load_yaml(text)
+    except DocumentTooLarge as error:
+        raise _beyond_bound(url, error) from error
     except yaml.YAMLError as error:
         raise JobError(
             f"the job file {public_url(url)} isn't YAML: {describe_cause(error)}. Fix it and try again."
         ) from error
+
+
+def _beyond_bound(url: str, error: DocumentTooLarge) -> JobError:
+    return JobError(
+        f"the job file {public_url(url)} can't be used: {error}. Make it smaller, or move data into the input."
+    )
 
 
 def _is_meant_as_job(content: object) -> bool:

@@ -16,6 +16,8 @@ from typing import Any, cast
 import orjson
 import yaml
 
+from promptmill.documents import load_json_document, load_yaml
+
 
 def canonical(value: Any) -> Any:
     """The same value with the keys of its objects sorted, except the properties of a JSON Schema.
@@ -53,16 +55,16 @@ def is_schema_text(spec: object) -> bool:
 def parse_schema_text(text: str) -> dict[str, Any]:
     """The schema in a text of JSON or YAML, its keys as written. Raises: ValueError when the text is neither."""
     try:
-        return cast(dict[str, Any], orjson.loads(text))  # it begins with "{": an object or an error
-    except orjson.JSONDecodeError as json_error:
+        return cast(dict[str, Any], load_json_document(text))  # it begins with "{": an object or an error
+    except ValueError as json_error:
         try:
             return _parse_yaml_object(text)
-        except (yaml.YAMLError, RecursionError, TypeError) as yaml_error:
+        except (yaml.YAMLError, TypeError) as yaml_error:
             raise ValueError(f"it isn't JSON ({json_error}) and isn't YAML ({yaml_error})") from yaml_error
 
 
 def _parse_yaml_object(text: str) -> dict[str, Any]:
-    loaded: object = yaml.safe_load(text)
+    loaded: object = load_yaml(text)
     if not isinstance(loaded, dict):
         raise TypeError(f"it holds {type(loaded).__name__!r}, not an object")
     return cast(dict[str, Any], orjson.loads(orjson.dumps(loaded)))  # a date is a text, as in JSON

@@ -10,13 +10,23 @@ Limits of a batch file (50,000 requests, 200 MB): OpenAI's Batch guide, read 202
 from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
 
 from promptmill.job.form import shape_section
 from promptmill.suggest import did_you_mean
 
 Endpoint = Literal["chat.completions", "responses", "embeddings"]
-_Money = Annotated[Decimal, Field(ge=0)]
+_MOST_DIGITS = 40  # of an amount or a price, before and after the point; Decimal would take 1e999999999 and print it
+
+
+def _refuse_odd_amount(value: Decimal) -> Decimal:
+    if len(value.as_tuple().digits) > _MOST_DIGITS or abs(value.adjusted()) > _MOST_DIGITS:
+        raise ValueError(f"it has more than {_MOST_DIGITS} digits before or after the point. Round it")
+    return value
+
+
+_Money = Annotated[Decimal, Field(ge=0), AfterValidator(_refuse_odd_amount)]
+_Share = Annotated[Decimal, Field(ge=0, le=1), AfterValidator(_refuse_odd_amount)]
 _MAX_BATCH_REQUESTS = 50_000
 _MAX_BATCH_BYTES = 200_000_000
 RESERVED_PARAMETERS = frozenset({"model", "messages", "input", "stream", "n", "response_format", "text"})
@@ -144,9 +154,7 @@ class Pricing(Section):
         None, description="USD per million cached input tokens. Default: the input's price."
     )
     output_per_mtok: _Money = Field(Decimal(0), description="USD per million output tokens; embeddings have none.")
-    batch_discount: Decimal = Field(
-        Decimal("0.5"), ge=0, le=1, description="The Batch API's discount: 0.5 is half the price."
-    )
+    batch_discount: _Share = Field(Decimal("0.5"), description="The Batch API's discount: 0.5 is half the price.")
 
 
 class Output(Section):

@@ -12,7 +12,7 @@ both. Nothing else runs code, and nothing ever fetches a `$ref`.
 import importlib
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from functools import reduce
 from typing import Any, cast
 
@@ -22,13 +22,17 @@ from jsonschema import Draft202012Validator
 from jsonschema import exceptions as invalid
 from pydantic import BaseModel
 from pydantic.errors import PydanticUserError
-from referencing import Registry
 from referencing.exceptions import Unresolvable
 
 from promptmill.allowed_urls import describe_cause, require_allowed_module
+from promptmill.bounded_json import JsonTooLarge, load_json
+from promptmill.documents import load_json_document, load_yaml, read_document
 from promptmill.errors import JobError
 from promptmill.job.key_order import canonical, is_schema_text, parse_schema_text
+from promptmill.prompts.answer_check import AnswerCheck
+from promptmill.prompts.faults import TooMuchWork
 from promptmill.prompts.references import resolve
+from promptmill.prompts.schema_size import require_small, require_small_expanded, too_large
 from promptmill.prompts.strict_schema import JsonSchema, to_strict
 from promptmill.public_url import public_text, public_url
 from promptmill.shorten import shorten
@@ -38,15 +42,17 @@ _MODEL_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_
 _NAME_CHARACTERS = 64  # of json_schema.name, [a-zA-Z0-9_-]; OpenAI API reference, read 2026-11-24
 _MESSAGE_CHARACTERS = 160  # of a reason that quotes an answer
 
-_best_match = cast(Callable[[Iterable[invalid.ValidationError]], invalid.ValidationError], invalid.best_match)  # pyright: ignore[reportUnknownMemberType]
-
 
 class ResponseSchema:
     """A JSON Schema in strict form, with a validator that is built once."""
 
     def __init__(self, schema: Mapping[str, Any], name: str | None = None, *, is_ordered: bool = True) -> None:
         """Raises: JobError when the schema isn't valid, isn't an object at the top, or has no strict form."""
-        strict, changes = to_strict(_checked(schema), is_ordered=is_ordered)
+        try:
+            strict, changes = to_strict(_checked(schema), is_ordered=is_ordered)
+            require_small_expanded(strict)
+        except RecursionError as error:
+            raise too_large("is nested too deeply when each $ref is followed") from error
         self.strict_schema: JsonSchema = canonical(strict)
         self.additions: tuple[str, ...] = tuple(changes)  # what strict mode changed; sentences
         self.name = _clean_name(name or str(schema.get("title") or "response"))
@@ -54,7 +60,7 @@ class ResponseSchema:
         self.properties: dict[str, JsonSchema] = {
             name: self._resolve(inner) for name, inner in self.strict_schema["properties"].items()
         }  # at the top level, in the order in which the model writes them; a `$ref` may stand further inside
-        self._validator: Any = Draft202012Validator(self.strict_schema, registry=Registry())
+        self._check = AnswerCheck(self.strict_schema)
 
     def response_format(self) -> JsonSchema:
         """The value of `response_format` for chat.completions."""
@@ -68,15 +74,20 @@ class ResponseSchema:
     def validate(self, text: str) -> str | None:
         """Why an answer breaks the schema, in one short sentence; None when it follows the schema."""
         try:
-            answer: Any = orjson.loads(text)
-            if self._validator.is_valid(answer):
-                return None
-            error = _best_match(self._validator.iter_errors(answer))
+            fault = self._check.find_fault(load_json(text))
         except orjson.JSONDecodeError as error:
             return f"the answer isn't JSON: {error}"
+        except JsonTooLarge as error:
+            return f"the answer can't be checked: {error}"
         except RecursionError:
             return "the answer is nested too deeply to be checked"
-        return f"the answer breaks the response schema at {error.json_path}: {_shorten(error.message)}"
+        except TooMuchWork:
+            return (
+                "the answer takes more work to check than an answer may; a smaller one, or a simpler schema, takes less"
+            )
+        if fault is None:
+            return None
+        return f"the answer breaks the response schema at {_shorten(fault.place)}: {_shorten(fault.message)}"
 
     def _resolve(self, schema: JsonSchema) -> JsonSchema:
         """The schema itself, after following its `$ref`; a strict schema has no reference that leads in a circle."""
@@ -150,8 +161,8 @@ def _read_file(url: str) -> JsonSchema:
         )
     try:
         filesystem, path = open_filesystem(url, "request.response_schema")
-        data = cast(bytes, filesystem.cat_file(path))  # pyright: ignore[reportUnknownMemberType]
-        loaded: object = orjson.loads(data) if url.endswith(".json") else yaml.safe_load(data)
+        data = read_document(filesystem, path)
+        loaded = load_json_document(data) if url.endswith(".json") else load_yaml(data.decode())
     except (*STORAGE_ERRORS, ImportError, ValueError, yaml.YAMLError) as error:
         raise JobError(
             f"request.response_schema: {public_url(url)!r} can't be read ({type(error).__name__}: "
@@ -169,8 +180,9 @@ def _read_file(url: str) -> JsonSchema:
 def _checked(schema: Mapping[str, Any]) -> JsonSchema:
     """The schema, valid and with JSON's own values only: a date that YAML read becomes a text. Raises: JobError."""
     try:
+        require_small(schema)
         plain = cast(JsonSchema, orjson.loads(orjson.dumps(schema)))
-        Draft202012Validator.check_schema(plain)
+        Draft202012Validator.check_schema(plain, format_checker=None)  # Python's `re` isn't what reads a pattern here
         return plain
     except invalid.SchemaError as error:
         raise JobError(

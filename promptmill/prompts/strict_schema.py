@@ -15,6 +15,7 @@ from typing import Any, cast
 from promptmill.errors import JobError
 from promptmill.job.key_order import order_properties
 from promptmill.prompts.references import DEFINITIONS, as_definition, resolve
+from promptmill.prompts.schema_size import MAX_OBJECTS, too_large
 
 JsonSchema = dict[str, Any]
 
@@ -34,6 +35,7 @@ _REFUSED_KEYWORDS = (
     "$dynamicRef",
     "$recursiveRef",
 )
+_MAX_CHAIN = 100  # definitions that only refer to the next
 _MEANINGLESS_KEYWORDS = ("$schema", "$id", "$comment", "$anchor", "$dynamicAnchor", "discriminator", "examples")
 
 
@@ -67,10 +69,14 @@ class _StrictForm:
         self.changes: list[str] = []
         self._definitions = definitions
         self._is_ordered = is_ordered
+        self._made = 0  # parts
         self._open: set[str] = set()  # definitions being copied in now; inside its own copy, a definition stays a $ref
 
     def make(self, schema: object, place: str) -> JsonSchema:
         """The strict form of the schema at a place."""
+        self._made += 1
+        if self._made > MAX_OBJECTS:
+            raise too_large(f"has more than {MAX_OBJECTS:,} parts when each $ref beside other keys is copied in")
         if not isinstance(schema, dict):
             raise _not_strict(place, f"is {schema!r}, which allows anything or nothing", "Say which values it allows")
         copied: set[str] = {place} if place.startswith(DEFINITIONS) else set()
@@ -124,6 +130,8 @@ class _StrictForm:
                 f"the response schema's $ref {reference!r} at {place} leads {fault}; it may name one of the schema's "
                 f"own $defs ({known}), and is never fetched (request.response_schema). Put the definition into $defs."
             )
+        if len(seen) >= _MAX_CHAIN:
+            raise too_large(f"has a $ref at {place} that leads through more than {_MAX_CHAIN} others")
         seen.add(text)
         return dict(cast(JsonSchema, target))
 
@@ -140,7 +148,8 @@ class _StrictForm:
                 "Name them all, or ask for a list of objects that have a name and a value",
             )
         properties = node.setdefault("properties", {})
-        missing = [name for name in properties if name not in node.get("required", [])]
+        named = frozenset(node.get("required", ()))
+        missing = [name for name in properties if name not in named]
         if "required" in node and missing:
             self.changes.append(
                 f"{place}: {', '.join(missing)} became required; allow null where a value may be missing"

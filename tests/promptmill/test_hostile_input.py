@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.hostile_documents import DOCUMENTS, read_document
+from tests.support.hostile_schemas import ANSWERS, SCHEMAS, judge_answer, use_schema
 from tests.support.paths import ROOT
 
 MOST_SECONDS = 5
@@ -121,6 +123,12 @@ def _render_output_url(folder: Path) -> object:
 CASES: dict[str, tuple[Callable[[Path], object], str]] = {
     **{f"template-{name}": (lambda _, text=text: _render(text), "") for name, text in TEMPLATES.items()},
     "output-url": (_render_output_url, "output.url"),
+    **{
+        f"document-{name}": (lambda folder, name=name: read_document(name, folder), DOCUMENTS[name][2])
+        for name in DOCUMENTS
+    },
+    **{f"schema-{name}": (lambda _, name=name: use_schema(name), SCHEMAS[name][1]) for name in SCHEMAS},
+    **{f"answer-{name}": (lambda _, name=name: judge_answer(name), ANSWERS[name][2]) for name in ANSWERS},
 }
 
 
@@ -160,17 +168,31 @@ def _run_apart(names: list[str], folder: Path) -> dict[str, dict[str, Any]]:
     return {found["name"]: found for found in map(json.loads, run.stdout.splitlines())}
 
 
+class _Outcomes:
+    """How the cases of a kind ended, which share a process: its peak bounds that of each."""
+
+    def __init__(self, folders: pytest.TempPathFactory) -> None:
+        self._folders = folders
+        self._by_kind: dict[str, dict[str, dict[str, Any]]] = {}
+
+    def of(self, name: str) -> dict[str, Any]:
+        kind = name.partition("-")[0]
+        if kind not in self._by_kind:
+            names = [other for other in CASES if other.startswith(f"{kind}-")]
+            self._by_kind[kind] = _run_apart(names, self._folders.mktemp(kind))
+        assert name in self._by_kind[kind], "the case, or one before it, took its process along"
+        return self._by_kind[kind][name]
+
+
 @pytest.fixture(scope="module")
-def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    """How the templates ended, which share a process: its peak bounds that of each."""
-    return _run_apart([name for name in CASES if name.startswith("template-")], tmp_path_factory.mktemp("templates"))
+def outcomes(tmp_path_factory: pytest.TempPathFactory) -> _Outcomes:
+    return _Outcomes(tmp_path_factory)
 
 
+@pytest.mark.xdist_group("hostile-input")  # which run once, then
 @pytest.mark.parametrize("name", CASES)
-def test_hostile_input_ends_in_a_clear_error(name: str, tmp_path: Path, rendered: dict[str, dict[str, Any]]) -> None:
-    outcomes = rendered if name in rendered else _run_apart([name], tmp_path)
-    assert name in outcomes, "the case took its process along"
-    found = outcomes[name]
+def test_hostile_input_ends_in_a_clear_error(name: str, outcomes: _Outcomes) -> None:
+    found = outcomes.of(name)
 
     assert found["message"] is not None
     assert CASES[name][1] in found["message"]
