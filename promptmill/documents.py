@@ -7,7 +7,7 @@ libyaml reads a large file 20 times as fast as PyYAML's own parser, and `pip ins
 
 import re
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import fsspec
 import yaml
@@ -28,7 +28,13 @@ class DocumentTooLarge(yaml.YAMLError):
     """A document that is beyond a bound. The message quotes nothing of it."""
 
 
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+if TYPE_CHECKING:
+    _SafeLoader = yaml.SafeLoader
+else:
+    _SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Loader(_SafeLoader):
     """The safe loader, with integers of 64 bits: larger ones can be given equal hashes, and take long to print."""
 
     def construct_small_int(self, node: yaml.ScalarNode) -> int:

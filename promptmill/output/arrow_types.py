@@ -12,6 +12,7 @@ from typing import Any, cast
 import orjson
 import pyarrow as pa
 
+from promptmill.arrow import MAX_LEVELS, levels_of
 from promptmill.prompts.references import resolve
 
 _JsonSchema = Mapping[str, Any]
@@ -27,12 +28,21 @@ def schema_types(properties: Mapping[str, Any], definitions: Mapping[str, Any]) 
     Dates stay strings: what a model calls a date-time often isn't one. An object that says it is open
     (`additionalProperties` true or a schema) is JSON, since a struct would lose what it doesn't name.
     """
-    return pa.schema([_field(name, schema, definitions) for name, schema in properties.items()])
+    return pa.schema([_column(name, schema, definitions) for name, schema in properties.items()])
+
+
+def _column(name: str, schema: object, definitions: Mapping[str, Any]) -> pa.Field:
+    field = _field(name, schema, definitions)
+    return _json_field(name) if levels_of(field.type) > MAX_LEVELS else field
 
 
 def _field(name: str, schema: object, definitions: Mapping[str, Any]) -> pa.Field:
     found = _arrow_type(_mapping(schema), definitions)
-    return pa.field(name, pa.string(), metadata=JSON_TEXT) if found is None else pa.field(name, found)
+    return _json_field(name) if found is None else pa.field(name, found)
+
+
+def _json_field(name: str) -> pa.Field:
+    return pa.field(name, pa.string(), metadata=JSON_TEXT)
 
 
 def _arrow_type(schema: _JsonSchema, definitions: Mapping[str, Any]) -> pa.DataType | None:

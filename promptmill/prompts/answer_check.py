@@ -30,6 +30,13 @@ class AnswerCheck:
         self._schema = schema
         self._referred: dict[str, Rule] = {}
         self._pattern_weight = 0
+        self._inner = {  # in the order in which faults are looked for
+            "additionalProperties": self._make_others,
+            "properties": self._make_properties,
+            "prefixItems": self._make_prefix,
+            "items": self._make_items,
+            "anyOf": self._make_branches,
+        }
         self._root = self._rule(schema, "#")
         for name, inner in self._definitions.items():  # those that nothing refers to may have a wrong pattern too
             self._refer(DEFINITIONS + name.replace("~", "~0").replace("/", "~1"), inner)
@@ -47,7 +54,7 @@ class AnswerCheck:
             rules.append(self._pattern(schema["pattern"], place))
         if "required" in schema:
             rules.append(_required(schema["required"]))
-        rules += [_INNER[word](self, schema[word], schema, place) for word in _INNER if word in schema]
+        rules += [make(schema[word], schema, place) for word, make in self._inner.items() if word in schema]
 
         def check(value: Any, budget: Budget) -> Fault | None:
             budget.charge(1 + len(rules))
@@ -76,7 +83,7 @@ class AnswerCheck:
 
         if reference not in self._referred:
             self._referred[reference] = check
-            target = self._schema if reference == "#" else (schema or resolve(reference, self._definitions) or {})
+            target: Any = self._schema if reference == "#" else schema or resolve(reference, self._definitions) or {}
             self._referred[reference] = self._rule(target, reference)
         return check
 
@@ -172,12 +179,3 @@ def _required(names: list[str]) -> Rule:
         return None
 
     return check
-
-
-_INNER = {
-    "additionalProperties": AnswerCheck._make_others,
-    "properties": AnswerCheck._make_properties,
-    "prefixItems": AnswerCheck._make_prefix,
-    "items": AnswerCheck._make_items,
-    "anyOf": AnswerCheck._make_branches,
-}

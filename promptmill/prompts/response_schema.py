@@ -18,7 +18,7 @@ from typing import Any, cast
 
 import orjson
 import yaml
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, FormatChecker
 from jsonschema import exceptions as invalid
 from pydantic import BaseModel
 from pydantic.errors import PydanticUserError
@@ -40,6 +40,7 @@ from promptmill.storage import STORAGE_ERRORS, open_filesystem
 
 _MODEL_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 _NAME_CHARACTERS = 64  # of json_schema.name, [a-zA-Z0-9_-]; OpenAI API reference, read 2026-11-24
+_NO_FORMATS = FormatChecker(formats=())  # else Python's `re` would judge the patterns, which RE2 matches
 _MESSAGE_CHARACTERS = 160  # of a reason that quotes an answer
 
 
@@ -182,7 +183,7 @@ def _checked(schema: Mapping[str, Any]) -> JsonSchema:
     try:
         require_small(schema)
         plain = cast(JsonSchema, orjson.loads(orjson.dumps(schema)))
-        Draft202012Validator.check_schema(plain, format_checker=None)  # Python's `re` isn't what reads a pattern here
+        Draft202012Validator.check_schema(plain, _NO_FORMATS)
         return plain
     except invalid.SchemaError as error:
         raise JobError(

@@ -154,9 +154,9 @@ def _size(kind: type, keeps: Callable[[Any, Any], bool], words: str) -> Callable
 
     def make(bound: Any) -> Rule:
         def check(value: Any, budget: Budget) -> Fault | None:
-            if not isinstance(value, kind) or keeps(len(cast(Any, value)), bound):
+            if not isinstance(value, kind) or keeps(len(value), bound):
                 return None
-            return Fault(f"{show(cast(Any, value))} {words}")
+            return Fault(f"{show(value)} {words}")
 
         return check
 
