@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from promptmill.provider.transport import Credentials
 from promptmill.simulator import Simulator, SimulatorOptions
 from tests.support.jobs import SCHEMA, MakeJob
 from tests.support.own_server import SHARED_PER_MINUTE, OwnServer, own_server
-from tests.support.prefect_server import prefect_server
+from tests.support.prefect_server import prefect_server, prepare_home
 from tests.support.rows import write_rows
 from tests.support.s3 import s3_server
 from tests.support.serving import serving
@@ -57,9 +57,23 @@ def simulator() -> Iterator[Simulator]:
 
 
 @pytest.fixture(scope="session")
-def prefect_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def new_home(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Makes a folder for a server, with a database in it that has its tables."""
+    own = tmp_path_factory.getbasetemp()
+    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+    def make(name: str) -> Path:
+        folder = tmp_path_factory.mktemp(name)
+        prepare_home(folder, shared)
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def prefect_url(new_home: Callable[[str], Path]) -> Iterator[str]:
     """The API's URL of a Prefect server with nothing deployed, which the tests of all modules share."""
-    with prefect_server(tmp_path_factory.mktemp("prefect")) as api_url:
+    with prefect_server(new_home("prefect")) as api_url:
         yield api_url
 
 
@@ -78,9 +92,9 @@ def served_provider() -> Iterator[Simulator]:
 
 
 @pytest.fixture(scope="session")
-def served_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def served_folder(new_home: Callable[[str], Path]) -> Path:
     """Where the served Promptmill keeps all it has: its log, Prefect's home, the state."""
-    return tmp_path_factory.mktemp("served")
+    return new_home("served")
 
 
 @pytest.fixture(scope="session")
@@ -105,9 +119,9 @@ def own_provider() -> Iterator[Simulator]:
 
 
 @pytest.fixture(scope="session")
-def own(tmp_path_factory: pytest.TempPathFactory, own_provider: Simulator) -> Iterator[OwnServer]:
+def own(new_home: Callable[[str], Path], own_provider: Simulator) -> Iterator[OwnServer]:
     """A server that tests may kill, with everything deployed and no worker; for the group `outages`."""
-    with own_server(tmp_path_factory.mktemp("own"), own_provider) as running:
+    with own_server(new_home("own"), own_provider) as running:
         running.deploy("--limit", f"shared={SHARED_PER_MINUTE},2000000")
         yield running
 
