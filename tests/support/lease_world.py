@@ -78,6 +78,7 @@ class Actor:
     def __init__(self, world: World, pid: int, offset: float, rate: float) -> None:
         self.lease: OutputLease | None = None
         self.error: Exception | None = None
+        self.looks = 0  # attempts that met another's claim
         self._contender = world.contender(pid, offset, rate)
         self._greenlet = greenlet(self._run)
 
@@ -89,6 +90,7 @@ class Actor:
     def _run(self) -> None:
         try:
             while (lease := self._contender.attempt()) is None:
+                self.looks += 1
                 pause()
             self.lease = lease
             for _ in range(3):

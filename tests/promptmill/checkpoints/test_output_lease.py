@@ -2,6 +2,7 @@
 
 import os
 import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -196,6 +197,42 @@ def test_no_two_runs_ever_believe_that_they_hold_the_output(
     interleave(world, actors, order, look)
 
     assert {type(actor.error) for actor in actors} <= {type(None), LeaseLost}
+
+
+@pytest.mark.parametrize("creates_once", [pytest.param(True, id="conditional"), pytest.param(False, id="by-listing")])
+@given(
+    silence=st.sampled_from([VALID_SECONDS - 1, PERIOD_SECONDS - 1, PERIOD_SECONDS, PERIOD_SECONDS + 1, 74.0]),
+    looks=st.integers(1, 3),
+    bursts=st.lists(
+        st.tuples(st.integers(0, 2), st.integers(1, 6), st.sampled_from([0.0, 0.0, 0.0, 1.0, 16.0])),
+        min_size=3,
+        max_size=10,
+    ),
+)
+@settings(max_examples=300)
+def test_a_take_over_never_meets_a_holder_that_wakes_up(
+    creates_once: bool, silence: float, looks: int, bursts: list[tuple[int, int, float]]
+) -> None:
+    """As above, from the moment at which it is closest: others have watched the holder for about the period."""
+    world = World(creates_once)
+    holder, *others = actors = [Actor(world, pid, 0.0, 1.0) for pid in range(3)]
+
+    def look() -> None:
+        assert sum(actor.lease is not None and actor.lease.is_valid for actor in actors) <= 1
+
+    interleave(world, actors, until(lambda: holder.lease is not None, 0), look)
+    for pid, other in enumerate(others, 1):
+        interleave(world, actors, until(lambda other=other: other.looks >= looks, pid), look)
+    order = [(actor, 0.0 if step else seconds) for actor, steps, seconds in bursts for step in range(steps)]
+    interleave(world, actors, [(1, silence), *order], look)
+
+    assert {type(actor.error) for actor in actors} <= {type(None), LeaseLost}
+
+
+def until(is_there: Callable[[], bool], pid: int) -> Iterator[tuple[int, float]]:
+    """Steps of this actor alone, until it is there."""
+    while not is_there():
+        yield pid, 0.0
 
 
 @given(order=st.lists(st.integers(0, 2), max_size=30))

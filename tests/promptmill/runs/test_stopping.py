@@ -2,12 +2,14 @@
 
 import asyncio
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
 import pytest
 
 from promptmill.checkpoints import saver
+from promptmill.checkpoints.store import Store
 from promptmill.errors import BudgetExhausted, Interrupted, ProviderRefused, RunStopped, StorageFailed
 from promptmill.provider.transport import Credentials
 from promptmill.runs import chunk
@@ -16,6 +18,7 @@ from promptmill.runs.chunk_loop import drive_chunks
 from promptmill.runs.run import answering
 from promptmill.simulator import Simulator
 from tests.support.jobs import MakeJob, carry_out, plan
+from tests.support.unreliable import Full
 
 
 async def test_a_run_that_its_provider_stops_waits_for_slow_answers_which_are_paid_for(
@@ -111,3 +114,27 @@ async def test_nothing_is_sent_once_a_save_has_failed(
 
     assert simulator.ledger()["totals"]["requests"] <= in_flight + checkpoint_rows
     assert engine.slots._value == in_flight  # pyright: ignore[reportPrivateUsage]
+
+
+@pytest.mark.parametrize("files", [0, 1, 3])
+async def test_a_disk_that_fills_up_costs_no_more_than_a_kill(
+    files: int, make_job: MakeJob, credentials: Credentials, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is paid again once there is room: those in flight, and `checkpoint_rows` of each chunk in flight."""
+    monkeypatch.setattr(saver, "_RETRY_SECONDS", 0.02)
+    bounds = {"chunks_in_flight": 1, "checkpoint_rows": 4, "limits": {"max_concurrency": 3}}
+    job = make_job(40, chunk_rows=10, **bounds)
+    run = plan(job, credentials)
+    disk = Full(run.prepared.store.storage.url)
+    disk.room = 7_000 * files  # an answer file takes six to seven thousand bytes
+    full = replace(run, prepared=replace(run.prepared, store=Store(disk)))
+
+    async with answering(full) as engine:
+        with pytest.raises(StorageFailed, match="No space left"):
+            await drive_chunks(engine, complete_chunk, complete_chunk)
+    sent = simulator.ledger()["totals"]["requests"]
+    manifest = await carry_out(job, credentials)
+
+    assert manifest.succeeded == 40
+    assert sent < 40
+    assert simulator.ledger()["totals"]["requests"] <= 40 + 3 + 4
