@@ -43,7 +43,8 @@ def reading_of(prepared: Prepared, secrets: Sequence[str], expected: Expected) -
     """How the lines of a job are read; an answer without usage is taken to have cost what was `expected`."""
     validate = prepared.schema.validate if prepared.schema is not None else None
     billing = Billing(prepared.prices, "batch", prepared.counter.count, is_tier_fixed=True)
-    return Reading(prepared.job.request.endpoint, billing, validate, secrets, expected)
+    request = prepared.job.request
+    return Reading(request.endpoint, billing, validate, secrets, expected, request.allow_empty)
 
 
 def keep_results(

@@ -88,6 +88,10 @@ class RequestSpec(Section):
         default_factory=dict, description="Passed to the provider as they are: temperature, max_completion_tokens, …"
     )
 
+    allow_empty: bool = Field(
+        False, description="Take an empty text for an answer. Otherwise such a row fails with empty_response."
+    )
+
     @field_validator("parameters")
     @classmethod
     def _refuse_reserved(cls, value: dict[str, JsonValue]) -> dict[str, JsonValue]:
@@ -133,6 +137,12 @@ class Retry(Section):
         6, ge=1, le=100, description="Attempts for one row; a wait for a rate limit doesn't count."
     )
     max_elapsed_seconds: float = Field(600, gt=0, description="Seconds from a row's first attempt to its last.")
+    max_outage_seconds: float = Field(
+        1_800,
+        gt=0,
+        description="Seconds without any answer, while server or connection fail for all rows, after which the run ends; "
+        "its rows stay unanswered.",
+    )
     request_timeout_seconds: float = Field(120, gt=0, description="Seconds that one attempt may take.")
 
 

@@ -91,9 +91,18 @@ class RequestBuilder:
         body = self.embeddings_body([request.body]) if self._is_embedding else request.body
         return cast(dict[str, Any], orjson.loads(body))
 
-    def embeddings_body(self, inputs: Iterable[bytes]) -> bytes:
-        """The HTTP body for the inputs of many rows, each a `Request.body`; the provider answers in their order."""
-        parameters = {"encoding_format": "base64", **self._spec.parameters}  # takes a quarter of the bytes of decimals
+    @property
+    def dimensions(self) -> int | None:
+        """How long the job wants its vectors; None: it doesn't say."""
+        asked = self._spec.parameters.get("dimensions")
+        return asked if isinstance(asked, int) else None
+
+    def embeddings_body(self, inputs: Iterable[bytes], *, is_base64: bool = True) -> bytes:
+        """The HTTP body for the inputs of many rows, each a `Request.body`; the provider answers in their order.
+
+        Base64 takes a quarter of the bytes of decimals; the job's own `encoding_format` goes before it.
+        """
+        parameters = {**({"encoding_format": "base64"} if is_base64 else {}), **self._spec.parameters}
         texts = orjson.Fragment(b"[" + b",".join(inputs) + b"]")
         return orjson.dumps(canonical({**parameters, "model": self._spec.model, "input": texts}))
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal, Protocol, Self
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urljoin, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
@@ -19,6 +19,7 @@ from openai import AsyncOpenAI, OpenAI
 
 from promptmill.errors import CredentialsError
 from promptmill.job.spec import Endpoint
+from promptmill.provider.body_parser import MOST_ANSWER_BYTES, NoJson, parse_body
 from promptmill.provider.credentials import Credentials, usable
 from promptmill.provider.home import HomeHttpClient
 from promptmill.provider.redaction import redact, secrets_of
@@ -36,7 +37,8 @@ __all__ = [
 ]
 
 _CONNECT_SECONDS = 15.0
-_MOST_ANSWER_BYTES = 64 * 1024 * 1024  # after decompression; 0.4 MB of gzip can hold 2.7 GB
+_MOST_REDIRECTS = 5  # of one request; the address that they lead to is kept for all after it
+_REDIRECTS = frozenset({301, 302, 307, 308})  # a 303 asks for another method
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,14 +151,26 @@ class Transport:
         )
 
     async def post(self, body: bytes) -> RawAnswer:
-        """The answer to one request, whatever its status. Raises: TransportError when none came in time."""
+        """The answer to one request, whatever its status. Raises: TransportError when none came in time.
+
+        A redirect on the same host is followed with method and body; one that leads elsewhere is the answer.
+        """
+        for _ in range(_MOST_REDIRECTS):
+            answer = await self._post_once(body)
+            moved_to = _moved_at_home(self._url, answer) if answer.status in _REDIRECTS else None
+            if moved_to is None:
+                return answer
+            self._url = moved_to
+        raise TransportError("connection", f"the provider redirects more than {_MOST_REDIRECTS} times", was_sent=True)
+
+    async def _post_once(self, body: bytes) -> RawAnswer:
         try:
             async with self._session.post(self._url, data=body, allow_redirects=False) as response:
                 return RawAnswer(response.status, response.headers, await _read_bounded(response))
         except _AnswerTooLarge:
             raise TransportError(
                 "invalid_response",
-                f"the answer has more than {_MOST_ANSWER_BYTES:,} bytes once decompressed, which is the limit",
+                f"the answer has more than {MOST_ANSWER_BYTES:,} bytes once decompressed, which is the limit",
                 was_sent=True,
             ) from None
         except (TimeoutError, aiohttp.ClientError) as error:
@@ -192,10 +206,40 @@ async def _read_bounded(response: aiohttp.ClientResponse) -> bytes:
     """The body, decompressed piece by piece. Raises: _AnswerTooLarge, before more than the limit is held."""
     pieces: list[bytes] = []
     size = 0
-    async for piece in response.content.iter_any():
-        size += len(piece)
-        if size > _MOST_ANSWER_BYTES:
-            response.close()
-            raise _AnswerTooLarge
-        pieces.append(piece)
+    try:
+        async for piece in response.content.iter_any():
+            size += len(piece)
+            if size > MOST_ANSWER_BYTES:
+                response.close()
+                raise _AnswerTooLarge
+            pieces.append(piece)
+    except aiohttp.ClientPayloadError:
+        if not _is_whole(content := b"".join(pieces)):
+            raise
+        return content
     return b"".join(pieces)
+
+
+def _is_whole(content: bytes) -> bool:
+    """Whether a body that ended too early is whole all the same, since only the end of its framing is missing."""
+    try:
+        parse_body(content)
+    except NoJson:
+        return False
+    return True
+
+
+def _moved_at_home(url: str, answer: RawAnswer) -> str | None:
+    """Where a redirect leads, if to the same host and no less safely; None otherwise."""
+    try:
+        target = urljoin(url, answer.headers.get("location", ""))
+        here, there = urlsplit(url), urlsplit(target)
+        is_home = here.hostname == there.hostname and _port_of(here) == _port_of(there) and here.scheme == there.scheme
+        is_safer = here.hostname == there.hostname and (here.scheme, there.scheme) == ("http", "https")
+    except ValueError:
+        return None
+    return target if target != url and (is_home or (is_safer and there.port is None)) else None
+
+
+def _port_of(parts: SplitResult) -> int | None:
+    return parts.port if parts.port is not None else {"http": 80, "https": 443}.get(parts.scheme)

@@ -26,9 +26,10 @@ from promptmill.planning.prepared_job import Prepared
 from promptmill.prompts.request_builder import RequestBuilder
 from promptmill.provider.billing import Billing
 from promptmill.provider.client import Client
+from promptmill.provider.evidence import Evidence
 from promptmill.provider.transport import Credentials, Transport
-from promptmill.runs.completion import Validate
 from promptmill.runs.elsewhere import NOTHING_ELSEWHERE, Elsewhere
+from promptmill.runs.judging import Validate
 from promptmill.runs.progress import Progress
 from promptmill.runs.share import Share
 from promptmill.stop import Stop
@@ -110,6 +111,7 @@ async def open_engine(
     budget = await _open_budget(prepared, kept.listing, share)
     stop = Stop(None if lease is None else lease.confirm)
     timeout = job.retry.request_timeout_seconds
+    progress = Progress(sum(chunk.rows for chunk in chunks), job.max_failure_ratio, stop)
     async with Transport(credentials, job.request.endpoint, job.limits.max_concurrency, timeout) as transport:
         client = Client(
             sender=transport,
@@ -120,8 +122,8 @@ async def open_engine(
             retry=job.retry,
             stop=stop,
             secrets=transport.secrets,
+            evidence=Evidence(lambda: progress.done > progress.failed),
         )
-        progress = Progress(sum(chunk.rows for chunk in chunks), job.max_failure_ratio, stop)
         try:
             yield Engine(
                 job=job,

@@ -205,10 +205,12 @@ def facts_of_work(
 async def publish_run(run: PendingRun, engine: Engine, target: Storage | None = None) -> FinishedRun:
     """Write the output of a run that has answered every row.
 
-    Raises: StorageFailed, InputChanged, LeaseLost: every answer is kept, and the error's manifest says so.
+    Raises: StorageFailed, InputChanged, LeaseLost, TooManyFailures: every answer is kept, and the error's manifest says so.
     """
     plan, facts = run.preflight.plan, run_facts(run, engine)
     try:
+        if target is None:  # a sample shows its failures
+            engine.progress.refuse_failed_run()
         if run.lease is not None:
             await run.lease.confirm()
         manifest = await asyncio.to_thread(publish, run.prepared, plan, facts, target)
