@@ -67,7 +67,7 @@ _CODES: dict[str, Cause] = {
     ),
     **dict.fromkeys(
         ("rate_limit_exceeded", "rate_limit_error", "rate_limit_reached", "rate_limit_reached_error", "too_many_requests",
-         "toomanyrequests", "resource_exhausted", "throttling", "ratelimitexceeded", "ratelimitreached", "quota_exceeded",
+         "toomanyrequests", "resource_exhausted", "throttling", "throttling_error", "ratelimitexceeded", "ratelimitreached", "quota_exceeded",
          "1302", "1002"),
         "limit",
     ),
@@ -140,12 +140,11 @@ _WORDS: tuple[tuple[Cause, re.Pattern[str]], ...] = (
         re.compile(r"overloaded|at capacity|over capacity|no capacity|temporarily unavailable", re.IGNORECASE),
     ),
 )
-_READ_IN = {  # the causes that words may claim, by what status and code say
+_READ_IN: dict[Cause, frozenset[Cause]] = {  # the causes that words may claim, by what status and code say
     "request": frozenset({"money", "key", "too_long", "filtered", "model"}),
     "rights": frozenset({"money", "key", "filtered", "limit", "day"}),
     "limit": frozenset({"money", "day"}),
     "server": frozenset({"money", "key", "too_long", "limit", "capacity"}),
-    "model": frozenset[str](),
     "key": frozenset({"money"}),
 }
 
@@ -157,10 +156,10 @@ def cause_of(status: int, error: ErrorBody) -> Cause:
     if strong is not None:
         return strong
     found = _STATUSES.get(status) or _cause_of_status(status, coded)
-    for cause, words in _WORDS:
-        if cause in _READ_IN.get(found, ()) and words.search(error.message):
-            return cause
-    return found
+    told = _READ_IN.get(found, frozenset[Cause]())
+    if found == "limit" and coded:  # Gemini says "you exceeded your current quota" of a limit a minute
+        told = told - {"money"}
+    return next((cause for cause, words in _WORDS if cause in told and words.search(error.message)), found)
 
 
 def _cause_of_status(status: int, coded: Sequence[Cause]) -> Cause:

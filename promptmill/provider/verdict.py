@@ -124,7 +124,7 @@ def _refused(cause: Cause, status: int, error: ErrorBody) -> GiveUp:
 def _wait(cause: Cause, status: int, headers: Mapping[str, str], error: ErrorBody, now: float) -> Verdict:
     """A refusal because of how much is sent, by us or by all."""
     wait = retry_after_seconds(headers, error.message, now)
-    if status == 429 and error.message.startswith("Request too large"):
+    if error.message.startswith("Request too large"):
         return GiveUp("rate_limited", error.message, status)
     if cause == "day" and wait is None:
         return StopRun(
