@@ -71,6 +71,7 @@ class Tries:
     answers_seen: int = 0  # of the whole run, at this row's last refusal by a limit
     sent_at: float = 0.0  # seconds of the loop's clock; the last attempt
     trouble_at: float | None = None  # when the last attempt was sent that failed at the server or on the way
+    is_refused_alone: bool = False  # the provider answered others while it refused this row
     is_troubled_alone: bool = False  # the provider answered others after it failed with this row
     answer: Answer | None = None
     complaint: Complaint | None = None

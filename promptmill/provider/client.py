@@ -9,6 +9,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from promptmill.errors import ProviderRefused
 from promptmill.job.spec import Endpoint, Retry
@@ -107,6 +108,8 @@ class Client:
         step = verdict if isinstance(verdict, GiveUp) else self._step_after(verdict, state)
         if not isinstance(step, GiveUp) or step.doubt is None:
             return step
+        if step.doubt == "money" and state.is_refused_alone:
+            return self._after_refused_money(step, state)
         fault = await self._find_fault(step, state, slot)
         if step.doubt == "outage":
             return (
@@ -116,10 +119,13 @@ class Client:
             return StopRun(
                 f"The run was stopped: {describe_refusal(step.doubt, step.status, step.message, step.param)}"
             )
-        if step.doubt == "money":  # others are answered again, so that this row may be
-            again = self._step_after(TryAgain(step.kind, step.message, step.status), state)
-            return step if isinstance(again, GiveUp) else again
-        return step
+        state.is_refused_alone = True
+        return self._after_refused_money(step, state) if step.doubt == "money" else step
+
+    def _after_refused_money(self, refusal: GiveUp, state: Tries) -> float | GiveUp | StopRun:
+        """Others are answered, so credit may be back: the row is asked again before it is given up."""
+        step = self._step_after(TryAgain(refusal.kind, refusal.message, refusal.status), state)
+        return replace(refusal, doubt=None) if isinstance(step, GiveUp) else step
 
     def _step_after(self, verdict: TryAgain, state: Tries) -> float | GiveUp | StopRun:
         at = Moment(time.monotonic(), asyncio.get_running_loop().time(), time.time(), self._chance())
@@ -130,7 +136,8 @@ class Client:
         slot.release()
         with self.stop.waiting():
             fault = await self._evidence.fault_of(refusal, state.sent_at)
-            await slot.acquire()
+            if fault == "row" or refusal.doubt == "outage":  # otherwise the run stops at once
+                await slot.acquire()
         return fault
 
     async def _pause(self, seconds: float, slot: Slot) -> None:

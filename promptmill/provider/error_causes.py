@@ -67,7 +67,8 @@ _CODES: dict[str, Cause] = {
     ),
     **dict.fromkeys(
         ("rate_limit_exceeded", "rate_limit_error", "rate_limit_reached", "rate_limit_reached_error", "too_many_requests",
-         "toomanyrequests", "resource_exhausted", "throttling", "throttling_error", "ratelimitexceeded", "ratelimitreached", "quota_exceeded",
+         "toomanyrequests", "resource_exhausted", "throttling", "throttling_error",
+         "ratelimitexceeded", "ratelimitreached", "quota_exceeded",
          "1302", "1002"),
         "limit",
     ),

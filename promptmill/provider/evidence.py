@@ -158,7 +158,8 @@ class Evidence:
             self._held.remove(held)
             if not held.fault.done():
                 held.fault.set_result(fault)
-        self._open_gate(len(decided))
+        if fault == "row":  # otherwise the run stops, and nothing more may be sent
+            self._open_gate(len(decided))
 
     def _open_gate(self, places: int) -> None:
         while places > 0 and self._gate:

@@ -155,17 +155,19 @@ class Transport:
 
         A redirect on the same host is followed with method and body; one that leads elsewhere is the answer.
         """
+        url = self._url
         for _ in range(_MOST_REDIRECTS):
-            answer = await self._post_once(body)
-            moved_to = _moved_at_home(self._url, answer) if answer.status in _REDIRECTS else None
+            answer = await self._post_once(url, body)
+            moved_to = _moved_at_home(url, answer) if answer.status in _REDIRECTS else None
             if moved_to is None:
+                self._url = url
                 return answer
-            self._url = moved_to
+            url = moved_to
         raise TransportError("connection", f"the provider redirects more than {_MOST_REDIRECTS} times", was_sent=True)
 
-    async def _post_once(self, body: bytes) -> RawAnswer:
+    async def _post_once(self, url: str, body: bytes) -> RawAnswer:
         try:
-            async with self._session.post(self._url, data=body, allow_redirects=False) as response:
+            async with self._session.post(url, data=body, allow_redirects=False) as response:
                 return RawAnswer(response.status, response.headers, await _read_bounded(response))
         except _AnswerTooLarge:
             raise TransportError(
