@@ -7,6 +7,7 @@ asked for. Its answers equal those of the first parser wherever that one can rea
 """
 
 import json
+import re
 import zlib
 from collections.abc import Iterator
 from typing import cast
@@ -17,6 +18,8 @@ from promptmill.provider.json_fields import list_of, mapping_of, text_of
 
 MOST_ANSWER_BYTES = 64 * 1024 * 1024  # after decompression; 0.4 MB of gzip can hold 2.7 GB
 _GZIP = b"\x1f\x8b"
+_LINE_END = re.compile(r"\r\n|[\r\n]")  # of an event stream; a JSON text may hold any other
+_COMMENTS = re.compile(r"\A(?:\s*:[^\r\n]*)+")
 
 
 class NoJson(ValueError):
@@ -42,7 +45,7 @@ def _parse_tolerantly(content: bytes) -> object:
         events = list(_events(text))
         if events:
             return _joined(events)
-        text = "\n".join(line for line in text.splitlines() if not line.startswith(":"))
+        text = _COMMENTS.sub("", text)
     return _storable(json.loads(text, strict=False, parse_constant=lambda _: None))
 
 
@@ -74,7 +77,7 @@ def _storable(value: object) -> object:
 
 def _events(text: str) -> Iterator[object]:
     """The JSON of each `data:` line of an event stream. Raises: ValueError when one is torn."""
-    for line in text.splitlines():
+    for line in _LINE_END.split(text):
         name, _, data = line.partition(":")
         if name.strip() == "data" and data.strip() not in {"", "[DONE]"}:
             yield _storable(json.loads(data, strict=False, parse_constant=lambda _: None))

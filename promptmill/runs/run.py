@@ -173,7 +173,7 @@ def tell_how_far(error: RunStopped, run: PendingRun, facts: RunFacts, progress: 
 def run_facts(run: PendingRun, engine: Engine) -> RunFacts:
     """What a run did, its own requests and those of others on its behalf."""
     counters, limiter, elsewhere = engine.client.counters, engine.client.limiter, engine.elsewhere
-    return facts_of_work(
+    facts = facts_of_work(
         run,
         replace(
             elsewhere,
@@ -183,6 +183,7 @@ def run_facts(run: PendingRun, engine: Engine) -> RunFacts:
         reused=max(0, engine.progress.reused - elsewhere.answered),
         limits=(limiter.requests_per_minute, limiter.tokens_per_minute),
     )
+    return replace(facts, unknown=dict(counters.unknown))
 
 
 def facts_of_work(
