@@ -18,6 +18,7 @@ from promptmill.limits.rate_limiter import RateLimiter
 from promptmill.provider.attempt import Call, Counters, Judge, Outcome, Tries, VectorHabits
 from promptmill.provider.billing import Billing
 from promptmill.provider.evidence import Evidence, Fault
+from promptmill.provider.key_renewal import KeyRenewal, RenewKeys
 from promptmill.provider.next_step import Moment, next_step
 from promptmill.provider.quiet_watch import Quiet, QuietWatch
 from promptmill.provider.response_body import Answer
@@ -43,6 +44,7 @@ class Client:
         stop: Stop,
         secrets: Sequence[str] = (),
         evidence: Evidence | None = None,
+        renew_key: RenewKeys | None = None,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self.limiter = limiter
@@ -51,6 +53,7 @@ class Client:
         self.counters = Counters()
         self.vectors = VectorHabits()
         self._evidence = Evidence() if evidence is None else evidence
+        self._keys = KeyRenewal(renew_key)
         self._retry = retry
         self._chance = chance
         self._watch = QuietWatch(self._explain_quiet)
@@ -89,6 +92,7 @@ class Client:
     async def _try_until_answered(self, call: Call, slot: Slot, judge: Judge) -> Outcome:
         state = Tries(started=time.monotonic())
         while True:
+            state.key_number = self._keys.number
             verdict = await self._sending.attempt(call, state, judge)
             if isinstance(verdict, GiveUp) and verdict.param and verdict.param == call.optional:
                 return state.outcome(verdict)
@@ -104,6 +108,8 @@ class Client:
         if isinstance(verdict, StopRun):
             return StopRun(f"The run was stopped: {verdict.message}")
         if isinstance(verdict, RenewKey):
+            if await self._keys.has_replaced(state.key_number):
+                return 0.0
             verdict = GiveUp("invalid_request", verdict.message, verdict.status, doubt="key")
         step = verdict if isinstance(verdict, GiveUp) else self._step_after(verdict, state)
         if not isinstance(step, GiveUp) or step.doubt is None:

@@ -16,79 +16,52 @@ Cause = Literal[
     "money", "key", "rights", "model", "limit", "day", "capacity", "slow_down", "server", "filtered", "too_long", "request"
 ]  # fmt: skip
 
-_CODES: dict[str, Cause] = {
-    **dict.fromkeys(
-        (
-            "insufficient_quota",
-            "credit_balance_exhausted",
-            "organization_spend_limit_exceeded",
-            "project_spend_limit_exceeded",
-            "organization_usage_limit_exceeded",
-            "billing_hard_limit_reached",
-            "billing_not_active",
-            "billing_error",
-            "payment_required",
-            "insufficient_balance",
-            "insufficient_user_quota",
-            "insufficient_credits",
-            "insufficient_funds",
-            "exceeded_current_quota_error",
-            "arrearage",
-            "budget_exceeded",
-            "1008",  # MiniMax
-            "1113",  # Zhipu
-        ),
-        "money",
+_SPELLINGS: dict[Cause, str] = {  # in lower case; the numbers are of MiniMax and Zhipu
+    "money": (
+        "insufficient_quota credit_balance_exhausted organization_spend_limit_exceeded "
+        "project_spend_limit_exceeded organization_usage_limit_exceeded billing_hard_limit_reached "
+        "billing_not_active billing_error payment_required insufficient_balance insufficient_user_quota "
+        "insufficient_credits insufficient_funds exceeded_current_quota_error arrearage budget_exceeded 1008 "
+        "1113"
     ),
-    **dict.fromkeys(
-        (
-            "invalid_api_key",
-            "incorrect_api_key",
-            "api_key_invalid",
-            "invalid_authentication",
-            "invalid_authentication_error",
-            "authentication_error",
-            "authenticationerror",
-            "auth_error",
-            "unauthorized",
-            "unauthenticated",
-            "token_expired",
-            "expired_api_key",
-            "account_deactivated",
-            "no_api_key",
-            "1004",  # MiniMax
-        ),
-        "key",
+    "key": (
+        "invalid_api_key incorrect_api_key api_key_invalid invalid_authentication "
+        "invalid_authentication_error authentication_error authenticationerror auth_error unauthorized "
+        "unauthenticated token_expired expired_api_key account_deactivated no_api_key 1004"
     ),
-    **dict.fromkeys(("permission_denied", "permission_error", "insufficient_permissions", "forbidden"), "rights"),
-    **dict.fromkeys(
-        ("model_not_found", "modelnotfound", "deploymentnotfound", "invalid_model", "model_not_supported", "not_found_error"),
-        "model",
+    "rights": "permission_denied permission_error insufficient_permissions forbidden",
+    "model": "model_not_found modelnotfound deploymentnotfound invalid_model model_not_supported not_found_error",
+    "limit": (
+        "rate_limit_exceeded rate_limit_error rate_limit_reached rate_limit_reached_error too_many_requests "
+        "toomanyrequests resource_exhausted throttling throttling_error ratelimitexceeded ratelimitreached "
+        "quota_exceeded 1302 1002"
     ),
-    **dict.fromkeys(
-        ("rate_limit_exceeded", "rate_limit_error", "rate_limit_reached", "rate_limit_reached_error", "too_many_requests",
-         "toomanyrequests", "resource_exhausted", "throttling", "throttling_error",
-         "ratelimitexceeded", "ratelimitreached", "quota_exceeded",
-         "1302", "1002"),
-        "limit",
+    "capacity": (
+        "resource_unavailable capacity_exceeded overloaded_error engine_overloaded_error engine_overloaded "
+        "overloaded model_overloaded service_tier_capacity_exceeded nocapacity over_capacity"
     ),
-    **dict.fromkeys(("resource_unavailable", "capacity_exceeded", "overloaded_error", "engine_overloaded_error",
-                     "engine_overloaded", "overloaded", "model_overloaded", "service_tier_capacity_exceeded",
-                     "nocapacity", "over_capacity"), "capacity"),
     "slow_down": "slow_down",
-    **dict.fromkeys(("server_error", "internal_error", "internal_server_error", "api_error", "service_unavailable",
-                     "unavailable", "service_unavailable_error", "timeout", "timeout_error", "bad_gateway",
-                     "gateway_timeout", "provider_unavailable", "deadline_exceeded", "internal"), "server"),
-    **dict.fromkeys(("content_filter", "content_policy_violation", "responsibleaipolicyviolation", "content_filtered",
-                     "data_inspection_failed", "content_moderation", "moderation_blocked", "prompt_blocked",
-                     "datainspectionfailed", "sensitive_content", "1301", "1026", "invalid_prompt"), "filtered"),
-    **dict.fromkeys(("context_length_exceeded", "string_above_max_length", "request_too_large",
-                     "context_window_exceeded", "exceed_context_size_error", "contextwindowexceedederror",
-                     "prompt_too_long", "max_tokens_per_request"), "too_long"),
-    **dict.fromkeys(("invalid_request_error", "bad_request", "badrequesterror", "invalid_argument", "invalid_value",
-                     "unsupported_parameter", "unsupported_value", "unknown_parameter", "invalid_parameter",
-                     "missing_required_parameter"), "request"),
-}  # fmt: skip
+    "server": (
+        "server_error internal_error internal_server_error api_error service_unavailable unavailable "
+        "service_unavailable_error timeout timeout_error bad_gateway gateway_timeout provider_unavailable "
+        "deadline_exceeded internal"
+    ),
+    "filtered": (
+        "content_filter content_policy_violation responsibleaipolicyviolation content_filtered "
+        "data_inspection_failed content_moderation moderation_blocked prompt_blocked datainspectionfailed "
+        "sensitive_content 1301 1026 invalid_prompt"
+    ),
+    "too_long": (
+        "context_length_exceeded string_above_max_length request_too_large context_window_exceeded "
+        "exceed_context_size_error contextwindowexceedederror prompt_too_long max_tokens_per_request"
+    ),
+    "request": (
+        "invalid_request_error bad_request badrequesterror invalid_argument invalid_value "
+        "unsupported_parameter unsupported_value unknown_parameter invalid_parameter "
+        "missing_required_parameter"
+    ),
+}
+_CODES: dict[str, Cause] = {code: cause for cause, codes in _SPELLINGS.items() for code in codes.split()}
 _WEAK = frozenset({"request", "server", "limit"})  # causes that a provider's general codes claim: words may know better
 _STATUSES: dict[int, Cause] = {
     401: "key",

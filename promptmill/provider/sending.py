@@ -4,6 +4,7 @@ Every attempt takes money and capacity, in this order, and settles what it took 
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Sequence
 from decimal import Decimal
@@ -22,6 +23,8 @@ from promptmill.provider.retry_policy import GiveUp, StopRun, TryAgain, Verdict,
 from promptmill.provider.transport import Sender, TransportError
 from promptmill.provider.verdict import classify
 from promptmill.stop import Stop
+
+_log = logging.getLogger("promptmill")
 
 
 class Sending:
@@ -54,6 +57,7 @@ class Sending:
         self._secrets = secrets  # cut out of everything that the provider says
         self._evidence = evidence
         self._on_sent = on_sent
+        self._is_estimate_told = False
 
     async def attempt(self, call: Call, state: Tries, judge: Judge) -> Answer | Verdict:
         """One attempt: reserve, send, settle, judge."""
@@ -72,7 +76,7 @@ class Sending:
         with self._stop.waiting():
             await self._reserve_money(reserved_usd)
             try:
-                reservation = await self._limiter.reserve(call.input_tokens + self._expected_output(call))
+                reservation = await self._reserve_capacity(call)
             except RequestTooLarge as error:
                 self._budget.settle(reserved_usd, ZERO)
                 return GiveUp("rate_limited", str(error))
@@ -94,6 +98,19 @@ class Sending:
             await self._budget.reserve(amount_usd)
         except RunStopped as error:
             raise self._stop.because(error) from None
+
+    async def _reserve_capacity(self, call: Call) -> Reservation:
+        """Capacity for an attempt. Where only the guess of its output passes a minute's limit, the whole minute is taken.
+
+        Raises: RequestTooLarge when the input alone is too large.
+        """
+        try:
+            return await self._limiter.reserve(call.input_tokens + self._expected_output(call))
+        except RequestTooLarge:
+            limit = self._limiter.tokens_per_minute
+            if limit is None or call.input_tokens > limit:
+                raise
+        return await self._limiter.reserve(limit)
 
     def _expected_output(self, call: Call) -> int:
         """What the limiter reserves: what answers took so far, or the job's own limit where the provider counts that."""
@@ -168,6 +185,12 @@ class Sending:
     def _take_answer(self, answer: Answer, call: Call, state: Tries, bill: Bill, judge: Judge) -> Answer | TryAgain:
         """Price an answer and say whether it will do."""
         charge = self._billing.charge(answer, call.input_tokens, bill.reserved_usd)
+        if charge.usage.is_estimated and not self._is_estimate_told:
+            self._is_estimate_told = True
+            _log.warning(
+                "the provider tells no usage, or none that can be right; tokens are counted here, costs follow from them, and "
+                "such rows are marked (llm_usage_estimated)"
+            )
         bill.cost_usd, bill.uncertain_usd = charge.cost_usd, charge.uncertain_usd
         bill.used_tokens = float(charge.usage.input_tokens + charge.usage.output_tokens)
         if answer.usage.output_tokens is not None:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal, Protocol, Self
-from urllib.parse import SplitResult, urljoin, urlsplit
+from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
@@ -23,6 +23,7 @@ from promptmill.provider.body_parser import MOST_ANSWER_BYTES, NoJson, parse_bod
 from promptmill.provider.credentials import Credentials, usable
 from promptmill.provider.home import HomeHttpClient
 from promptmill.provider.redaction import redact, secrets_of
+from promptmill.provider.redirects import moved_at_home
 from promptmill.provider.response_body import PATHS
 
 __all__ = [
@@ -38,7 +39,6 @@ __all__ = [
 
 _CONNECT_SECONDS = 15.0
 _MOST_REDIRECTS = 5  # of one request; the address that they lead to is kept for all after it
-_REDIRECTS = frozenset({301, 302, 307, 308})  # a 303 asks for another method
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,7 @@ class Transport:
     ) -> None:
         sdk = make_sdk(credentials)
         self._url = f"{str(sdk.base_url).rstrip('/')}/{PATHS[endpoint]}"
-        self.secrets = sent_secrets(sdk)
+        self.secrets = list(sent_secrets(sdk))  # grows with each key that is renewed
         self._timeout_seconds = timeout_seconds
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=max_connections, ttl_dns_cache=60),
@@ -158,12 +158,25 @@ class Transport:
         url = self._url
         for _ in range(_MOST_REDIRECTS):
             answer = await self._post_once(url, body)
-            moved_to = _moved_at_home(url, answer) if answer.status in _REDIRECTS else None
+            moved_to = moved_at_home(url, answer.status, answer.headers.get("location", ""))
             if moved_to is None:
                 self._url = url
                 return answer
             url = moved_to
         raise TransportError("connection", f"the provider redirects more than {_MOST_REDIRECTS} times", was_sent=True)
+
+    def renew(self, credentials: Credentials) -> bool:
+        """Send the key and headers of these credentials from now on; False when they are those that are sent already.
+
+        The address stays. Raises: CredentialsError when they can't be used.
+        """
+        sdk = make_sdk(credentials)
+        headers = _sent_headers(sdk)
+        if all(self._session.headers.get(name) == value for name, value in headers.items()):
+            return False
+        self._session.headers.update(headers)
+        self.secrets.extend(sent_secrets(sdk))
+        return True
 
     async def _post_once(self, url: str, body: bytes) -> RawAnswer:
         try:
@@ -229,19 +242,3 @@ def _is_whole(content: bytes) -> bool:
     except NoJson:
         return False
     return True
-
-
-def _moved_at_home(url: str, answer: RawAnswer) -> str | None:
-    """Where a redirect leads, if to the same host and no less safely; None otherwise."""
-    try:
-        target = urljoin(url, answer.headers.get("location", ""))
-        here, there = urlsplit(url), urlsplit(target)
-        is_home = here.hostname == there.hostname and _port_of(here) == _port_of(there) and here.scheme == there.scheme
-        is_safer = here.hostname == there.hostname and (here.scheme, there.scheme) == ("http", "https")
-    except ValueError:
-        return None
-    return target if target != url and (is_home or (is_safer and there.port is None)) else None
-
-
-def _port_of(parts: SplitResult) -> int | None:
-    return parts.port if parts.port is not None else {"http": 80, "https": 443}.get(parts.scheme)

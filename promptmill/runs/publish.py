@@ -58,10 +58,11 @@ class _Totals:
         self.failed += len(kinds)
         self.kinds.update(kinds)
         self.cost_usd += pc.sum(answers["cost_usd"]).as_py() or ZERO_USD
-        counted = [
-            pc.sum(answers[name]).as_py() or 0 for name in ("input_tokens", "cached_input_tokens", "output_tokens")
-        ]
-        self.usage += Usage(*counted)
+        tokens = {name: int(pc.sum(answers[name]).as_py() or 0) for name in _TOKENS}
+        self.usage += Usage(**tokens)
+
+
+_TOKENS = ("input_tokens", "cached_input_tokens", "output_tokens")
 
 
 def publish(prepared: Prepared, plan: Plan, facts: RunFacts, target: Storage | None = None) -> Manifest:

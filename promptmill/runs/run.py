@@ -28,7 +28,7 @@ from promptmill.provider.transport import Credentials
 from promptmill.runs.chunk import complete_chunk
 from promptmill.runs.chunk_loop import drive_chunks
 from promptmill.runs.elsewhere import NOTHING_ELSEWHERE, Elsewhere
-from promptmill.runs.engine import Engine, open_engine
+from promptmill.runs.engine import Engine, LookUpCredentials, open_engine
 from promptmill.runs.progress import Progress
 from promptmill.runs.publish import RunFacts, counted_manifest, publish
 from promptmill.runs.share import Share
@@ -134,7 +134,10 @@ def look_again(run: PendingRun) -> Run:
 
 @asynccontextmanager
 async def answering(
-    run: PendingRun, lessor: Lessor | None = None, elsewhere: Elsewhere = NOTHING_ELSEWHERE
+    run: PendingRun,
+    lessor: Lessor | None = None,
+    elsewhere: Elsewhere = NOTHING_ELSEWHERE,
+    look_up_credentials: LookUpCredentials | None = None,
 ) -> AsyncGenerator[Engine]:
     """The engine of a run; `elsewhere` is what others did of it before.
 
@@ -153,6 +156,7 @@ async def answering(
         elsewhere,
         may_send=may_send,
         lease=run.lease,
+        look_up_credentials=look_up_credentials,
     ) as engine:
         try:
             yield engine

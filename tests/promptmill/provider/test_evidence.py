@@ -14,6 +14,7 @@ from promptmill.limits.rate_limiter import RateLimiter
 from promptmill.provider.billing import Billing
 from promptmill.provider.client import Client
 from promptmill.provider.evidence import Evidence
+from promptmill.provider.key_renewal import RenewKeys
 from promptmill.provider.transport import RawAnswer, TransportError
 from promptmill.records import Completion, Failure, Request, Result
 from promptmill.runs.completion import complete_request
@@ -44,7 +45,12 @@ class Provider:
 
 
 def answer_all(
-    provider: Provider, rows: int, retry: Retry | None = None, at_once: int = 8, evidence: Evidence | None = None
+    provider: Provider,
+    rows: int,
+    retry: Retry | None = None,
+    at_once: int = 8,
+    evidence: Evidence | None = None,
+    renew_key: RenewKeys | None = None,
 ) -> dict[str, Result | RunStopped]:
     """Each row's result, or why it has none."""
 
@@ -58,6 +64,7 @@ def answer_all(
             retry=Retry() if retry is None else retry,
             stop=Stop(),
             evidence=evidence,
+            renew_key=renew_key,
         )
         places = asyncio.Semaphore(at_once)
 
@@ -214,3 +221,21 @@ def test_a_limit_that_lasts_ends_the_run_and_fails_no_row() -> None:
 
     assert kinds(results) == {}
     assert "max_elapsed_seconds" in str(results["399"])
+
+
+@pytest.mark.parametrize("is_renewed", [True, False], ids=["a-new-key", "the-old-key"])
+def test_a_refused_key_is_looked_up_once_more(is_renewed: bool) -> None:
+    looked: list[float] = []
+
+    async def renew() -> bool:
+        looked.append(asyncio.get_running_loop().time())
+        return is_renewed
+
+    provider = Provider(
+        lambda row, attempt, seconds: refusal(401) if seconds > 1 and not (looked and is_renewed) else ANSWER
+    )
+    results = answer_all(provider, 400, renew_key=renew)
+
+    assert len(looked) == 1
+    assert kinds(results) == {}
+    assert all(isinstance(result, Completion) for result in results.values()) is is_renewed
