@@ -18,6 +18,7 @@ FailureKind = Literal[
     "refusal",
     "truncated",
     "invalid_response",
+    "empty_response",
     "rate_limited",
     "server_error",
     "timeout",
@@ -36,13 +37,17 @@ class Usage:
     input_tokens: int = 0  # includes the cached ones
     cached_input_tokens: int = 0
     output_tokens: int = 0  # includes hidden reasoning tokens
+    reasoning_tokens: int = 0  # of the output tokens
+    is_estimated: bool = False  # counted here, at least in part, since the provider told nothing that can be right
 
     def __add__(self, other: "Usage") -> "Usage":
-        """Sum, field by field."""
+        """Sum, field by field; estimated where a part of it is."""
         return Usage(
             self.input_tokens + other.input_tokens,
             self.cached_input_tokens + other.cached_input_tokens,
             self.output_tokens + other.output_tokens,
+            self.reasoning_tokens + other.reasoning_tokens,
+            self.is_estimated or other.is_estimated,
         )
 
 

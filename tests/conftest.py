@@ -150,6 +150,7 @@ def make_job(tmp_path: Path) -> MakeJob:
             "output": {"url": str(tmp_path / "out")},
             "chunk_rows": 10,
             "checkpoint_rows": 4,
+            "max_failure_ratio": 0.5,
             "retry": {"max_attempts": 6, "request_timeout_seconds": 5},
         }
         for name, value in changes.items():

@@ -15,10 +15,12 @@ from openai.types import Batch as ApiBatch
 
 from promptmill.batch.policy import BatchView
 from promptmill.errors import PromptmillError, ProviderRefused
+from promptmill.provider.error_body import read_error
 from promptmill.provider.home import REFUSED_LOCATION
 from promptmill.provider.redaction import redact
-from promptmill.provider.retry_policy import StopRun, TryAgain, classify_status, describe_redirect, read_error
+from promptmill.provider.retry_policy import StopRun, TryAgain, describe_redirect
 from promptmill.provider.transport import Credentials, make_blocking_sdk, sent_secrets
+from promptmill.provider.verdict import verdict_on, without_evidence
 
 _KEY = "promptmill_batch"  # of a batch's metadata
 _READ_RETRIES = 4
@@ -183,7 +185,7 @@ def _translate_status(error: openai.APIStatusError, secrets: Sequence[str]) -> P
     if 300 <= error.status_code < 400:
         location = error.response.headers.get(REFUSED_LOCATION, "")
         return ProviderRefused(f"The run was stopped: {describe_redirect(error.status_code, location)}")
-    verdict = classify_status(error.status_code, error.response.headers, found, time.time())
+    verdict = without_evidence(verdict_on(error.status_code, error.response.headers, found, time.time()))
     if isinstance(verdict, TryAgain):
         wait = verdict.wait_seconds if verdict.wait_seconds is not None else _DEFAULT_WAIT_SECONDS
         return NotNow(verdict.message, wait, was_sent=error.status_code != 429)

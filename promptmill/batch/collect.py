@@ -48,7 +48,10 @@ def reading_of(
     """
     validate = prepared.schema.validate if prepared.schema is not None else None
     billing = Billing(prepared.prices, "batch", prepared.counter.count, is_tier_fixed=True)
-    return Reading(prepared.job.request.endpoint, billing, validate, secrets, expected, not_before or 0.0)
+    request = prepared.job.request
+    return Reading(
+        request.endpoint, billing, validate, secrets, expected, request.allow_empty, not_before=not_before or 0.0
+    )
 
 
 def keep_results(

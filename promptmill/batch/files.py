@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
 from promptmill.checkpoints.index import hash_custom_id
 from promptmill.job.spec import Endpoint
+from promptmill.provider.body_parser import parse_body
 from promptmill.provider.response_body import PATHS
 from promptmill.records import Request
 
@@ -78,7 +78,7 @@ class LineEncoder:
 def decode_line(line: bytes) -> Line | None:
     """A line of a result file; None when it is torn, and its row then counts as missing."""
     try:
-        value = orjson.loads(line)
+        value: Any = parse_body(line)
         custom_id = value["custom_id"]
         response, error = value.get("response"), value.get("error")
         if not isinstance(custom_id, str):

@@ -18,17 +18,19 @@ from promptmill.checkpoints.index import hash_custom_id
 from promptmill.job.spec import Endpoint
 from promptmill.provider.attempt import Complaint
 from promptmill.provider.billing import Billing
+from promptmill.provider.error_body import read_error_payload
 from promptmill.provider.json_fields import mapping_of
 from promptmill.provider.redaction import redact
 from promptmill.provider.response_body import Answer, Unreadable, read_payload
-from promptmill.provider.retry_policy import GiveUp, StopRun, classify_status, read_error_payload
+from promptmill.provider.retry_policy import GiveUp, StopRun
+from promptmill.provider.verdict import verdict_on, without_evidence
 from promptmill.records import Completion, Failure, FailureKind, Result, Usage
-from promptmill.runs.completion import Validate, judge_text, refused_text
+from promptmill.runs.judging import Validate, judge_text, judge_vectors, refused_text
 
 _SLICE_ROWS = 2_000
 _UNRUN: dict[str, FailureKind] = {"batch_expired": "batch_expired", "batch_cancelled": "batch_cancelled"}
 _HTTP_STATUSES = range(100, 600)  # a line may hold any number
-_NO_VECTOR = Complaint("invalid_response", "the answer has no embedding", is_worth_another=True)
+_NO_VECTOR = Complaint("invalid_response", "the answer has no embedding that can be used", is_worth_another=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,7 @@ class Reading:
     validate: Validate | None
     secrets: Sequence[str]  # cut out of everything that a line says
     unmetered: Expected  # what an answer without usage is taken to have cost
+    allow_empty: bool = False  # an empty text is an answer
     not_before: float = 0.0  # seconds since the epoch; no result gets an earlier time
 
 
@@ -169,7 +172,7 @@ def _refused(line: Line, secrets: Sequence[str], now: float) -> Read:
     status = 0 if line.status is None or line.status not in _HTTP_STATUSES else line.status
     if status < 400:
         return Read(_failure(line, "server_error", error.message, status or None, now), is_final=False)
-    verdict = classify_status(status, {}, error, now)
+    verdict = without_evidence(verdict_on(status, {}, error, now))
     if isinstance(verdict, StopRun):
         return Read(_failure(line, "invalid_request", error.message, status, now), is_final=False, halt=verdict.message)
     return Read(_failure(line, verdict.kind, verdict.message, status, now), is_final=isinstance(verdict, GiveUp))
@@ -179,9 +182,9 @@ def _judged(line: Line, answer: Answer, reading: Reading, now: float) -> Result:
     charge = reading.billing.charge(answer, reading.unmetered.input_tokens, reading.unmetered.reserved_usd)
     vector = answer.embeddings[0] if answer.embeddings else None
     if reading.endpoint == "embeddings":
-        complaint = None if vector is not None else _NO_VECTOR
+        complaint = judge_vectors(answer, 1, None) or (_NO_VECTOR if vector is None else None)
     else:
-        complaint = judge_text(answer, reading.validate)
+        complaint = judge_text(answer, reading.validate, allow_empty=reading.allow_empty)
     if complaint is not None:
         return Failure(
             custom_id=line.custom_id,
@@ -198,7 +201,7 @@ def _judged(line: Line, answer: Answer, reading: Reading, now: float) -> Result:
         )
     return Completion(
         custom_id=line.custom_id,
-        response=answer.text,
+        response=answer.text if answer.text is not None or vector is not None else "",
         embedding=vector,
         model=answer.model,
         finish_reason=answer.finish_reason,

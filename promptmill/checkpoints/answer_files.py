@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from promptmill.errors import CheckpointUnreadable
 from promptmill.job.identity import SCHEMA_VERSION
-from promptmill.records import Completion, Failure, Result
+from promptmill.records import Completion, Failure, Result, Usage
 
 _MONEY = pa.decimal128(18, 12)  # USD; a hundred-millionth of a cent is kept
 ZERO_USD = Decimal(0)
@@ -49,9 +49,20 @@ ANSWERS = pa.schema(
         pa.field("attempts", pa.int32(), nullable=False),
         pa.field("response_id", pa.string()),
         pa.field("answered_at", pa.float64(), nullable=False),  # seconds since the epoch
+        pa.field("reasoning_tokens", pa.int64()),  # null in files of versions that didn't keep them
+        pa.field("usage_estimated", pa.bool_()),  # the same
     ],
     metadata={_VERSION_KEY: str(SCHEMA_VERSION).encode()},
 )
+_ADDED = ("reasoning_tokens", "usage_estimated")  # since the first version; absent columns are read as null
+USAGE_COLUMNS = ("input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens", "usage_estimated")
+
+
+def usage_of_columns(
+    input_tokens: int, cached: int, output_tokens: int, reasoning: int | None, is_estimated: bool | None
+) -> Usage:
+    """A row's usage from the values of `USAGE_COLUMNS`."""
+    return Usage(input_tokens, cached, output_tokens, 0 if reasoning is None else reasoning, bool(is_estimated))
 
 
 def answers_table(results: Sequence[Result]) -> pa.Table:
@@ -73,6 +84,8 @@ def answers_table(results: Sequence[Result]) -> pa.Table:
         "attempts": [r.attempts for r in results],
         "response_id": [r.response_id if isinstance(r, Completion) else None for r in results],
         "answered_at": [r.answered_at for r in results],
+        "reasoning_tokens": [r.usage.reasoning_tokens for r in results],
+        "usage_estimated": [r.usage.is_estimated for r in results],
     }
     return pa.table(columns, schema=ANSWERS)
 
@@ -121,11 +134,21 @@ def decode_answers(data: bytes, columns: Sequence[str] | None = None) -> pa.Tabl
         if (file.schema_arrow.metadata or {}).get(_VERSION_KEY) != str(SCHEMA_VERSION).encode():
             raise CheckpointUnreadable("an answer file is of another version")
         table = file.read(columns=list(columns) if columns is not None else None)
+        table = _with_added(table, wanted)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise CheckpointUnreadable(f"an answer file can't be read: {error}") from error
     if not table.schema.equals(wanted):
         raise CheckpointUnreadable("an answer file has other columns")
     return table.replace_schema_metadata(ANSWERS.metadata)
+
+
+def _with_added(table: pa.Table, wanted: pa.Schema) -> pa.Table:
+    """The table of an earlier version with the columns that were added since, all null."""
+    for name in _ADDED:
+        if name in wanted.names and name not in table.column_names:
+            unknown = pa.nulls(table.num_rows, wanted.field(name).type)
+            table = table.add_column(wanted.get_field_index(name), wanted.field(name), unknown)
+    return table
 
 
 def chunk_of(data: bytes) -> str | None:

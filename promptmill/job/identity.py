@@ -6,8 +6,9 @@ schema or parameter changes every body, and no stored answer fits any more.
 The hash is BLAKE2b, the fastest of the standard library, which also takes any digest length; requests get 128 bits.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from hashlib import blake2b
+from typing import Any
 
 import orjson
 
@@ -18,6 +19,10 @@ SCHEMA_VERSION = 1  # of stored answers; raise it, and no run reads an older che
 _REQUEST_DIGEST_BYTES = 16
 _ROW_DIGEST_BYTES = 4
 _JOB_DIGEST_BYTES = 4
+_LATER: dict[str, object] = {  # keys of `request` that an earlier version didn't know, with their defaults
+    "allow_empty": False,
+    "same_for_all": False,
+}
 
 
 def request_digest(endpoint: str, body: bytes) -> str:
@@ -54,6 +59,12 @@ def chunk_key(custom_ids: Iterable[str]) -> str:
     return digest.hexdigest()
 
 
+def identifying_request(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of `request` as identities cover them; keys that came later count only where the job sets them."""
+    known = without_schema_text(values)
+    return {key: value for key, value in known.items() if key not in _LATER or value != _LATER[key]}
+
+
 def job_digest(job: Job) -> str:
     """The job's identity, 8 hex, over name, request and input.url.
 
@@ -61,7 +72,7 @@ def job_digest(job: Job) -> str:
     """
     identity = {
         "name": job.name,
-        "request": without_schema_text(job.request.model_dump(mode="json")),
+        "request": identifying_request(job.request.model_dump(mode="json")),
         "input_url": job.input.url,
     }
     return blake2b(orjson.dumps(identity, option=orjson.OPT_SORT_KEYS), digest_size=_JOB_DIGEST_BYTES).hexdigest()

@@ -8,14 +8,15 @@ Limits of a batch file (50,000 requests, 200 MB): OpenAI's Batch guide, read 202
 """
 
 from decimal import Decimal
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from promptmill.job.form import shape_section
-from promptmill.suggest import did_you_mean
+from promptmill.job.request_spec import RESERVED_PARAMETERS, Endpoint, Message, RequestSpec
+from promptmill.job.section import Section
 
-Endpoint = Literal["chat.completions", "responses", "embeddings"]
+__all__ = ["RESERVED_PARAMETERS", "Endpoint", "Message", "RequestSpec", "Section"]  # the job's parts come from here
+
 _MOST_DIGITS = 40  # of an amount or a price, before and after the point; Decimal would take 1e999999999 and print it
 
 
@@ -29,22 +30,6 @@ _Money = Annotated[Decimal, Field(ge=0), AfterValidator(_refuse_odd_amount)]
 _Share = Annotated[Decimal, Field(ge=0, le=1), AfterValidator(_refuse_odd_amount)]
 _MAX_BATCH_REQUESTS = 50_000
 _MAX_BATCH_BYTES = 200_000_000
-RESERVED_PARAMETERS = frozenset({"model", "messages", "input", "stream", "n", "response_format", "text"})
-
-
-class Section(BaseModel):
-    """A part of the job that refuses keys it doesn't know."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, json_schema_extra=shape_section)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _refuse_unknown_keys(cls, value: Any) -> Any:
-        if isinstance(value, dict):
-            for key in value:  # pyright: ignore[reportUnknownVariableType]
-                if key not in cls.model_fields:
-                    raise ValueError(f"unknown key {key!r}. {did_you_mean(str(key), cls.model_fields)}")  # pyright: ignore[reportUnknownArgumentType]
-        return value  # pyright: ignore[reportUnknownVariableType]
 
 
 class Input(Section):
@@ -59,68 +44,6 @@ class Input(Section):
     )
     columns: list[str] | None = Field(None, description="Columns carried to the output. Default: all.")
     limit: int | None = Field(None, ge=1, description="Read only this many rows, from the first.")
-
-
-class Message(Section):
-    """A message of a conversation; its strings are templates."""
-
-    role: Literal["system", "developer", "user", "assistant"] = Field(description="Who speaks.")
-    content: str | list[dict[str, JsonValue]] = Field(
-        description="A template, or a list of content parts (text, image_url, …) whose strings are templates."
-    )
-
-
-class RequestSpec(Section):
-    """What the job asks the model for each row."""
-
-    endpoint: Endpoint = Field("chat.completions", description="The provider's endpoint.")
-    model: str = Field(min_length=1, description="The model's name. There is no default: models come and go.")
-    system: str | None = Field(
-        None,
-        description="System prompt: a Jinja2 template, columns by name.",
-    )
-    user: str | None = Field(
-        None,
-        description="User prompt: a Jinja2 template, columns by name. Required unless messages or input is given.",
-    )
-    messages: list[Message] | None = Field(None, description="The whole list of messages, instead of system and user.")
-    input: str | None = Field(
-        None,
-        description="For embeddings: the template of the text.",
-    )
-    response_schema: str | dict[str, JsonValue] | None = Field(
-        None,
-        description="A JSON Schema as text (JSON or YAML that begins with a brace) or as an object, the path of one, or "
-        '"package.module:PydanticModel". Answers are validated against it and its top-level properties become columns. '
-        "Models answer in the order of its properties: a text keeps that order, an object takes it from `required`.",
-    )
-    parameters: dict[str, JsonValue] = Field(
-        default_factory=dict, description="Passed to the provider as they are: temperature, max_completion_tokens, …"
-    )
-
-    @field_validator("parameters")
-    @classmethod
-    def _refuse_reserved(cls, value: dict[str, JsonValue]) -> dict[str, JsonValue]:
-        taken = sorted(RESERVED_PARAMETERS & set(value))
-        if taken:
-            raise ValueError(
-                f"{', '.join(taken)} can't be set here; the job sets them from keys of its own. Remove them"
-            )
-        return value
-
-    @model_validator(mode="after")
-    def _require_prompt(self) -> "RequestSpec":
-        asked = [name for name in ("user", "messages", "input") if getattr(self, name) is not None]
-        if self.endpoint == "embeddings":
-            if asked != ["input"] or self.system is not None:
-                raise ValueError("embeddings take `input`, and no system, user or messages")
-            if self.response_schema is not None:
-                raise ValueError("embeddings have no response_schema")
-        elif asked not in (["user"], ["messages"]):
-            raise ValueError(f"{self.endpoint} takes `user` (with or without `system`), or `messages`; got {asked}")
-        elif self.messages is not None and self.system is not None:
-            raise ValueError("give `system` as the first of `messages`, or use `system` with `user`")
-        return self
 
 
 class Limits(Section):
@@ -143,6 +66,12 @@ class Retry(Section):
         6, ge=1, le=100, description="Attempts for one row; a wait for a rate limit doesn't count."
     )
     max_elapsed_seconds: float = Field(600, gt=0, description="Seconds from a row's first attempt to its last.")
+    max_outage_seconds: float = Field(
+        1_800,
+        gt=0,
+        description="Seconds without any answer, while server or connection fail for all rows, after which the run ends; "
+        "its rows stay unanswered.",
+    )
     request_timeout_seconds: float = Field(120, gt=0, description="Seconds that one attempt may take.")
 
 

@@ -17,7 +17,8 @@ ROW_INDEX = pa.field("row_index", pa.int64())  # 0 = first row of the input; onl
 
 # output column → column of the answers, in the output's order
 _ANSWERED = ("custom_id", "model", "finish_reason", "input_tokens", "cached_input_tokens", "output_tokens", "cost_usd")
-SUCCESS_COLUMNS = {f"llm_{name}": name for name in (*_ANSWERED, "latency_seconds", "attempts", "response_id")}
+_ABOUT = ("latency_seconds", "attempts", "response_id", "reasoning_tokens", "usage_estimated")
+SUCCESS_COLUMNS = {f"llm_{name}": name for name in (*_ANSWERED, *_ABOUT)}
 FAILURE_COLUMNS = {
     "llm_custom_id": "custom_id",
     "llm_error_kind": "kind",

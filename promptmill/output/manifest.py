@@ -16,8 +16,7 @@ import orjson
 from pydantic import AfterValidator, AwareDatetime, Field, PlainSerializer, TypeAdapter, ValidationError
 
 from promptmill.errors import OutputError
-from promptmill.job.identity import job_digest
-from promptmill.job.key_order import without_schema_text
+from promptmill.job.identity import identifying_request, job_digest
 from promptmill.job.spec import Job
 from promptmill.public_url import public_url
 from promptmill.shorten import shorten
@@ -174,7 +173,7 @@ def describe_difference(standing: Manifest, job: Job) -> list[str]:
 
 def _identity(job: Mapping[str, Any]) -> dict[str, object]:
     """What the job digest covers, by dotted key."""
-    known: dict[str, object] = {"name": job.get("name"), "request": without_schema_text(job.get("request") or {})}
+    known: dict[str, object] = {"name": job.get("name"), "request": identifying_request(job.get("request") or {})}
     known["input"] = {"url": (job.get("input") or {}).get("url")}
     return dict(_flatten("", known))
 

@@ -12,8 +12,7 @@ import orjson
 from promptmill.checkpoints.store import Store
 from promptmill.dataset.dataset import Dataset, open_dataset
 from promptmill.errors import JobError, OutputError
-from promptmill.job.identity import job_digest, request_digest
-from promptmill.job.key_order import without_schema_text
+from promptmill.job.identity import identifying_request, job_digest, request_digest
 from promptmill.job.spec import Job
 from promptmill.limits.approved_cap import Approved
 from promptmill.limits.pricing import PriceList, prices_for
@@ -69,7 +68,7 @@ class Prepared:
         parts = {
             "input": self.job.input.model_dump(mode="json"),
             "rows": self.dataset.fingerprint,
-            "request": without_schema_text(self.job.request.model_dump(mode="json")),
+            "request": identifying_request(self.job.request.model_dump(mode="json")),
             "schema": self.schema.strict_schema if self.schema else None,
             "compare": self.job.output.compare,
         }

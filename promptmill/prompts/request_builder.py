@@ -60,6 +60,8 @@ class RequestBuilder:
         templates = [slot.template for slot in self._slots]
         self.columns: frozenset[str] = frozenset().union(*(template.columns for template in templates))
         self._needs_row = any(template.needs_row for template in templates)
+        if not (self.columns or self._needs_row or spec.same_for_all):
+            raise JobError(_same_for_all(self._available))
         self._columns = [name for name in self._available if name in self.columns]
         self._sources = orjson.dumps(_sources_of(spec), option=orjson.OPT_SORT_KEYS)
 
@@ -91,9 +93,18 @@ class RequestBuilder:
         body = self.embeddings_body([request.body]) if self._is_embedding else request.body
         return cast(dict[str, Any], orjson.loads(body))
 
-    def embeddings_body(self, inputs: Iterable[bytes]) -> bytes:
-        """The HTTP body for the inputs of many rows, each a `Request.body`; the provider answers in their order."""
-        parameters = {"encoding_format": "base64", **self._spec.parameters}  # takes a quarter of the bytes of decimals
+    @property
+    def dimensions(self) -> int | None:
+        """How long the job wants its vectors; None: it doesn't say."""
+        asked = self._spec.parameters.get("dimensions")
+        return asked if isinstance(asked, int) else None
+
+    def embeddings_body(self, inputs: Iterable[bytes], *, is_base64: bool = True) -> bytes:
+        """The HTTP body for the inputs of many rows, each a `Request.body`; the provider answers in their order.
+
+        Base64 takes a quarter of the bytes of decimals; the job's own `encoding_format` goes before it.
+        """
+        parameters = {**({"encoding_format": "base64"} if is_base64 else {}), **self._spec.parameters}
         texts = orjson.Fragment(b"[" + b",".join(inputs) + b"]")
         return orjson.dumps(canonical({**parameters, "model": self._spec.model, "input": texts}))
 
@@ -167,6 +178,16 @@ class RequestBuilder:
     def _gap(self, template: RowTemplate, *, is_counted: bool) -> orjson.Fragment:
         self._slots.append(_Slot(template, is_counted))
         return orjson.Fragment(b"\x00%d\x00" % (len(self._slots) - 1))
+
+
+def _same_for_all(available: Sequence[str]) -> str:
+    """The error of a prompt that names no column. Prefect renders prefect.yaml and automations itself."""
+    column = f"{{{{ {available[0] if available else 'text'} }}}}"
+    return (
+        "no template of the request uses a column, so every row would get the same request. Name a column, as in "
+        f"{column}. Where the job stands in prefect.yaml or an automation, Prefect renders {column} to nothing before a "
+        "run sees it: give the job's URL as job_url there. To send every row the same: request.same_for_all: true."
+    )
 
 
 def _cut(body: Mapping[str, Any]) -> list[bytes]:

@@ -1,5 +1,6 @@
 """What is known of a request while it is tried, and how it ended."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -8,6 +9,9 @@ from promptmill.limits.budget import ZERO
 from promptmill.provider.response_body import Answer
 from promptmill.provider.retry_policy import GiveUp
 from promptmill.records import FailureKind, Usage
+
+_MOST_SHAPES = 20
+_OTHER_SHAPES = "others"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +46,19 @@ class Call:
     body: bytes
     input_tokens: int
     max_output_tokens: int | None
+    optional: str = ""  # a parameter that we added, and that the caller leaves out if the provider refuses it
 
 
 @dataclass(slots=True)
+class VectorHabits:
+    """What was learned of a provider's embeddings in this run."""
+
+    is_base64: bool = True  # it takes `encoding_format: base64`
+    is_one_by_one: bool = False  # it makes one vector of several inputs
+    dimensions: int | None = None  # how long its vectors are
+
+
+@dataclass(slots=True, eq=False)
 class Tries:
     """What happened to one request so far."""
 
@@ -53,11 +67,24 @@ class Tries:
     failures: int = 0  # attempts that count against max_attempts
     limited: int = 0  # waits for a rate limit
     complaints: int = 0  # answers that weren't acceptable
+    bought: int = 0  # answers that couldn't be read, and are billed all the same
+    answers_seen: int = 0  # of the whole run, at this row's last refusal by a limit
+    key_number: int = 0  # the key that the last attempt was sent with; 0 = the first
+    sent_at: float = 0.0  # seconds of the loop's clock; the last attempt
+    trouble_at: float | None = None  # when the last attempt was sent that failed at the server or on the way
+    is_refused_alone: bool = False  # the provider answered others while it refused this row
+    is_troubled_alone: bool = False  # the provider answered others after it failed with this row
     answer: Answer | None = None
     complaint: Complaint | None = None
     usage: Usage = field(default_factory=Usage)
     cost_usd: Decimal = ZERO
     latency_seconds: float | None = None
+
+    def note_trouble(self, answered_sent_at: float) -> None:
+        """The last attempt failed; `answered_sent_at` is when the newest request was sent that somebody had an answer to."""
+        if self.trouble_at is not None and answered_sent_at > self.trouble_at:
+            self.is_troubled_alone = True
+        self.trouble_at = self.sent_at
 
     def outcome(self, verdict: Answer | GiveUp) -> Outcome:
         """How the request ended, given its last verdict."""
@@ -81,6 +108,14 @@ class Counters:
     requests: int = 0  # that were sent at least once
     in_flight: int = 0
     pausing: int = 0  # rows that wait for their next attempt
+    unknown: Counter[str] = field(default_factory=Counter[str])  # answers of a shape that nobody knows, shortened
+
+    def saw_unknown(self, text: str) -> None:
+        """Count an answer of an unknown shape; of very many different ones, the first are told apart."""
+        if text in self.unknown or len(self.unknown) < _MOST_SHAPES:
+            self.unknown[text] += 1
+        else:
+            self.unknown[_OTHER_SHAPES] += 1
 
 
 @dataclass(slots=True)
@@ -90,4 +125,4 @@ class Bill:
     reserved_usd: Decimal
     used_tokens: float
     cost_usd: Decimal = ZERO
-    may_be_billed: bool = False
+    uncertain_usd: Decimal = ZERO  # what the provider may have billed beyond it

@@ -1,13 +1,15 @@
 """What a request may cost, and what its answer did cost. Pure.
 
-A provider that tells no usage, or one that can't be right, has billed the request all the same: the answer then costs
-what was reserved for it, so that the cap on money holds, and its tokens are our own count.
+A provider that tells no usage, or one that can't be right, has billed the request all the same: what it left out is counted
+here, and the row is marked. Reasoning that nobody shows can't be counted, so where the output tokens are unknown the rest
+of the reservation stays taken from the budget: the cap on money holds.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 
+from promptmill.limits.budget import ZERO
 from promptmill.limits.pricing import PriceList, stored_usd
 from promptmill.provider.response_body import Answer
 from promptmill.records import Usage
@@ -19,6 +21,7 @@ class Charge:
 
     usage: Usage
     cost_usd: Decimal
+    uncertain_usd: Decimal = ZERO  # what the provider may have billed beyond it
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +38,30 @@ class Billing:
         return self.prices.request_usd(input_tokens, output_tokens, self.tier)
 
     def charge(self, answer: Answer, input_tokens: int, reserved_usd: Decimal) -> Charge:
-        """What an answer cost: by its own usage where it tells it, else our count of its tokens and the reservation."""
-        if answer.usage is None:
-            said = sum(self.count_tokens(text) for text in (answer.text, answer.refusal) if text is not None)
-            return Charge(Usage(input_tokens, 0, said), stored_usd(reserved_usd))
+        """What an answer cost: by its own usage, and by our count of the tokens that it doesn't tell."""
         is_named = answer.service_tier is not None and not self.is_tier_fixed
         tier = answer.service_tier if is_named else self.tier
-        return Charge(answer.usage, stored_usd(self.prices.price(answer.usage, tier, answer.cache_write_tokens)))
+        usage = self._usage(answer, input_tokens)
+        cost_usd = stored_usd(self.prices.price(usage, tier, answer.usage.cache_write_tokens))
+        uncertain_usd = ZERO if answer.usage.output_tokens is not None else max(ZERO, reserved_usd - cost_usd)
+        return Charge(usage, cost_usd, uncertain_usd)
+
+    def _usage(self, answer: Answer, input_tokens: int) -> Usage:
+        """The tokens of an answer, those that the provider left out counted here."""
+        told, thought = answer.usage, 0
+        if answer.thinking and (told.output_tokens is None or told.reasoning_tokens is None):
+            thought = self.count_tokens(answer.thinking)
+        total_input = told.input_tokens if told.input_tokens is not None else input_tokens
+        output = told.output_tokens
+        if output is None:
+            output = thought + sum(
+                self.count_tokens(text) for text in (answer.text, answer.refusal) if text is not None
+            )
+        reasoning = told.reasoning_tokens if told.reasoning_tokens is not None else thought
+        return Usage(
+            total_input,
+            min(told.cached_input_tokens, total_input),
+            output,
+            min(reasoning, output),
+            is_estimated=not told.is_complete,
+        )

@@ -9,6 +9,7 @@ than a week) is read as if it weren't there, so that no header can stop a run or
 import math
 import re
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Literal
 
@@ -22,7 +23,21 @@ _LEAST_A_MINUTE = {
 }  # Azure sells tokens by 1,000 a minute; less is no limit, but noise
 _MOST_A_MINUTE = 1e12  # OpenAI's highest is 10**8 tokens
 _DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:([\d.]+)s)?(?:([\d.]+)ms)?")
-_TRY_AGAIN = re.compile(r"try again in ((?:[\d.]+(?:ms|[dhms]))+)", re.IGNORECASE)
+_TRY_AGAIN = re.compile(
+    r"(?:try again in|retry in|retry after|retryDelay\W{1,4}|wait) ?((?:[\d.]+ ?(?:ms|[dhms]))+)", re.IGNORECASE
+)
+_RESETS = (  # what names the moment when a limit is back, and what says that nothing is left of it
+    ("x-ratelimit-reset-requests", "x-ratelimit-remaining-requests"),
+    ("x-ratelimit-reset-tokens", "x-ratelimit-remaining-tokens"),
+    ("anthropic-ratelimit-requests-reset", "anthropic-ratelimit-requests-remaining"),
+    ("anthropic-ratelimit-tokens-reset", "anthropic-ratelimit-tokens-remaining"),
+    ("x-ratelimit-reset-after", None),
+    ("x-ratelimit-reset", None),
+    ("x-rate-limit-reset", None),
+    ("ratelimit-reset", None),
+)
+_FIRST_EPOCH_SECONDS = 1e9  # a number from here on is a moment (2001 or later), no duration
+_FIRST_EPOCH_MILLISECONDS = 1e12
 _UNIT_SECONDS = (86400.0, 3600.0, 60.0, 1.0, 0.001)
 _UNKNOWN = ServerLimit(None, None)
 
@@ -58,19 +73,37 @@ def _waits(headers: Mapping[str, str], message: str, now: float) -> Iterator[flo
     """What each place says, the most exact first."""
     milliseconds = parse_duration(headers.get("retry-after-ms", ""))
     yield None if milliseconds is None else milliseconds / 1000
-    after = headers.get("retry-after", "")
-    yield parse_duration(after)
-    yield _seconds_until(after, now)
+    yield _seconds_until(headers.get("retry-after", ""), now)
     match = _TRY_AGAIN.search(message)
-    yield parse_duration(match.group(1)) if match is not None else None
+    yield parse_duration(match.group(1).replace(" ", "")) if match is not None else None
+    used_up = [name for name, left in _RESETS if left is None or _number(headers.get(left, "")) == 0]
+    resets = [_seconds_until(headers.get(name, ""), now) for name in used_up]
+    yield max((seconds for seconds in resets if seconds is not None), default=None)
 
 
-def _seconds_until(date: str, now: float) -> float | None:
-    """Seconds until an HTTP date, 0 for one in the past; None when it is no date."""
-    try:
-        return max(0.0, parsedate_to_datetime(date).timestamp() - now)
-    except (ValueError, OverflowError, OSError):
-        return None
+def _seconds_until(text: str, now: float) -> float | None:
+    """Seconds of a duration, or until a moment: an HTTP date, an ISO date, seconds or milliseconds since the epoch.
+
+    0 for a moment in the past; None when it is neither.
+    """
+    seconds = parse_duration(text)
+    if seconds is None:
+        moment = _moment_of(text)
+        return None if moment is None else max(0.0, moment - now)
+    if seconds >= _FIRST_EPOCH_MILLISECONDS:
+        seconds /= 1000
+    return max(0.0, seconds - now) if seconds >= _FIRST_EPOCH_SECONDS else seconds
+
+
+def _moment_of(text: str) -> float | None:
+    """Seconds since the epoch of an HTTP or ISO date; one without a zone is in UTC."""
+    for parse in (parsedate_to_datetime, datetime.fromisoformat):
+        try:
+            found = parse(text.strip())
+            return (found if found.tzinfo is not None else found.replace(tzinfo=UTC)).timestamp()
+        except (ValueError, OverflowError, OSError):
+            continue
+    return None
 
 
 def server_limits(headers: Mapping[str, str]) -> tuple[ServerLimit, ServerLimit]:

@@ -9,11 +9,6 @@ from typing import cast
 
 import orjson
 
-from promptmill.records import Usage
-
-_MOST_TOKENS = (
-    100_000_000  # of one answer; the longest context sold is 10 million tokens (2026-11), so more is a mistake
-)
 _NAME_CHARACTERS = 1_000  # far more than any has; cut again once secrets are cut out, so that no part of one is left
 
 
@@ -45,28 +40,3 @@ def text_of(value: object) -> str | None:
         return orjson.dumps(value).decode()
     except TypeError as error:  # orjson.JSONEncodeError
         raise ValueError(f"a field of the answer can't be written as text ({error})") from None
-
-
-def _tokens_of(value: object) -> int | None:
-    """A number of tokens; None when it isn't a whole number from 0 to _MOST_TOKENS."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    if not 0 <= value <= _MOST_TOKENS or value != int(value):
-        return None
-    return int(value)
-
-
-def usage_of(value: object, input_key: str, output_key: str | None) -> tuple[Usage | None, int]:
-    """The tokens that a provider counted, and those of the input that it stored; no usage where they can't be right.
-
-    `output_key` is None for answers without output tokens. Cached and stored tokens never add up to more than the input.
-    """
-    fields = mapping_of(value)
-    details = mapping_of(fields.get(f"{input_key}_details"))
-    input_tokens = _tokens_of(fields.get(input_key))
-    output_tokens = 0 if output_key is None else _tokens_of(fields.get(output_key))
-    if input_tokens is None or output_tokens is None:
-        return None, 0
-    cached = min(_tokens_of(details.get("cached_tokens")) or 0, input_tokens)
-    written = min(_tokens_of(details.get("cache_write_tokens")) or 0, input_tokens - cached)
-    return Usage(input_tokens, cached, output_tokens), written

@@ -1,24 +1,25 @@
 """An answer's body → the few of its fields that we keep. Pure.
 
 The SDK's typed parsing costs as much as all the rest of a request and refuses nothing that we need to refuse, so the
-fields are read here. A body without what makes an answer raises `Unreadable` and is tried again; a field of another type
-than the API documents costs that field only (json_fields.py), since the answer is paid for.
+fields are read here. A body without what makes an answer raises `Unreadable`; a field of another type than the API
+documents costs that field only (json_fields.py), since the answer is paid for.
 Shapes: OpenAI API reference (chat completions, responses, embeddings), read 2026-11-24.
 """
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
 from promptmill.job.spec import Endpoint
-from promptmill.provider.json_fields import list_of, mapping_of, name_of, text_of, usage_of
+from promptmill.provider.body_parser import NoJson, parse_body
+from promptmill.provider.json_fields import list_of, mapping_of, name_of, text_of
+from promptmill.provider.message_content import Said, said_in
 from promptmill.provider.redaction import redact
-from promptmill.records import Usage
+from promptmill.provider.usage import ToldUsage, usage_of
 
 PATHS: dict[Endpoint, str] = {
     "chat.completions": "chat/completions",
@@ -43,20 +44,22 @@ class Answer:
     text: str | None  # None when nothing was said
     refusal: str | None
     finish_reason: str  # stop | length | content_filter | …
-    usage: Usage | None  # None when the provider tells none, or none that can be right
+    usage: ToldUsage
     model: str
     response_id: str
     service_tier: str | None
-    cache_write_tokens: int = 0  # input tokens that the provider stored, and charges more for
-    embeddings: tuple[NDArray[np.float32], ...] = ()  # in the order of the inputs
+    thinking: str | None = None  # what the model thought, where the provider shows it
+    embeddings: tuple[
+        NDArray[np.float32] | None, ...
+    ] = ()  # in the order of the inputs; None: no vector that can be used
 
 
 def read_answer(endpoint: Endpoint, content: bytes, secrets: Sequence[str]) -> Answer:
     """The answer in the body of a 200, the secrets cut out. Raises: Unreadable, and nothing else whatever it holds."""
     try:
-        payload: object = orjson.loads(content)
-    except orjson.JSONDecodeError as error:
-        raise Unreadable(f"the answer can't be read: it is no JSON ({error})") from None
+        payload = parse_body(content)
+    except NoJson as error:
+        raise Unreadable(f"the answer can't be read: {error}") from None
     return read_payload(endpoint, payload, secrets)
 
 
@@ -85,75 +88,99 @@ def _redacted(answer: Answer, secrets: Sequence[str]) -> Answer:
 
 def _read_chat(payload: Any) -> Answer:
     choice = payload["choices"][0]
-    message = choice["message"]
-    content, refusal, finish = message.get("content"), message.get("refusal"), choice.get("finish_reason")
-    if content is None and refusal is None and finish is None:
+    message, finish = choice.get("message"), choice.get("finish_reason")
+    said = said_in({"content": choice.get("text")} if message is None else mapping_of(message))
+    if said.text is None and said.refusal is None and finish is None:
         raise ValueError("neither content nor finish_reason")
-    usage = usage_of(payload.get("usage"), "prompt_tokens", "completion_tokens")
-    return _answer(payload, usage, text=text_of(content), refusal=refusal, finish_reason=finish)
+    return _answer(payload, usage_of(payload.get("usage")), said, finish_reason=finish)
 
 
 def _read_response(payload: Any) -> Answer:
     if payload.get("status") == "failed":
         raise ValueError(f"status failed: {mapping_of(payload.get('error')).get('message')}")
-    items = [item for item in map(mapping_of, payload["output"]) if item.get("type") == "message"]
-    parts = [mapping_of(part) for item in items for part in list_of(item.get("content"))]
-    texts = [text_of(part.get("text")) or "" for part in parts if part.get("type") == "output_text"]
-    refusals = [part.get("refusal") for part in parts if part.get("type") == "refusal"]
+    items = [mapping_of(item) for item in payload["output"]]
+    parts = [part for item in items if item.get("type") == "message" for part in list_of(item.get("content"))]
+    thoughts = [part for item in items if item.get("type") == "reasoning" for part in list_of(item.get("content"))]
+    calls = [item for item in items if str(item.get("type")).endswith("_call")]
+    texts = [text_of(mapping_of(part).get("text")) or "" for part in parts if _is(part, "output_text", "text")]
+    refusals = [text_of(mapping_of(part).get("refusal")) for part in parts if _is(part, "refusal")]
     reason = name_of(mapping_of(payload.get("incomplete_details")).get("reason"))
-    usage = usage_of(payload.get("usage"), "input_tokens", "output_tokens")
-    return _answer(
-        payload,
-        usage,
-        text="".join(texts) if texts else None,
-        refusal=refusals[0] if refusals else None,
-        finish_reason=_CUT_BY.get(reason, reason),
+    text = "".join(texts) if texts else None
+    said = Said(
+        text=text_of(calls) if calls and not text else text,
+        refusal=next((refusal for refusal in refusals if refusal), None),
+        thinking="".join(text_of(mapping_of(part).get("text")) or "" for part in thoughts) or None,
     )
+    return _answer(payload, usage_of(payload.get("usage")), said, finish_reason=_CUT_BY.get(reason, reason))
+
+
+def _is(part: object, *kinds: str) -> bool:
+    return mapping_of(part).get("type") in kinds
 
 
 def _read_embeddings(payload: Any) -> Answer:
-    data = sorted(payload["data"], key=lambda item: item["index"])
-    if [item["index"] for item in data] != list(range(len(data))):
+    data = [mapping_of(item) for item in payload["data"]]
+    vectors = tuple(_read_vector(item.get("embedding")) for item in _in_order(data))
+    if len({len(vector) for vector in vectors if vector is not None}) > 1:
+        raise ValueError("the embeddings have different lengths")
+    return _answer(
+        payload, usage_of(payload.get("usage"), has_output=False), Said(None, None, None), embeddings=vectors
+    )
+
+
+def _in_order(data: Sequence[Mapping[str, object]]) -> list[Mapping[str, object]]:
+    """The vectors in the order of their inputs: by `index`, by position where none has one.
+
+    A writer of protocol buffers leaves out an index of 0, so one index alone may be absent.
+    Raises: ValueError where the indexes are not those of the inputs.
+    """
+    told = [item.get("index") for item in data]
+    if all(index is None for index in told):
+        return list(data)
+    places: list[object] = [0 if index is None else index for index in told]
+    if sorted(places, key=str) != sorted(range(len(data)), key=str):
         raise ValueError("embeddings are missing")
-    vectors = tuple(_read_vector(item["embedding"]) for item in data)
-    return _answer(payload, usage_of(payload.get("usage"), "prompt_tokens", None), embeddings=vectors)
+    return [item for _, item in sorted(zip(places, data, strict=True), key=lambda pair: int(str(pair[0])))]
 
 
-def _read_vector(value: object) -> NDArray[np.float32]:
-    """A list of finite numbers, or the base64 of little-endian float32."""
+def _read_vector(value: object) -> NDArray[np.float32] | None:
+    """A list of numbers, or the base64 of little-endian float32; None when it is empty, all zeros or not all finite."""
+    try:
+        vector = _numbers_of(value)
+    except ValueError:
+        return None
+    return vector if vector.any() and np.isfinite(vector).all() else None
+
+
+def _numbers_of(value: object) -> NDArray[np.float32]:
+    """Raises: ValueError."""
     if isinstance(value, str):
-        vector = np.frombuffer(base64.b64decode(value), dtype="<f4").astype(np.float32)
-    else:
-        numbers = np.asarray(list_of(value))
-        if numbers.ndim != 1 or numbers.dtype.kind not in "iuf":
-            raise ValueError("an embedding isn't a list of numbers")
-        with np.errstate(over="ignore"):
-            vector = numbers.astype(np.float32)
-    if not len(vector) or not np.isfinite(vector).all():
-        raise ValueError("an embedding is empty or has numbers that aren't finite")
-    return vector
+        return np.frombuffer(base64.b64decode(value), dtype="<f4").astype(np.float32)
+    numbers = np.asarray(list_of(value))
+    if numbers.ndim != 1 or numbers.dtype.kind not in "iuf":
+        raise ValueError("an embedding isn't a list of numbers")
+    with np.errstate(over="ignore"):
+        return numbers.astype(np.float32)
 
 
 def _answer(
     payload: Any,
-    usage: tuple[Usage | None, int],
+    usage: ToldUsage,
+    said: Said,
     *,
-    text: str | None = None,
-    refusal: object = None,
     finish_reason: object = None,
-    embeddings: Sequence[NDArray[np.float32]] = (),
+    embeddings: Sequence[NDArray[np.float32] | None] = (),
 ) -> Answer:
     """An answer with what all endpoints tell alike."""
-    tokens, written = usage
     return Answer(
-        text=text,
-        refusal=text_of(refusal) if refusal else None,  # an empty one is how some providers say that there is none
+        text=said.text,
+        refusal=said.refusal,  # an empty one is how some providers say that there is none
         finish_reason=_finish_of(finish_reason),
-        usage=tokens,
+        usage=usage,
         model=name_of(payload.get("model")),
         response_id=name_of(payload.get("id")),
         service_tier=name_of(payload.get("service_tier")) or None,
-        cache_write_tokens=written,
+        thinking=said.thinking,
         embeddings=tuple(embeddings),
     )
 

@@ -1,48 +1,19 @@
-"""What to do after an attempt without an answer: try again, give the row up, or stop the run. Pure.
+"""What may follow an attempt without an answer, how long to wait before the next, and the words for it. Pure.
 
-Decided on status and error code, never on a message where a code exists: codes are contract, messages aren't.
-Codes and their meaning: OpenAI, "Error codes" and "Rate limits" guides, read 2026-11-24.
+Which of these a provider's answer means is decided in verdict.py.
 """
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
 from urllib.parse import urlsplit
 
-import orjson
-
-from promptmill.provider.headers import retry_after_seconds
-from promptmill.provider.json_fields import mapping_of, name_of
-from promptmill.provider.redaction import redact
 from promptmill.records import FailureKind
-from promptmill.shorten import shorten
 
 _BACKOFF_FIRST_SECONDS = 0.5
 _BACKOFF_LONGEST_SECONDS = 60.0
 _DEFAULT_PENALTY_SECONDS = 2.0  # for a 429 that doesn't say how long
 _SLOW_DOWN_SECONDS = 5.0
-_MESSAGE_CHARACTERS = 500
-_NO_MONEY = frozenset(
-    {
-        "insufficient_quota",
-        "credit_balance_exhausted",
-        "organization_spend_limit_exceeded",
-        "project_spend_limit_exceeded",
-        "organization_usage_limit_exceeded",
-        "billing_hard_limit_reached",
-        "billing_not_active",
-    }
-)
-_FILTERED = frozenset({"content_filter", "content_policy_violation", "ResponsibleAIPolicyViolation"})
-_TOO_LONG = frozenset({"context_length_exceeded", "string_above_max_length", "request_too_large"})
-
-
-@dataclass(frozen=True, slots=True)
-class ErrorBody:
-    """What the provider says is wrong."""
-
-    message: str
-    code: str = ""
-    type: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +28,18 @@ class TryAgain:
     is_token_limit: bool = False  # and it was the tokens a minute
     is_slow_down: bool = False  # everybody goes on at half the pace
     is_at_once: bool = False  # the answer came but won't do; nothing is to be waited for
+    is_trouble: bool = False  # the server failed or the connection broke: an outage, if it happens to all rows
+    is_bought: bool = False  # the provider took the request for answered, and bills it
+    is_unsent: bool = False  # the provider was never reached, so that no row is to blame
+    is_unknown: bool = False  # a shape that nobody knows
 
     @property
     def holds_everybody_up(self) -> bool:
         """Whether the provider refuses because of how much is sent, so that nobody should send."""
         return self.is_rate_limit or self.is_slow_down
+
+
+Doubt = Literal["key", "money", "rights", "model", "parameter", "request", "outage"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +49,8 @@ class GiveUp:
     kind: FailureKind
     message: str
     status: int | None = None
+    doubt: Doubt | None = None  # what may be to blame instead of the row; other rows' answers decide (evidence.py)
+    param: str = ""  # the part of the request that the provider names
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +60,15 @@ class StopRun:
     message: str
 
 
-Verdict = TryAgain | GiveUp | StopRun
+@dataclass(frozen=True, slots=True)
+class RenewKey:
+    """The provider doesn't take the key: look it up once more, since it may have been renewed meanwhile."""
+
+    message: str
+    status: int
+
+
+Verdict = TryAgain | GiveUp | StopRun | RenewKey
 
 
 def backoff_seconds(attempt: int, chance: float) -> float:
@@ -104,92 +92,6 @@ def penalty_seconds(verdict: TryAgain, times: int) -> float:
     return _SLOW_DOWN_SECONDS if verdict.is_slow_down else _DEFAULT_PENALTY_SECONDS * 2 ** min(times - 1, 5)
 
 
-def read_error(content: bytes, secrets: Sequence[str]) -> ErrorBody:
-    """The error in a body, whatever its shape: OpenAI's, a proxy's or a page of HTML; the secrets are cut out."""
-    try:
-        payload: object = orjson.loads(content)
-    except orjson.JSONDecodeError:
-        return ErrorBody(_clip(redact(content.decode("utf-8", "replace"), secrets)) or "no message")
-    return read_error_payload(payload, secrets)
-
-
-def read_error_payload(payload: object, secrets: Sequence[str]) -> ErrorBody:
-    """The error in a parsed body; the secrets are cut out."""
-    error = mapping_of(payload).get("error", payload)
-    if not isinstance(error, dict):
-        return ErrorBody(_clip(redact(_words_of(error), secrets)))
-    fields = mapping_of(error)
-    message = fields.get("message") or fields.get("detail") or "no message"
-    return ErrorBody(
-        message=_clip(redact(_words_of(message), secrets)),
-        code=redact(name_of(fields.get("code")), secrets),
-        type=redact(name_of(fields.get("type")), secrets),
-    )
-
-
-def _words_of(value: object) -> str:
-    try:
-        return str(value)
-    except RecursionError:
-        return "a message that is nested too deeply to be shown"
-
-
-def classify_status(status: int, headers: Mapping[str, str], error: ErrorBody, now: float) -> Verdict:
-    """What an answer that isn't a 200 means; `now` in seconds since the epoch."""
-    wait = retry_after_seconds(headers, error.message, now)
-    if status == 429:
-        return _classify_429(error, wait)
-    if 300 <= status < 400:
-        return StopRun(describe_redirect(status, headers.get("location", "")))
-    if status in {401, 403, 404}:
-        return StopRun(_refusal(status, error))
-    if status in {408, 409, 498} or status >= 500:
-        if headers.get("x-should-retry") == "false":
-            return GiveUp("server_error", error.message, status)
-        slow = status == 503 and "slow down" in error.message.lower()
-        kind: FailureKind = "timeout" if status == 408 else "server_error"
-        return TryAgain(kind, error.message, status, wait, is_slow_down=slow)
-    return GiveUp(_kind_of_400(error), error.message, status)
-
-
-def _classify_429(error: ErrorBody, wait: float | None) -> Verdict:
-    if error.code in _NO_MONEY or error.type in _NO_MONEY:
-        return StopRun(
-            f"the provider has no quota left for this key ({error.code or error.type}): {error.message} "
-            "Add credit or raise the limit, then run the same command again."
-        )
-    if error.message.startswith("Request too large"):
-        return GiveUp("rate_limited", error.message, 429)
-    slow = error.code == "slow_down"
-    by_tokens = error.type == "tokens" or "(TPM)" in error.message
-    return TryAgain(
-        kind="rate_limited",
-        message=error.message,
-        status=429,
-        wait_seconds=wait,
-        is_rate_limit=not slow,
-        is_token_limit=by_tokens,
-        is_slow_down=slow,
-    )
-
-
-def _kind_of_400(error: ErrorBody) -> FailureKind:
-    if error.code in _TOO_LONG or "maximum context length" in error.message:
-        return "context_length_exceeded"
-    if error.code in _FILTERED:
-        return "content_filter"
-    return "invalid_request"
-
-
-def _refusal(status: int, error: ErrorBody) -> str:
-    remedy = {
-        401: "Check OPENAI_API_KEY or the job's provider block",
-        403: "Check what the key's project may use",
-        404: "Check request.model, request.endpoint and OPENAI_BASE_URL",
-    }[status]
-    return f"the provider answered {status}: {error.message} {remedy}, then run the same command again."
-
-
 def describe_redirect(status: int, location: str) -> str:
     """Why a redirect is refused; names the origin it leads to and nothing else of the address."""
     parts = urlsplit(location)
@@ -201,13 +103,28 @@ def describe_redirect(status: int, location: str) -> str:
     )
 
 
-def describe_long_wait(seconds: float, longest: float, message: str) -> str:
-    """Why a wait that the provider asks for stops the run."""
+def describe_long_wait(seconds: float, longest: float, message: str, now: float) -> str:
+    """Why a wait that the provider asks for stops the run, and when to come back; `now` in seconds since the epoch."""
+    back = datetime.fromtimestamp(now + seconds, UTC)
     return (
-        f"The run was stopped: the provider asks to wait {seconds:,.0f} s; the limit is {longest:,.0f} s "
-        f"(retry.max_elapsed_seconds). {message} Run the same command again once the limit is back."
+        f"The run was stopped: the provider asks to wait {seconds:,.0f} s, until {back:%Y-%m-%d %H:%M} UTC; the limit is "
+        f"{longest:,.0f} s (retry.max_elapsed_seconds). {message} Run the same command again once the limit is back."
     )
 
 
-def _clip(text: str) -> str:
-    return shorten(" ".join(text.split()), _MESSAGE_CHARACTERS)
+def describe_no_capacity(seconds: float, longest: float, message: str) -> str:
+    """Why a provider that refuses everybody stops the run."""
+    return (
+        f"The run was stopped: the provider has refused every request for {seconds:,.0f} s because of its limits; the limit "
+        f"is {longest:,.0f} s (retry.max_elapsed_seconds). {message} Its rows stay unanswered: run the same command again "
+        "later."
+    )
+
+
+def describe_outage(seconds: float, longest: float, message: str) -> str:
+    """Why an outage stops the run."""
+    return (
+        f"The run was stopped: the provider has answered nothing for {seconds:,.0f} s; the limit is {longest:,.0f} s "
+        f"(retry.max_outage_seconds). {message} Its rows stay unanswered: run the same command again once the provider "
+        "is back."
+    )

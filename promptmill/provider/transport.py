@@ -19,9 +19,11 @@ from openai import AsyncOpenAI, OpenAI
 
 from promptmill.errors import CredentialsError
 from promptmill.job.spec import Endpoint
+from promptmill.provider.body_parser import MOST_ANSWER_BYTES, NoJson, parse_body
 from promptmill.provider.credentials import Credentials, usable
 from promptmill.provider.home import HomeHttpClient
 from promptmill.provider.redaction import redact, secrets_of
+from promptmill.provider.redirects import moved_at_home
 from promptmill.provider.response_body import PATHS
 
 __all__ = [
@@ -36,7 +38,7 @@ __all__ = [
 ]
 
 _CONNECT_SECONDS = 15.0
-_MOST_ANSWER_BYTES = 64 * 1024 * 1024  # after decompression; 0.4 MB of gzip can hold 2.7 GB
+_MOST_REDIRECTS = 5  # of one request; the address that they lead to is kept for all after it
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +141,7 @@ class Transport:
     ) -> None:
         sdk = make_sdk(credentials)
         self._url = f"{str(sdk.base_url).rstrip('/')}/{PATHS[endpoint]}"
-        self.secrets = sent_secrets(sdk)
+        self.secrets = list(sent_secrets(sdk))  # grows with each key that is renewed
         self._timeout_seconds = timeout_seconds
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=max_connections, ttl_dns_cache=60),
@@ -149,14 +151,41 @@ class Transport:
         )
 
     async def post(self, body: bytes) -> RawAnswer:
-        """The answer to one request, whatever its status. Raises: TransportError when none came in time."""
+        """The answer to one request, whatever its status. Raises: TransportError when none came in time.
+
+        A redirect on the same host is followed with method and body; one that leads elsewhere is the answer.
+        """
+        url = self._url
+        for _ in range(_MOST_REDIRECTS):
+            answer = await self._post_once(url, body)
+            moved_to = moved_at_home(url, answer.status, answer.headers.get("location", ""))
+            if moved_to is None:
+                self._url = url
+                return answer
+            url = moved_to
+        raise TransportError("connection", f"the provider redirects more than {_MOST_REDIRECTS} times", was_sent=True)
+
+    def renew(self, credentials: Credentials) -> bool:
+        """Send the key and headers of these credentials from now on; False when they are those that are sent already.
+
+        The address stays. Raises: CredentialsError when they can't be used.
+        """
+        sdk = make_sdk(credentials)
+        headers = _sent_headers(sdk)
+        if all(self._session.headers.get(name) == value for name, value in headers.items()):
+            return False
+        self._session.headers.update(headers)
+        self.secrets.extend(sent_secrets(sdk))
+        return True
+
+    async def _post_once(self, url: str, body: bytes) -> RawAnswer:
         try:
-            async with self._session.post(self._url, data=body, allow_redirects=False) as response:
+            async with self._session.post(url, data=body, allow_redirects=False) as response:
                 return RawAnswer(response.status, response.headers, await _read_bounded(response))
         except _AnswerTooLarge:
             raise TransportError(
                 "invalid_response",
-                f"the answer has more than {_MOST_ANSWER_BYTES:,} bytes once decompressed, which is the limit",
+                f"the answer has more than {MOST_ANSWER_BYTES:,} bytes once decompressed, which is the limit",
                 was_sent=True,
             ) from None
         except (TimeoutError, aiohttp.ClientError) as error:
@@ -192,10 +221,24 @@ async def _read_bounded(response: aiohttp.ClientResponse) -> bytes:
     """The body, decompressed piece by piece. Raises: _AnswerTooLarge, before more than the limit is held."""
     pieces: list[bytes] = []
     size = 0
-    async for piece in response.content.iter_any():
-        size += len(piece)
-        if size > _MOST_ANSWER_BYTES:
-            response.close()
-            raise _AnswerTooLarge
-        pieces.append(piece)
+    try:
+        async for piece in response.content.iter_any():
+            size += len(piece)
+            if size > MOST_ANSWER_BYTES:
+                response.close()
+                raise _AnswerTooLarge
+            pieces.append(piece)
+    except aiohttp.ClientPayloadError:
+        if not _is_whole(content := b"".join(pieces)):
+            raise
+        return content
     return b"".join(pieces)
+
+
+def _is_whole(content: bytes) -> bool:
+    """Whether a body that ended too early is whole all the same, since only the end of its framing is missing."""
+    try:
+        parse_body(content)
+    except NoJson:
+        return False
+    return True

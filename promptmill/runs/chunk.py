@@ -16,7 +16,7 @@ from typing import cast
 import pyarrow as pa
 
 from promptmill.arrow import pc
-from promptmill.checkpoints.answer_files import ANSWERS, ZERO_USD, merge_answers
+from promptmill.checkpoints.answer_files import ANSWERS, USAGE_COLUMNS, ZERO_USD, merge_answers, usage_of_columns
 from promptmill.checkpoints.saver import Saver
 from promptmill.errors import CheckpointUnreadable, Interrupted, RunStopped, StorageFailed
 from promptmill.job.identity import SCHEMA_VERSION
@@ -24,8 +24,9 @@ from promptmill.limits.pricing import stored_usd
 from promptmill.planning.plan import Chunk, Unrendered
 from promptmill.planning.rows import render_chunk
 from promptmill.records import Request, Result, Usage
-from promptmill.runs.completion import complete_pack, complete_request, pack_inputs, unrendered_failure
+from promptmill.runs.completion import complete_request, unrendered_failure
 from promptmill.runs.engine import Engine
+from promptmill.runs.vectors import complete_pack, pack_inputs
 from promptmill.stop import Slot
 
 _NOT_FOUND = "aren't found among the kept answers. Run the same command again: they go into the next batch."
@@ -111,14 +112,11 @@ def _known_answers(
     known = engine.kept.known(chunk, order)
     failed = engine.kept.to_retry(known)
     rows = zip(
-        *(failed[name].to_pylist() for name in ("custom_id", *_USAGE, "cost_usd")),
+        *(failed[name].to_pylist() for name in ("custom_id", *USAGE_COLUMNS, "cost_usd")),
         strict=True,
     )
-    retried = {row[0]: (Usage(*row[1:4]), row[4]) for row in rows}
+    retried = {row[0]: (usage_of_columns(*row[1:-1]), row[-1]) for row in rows}
     return engine.kept.to_keep(known), retried
-
-
-_USAGE = ("input_tokens", "cached_input_tokens", "output_tokens")
 
 
 async def _send_all(engine: Engine, work: _Work, saver: Saver) -> None:
@@ -189,7 +187,8 @@ async def _send_pack(
 async def _results(engine: Engine, pack: Sequence[Request], slot: Slot) -> list[Result]:
     if engine.job.request.endpoint == "embeddings":
         return await complete_pack(engine.client, engine.builder, pack, slot)
-    return [await complete_request(engine.client, pack[0], slot, engine.validate)]
+    allow_empty = engine.job.request.allow_empty
+    return [await complete_request(engine.client, pack[0], slot, engine.validate, allow_empty=allow_empty)]
 
 
 async def _finish(engine: Engine, tasks: set[asyncio.Task[None]]) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -26,13 +26,16 @@ from promptmill.planning.prepared_job import Prepared
 from promptmill.prompts.request_builder import RequestBuilder
 from promptmill.provider.billing import Billing
 from promptmill.provider.client import Client
+from promptmill.provider.evidence import Evidence
+from promptmill.provider.key_renewal import RenewKeys
 from promptmill.provider.transport import Credentials, Transport
-from promptmill.runs.completion import Validate
 from promptmill.runs.elsewhere import NOTHING_ELSEWHERE, Elsewhere
+from promptmill.runs.judging import Validate
 from promptmill.runs.progress import Progress
 from promptmill.runs.share import Share
 from promptmill.stop import Stop
 
+LookUpCredentials = Callable[[], Awaitable[Credentials]]
 log = logging.getLogger("promptmill")
 
 
@@ -94,12 +97,13 @@ async def open_engine(
     *,
     may_send: bool = True,
     lease: OutputLease | None = None,
+    look_up_credentials: LookUpCredentials | None = None,
 ) -> AsyncGenerator[Engine]:
     """The shared parts of a run, closed at its end.
 
     `lessor` hands out the limit that `limits.shared` names. Failures that were answered before `retry_before` (seconds
     since the epoch) are asked again. With a `share`, this process answers only that part of the run. With a `lease`,
-    nothing is sent once another run holds the output.
+    nothing is sent once another run holds the output. `look_up_credentials` is asked when the provider refuses the key.
 
     Raises: CredentialsError, StorageFailed; SetupError when `limits.shared` has no lessor.
     """
@@ -109,19 +113,10 @@ async def open_engine(
     kept = await asyncio.to_thread(find_kept, store, plan, retry_before, None if share is None else chunks)
     budget = await _open_budget(prepared, kept.listing, share)
     stop = Stop(None if lease is None else lease.confirm)
-    timeout = job.retry.request_timeout_seconds
-    async with Transport(credentials, job.request.endpoint, job.limits.max_concurrency, timeout) as transport:
-        client = Client(
-            sender=transport,
-            endpoint=job.request.endpoint,
-            limiter=limiter,
-            budget=budget,
-            billing=Billing(prepared.prices, requested_tier(job.request.parameters), prepared.counter.count),
-            retry=job.retry,
-            stop=stop,
-            secrets=transport.secrets,
-        )
-        progress = Progress(sum(chunk.rows for chunk in chunks), job.max_failure_ratio, stop)
+    progress = Progress(sum(chunk.rows for chunk in chunks), job.max_failure_ratio, stop)
+    timeout, most = job.retry.request_timeout_seconds, job.limits.max_concurrency
+    async with Transport(credentials, job.request.endpoint, most, timeout) as transport:
+        client = _client(prepared, transport, limiter, budget, stop, progress, look_up_credentials)
         try:
             yield Engine(
                 job=job,
@@ -131,7 +126,7 @@ async def open_engine(
                 builder=prepared.builder,
                 validate=None if prepared.schema is None else prepared.schema.validate,
                 client=client,
-                slots=asyncio.Semaphore(job.limits.max_concurrency),
+                slots=asyncio.Semaphore(most),
                 stop=stop,
                 store=store,
                 kept=kept,
@@ -142,6 +137,40 @@ async def open_engine(
         finally:
             await limiter.close()
             await budget.close()
+
+
+def _client(
+    prepared: Prepared,
+    transport: Transport,
+    limiter: RateLimiter,
+    budget: Budget,
+    stop: Stop,
+    progress: Progress,
+    look_up_credentials: LookUpCredentials | None,
+) -> Client:
+    job = prepared.job
+    return Client(
+        sender=transport,
+        endpoint=job.request.endpoint,
+        limiter=limiter,
+        budget=budget,
+        billing=Billing(prepared.prices, requested_tier(job.request.parameters), prepared.counter.count),
+        retry=job.retry,
+        stop=stop,
+        secrets=transport.secrets,
+        evidence=Evidence(lambda: progress.done > progress.failed),
+        renew_key=_renewing(transport, look_up_credentials),
+    )
+
+
+def _renewing(transport: Transport, look_up: LookUpCredentials | None) -> RenewKeys | None:
+    if look_up is None:
+        return None
+
+    async def renew() -> bool:
+        return transport.renew(await look_up())
+
+    return renew
 
 
 def _limiter(limits: Limits, lessor: Lessor | None, part: float) -> RateLimiter:

@@ -14,7 +14,7 @@ from promptmill.records import Failure, Result, Usage
 from promptmill.shorten import shorten
 from promptmill.stop import Stop
 
-JUDGED_ROWS = 100  # the failure ratio is judged from this many rows on
+JUDGED_ROWS = 100  # while a run lasts, the failure ratio is judged from this many rows on
 _WINDOW_SECONDS = 30.0  # over which the pace is measured
 
 
@@ -50,6 +50,7 @@ class Progress:
     usage: Usage = field(default_factory=Usage)
     kinds: Counter[str] = field(default_factory=Counter[str])
     started: float = 0.0
+    _last_message: str = ""  # of a failed row
     _window: deque[tuple[float, int, int]] = field(default_factory=deque[tuple[float, int, int]])
 
     def __post_init__(self) -> None:
@@ -80,9 +81,15 @@ class Progress:
         for kind, count in Counter(failed["kind"].to_pylist()).items():
             self._failed(kind, count, str(failed["message"][0].as_py()))
 
+    def refuse_failed_run(self) -> None:
+        """Raises: TooManyFailures when, at the run's end, more rows failed than are allowed, however few rows there are."""
+        if self.failed > self.max_failure_ratio * self.done:
+            raise self.stop.because(TooManyFailures(self._describe(self._last_message)))
+
     def _failed(self, kind: str, count: int, message: str) -> None:
         self.failed += count
         self.kinds[kind] += count
+        self._last_message = message
         if self.done >= JUDGED_ROWS and self.failed > self.max_failure_ratio * self.done and self.stop.reason is None:
             self.stop.because(TooManyFailures(self._describe(message)))
 

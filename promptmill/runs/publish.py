@@ -1,7 +1,7 @@
 """Answers → the output: parts, failures and report, then the manifest; the order is in output/publishing.py."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -41,6 +41,7 @@ class RunFacts:
     flow_run_ids: Sequence[str] = ()
     batches: Sequence[dict[str, object]] = ()
     limits: tuple[float | None, float | None] = (None, None)  # requests, tokens a minute that held
+    unknown: Mapping[str, int] = field(default_factory=dict[str, int])  # answers of no known shape → how often
 
 
 @dataclass(slots=True)
@@ -57,10 +58,11 @@ class _Totals:
         self.failed += len(kinds)
         self.kinds.update(kinds)
         self.cost_usd += pc.sum(answers["cost_usd"]).as_py() or ZERO_USD
-        counted = [
-            pc.sum(answers[name]).as_py() or 0 for name in ("input_tokens", "cached_input_tokens", "output_tokens")
-        ]
-        self.usage += Usage(*counted)
+        tokens = {name: int(pc.sum(answers[name]).as_py() or 0) for name in _TOKENS}
+        self.usage += Usage(**tokens)
+
+
+_TOKENS = ("input_tokens", "cached_input_tokens", "output_tokens")
 
 
 def publish(prepared: Prepared, plan: Plan, facts: RunFacts, target: Storage | None = None) -> Manifest:
@@ -98,7 +100,7 @@ def _publish(prepared: Prepared, plan: Plan, facts: RunFacts, storage: Storage) 
         parts, failure_parts = writer.close()
         manifest = _manifest(prepared, facts, totals)
         manifest = replace(manifest, parts=parts, failure_parts=failure_parts, accuracy=report.accuracy)
-        page = render_report(job, manifest, report, facts.limits).encode()
+        page = render_report(job, manifest, report, facts.limits, facts.unknown).encode()
         begin_publishing(storage, standing, [part.path for part in (*parts, *failure_parts)])
         publish_side_by_side(writer.files)
     storage.write(REPORT, page)

@@ -29,7 +29,7 @@ from promptmill.provider.transport import Credentials
 from promptmill.runs.chunk import complete_chunk
 from promptmill.runs.chunk_loop import drive_chunks
 from promptmill.runs.elsewhere import NOTHING_ELSEWHERE, Elsewhere
-from promptmill.runs.engine import Engine, open_engine
+from promptmill.runs.engine import Engine, LookUpCredentials, open_engine
 from promptmill.runs.progress import Progress
 from promptmill.runs.publish import RunFacts, counted_manifest, publish
 from promptmill.runs.share import Share
@@ -138,7 +138,10 @@ def look_again(run: PendingRun) -> Run:
 
 @asynccontextmanager
 async def answering(
-    run: PendingRun, lessor: Lessor | None = None, elsewhere: Elsewhere = NOTHING_ELSEWHERE
+    run: PendingRun,
+    lessor: Lessor | None = None,
+    elsewhere: Elsewhere = NOTHING_ELSEWHERE,
+    look_up_credentials: LookUpCredentials | None = None,
 ) -> AsyncGenerator[Engine]:
     """The engine of a run; `elsewhere` is what others did of it before.
 
@@ -157,6 +160,7 @@ async def answering(
         elsewhere,
         may_send=may_send,
         lease=run.lease,
+        look_up_credentials=look_up_credentials,
     ) as engine:
         try:
             yield engine
@@ -177,7 +181,7 @@ def tell_how_far(error: RunStopped, run: PendingRun, facts: RunFacts, progress: 
 def _run_facts(run: PendingRun, engine: Engine) -> RunFacts:
     """What a run did, its own requests and those of others on its behalf."""
     counters, limiter, elsewhere = engine.client.counters, engine.client.limiter, engine.elsewhere
-    return facts_of_work(
+    facts = facts_of_work(
         run,
         replace(
             elsewhere,
@@ -187,6 +191,7 @@ def _run_facts(run: PendingRun, engine: Engine) -> RunFacts:
         reused=max(0, engine.progress.reused - elsewhere.answered),
         limits=(limiter.requests_per_minute, limiter.tokens_per_minute),
     )
+    return replace(facts, unknown=dict(counters.unknown))
 
 
 def facts_of_work(
@@ -209,10 +214,12 @@ def facts_of_work(
 async def publish_run(run: PendingRun, engine: Engine, target: Storage | None = None) -> FinishedRun:
     """Write the output of a run that has answered every row.
 
-    Raises: StorageFailed, InputChanged, LeaseLost: every answer is kept, and the error's manifest says so.
+    Raises: StorageFailed, InputChanged, LeaseLost, TooManyFailures: every answer is kept, and the error's manifest says so.
     """
     plan, facts = run.preflight.plan, _run_facts(run, engine)
     try:
+        if target is None:  # a sample shows its failures
+            engine.progress.refuse_failed_run()
         if run.lease is not None:
             await run.lease.confirm()
         manifest = await asyncio.to_thread(publish, run.prepared, plan, facts, target)

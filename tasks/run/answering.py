@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from promptmill.runs.elsewhere import NOTHING_ELSEWHERE, Elsewhere
 from promptmill.runs.engine import Engine
@@ -10,13 +11,16 @@ from promptmill.runs.run import PendingRun, answering
 from tasks.run.ownership import watch_ownership
 from tasks.run.progress import watch_progress
 from tasks.run.sigterm import stopping_gently
+from tasks.server.credentials import load_credentials
 from tasks.server.shared_limit import sharing
 
 
 @asynccontextmanager
 async def answering_visibly(run: PendingRun, elsewhere: Elsewhere = NOTHING_ELSEWHERE) -> AsyncGenerator[Engine]:
     """The engine of a run, its progress shown until it ends. Raises: SetupError when a shared limit is missing."""
-    async with sharing(run.prepared.job.limits) as lessor, answering(run, lessor, elsewhere) as engine:
+    job = run.prepared.job
+    look_up = partial(load_credentials, job.provider)  # the block may hold a new key by the time the old one is refused
+    async with sharing(job.limits) as lessor, answering(run, lessor, elsewhere, look_up) as engine:
         watchers = [
             asyncio.create_task(watch_progress(engine, _title(run))),
             asyncio.create_task(watch_ownership(engine)),

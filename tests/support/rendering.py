@@ -11,7 +11,7 @@ LETTERS = TokenCounter(len, "letters", True)
 
 def builder_of(template: str, columns: list[str], counter: TokenCounter = LETTERS) -> RequestBuilder:
     """A builder of one user message."""
-    return RequestBuilder(RequestSpec(model="m", user=template), columns, None, counter)
+    return RequestBuilder(RequestSpec(model="m", user=template, same_for_all=True), columns, None, counter)
 
 
 def render(template: str, row: Mapping[str, object]) -> str:

@@ -3,7 +3,9 @@
 Autoescape is on, since rows and answers may hold anything. Plots are SVG in the page's own colours.
 """
 
+from collections.abc import Mapping
 from importlib.resources import files
+from types import MappingProxyType
 from typing import Any
 
 import jinja2
@@ -21,9 +23,16 @@ _MAX_PLOTTED_KINDS = 14
 
 
 def render_report(
-    job: Job, manifest: Manifest, data: ReportData, limits: tuple[float | None, float | None] = (None, None)
+    job: Job,
+    manifest: Manifest,
+    data: ReportData,
+    limits: tuple[float | None, float | None] = (None, None),
+    unknown: Mapping[str, int] = MappingProxyType({}),
 ) -> str:
-    """The page; `limits` are the requests and tokens a minute that the run kept to, None if there was none."""
+    """The page; `limits` are the requests and tokens a minute that the run kept to, None if there was none.
+
+    `unknown` counts this run's answers of a shape that nobody knows, by their shortened text.
+    """
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     environment.filters.update({"count": count, "percent": percent, "usd": usd})
     template = environment.from_string(files("promptmill.output.report").joinpath("page.html.j2").read_text())
@@ -34,6 +43,7 @@ def render_report(
         cards=_cards(manifest),
         plots=_plots(manifest, data, limits),
         failures=[(kind, rows, remedy(kind), data.failures.get(kind, [])) for kind, rows in data.kinds.most_common()],
+        unknown=sorted(unknown.items(), key=lambda pair: -pair[1]),
         finished=clock(manifest.finished_at),
         yaml=job_yaml(job),
         url=public_url(job.output.url),

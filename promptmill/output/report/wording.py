@@ -29,6 +29,8 @@ REMEDIES: dict[FailureKind, str] = {
     "truncated": "The answer ran into the output limit. Raise it in request.parameters, or ask for a shorter answer.",
     "invalid_response": "The answer didn't fit response_schema, nor did a second one. Describe the fields in the schema, "
     "make it simpler, or take a stronger model.",
+    "empty_response": "The model answered with an empty text, twice. Say in the prompt what to answer in every case, or set "
+    "request.allow_empty if an empty answer is one.",
     "rate_limited": f"The provider said 429 until the row's time was up. Lower limits.*, {_RETRY}.",
     "server_error": f"The provider failed each time; such faults are usually over soon. Wait, {_RETRY}.",
     "timeout": f"No answer came in time. Raise retry.request_timeout_seconds or lower limits.max_concurrency, {_RETRY}.",

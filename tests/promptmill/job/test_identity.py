@@ -74,7 +74,7 @@ def test_an_equal_request_has_an_equal_identity() -> None:
 
 def test_the_order_of_schema_properties_is_part_of_the_request() -> None:
     """Models write properties in that order, so that it changes the answers."""
-    spec = RequestSpec(model="m", user="x")
+    spec = RequestSpec(model="m", user="x", same_for_all=True)
     properties = SCHEMA.strict_schema["properties"]
     swapped = ResponseSchema({"type": "object", "properties": dict(reversed(properties.items()))})
     bodies = [RequestBuilder(spec, [], one, LETTERS).build({}, 0).body for one in (SCHEMA, swapped)]

@@ -188,7 +188,7 @@ def test_reading_before_a_run_has_finished_says_so(storage: Storage) -> None:
 def test_reading_an_unknown_column_names_the_nearest(storage: Storage) -> None:
     write_output(storage, 1, 3)
 
-    with pytest.raises(OutputError, match=r"has no column 'moods'; it has 16\. Did you mean 'mood'\?"):
+    with pytest.raises(OutputError, match=r"has no column 'moods'; it has 18\. Did you mean 'mood'\?"):
         read(storage.url, ["moods"])
 
 

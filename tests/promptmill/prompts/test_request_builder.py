@@ -101,7 +101,9 @@ def test_embeddings_share_an_http_request_and_keep_their_own_ids() -> None:
 
 
 def test_the_jobs_own_encoding_format_is_kept() -> None:
-    spec = RequestSpec(endpoint="embeddings", model="e", input="x", parameters={"encoding_format": "float"})
+    spec = RequestSpec(
+        endpoint="embeddings", model="e", input="x", same_for_all=True, parameters={"encoding_format": "float"}
+    )
     builder = RequestBuilder(spec, [], None, LETTERS)
 
     assert "float" == json.loads(builder.embeddings_body([b'"x"']))["encoding_format"]
@@ -145,6 +147,23 @@ def test_a_template_keeps_its_last_newline() -> None:
 
 
 @pytest.mark.parametrize(
+    "asked",
+    [
+        pytest.param({"user": "Classify: "}, id="user"),
+        pytest.param({"system": "Be brief.", "user": "{% set a = 1 %}{{ a }}"}, id="own-variable"),
+        pytest.param({"messages": [{"role": "user", "content": [{"type": "text", "text": "x"}]}]}, id="parts"),
+        pytest.param({"endpoint": "embeddings", "input": "x"}, id="embeddings"),
+    ],
+)
+def test_a_prompt_that_is_the_same_for_every_row_is_refused_unless_the_job_wants_it(asked: dict[str, Any]) -> None:
+    with pytest.raises(JobError, match=r"no template of the request uses a column.*\{\{ text \}\}.*same_for_all: true"):
+        RequestBuilder(RequestSpec.model_validate({"model": "m", **asked}), ["text"], None, LETTERS)
+
+    wanted = RequestSpec.model_validate({"model": "m", "same_for_all": True, **asked})
+    assert RequestBuilder(wanted, ["text"], None, LETTERS).columns == frozenset()
+
+
+@pytest.mark.parametrize(
     ("parameters", "limit"),
     [
         ({}, None),
@@ -155,21 +174,21 @@ def test_a_template_keeps_its_last_newline() -> None:
     ],
 )
 def test_the_output_limit_is_found(parameters: dict[str, Any], limit: int | None) -> None:
-    spec = RequestSpec(model="m", user="x", parameters=parameters)
+    spec = RequestSpec(model="m", user="x", same_for_all=True, parameters=parameters)
 
     assert limit == RequestBuilder(spec, [], None, LETTERS).max_output_tokens
 
 
 @pytest.mark.parametrize("limit", ["64", 0, -1, True, 1.5])
 def test_an_invalid_output_limit_is_refused(limit: Any) -> None:
-    spec = RequestSpec(model="m", user="x", parameters={"max_tokens": limit})
+    spec = RequestSpec(model="m", user="x", same_for_all=True, parameters={"max_tokens": limit})
 
     with pytest.raises(JobError, match="max_tokens"):
         RequestBuilder(spec, [], None, LETTERS)
 
 
 def test_parameters_that_json_cannot_hold_are_refused() -> None:
-    spec = RequestSpec(model="m", user="x", parameters={"seed": 2**70})
+    spec = RequestSpec(model="m", user="x", same_for_all=True, parameters={"seed": 2**70})
 
     with pytest.raises(JobError, match="64 bits"):
         RequestBuilder(spec, [], None, LETTERS)

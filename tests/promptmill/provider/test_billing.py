@@ -1,4 +1,4 @@
-"""Every answer is paid for: by its own usage, or by what was reserved for it."""
+"""Every answer is paid for: by its own usage, or by our count of what it doesn't tell."""
 
 from dataclasses import replace
 from decimal import Decimal
@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 from promptmill.limits.pricing import TIERS, prices_for, requested_tier
 from promptmill.provider.billing import Billing, Charge
 from promptmill.provider.response_body import Answer
+from promptmill.provider.usage import ToldUsage
 from promptmill.records import Usage
 
 PRICES = prices_for("gpt-6-luna", None)
 MTOK = Usage(100_000, 0, 100_000)
-ANSWER = Answer("four", None, "stop", MTOK, "gpt-6-luna", "id", None)
+ANSWER = Answer("four", None, "stop", ToldUsage(100_000, 100_000), "gpt-6-luna", "id", None)
 RESERVED = Decimal("0.5")
 
 
@@ -41,10 +42,32 @@ def test_a_batch_costs_the_batch_price_whatever_tier_its_answers_name() -> None:
     assert billing.charge(replace(ANSWER, service_tier="priority"), 1, RESERVED).cost_usd == PRICES.price(MTOK, "batch")
 
 
-def test_an_answer_without_usage_costs_its_reservation_and_its_tokens_are_counted_here() -> None:
-    charge = Billing(PRICES, None, len).charge(replace(ANSWER, usage=None), 20, RESERVED)
+@pytest.mark.parametrize(
+    ("told", "usage", "is_rest_uncertain"),
+    [
+        pytest.param(ToldUsage(), Usage(20, 0, 4, is_estimated=True), True, id="nothing"),
+        pytest.param(ToldUsage(30), Usage(30, 0, 4, is_estimated=True), True, id="input-alone"),
+        pytest.param(ToldUsage(None, 9), Usage(20, 0, 9, is_estimated=True), False, id="output-alone"),
+        pytest.param(
+            ToldUsage(None, 9, 50), Usage(20, 20, 9, is_estimated=True), False, id="more-cached-than-we-count"
+        ),
+        pytest.param(ToldUsage(30, 9, 0, 0, 7), Usage(30, 0, 9, 7), False, id="reasoning-told"),
+    ],
+)
+def test_tokens_that_the_provider_leaves_out_are_counted_here_and_marked(
+    told: ToldUsage, usage: Usage, is_rest_uncertain: bool
+) -> None:
+    """Where the output is unknown, the rest of the reservation stays taken, since hidden reasoning can't be counted."""
+    charge = Billing(PRICES, None, len).charge(replace(ANSWER, usage=told), 20, RESERVED)
 
-    assert charge == Charge(Usage(20, 0, 4), RESERVED)
+    cost_usd = PRICES.price(usage, None)
+    assert charge == Charge(usage, cost_usd, RESERVED - cost_usd if is_rest_uncertain else Decimal(0))
+
+
+def test_thinking_beside_the_answer_is_counted_as_reasoning_where_the_provider_does_not() -> None:
+    answer = replace(ANSWER, usage=ToldUsage(20, 9), thinking="hm, hm")
+
+    assert Billing(PRICES, None, len).charge(answer, 20, RESERVED).usage == Usage(20, 0, 9, 6)
 
 
 @pytest.mark.parametrize("tier", ["flex", "priority"])

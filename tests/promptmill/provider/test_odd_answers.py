@@ -26,7 +26,8 @@ from promptmill.provider.client import Client
 from promptmill.provider.response_body import Unreadable, read_answer
 from promptmill.provider.transport import RawAnswer
 from promptmill.records import Completion, Failure, Request, Result
-from promptmill.runs.completion import complete_pack, complete_request
+from promptmill.runs.completion import complete_request
+from promptmill.runs.vectors import complete_pack
 from promptmill.stop import Slot, Stop
 from tests.support.clock import run_on_clock
 from tests.support.odd_answers import EXAMPLES, JSON, ODD_NUMBERS, WELL_FORMED, encode, odd_answers, with_field

@@ -4,8 +4,10 @@ import orjson
 import pytest
 
 from promptmill.limits.token_bucket import ServerLimit
+from promptmill.provider.error_body import read_error
 from promptmill.provider.headers import parse_duration, retry_after_seconds, server_limits
-from promptmill.provider.retry_policy import GiveUp, StopRun, TryAgain, backoff_seconds, classify_status, read_error
+from promptmill.provider.retry_policy import GiveUp, StopRun, TryAgain, backoff_seconds
+from promptmill.provider.verdict import verdict_on, without_evidence
 
 NOW = 1_790_000_000.0
 
@@ -60,7 +62,11 @@ TPM = (
             id="never-fits",
         ),
         pytest.param(
-            500, {}, b"<html>oops</html>", TryAgain("server_error", "<html>oops</html>", 500), id="server-error-page"
+            500,
+            {},
+            b"<html>oops</html>",
+            TryAgain("server_error", "<html>oops</html>", 500, is_trouble=True),
+            id="server-error-page",
         ),
         pytest.param(
             503,
@@ -78,7 +84,7 @@ TPM = (
         ),
         pytest.param(408, {}, body("late"), TryAgain("timeout", "late", 408), id="request-timeout"),
         pytest.param(409, {}, body("busy"), TryAgain("server_error", "busy", 409), id="conflict"),
-        pytest.param(400, {}, body("bad"), GiveUp("invalid_request", "bad", 400), id="invalid"),
+        pytest.param(400, {}, body("bad"), GiveUp("invalid_request", "bad", 400, "request"), id="invalid"),
         pytest.param(
             400,
             {},
@@ -89,14 +95,16 @@ TPM = (
         pytest.param(
             400, {}, body("no", "content_filter"), GiveUp("content_filter", "no", 400), id="filtered-before-answering"
         ),
-        pytest.param(422, {}, b'{"detail":"field"}', GiveUp("invalid_request", "field", 422), id="another-shape"),
+        pytest.param(
+            422, {}, b'{"detail":"field"}', GiveUp("invalid_request", "field", 422, "request"), id="another-shape"
+        ),
         pytest.param(413, {}, b'{"error":"large"}', GiveUp("invalid_request", "large", 413), id="error-as-text"),
     ],
 )
 def test_a_refusal_is_judged_by_status_and_code(
     status: int, headers: dict[str, str], content: bytes, expected: object
 ) -> None:
-    verdict = classify_status(status, headers, read_error(content, ()), NOW)
+    verdict = verdict_on(status, headers, read_error(content, ()), NOW)
 
     assert expected == verdict
 
@@ -106,12 +114,12 @@ def test_a_refusal_is_judged_by_status_and_code(
 def test_a_key_without_money_stops_the_run_and_is_never_tried_again(code: str, place: str) -> None:
     content = body("You exceeded your current quota", **{"code" if place == "code" else "kind": code})
 
-    assert isinstance(classify_status(429, {"retry-after": "1"}, read_error(content, ()), NOW), StopRun)
+    assert isinstance(verdict_on(429, {"retry-after": "1"}, read_error(content, ()), NOW), StopRun)
 
 
 @pytest.mark.parametrize("status", [401, 403, 404])
-def test_a_key_or_model_that_is_refused_stops_the_run(status: int) -> None:
-    assert isinstance(classify_status(status, {}, read_error(body("no"), ()), NOW), StopRun)
+def test_a_key_or_model_that_is_refused_stops_the_run_where_no_rows_are_sent(status: int) -> None:
+    assert isinstance(without_evidence(verdict_on(status, {}, read_error(body("no"), ()), NOW)), StopRun)
 
 
 @pytest.mark.parametrize(

@@ -173,7 +173,7 @@ def test_a_redirect_within_the_origin_is_followed_by_the_batch_api() -> None:
 def test_an_answer_is_read_up_to_a_limit_after_decompression(
     status: int, encoding: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("promptmill.provider.transport._MOST_ANSWER_BYTES", 1_000_000)
+    monkeypatch.setattr("promptmill.provider.transport.MOST_ANSWER_BYTES", 1_000_000)
     large, fits = (b" " * size for size in (5_000_000, 1_000_000))
 
     async def scenario(body: bytes) -> RawAnswer:

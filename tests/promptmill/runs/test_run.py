@@ -275,7 +275,8 @@ async def test_the_budget_is_a_hard_cap_over_all_runs_and_raising_it_resumes(
 async def test_too_many_failures_stop_the_run_and_nothing_is_published(
     make_job: MakeJob, credentials: Credentials
 ) -> None:
-    job = make_job([f"POISON-400 {number}" if number % 4 == 0 else "fine" for number in range(400)])
+    texts: list[str | None] = [f"POISON-400 {number}" if number % 4 == 0 else "fine" for number in range(400)]
+    job = make_job(texts, max_failure_ratio=0.05)
 
     with pytest.raises(TooManyFailures, match=r"max_failure_ratio"):
         await carry_out(job, credentials)
@@ -283,6 +284,29 @@ async def test_too_many_failures_stop_the_run_and_nothing_is_published(
     assert not Path(job.output.url, "_manifest.json").exists()
     with pytest.raises(OutputError):
         promptmill.read(job.output.url)
+
+
+@pytest.mark.parametrize(
+    ("rows", "failed", "ratio", "is_stopped"),
+    [
+        pytest.param(1, 1, 0.05, True, id="the-only-row"),
+        pytest.param(20, 2, 0.05, True, id="a-tenth-of-few"),
+        pytest.param(20, 1, 0.05, False, id="within-the-ratio"),
+        pytest.param(3, 3, 1.0, False, id="all-of-them-allowed"),
+    ],
+)
+async def test_a_run_with_too_many_failures_never_completes_however_few_rows_it_has(
+    make_job: MakeJob, credentials: Credentials, rows: int, failed: int, ratio: float, is_stopped: bool
+) -> None:
+    texts: list[str | None] = [f"POISON-LONG {n}" if n < failed else f"fine {n}" for n in range(rows)]
+    job = make_job(texts, max_failure_ratio=ratio)
+
+    for _ in range(2):  # the same command again ends in the same way
+        if is_stopped:
+            with pytest.raises(TooManyFailures, match=f"{failed} of {rows} rows failed"):
+                await carry_out(job, credentials)
+        else:
+            assert (await carry_out(job, credentials)).failed == failed
 
 
 async def test_a_torn_foreign_or_missing_answer_file_is_work_done_again(

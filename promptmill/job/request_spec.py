@@ -1,0 +1,78 @@
+"""The part of a job that says what the model is asked."""
+
+from typing import Literal
+
+from pydantic import Field, JsonValue, field_validator, model_validator
+
+from promptmill.job.section import Section
+
+Endpoint = Literal["chat.completions", "responses", "embeddings"]
+RESERVED_PARAMETERS = frozenset({"model", "messages", "input", "stream", "n", "response_format", "text"})
+
+
+class Message(Section):
+    """A message of a conversation; its strings are templates."""
+
+    role: Literal["system", "developer", "user", "assistant"] = Field(description="Who speaks.")
+    content: str | list[dict[str, JsonValue]] = Field(
+        description="A template, or a list of content parts (text, image_url, …) whose strings are templates."
+    )
+
+
+class RequestSpec(Section):
+    """What the job asks the model for each row."""
+
+    endpoint: Endpoint = Field("chat.completions", description="The provider's endpoint.")
+    model: str = Field(min_length=1, description="The model's name. There is no default: models come and go.")
+    system: str | None = Field(
+        None,
+        description="System prompt: a Jinja2 template, columns by name.",
+    )
+    user: str | None = Field(
+        None,
+        description="User prompt: a Jinja2 template, columns by name. Required unless messages or input is given.",
+    )
+    messages: list[Message] | None = Field(None, description="The whole list of messages, instead of system and user.")
+    input: str | None = Field(
+        None,
+        description="For embeddings: the template of the text.",
+    )
+    response_schema: str | dict[str, JsonValue] | None = Field(
+        None,
+        description="A JSON Schema as text (JSON or YAML that begins with a brace) or as an object, the path of one, or "
+        '"package.module:PydanticModel". Answers are validated against it and its top-level properties become columns. '
+        "Models answer in the order of its properties: a text keeps that order, an object takes it from `required`.",
+    )
+    parameters: dict[str, JsonValue] = Field(
+        default_factory=dict, description="Passed to the provider as they are: temperature, max_completion_tokens, …"
+    )
+    allow_empty: bool = Field(
+        False, description="Take an empty text for an answer. Otherwise such a row fails with empty_response."
+    )
+    same_for_all: bool = Field(
+        False, description="Send every row the same request. Otherwise a prompt that uses no column is an error."
+    )
+
+    @field_validator("parameters")
+    @classmethod
+    def _refuse_reserved(cls, value: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        taken = sorted(RESERVED_PARAMETERS & set(value))
+        if taken:
+            raise ValueError(
+                f"{', '.join(taken)} can't be set here; the job sets them from keys of its own. Remove them"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _require_prompt(self) -> "RequestSpec":
+        asked = [name for name in ("user", "messages", "input") if getattr(self, name) is not None]
+        if self.endpoint == "embeddings":
+            if asked != ["input"] or self.system is not None:
+                raise ValueError("embeddings take `input`, and no system, user or messages")
+            if self.response_schema is not None:
+                raise ValueError("embeddings have no response_schema")
+        elif asked not in (["user"], ["messages"]):
+            raise ValueError(f"{self.endpoint} takes `user` (with or without `system`), or `messages`; got {asked}")
+        elif self.messages is not None and self.system is not None:
+            raise ValueError("give `system` as the first of `messages`, or use `system` with `user`")
+        return self

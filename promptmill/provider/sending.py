@@ -1,0 +1,223 @@
+"""One attempt at a request: reserve, send, read, settle, and take what came back as evidence.
+
+Every attempt takes money and capacity, in this order, and settles what it took whatever happens.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+
+from promptmill.errors import RunStopped
+from promptmill.job.spec import Endpoint, Retry
+from promptmill.limits.budget import ZERO, Budget
+from promptmill.limits.output_guess import OutputGuess
+from promptmill.limits.rate_limiter import RateLimiter, RequestTooLarge, Reservation
+from promptmill.provider.attempt import Bill, Call, Counters, Judge, Tries
+from promptmill.provider.billing import Billing
+from promptmill.provider.evidence import MOST_UNPROVEN, Evidence
+from promptmill.provider.headers import server_limits
+from promptmill.provider.response_body import Answer
+from promptmill.provider.retry_policy import GiveUp, StopRun, TryAgain, Verdict, penalty_seconds
+from promptmill.provider.transport import Sender, TransportError
+from promptmill.provider.verdict import classify
+from promptmill.stop import Stop
+
+_log = logging.getLogger("promptmill")
+
+
+class Sending:
+    """Carries attempts out for one job and endpoint; shared by all chunks of a process and event loop."""
+
+    def __init__(
+        self,
+        *,
+        sender: Sender,
+        endpoint: Endpoint,
+        limiter: RateLimiter,
+        budget: Budget,
+        billing: Billing,
+        retry: Retry,
+        stop: Stop,
+        secrets: Sequence[str],
+        evidence: Evidence,
+        counters: Counters,
+        on_sent: Callable[[], None],
+    ) -> None:
+        self._endpoint: Endpoint = endpoint
+        self._limiter = limiter
+        self._budget = budget
+        self._stop = stop
+        self._counters = counters
+        self._guess = OutputGuess()
+        self._sender = sender
+        self._billing = billing
+        self._retry = retry
+        self._secrets = secrets  # cut out of everything that the provider says
+        self._evidence = evidence
+        self._on_sent = on_sent
+        self._is_estimate_told = False
+
+    async def attempt(self, call: Call, state: Tries, judge: Judge) -> Answer | Verdict:
+        """One attempt: reserve, send, settle, judge."""
+        if self._evidence.is_proven:
+            return await self._reserve_and_send(call, state, judge)
+        with self._stop.waiting():
+            await self._evidence.enter()
+        try:
+            return await self._reserve_and_send(call, state, judge)
+        finally:
+            self._evidence.left()
+
+    async def _reserve_and_send(self, call: Call, state: Tries, judge: Judge) -> Answer | Verdict:
+        output_tokens = self._guess.at_most(call.max_output_tokens)
+        reserved_usd = self._billing.reserve_usd(call.input_tokens, output_tokens)
+        with self._stop.waiting():
+            await self._reserve_money(reserved_usd)
+            try:
+                reservation = await self._reserve_capacity(call)
+            except RequestTooLarge as error:
+                self._budget.settle(reserved_usd, ZERO)
+                return GiveUp("rate_limited", str(error))
+            except BaseException:
+                self._budget.settle(reserved_usd, ZERO)
+                raise
+        bill = Bill(reserved_usd, used_tokens=float(call.input_tokens))
+        try:
+            return await self._send_once(call, state, reservation, bill, judge)
+        except asyncio.CancelledError:
+            bill.uncertain_usd = reserved_usd
+            raise
+        finally:
+            self._budget.settle(reserved_usd, bill.cost_usd, bill.uncertain_usd)
+            self._limiter.settle(reservation, bill.used_tokens)
+
+    async def _reserve_money(self, amount_usd: Decimal) -> None:
+        try:
+            await self._budget.reserve(amount_usd)
+        except RunStopped as error:
+            raise self._stop.because(error) from None
+
+    async def _reserve_capacity(self, call: Call) -> Reservation:
+        """Capacity for an attempt. Where only the guess of its output passes a minute's limit, the whole minute is taken.
+
+        Raises: RequestTooLarge when the input alone is too large.
+        """
+        try:
+            return await self._limiter.reserve(call.input_tokens + self._expected_output(call))
+        except RequestTooLarge:
+            limit = self._limiter.tokens_per_minute
+            if limit is None or call.input_tokens > limit:
+                raise
+        return await self._limiter.reserve(limit)
+
+    def _expected_output(self, call: Call) -> int:
+        """What the limiter reserves: what answers took so far, or the job's own limit where the provider counts that."""
+        if self._limiter.counts_requested:
+            return self._guess.at_most(call.max_output_tokens)
+        return self._guess.expected(call.max_output_tokens)
+
+    async def _send_once(
+        self,
+        call: Call,
+        state: Tries,
+        reservation: Reservation,
+        bill: Bill,
+        judge: Judge,
+    ) -> Answer | Verdict:
+        await self._stop.confirm()
+        self._counters.requests += state.attempts == 0
+        self._counters.attempts += 1
+        self._counters.in_flight += 1
+        state.attempts += 1
+        state.sent_at = asyncio.get_running_loop().time()
+        self._on_sent()
+        began = time.monotonic()
+        try:
+            raw = await self._sender.post(call.body)
+        except TransportError as error:
+            bill.uncertain_usd = bill.reserved_usd if error.was_sent else ZERO
+            return self._note(_verdict_on_transport(error), state, reservation)
+        finally:
+            self._counters.in_flight -= 1
+        state.latency_seconds = time.monotonic() - began
+        verdict = classify(
+            raw.status, raw.headers, raw.content, endpoint=self._endpoint, now=time.time(), secrets=self._secrets
+        )
+        is_taken = isinstance(verdict, Answer | GiveUp) or (isinstance(verdict, TryAgain) and verdict.is_bought)
+        if isinstance(verdict, Answer):
+            self._evidence.answered(state.sent_at)
+        else:
+            verdict = self._note(verdict, state, reservation)
+        self._limiter.observe(reservation, *server_limits(raw.headers), is_taken=is_taken)
+        if isinstance(verdict, Answer):
+            return self._take_answer(verdict, call, state, bill, judge)
+        if isinstance(verdict, TryAgain) and verdict.is_bought:
+            bill.uncertain_usd = bill.reserved_usd
+        if isinstance(verdict, TryAgain) and verdict.is_rate_limit:
+            bill.used_tokens = 0.0
+        return verdict
+
+    def _note(self, verdict: Verdict, state: Tries, reservation: Reservation) -> Verdict:
+        """Take an attempt without an answer as evidence, and let everybody wait where it is everybody's."""
+        if not isinstance(verdict, TryAgain):
+            return verdict
+        now = asyncio.get_running_loop().time()
+        if verdict.is_unknown:
+            self._counters.saw_unknown(verdict.message)
+        if verdict.is_bought and self._evidence.has_unread():
+            return StopRun(
+                f"the first {MOST_UNPROVEN} answers hold nothing that can be used: {verdict.message}. Check "
+                "OPENAI_BASE_URL, request.endpoint and request.parameters, then run the same command again."
+            )
+        if verdict.is_trouble or verdict.is_unsent:
+            state.note_trouble(self._evidence.answered_sent_at)
+            if not state.is_troubled_alone:
+                self._evidence.troubled(state, now)
+        if verdict.holds_everybody_up:
+            state.limited += 1
+            self._evidence.limited(now)
+        if verdict.holds_everybody_up or (self._evidence.is_outage and (verdict.is_trouble or verdict.is_unsent)):
+            self._hold_everybody_up(verdict, state, reservation)
+        return verdict
+
+    def _take_answer(self, answer: Answer, call: Call, state: Tries, bill: Bill, judge: Judge) -> Answer | TryAgain:
+        """Price an answer and say whether it will do."""
+        charge = self._billing.charge(answer, call.input_tokens, bill.reserved_usd)
+        if charge.usage.is_estimated and not self._is_estimate_told:
+            self._is_estimate_told = True
+            _log.warning(
+                "the provider tells no usage, or none that can be right; tokens are counted here, costs follow from them, and "
+                "such rows are marked (llm_usage_estimated)"
+            )
+        bill.cost_usd, bill.uncertain_usd = charge.cost_usd, charge.uncertain_usd
+        bill.used_tokens = float(charge.usage.input_tokens + charge.usage.output_tokens)
+        if answer.usage.output_tokens is not None:
+            self._guess.saw(answer.usage.output_tokens)
+        state.usage += charge.usage
+        state.cost_usd += charge.cost_usd
+        state.answer = answer
+        state.complaint = complaint = judge(answer)
+        if complaint is None or not complaint.is_worth_another or state.complaints >= 1:
+            return answer
+        state.complaints += 1
+        return TryAgain(complaint.kind, complaint.message, 200, is_at_once=complaint.kind != "server_error")
+
+    def _hold_everybody_up(self, verdict: TryAgain, state: Tries, reservation: Reservation) -> None:
+        seconds = penalty_seconds(verdict, state.limited)
+        if not verdict.holds_everybody_up:  # an outage: probes go out, ever further apart
+            seconds = min(verdict.wait_seconds or 0.0, self._retry.max_outage_seconds)
+        self._limiter.penalise(
+            seconds,
+            slower=verdict.is_slow_down,
+            by_tokens=verdict.is_token_limit,
+            sent_at=reservation.sent_at,
+        )
+
+
+def _verdict_on_transport(error: TransportError) -> TryAgain:
+    """What an attempt means that brought no answer."""
+    if error.kind == "invalid_response":
+        return TryAgain(error.kind, str(error), is_bought=True)
+    return TryAgain(error.kind, str(error), is_trouble=True, is_unsent=not error.was_sent)
