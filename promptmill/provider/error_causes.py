@@ -131,11 +131,14 @@ def cause_of(status: int, error: ErrorBody) -> Cause:
     strong: Cause | None = next((cause for cause in coded if cause not in _WEAK), None)
     if strong is not None:
         return strong
-    found = _STATUSES.get(status) or _cause_of_status(status, coded)
-    told = _READ_IN.get(found, frozenset[Cause]())
+    found: Cause = _STATUSES.get(status) or _cause_of_status(status, coded)
+    told: frozenset[Cause] = _READ_IN.get(found, frozenset[Cause]())
     if found == "limit" and coded:  # Gemini says "you exceeded your current quota" of a limit a minute
         told = told - {"money"}
-    return next((cause for cause, words in _WORDS if cause in told and words.search(error.message)), found)
+    for cause, words in _WORDS:
+        if cause in told and words.search(error.message):
+            return cause
+    return found
 
 
 def _cause_of_status(status: int, coded: Sequence[Cause]) -> Cause:
