@@ -38,7 +38,7 @@ class _Loader(_SafeLoader):
     """The safe loader, with integers of 64 bits: larger ones can be given equal hashes, and take long to print."""
 
     def construct_small_int(self, node: yaml.ScalarNode) -> int:
-        value = cast(int, self.construct_yaml_int(node)) if len(node.value) <= _MAX_DIGITS else _INTEGER_END
+        value = self.construct_yaml_int(node) if len(node.value) <= _MAX_DIGITS else _INTEGER_END
         if abs(value) >= _INTEGER_END:
             raise DocumentTooLarge("it holds an integer of more than 64 bits; put it in quotes if it is a text")
         return value

@@ -62,7 +62,9 @@ _SPELLINGS: dict[Cause, str] = {  # in lower case; the numbers are of MiniMax an
     ),
 }
 _CODES: dict[str, Cause] = {code: cause for cause, codes in _SPELLINGS.items() for code in codes.split()}
-_WEAK = frozenset({"request", "server", "limit"})  # causes that a provider's general codes claim: words may know better
+_WEAK: frozenset[Cause] = frozenset(
+    {"request", "server", "limit"}
+)  # causes that a provider's general codes claim: words may know better
 _STATUSES: dict[int, Cause] = {
     401: "key",
     402: "money",
@@ -125,15 +127,18 @@ _READ_IN: dict[Cause, frozenset[Cause]] = {  # the causes that words may claim, 
 
 def cause_of(status: int, error: ErrorBody) -> Cause:
     """Why a request was refused; `status` is the HTTP status, or the one that an error inside a 200 stands for, or 0."""
-    coded = [_CODES[code] for code in (error.code.lower(), error.type.lower()) if code in _CODES]
-    strong = next((cause for cause in coded if cause not in _WEAK), None)
+    coded: list[Cause] = [_CODES[code] for code in (error.code.lower(), error.type.lower()) if code in _CODES]
+    strong: Cause | None = next((cause for cause in coded if cause not in _WEAK), None)
     if strong is not None:
         return strong
-    found = _STATUSES.get(status) or _cause_of_status(status, coded)
-    told = _READ_IN.get(found, frozenset[Cause]())
+    found: Cause = _STATUSES.get(status) or _cause_of_status(status, coded)
+    told: frozenset[Cause] = _READ_IN.get(found, frozenset[Cause]())
     if found == "limit" and coded:  # Gemini says "you exceeded your current quota" of a limit a minute
         told = told - {"money"}
-    return next((cause for cause, words in _WORDS if cause in told and words.search(error.message)), found)
+    for cause, words in _WORDS:
+        if cause in told and words.search(error.message):
+            return cause
+    return found
 
 
 def _cause_of_status(status: int, coded: Sequence[Cause]) -> Cause:

@@ -18,6 +18,9 @@ _MOST_TOKENS = (
 _MOST_DIGITS = 9
 _INPUT_NAMES = ("prompt_tokens", "input_tokens")
 _OUTPUT_NAMES = ("completion_tokens", "output_tokens")
+_INPUT_DETAILS = ("prompt_tokens_details", "input_tokens_details")
+_OUTPUT_DETAILS = ("completion_tokens_details", "output_tokens_details")
+_NONE: Mapping[str, object] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,7 @@ def usage_of(value: object, *, has_output: bool = True) -> ToldUsage:
         output, reasoning = _output_of(fields, told, total)
     if told is None and total is not None and output is not None and total > output:
         told = total - output
-    details = _details(fields, _INPUT_NAMES)
+    details = _details(fields, _INPUT_DETAILS)
     most = _MOST_TOKENS if told is None else told
     cached = min(_tokens_of(details.get("cached_tokens")) or 0, most)
     written = min(_tokens_of(details.get("cache_write_tokens")) or 0, most - cached)
@@ -58,7 +61,7 @@ def usage_of(value: object, *, has_output: bool = True) -> ToldUsage:
 def _output_of(fields: Mapping[str, object], told: int | None, total: int | None) -> tuple[int | None, int | None]:
     """Output and reasoning tokens; reasoning that was counted beside the output is added to it."""
     output = _first(fields, _OUTPUT_NAMES)
-    reasoning = _tokens_of(_details(fields, _OUTPUT_NAMES).get("reasoning_tokens"))
+    reasoning = _tokens_of(_details(fields, _OUTPUT_DETAILS).get("reasoning_tokens"))
     if reasoning is None:
         reasoning = _tokens_of(fields.get("reasoning_tokens"))
     if output is None:
@@ -75,17 +78,23 @@ def _output_of(fields: Mapping[str, object], told: int | None, total: int | None
 
 def _first(fields: Mapping[str, object], names: tuple[str, ...]) -> int | None:
     """The count under the first of the names that holds one."""
-    found = (_tokens_of(fields.get(name)) for name in names)
-    return next((count for count in found if count is not None), None)
+    for name in names:
+        if (count := _tokens_of(fields.get(name))) is not None:
+            return count
+    return None
 
 
 def _details(fields: Mapping[str, object], names: tuple[str, ...]) -> Mapping[str, object]:
-    found = (mapping_of(fields.get(f"{name}_details")) for name in names)
-    return next((details for details in found if details), {})
+    for name in names:
+        if details := mapping_of(fields.get(name)):
+            return details
+    return _NONE
 
 
 def _tokens_of(value: object) -> int | None:
     """A number of tokens, also as text; None when it isn't a whole number from 0 to _MOST_TOKENS."""
+    if type(value) is int:  # as most are; a bool is none
+        return value if 0 <= value <= _MOST_TOKENS else None
     if isinstance(value, str):
         value = int(value) if value.isascii() and value.isdigit() and len(value) <= _MOST_DIGITS else None
     if isinstance(value, bool) or not isinstance(value, int | float):

@@ -98,7 +98,7 @@ def verdict_on(status: int, headers: Mapping[str, str], error: ErrorBody, now: f
     return _refused(cause, status, error)
 
 
-def without_evidence(verdict: Verdict) -> Verdict:
+def without_evidence(verdict: Verdict) -> TryAgain | GiveUp | StopRun:
     """A verdict where no other rows' answers can be asked: what may be everybody's fault stops the run."""
     if isinstance(verdict, RenewKey):
         return StopRun(describe_refusal("key", verdict.status, verdict.message))
@@ -162,9 +162,10 @@ def _error_inside(payload: object) -> object:
         return None if _ended_well(choice) else choice
     if fields.get("error") or mapping_of(fields.get("base_resp")).get("status_code"):
         return None if _ended_well(choice) else payload
-    is_answer = choices or "output" in fields or "data" in fields or "choices" in fields
+    if choices or "output" in fields or "data" in fields or "choices" in fields:
+        return None
     says = fields.get("object") == "error" or any(fields.get(name) for name in ("message", "detail", "errors", "msg"))
-    return payload if says and not is_answer else None
+    return payload if says else None
 
 
 def _ended_well(choice: Mapping[str, object]) -> bool:
