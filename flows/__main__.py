@@ -101,7 +101,10 @@ def run(
     manifest = finished_run(whole, retry_failed, overwrite, approve, wait=not no_wait)
     if manifest is None:
         console.prepare_prefect()
-        manifest = asyncio.run(_flow_run(mode, whole, retry_failed, overwrite, wait_for_others=not no_wait))
+        from tasks.server.temporary_server import some_server
+
+        with some_server():
+            manifest = asyncio.run(_flow_run(mode, whole, retry_failed, overwrite, wait_for_others=not no_wait))
     console.show_manifest(manifest, manifest["job"]["output"]["url"], as_json)
 
 

@@ -98,6 +98,7 @@ def advance(job: MaybeJob = None, overrides: Overrides = None, as_json: AsJson =
     from flows.advance_batches import advance_batches
     from promptmill.batch.registry import register
     from tasks.batch.steps import named_job
+    from tasks.server.temporary_server import some_server
 
     entries = _entries(job, overrides)
     for entry in entries:
@@ -105,7 +106,8 @@ def advance(job: MaybeJob = None, overrides: Overrides = None, as_json: AsJson =
             register(entry.job, retry_failed=False, flow_run_ids=())
     if job is not None:
         named_job.set(load(job, overrides))
-    found = asyncio.run(advance_batches(job_name=None if job is None else entries[0].job.name))
+    with some_server():
+        found = asyncio.run(advance_batches(job_name=None if job is None else entries[0].job.name))
     for summary in found:
         name = summary["job"] if isinstance(summary["job"], str) else summary["job"]["name"]
         console.say(f"{name}: {summary['state']}")
