@@ -14,7 +14,8 @@ import orjson
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
-from promptmill.arrow import pc
+from promptmill.arrow import MAX_LEVELS, levels_of, pc
+from promptmill.bounded_json import JsonTooLarge, load_json
 from promptmill.dataset.files import Files, InputFile
 from promptmill.errors import DatasetError
 from promptmill.shorten import shorten
@@ -167,7 +168,12 @@ class JsonlReader:
 
 def _parse(file: InputFile, number: int, line: bytes) -> dict[str, Any]:
     try:
-        row = orjson.loads(line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line)
+        row = load_json(line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line)
+    except JsonTooLarge as error:
+        raise DatasetError(
+            f"{file.shown} has a row in line {number} that can't be used: {error} (input.url). Write the value that is so "
+            "deep or large as a text, or leave it out."
+        ) from error
     except orjson.JSONDecodeError as error:
         try:
             line.decode()
@@ -184,12 +190,14 @@ def _parse(file: InputFile, number: int, line: bytes) -> dict[str, Any]:
 
 
 def _common(seen: pa.DataType, values: list[Any]) -> pa.DataType | None:
-    """The type that holds the values seen so far and these; None where there is no such type."""
+    """The type that holds the values seen so far and these; None where there is no such type, or it is too deep."""
     try:
         found = pa.array(values, from_pandas=False).type
         fields = [pa.schema([("x", seen)]), pa.schema([("x", found)])]
         joined = pa.unify_schemas(fields, promote_options="permissive").field("x").type
     except (pa.ArrowException, OverflowError, TypeError):
+        return None
+    if levels_of(joined) > MAX_LEVELS:
         return None
     texts = (pa.types.is_string(seen), pa.types.is_string(found))
     return None if pa.types.is_string(joined) and not all(texts) and not _has_null(seen, found) else joined

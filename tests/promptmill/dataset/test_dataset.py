@@ -238,6 +238,20 @@ def test_any_slice_of_any_format_is_that_slice(
     ]
 
 
+@pytest.mark.parametrize(("levels", "kept_as_text"), [(30, False), (31, True), (198, True)])
+def test_json_column_that_nests_deeper_than_30_levels_is_json_text(
+    tmp_path: Path, levels: int, kept_as_text: bool
+) -> None:
+    value = "[" * levels + "1" + "]" * levels
+    (tmp_path / "a.jsonl").write_text(f'{{"deep":{value}}}\n')
+
+    found = dataset(tmp_path / "a.jsonl")
+
+    assert pa.types.is_string(found.schema.field("deep").type) == kept_as_text
+    if kept_as_text:
+        assert everything(found) == [{"deep": value}]
+
+
 def test_one_huge_row_group_is_read_in_bounded_memory(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     pq.write_table(
