@@ -17,6 +17,7 @@ import pyarrow.csv as pacsv
 from promptmill.arrow import MAX_LEVELS, levels_of, pc
 from promptmill.bounded_json import JsonTooLarge, load_json
 from promptmill.dataset.files import Files, InputFile
+from promptmill.dataset.stoppable import StoppableFile
 from promptmill.errors import DatasetError
 from promptmill.shorten import shorten
 
@@ -93,10 +94,15 @@ class CsvReader:
         parse = pacsv.ParseOptions(newlines_in_values=True, invalid_row_handler=note)
         read = pacsv.ReadOptions(use_threads=False, block_size=_BLOCK_BYTES)
         with self._files.open(file) as opened:
+            stoppable = StoppableFile(opened)
+            reader = None
             try:
-                yield from pacsv.open_csv(cast(Any, opened), read, parse, convert)
+                reader = pacsv.open_csv(cast(Any, stoppable), read, parse, convert)
+                yield from reader
             except pa.ArrowInvalid as error:
                 raise self._explain(file, error, wrong) from error
+            finally:
+                stoppable.stop(reader)
 
     def _explain(self, file: InputFile, error: Exception, wrong: list[Any]) -> DatasetError:
         if wrong:
