@@ -24,6 +24,7 @@ class StoppableFile:
         self._opened = opened
         self._is_stopped = False
         self._is_reading = False
+        self._error: Exception | None = None
         self._ends: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._watched: list[weakref.ref[memoryview]] = []
 
@@ -47,6 +48,9 @@ class StoppableFile:
         self._is_reading = True
         try:
             data = b"" if self._is_stopped else self._opened.read(size)
+        except Exception as error:  # `require_whole` raises it, in the thread that asked for the rows
+            self._error = error
+            data = b""
         finally:
             self._is_reading = False
         if data:
@@ -55,6 +59,11 @@ class StoppableFile:
         # SimpleQueue.put keeps Python's lock until Arrow has it back, so the waiting `stop` goes on after that
         self._watched.append(weakref.ref(end, self._ends.put))
         return end
+
+    def require_whole(self) -> None:
+        """Raises: what a read raised, if one did: Arrow's thread would still hold it at the end of the process."""
+        if self._error is not None:
+            raise self._error
 
     def stop(self, reader: pacsv.CSVStreamingReader | None) -> None:
         """End the reads of Arrow's thread, and wait until it is done with Python."""
