@@ -23,8 +23,10 @@ class JsonTooLarge(ValueError):
 def load_json(data: bytes | str, most_values: int = _MAX_VALUES) -> Any:
     """The value. Raises: JsonTooLarge; orjson.JSONDecodeError when it isn't JSON."""
     raw = data.encode() if isinstance(data, str) else data
+    if len(raw) <= min(2 * _MAX_DEPTH, most_values):  # a level takes 2 bytes and a value 1, so there can't be too many
+        return orjson.loads(raw)
     opened = raw.count(b"[") + raw.count(b"{")
-    if opened + raw.count(b",") > most_values:
+    if len(raw) > most_values and opened + raw.count(b",") > most_values:
         bare = _TEXT.sub(b"", raw)
         values = 1 + bare.count(b"[") + bare.count(b"{") + bare.count(b",")
         if values > most_values:

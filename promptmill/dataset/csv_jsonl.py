@@ -7,6 +7,7 @@ don't fit 64 bits. JSON values that have no common type become JSON text.
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any, cast
 
@@ -14,13 +15,18 @@ import orjson
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
-from promptmill.arrow import pc
+from promptmill.arrow import MAX_LEVELS, levels_of, pc
+from promptmill.bounded_json import JsonTooLarge, load_json
 from promptmill.dataset.files import Files, InputFile
+from promptmill.dataset.stoppable import StoppableFile
+from promptmill.dataset.streams import lines_of
 from promptmill.errors import DatasetError
 from promptmill.shorten import shorten
 
 _BLOCK_BYTES = 1 << 20
 _BLOCK_ROWS = 2_000
+_BLOCK_LINE_BYTES = 1 << 23  # of JSON lines: a block ends with the line that passes it
+_SHOWN = 500  # characters of a list of names in a message
 _PATTERNS: tuple[tuple[pa.DataType, str], ...] = (  # a column has the first type whose pattern all its values match
     (pa.bool_(), r"^(true|false|True|False)$"),
     (pa.int64(), r"^(0|-?[1-9][0-9]{0,17})$"),
@@ -50,8 +56,8 @@ class CsvReader:
             names = self._header(file)
             if possible and list(possible) != names:
                 raise DatasetError(
-                    f"{file.shown} has the columns {names}; the first file has {list(possible)} (input.url). Give files "
-                    "with equal headers."
+                    f"{file.shown} has the columns {shorten(str(names), _SHOWN)}; the first file has "
+                    f"{shorten(str(list(possible)), _SHOWN)} (input.url). Give files with equal headers."
                 )
             possible = possible or {name: [kind for kind, _ in _PATTERNS] for name in names}
             text = pa.schema([(name, pa.string()) for name in names])
@@ -62,17 +68,26 @@ class CsvReader:
 
     def _header(self, file: InputFile) -> list[str]:
         with self._files.open(file) as opened:
-            text = io.TextIOWrapper(cast(Any, opened), encoding="utf-8-sig", errors="replace", newline="")
+            start = opened.read(_BLOCK_BYTES)
+        text = io.StringIO(start.decode("utf-8-sig", errors="replace"), newline="")
+        try:
             names = next(csv.reader(text), [])
-            text.detach()
+        except csv.Error as error:
+            raise DatasetError(
+                f"{file.shown} has a header that can't be read: {error}; a column's name is a short text (input.url). Fix "
+                "the header."
+            ) from error
+        if len(start) == _BLOCK_BYTES and not text.read(1):
+            raise _too_long(file)
         if not names:
             raise DatasetError(
                 f"{file.shown} is empty; a CSV file begins with a header (input.url). Give a file with rows."
             )
-        repeated = sorted({name for name in names if names.count(name) > 1})
+        repeated = sorted(name for name, times in Counter(names).items() if times > 1)
         if repeated:
             raise DatasetError(
-                f"{file.shown} names the columns {repeated} twice; a name stands for one column. Rename them."
+                f"{file.shown} names the columns {shorten(str(repeated), _SHOWN)} twice; a name stands for one column. "
+                "Rename them."
             )
         return names
 
@@ -92,10 +107,19 @@ class CsvReader:
         parse = pacsv.ParseOptions(newlines_in_values=True, invalid_row_handler=note)
         read = pacsv.ReadOptions(use_threads=False, block_size=_BLOCK_BYTES)
         with self._files.open(file) as opened:
+            stoppable = StoppableFile(opened)
+            reader = None
             try:
-                yield from pacsv.open_csv(cast(Any, opened), read, parse, convert)
+                reader = pacsv.open_csv(cast(Any, stoppable), read, parse, convert)
+                for batch in reader:
+                    stoppable.require_whole()  # before the last row is given, which may be half a row
+                    yield batch
+                stoppable.require_whole()
             except pa.ArrowInvalid as error:
+                stoppable.require_whole()
                 raise self._explain(file, error, wrong) from error
+            finally:
+                stoppable.stop(reader)
 
     def _explain(self, file: InputFile, error: Exception, wrong: list[Any]) -> DatasetError:
         if wrong:
@@ -104,14 +128,23 @@ class CsvReader:
                 f"{file.shown} has {row.actual_columns} fields in row {row.number or '?'} ({shorten(row.text, 80)!r}); its "
                 f"header has {row.expected_columns} (input.url). Quote fields that hold commas, or fix the row."
             )
+        if "straddling" in str(error):
+            return _too_long(file)
         if "UTF8" in str(error):
             with self._files.open(file) as opened:
-                for number, line in enumerate(opened, 1):
+                for number, line in enumerate(lines_of(opened, file.shown), 1):
                     try:
                         line.decode()
                     except UnicodeDecodeError:
                         return _not_utf8(file, number)
         return DatasetError(f"{file.shown} isn't CSV that can be read: {error} (input.url). Fix the file.")
+
+
+def _too_long(file: InputFile) -> DatasetError:
+    return DatasetError(
+        f"{file.shown} has a header or a row of more than {_BLOCK_BYTES:,} bytes, which is the limit for CSV (input.url). "
+        "Close each quote, and write longer rows as JSONL or Parquet."
+    )
 
 
 def _still_possible(values: pa.Array, kinds: list[pa.DataType]) -> list[pa.DataType]:
@@ -153,21 +186,28 @@ class JsonlReader:
 
     def _rows(self, file: InputFile) -> Iterator[list[dict[str, Any]]]:
         rows: list[dict[str, Any]] = []
+        held = 0
         with self._files.open(file) as opened:
-            for number, line in enumerate(opened, 1):
+            for number, line in enumerate(lines_of(opened, file.shown), 1):
                 if not line.strip():
                     continue
                 rows.append(_parse(file, number, line))
-                if len(rows) == _BLOCK_ROWS:
+                held += len(line)
+                if len(rows) == _BLOCK_ROWS or held > _BLOCK_LINE_BYTES:
                     yield rows
-                    rows = []
+                    rows, held = [], 0
         if rows:
             yield rows
 
 
 def _parse(file: InputFile, number: int, line: bytes) -> dict[str, Any]:
     try:
-        row = orjson.loads(line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line)
+        row = load_json(line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line)
+    except JsonTooLarge as error:
+        raise DatasetError(
+            f"{file.shown} has a row in line {number} that can't be used: {error} (input.url). Write the value that is so "
+            "deep or large as a text, or leave it out."
+        ) from error
     except orjson.JSONDecodeError as error:
         try:
             line.decode()
@@ -184,12 +224,14 @@ def _parse(file: InputFile, number: int, line: bytes) -> dict[str, Any]:
 
 
 def _common(seen: pa.DataType, values: list[Any]) -> pa.DataType | None:
-    """The type that holds the values seen so far and these; None where there is no such type."""
+    """The type that holds the values seen so far and these; None where there is no such type, or it is too deep."""
     try:
         found = pa.array(values, from_pandas=False).type
         fields = [pa.schema([("x", seen)]), pa.schema([("x", found)])]
         joined = pa.unify_schemas(fields, promote_options="permissive").field("x").type
     except (pa.ArrowException, OverflowError, TypeError):
+        return None
+    if levels_of(joined) > MAX_LEVELS:
         return None
     texts = (pa.types.is_string(seen), pa.types.is_string(found))
     return None if pa.types.is_string(joined) and not all(texts) and not _has_null(seen, found) else joined

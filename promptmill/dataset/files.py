@@ -1,6 +1,5 @@
 """The files of an input: how they are found, and how they are opened."""
 
-import io
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -8,10 +7,10 @@ from pathlib import PurePosixPath
 from typing import IO, Any, Literal, cast
 
 import fsspec
-import zstandard
 from fsspec.implementations.local import LocalFileSystem
 
 from promptmill.allowed_urls import require_allowed
+from promptmill.dataset.streams import open_stream, refuse_bomb
 from promptmill.errors import DatasetError
 from promptmill.job.spec import Input
 from promptmill.public_url import public_text, public_url
@@ -68,14 +67,8 @@ class Files:
     @contextmanager
     def open(self, file: InputFile) -> Generator[IO[bytes]]:
         """A file's bytes, decompressed when its suffix is that of a compression."""
-        suffix = PurePosixPath(file.path).suffix
-        with self.fs.open(file.path, "rb", compression="gzip" if suffix == ".gz" else None) as opened:
-            if suffix != ".zst":
-                yield cast(IO[bytes], opened)
-                return
-            reader = zstandard.ZstdDecompressor().stream_reader(cast(Any, opened), read_across_frames=True)
-            with io.BufferedReader(cast(Any, reader)) as unpacked:
-                yield cast(IO[bytes], unpacked)
+        with self.fs.open(file.path, "rb") as opened, open_stream(opened, file.path, file.shown) as stream:
+            yield stream
 
 
 def _find(fs: fsspec.AbstractFileSystem, root: str, spec: Input) -> Sequence[str]:
@@ -122,6 +115,8 @@ def _one_format(spec: Input, paths: Sequence[str]) -> _Format:
 def _describe(fs: fsspec.AbstractFileSystem, path: str, shown: str) -> InputFile:
     info = cast(dict[str, Any], fs.info(path))
     tag = info.get("ETag") or info.get("mtime") or info.get("created") or info.get("LastModified") or ""
+    if info.get("compress_size") is not None:  # a member of a zip file
+        refuse_bomb(shown, int(info["compress_size"]), int(info.get("size") or 0))
     return InputFile(path, int(info.get("size") or 0), str(tag), shown)
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.support.hostile_documents import DOCUMENTS, read_document
+from tests.support.hostile_rows import INPUTS, read_input, write_input
 from tests.support.hostile_schemas import ANSWERS, SCHEMAS, judge_answer, use_schema
 from tests.support.paths import ROOT
 
@@ -127,6 +128,7 @@ CASES: dict[str, tuple[Callable[[Path], object], str]] = {
         f"document-{name}": (lambda folder, name=name: read_document(name, folder), DOCUMENTS[name][2])
         for name in DOCUMENTS
     },
+    **{f"input-{name}": (lambda folder, name=name: read_input(name, folder), INPUTS[name][2]) for name in INPUTS},
     **{f"schema-{name}": (lambda _, name=name: use_schema(name), SCHEMAS[name][1]) for name in SCHEMAS},
     **{f"answer-{name}": (lambda _, name=name: judge_answer(name), ANSWERS[name][2]) for name in ANSWERS},
 }
@@ -165,7 +167,9 @@ def _run_apart(names: list[str], folder: Path) -> dict[str, dict[str, Any]]:
     program = f"from pathlib import Path; from {__name__} import run_cases; run_cases({names!r}, Path({str(folder)!r}))"
     command = [sys.executable, "-c", program]
     run = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, timeout=300, check=False)
-    return {found["name"]: found for found in map(json.loads, run.stdout.splitlines())}
+    found = {outcome["name"]: outcome for outcome in map(json.loads, run.stdout.splitlines())}
+    assert run.returncode == 0 or len(found) < len(names), "the process doesn't end well after its last case"
+    return found
 
 
 class _Outcomes:
@@ -179,7 +183,11 @@ class _Outcomes:
         kind = name.partition("-")[0]
         if kind not in self._by_kind:
             names = [other for other in CASES if other.startswith(f"{kind}-")]
-            self._by_kind[kind] = _run_apart(names, self._folders.mktemp(kind))
+            folder = self._folders.mktemp(kind)
+            if kind == "input":  # another process writes them: that may take more than reading them may
+                for case in INPUTS:
+                    write_input(case, folder)
+            self._by_kind[kind] = _run_apart(names, folder)
         assert name in self._by_kind[kind], "the case, or one before it, took its process along"
         return self._by_kind[kind][name]
 

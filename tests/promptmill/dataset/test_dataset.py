@@ -238,6 +238,33 @@ def test_any_slice_of_any_format_is_that_slice(
     ]
 
 
+@pytest.mark.parametrize(("levels", "kept_as_text"), [(30, False), (31, True), (198, True)])
+def test_json_column_that_nests_deeper_than_30_levels_is_json_text(
+    tmp_path: Path, levels: int, kept_as_text: bool
+) -> None:
+    value = "[" * levels + "1" + "]" * levels
+    (tmp_path / "a.jsonl").write_text(f'{{"deep":{value}}}\n')
+
+    found = dataset(tmp_path / "a.jsonl")
+
+    assert pa.types.is_string(found.schema.field("deep").type) == kept_as_text
+    if kept_as_text:
+        assert everything(found) == [{"deep": value}]
+
+
+@pytest.mark.parametrize("suffix", ["gz", "zst"])
+def test_large_file_that_compresses_as_well_as_logs_do_is_read(tmp_path: Path, suffix: str) -> None:
+    row = '{"text":"%06d %sms=%d"}\n'
+    data = "".join(
+        row % (number, "started worker=1 status=ok " * 6, number * 7919) for number in range(100_000)
+    ).encode()
+    packed = gzip.compress(data) if suffix == "gz" else zstandard.compress(data)
+    (tmp_path / f"a.jsonl.{suffix}").write_bytes(packed)
+
+    assert sum(chunk.num_rows for chunk in dataset(tmp_path / f"a.jsonl.{suffix}").read(500)) == 100_000
+    assert 20 < len(data) / len(packed) < 100
+
+
 def test_one_huge_row_group_is_read_in_bounded_memory(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     pq.write_table(

@@ -1,0 +1,88 @@
+"""Inputs that would hold a process or fill its memory, each with a word of the error it ends in."""
+
+import gzip
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, cast
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import zstandard
+
+from promptmill.dataset.dataset import open_dataset, rows_of
+from promptmill.job.spec import Input
+
+_MEGABYTE = 1 << 20
+
+
+def _bytes(data: bytes) -> Callable[[Path], object]:
+    return lambda path: path.write_bytes(data)
+
+
+def _repeat(start: bytes, piece: bytes, times: int) -> Callable[[Path], object]:
+    """Writes the start, then the piece so many times, packed as the suffix says."""
+
+    def write(path: Path) -> None:
+        with _opened(path) as file:
+            file.write(start)
+            for _ in range(times):
+                file.write(piece)
+
+    return write
+
+
+def _opened(path: Path) -> IO[bytes]:
+    if path.suffix == ".gz":
+        return cast(IO[bytes], gzip.open(path, "wb", compresslevel=1))
+    return cast(IO[bytes], zstandard.open(path, "wb")) if path.suffix == ".zst" else path.open("wb")
+
+
+def _write_zip(path: Path) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("a.csv", "w") as member:
+        member.write(b"text\n")
+        for _ in range(150):
+            member.write(b"aaaa\n" * (_MEGABYTE // 5))
+
+
+def _write_deep_parquet(levels: int) -> Callable[[Path], object]:
+    kind: pa.DataType = pa.int64()
+    for _ in range(levels):
+        kind = pa.struct([("a", kind)])
+    return lambda path: pq.write_table(pa.table({"text": pa.nulls(1, kind)}), path)
+
+
+INPUTS: dict[str, tuple[str, Callable[[Path], object], str]] = {  # file name, how it is written, a word of the error
+    "jsonl-lists-900-deep": ("a.jsonl", _bytes(b'{"text":' + b"[" * 900 + b"]" * 900 + b"}\n"), "200 levels"),
+    "jsonl-objects-900-deep": ("a.jsonl", _bytes(b'{"a":' * 900 + b"1" + b"}" * 900 + b"\n"), "200 levels"),
+    "jsonl-lists-100000-deep": ("a.jsonl", _bytes(b'{"text":' + b"[" * 100_000 + b"]" * 100_000 + b"}\n"), "JSON"),
+    "jsonl-of-many-values": ("a.jsonl", _bytes(b'{"text":[' + b"[]," * 5_000_000 + b"1]}\n"), "values"),
+    "csv-gzip-of-equal-rows": ("a.csv.gz", _repeat(b"text\n", b"aaaa\n" * (_MEGABYTE // 5), 150), "compressed"),
+    "csv-zstd-of-equal-rows": ("a.csv.zst", _repeat(b"text\n", b"aaaa\n" * (_MEGABYTE // 5), 400), "compressed"),
+    "csv-zstd-of-a-large-window": ("a.csv.zst", _bytes(b"\x28\xb5\x2f\xfd\x00\xa8" + b"\0" * 100), "decompressed"),
+    "csv-in-zip": ("a.zip", _write_zip, "compressed"),
+    "csv-gzip-of-one-header": ("a.csv.gz", _repeat(b"a", b"a" * _MEGABYTE, 150), "header"),
+    "csv-of-one-row": ("a.csv", _repeat(b"text\n", b"a" * _MEGABYTE, 300), "row"),
+    "csv-of-one-quote": ("a.csv", _repeat(b'text\n"', b"aaa\n" * (_MEGABYTE // 4), 300), "row"),
+    "csv-of-equal-columns": ("a.csv", _repeat(b"b", b",a", 100_000), "twice"),
+    "jsonl-of-one-line": ("a.jsonl", _repeat(b'{"text":"', b"a" * _MEGABYTE, 300), "line 1"),
+    "jsonl-zstd-of-one-line": ("a.jsonl.zst", _repeat(b'{"text":"', b"a" * _MEGABYTE, 300), "compressed"),
+    "jsonl-gzip-of-empty-lines": ("a.jsonl.gz", _repeat(b"", b"\n" * _MEGABYTE, 300), "compressed"),
+    "jsonl-zstd-of-equal-rows": ("a.jsonl.zst", _repeat(b"", b'{"a":"aaaaaaaaaa"}\n' * 50_000, 300), "compressed"),
+    "parquet-200-deep": ("a.parquet", _write_deep_parquet(200), "nested"),
+    "parquet-900-deep": ("a.parquet", _write_deep_parquet(900), "nested"),
+}
+
+
+def write_input(name: str, folder: Path) -> None:
+    """Write the file of a case."""
+    (folder / name).mkdir()
+    INPUTS[name][1](folder / name / INPUTS[name][0])
+
+
+def read_input(name: str, folder: Path) -> None:
+    """Read all rows of a case's file. Raises: DatasetError."""
+    path = folder / name / INPUTS[name][0]
+    url = f"zip:///a.csv::{path}" if path.suffix == ".zip" else str(path)
+    for table in open_dataset(Input.model_validate({"url": url})).read(500):
+        rows_of(table)
