@@ -17,7 +17,7 @@ from promptmill.errors import DatasetError
 
 _MAX_LINE_BYTES = 64 << 20  # of a JSON line: an image of 45 MB in base64 fits
 _MAX_RATIO = 100  # times that a file may grow when it is decompressed: text grows 3 to 20 times, repetitive logs 50
-_FREE_BYTES = 16 << 20  # that any file may grow to: short files of equal rows compress well too
+_FREE_BYTES = 8 << 20  # that any file may grow to: short files of equal rows compress well too
 _BUFFER_BYTES = 1 << 20
 _MAX_WINDOW = 1 << 27  # bytes that zstd keeps in memory; its own command line allows as many
 

@@ -95,9 +95,10 @@ class Progress:
 
     def _describe(self, message: str) -> str:
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in self.kinds.most_common())
+        reason = shorten(message, 200).rstrip(".")
         return (
             f"{self.failed:,} of {self.done:,} rows failed ({kinds}); the limit is {self.max_failure_ratio:.1%} "
-            f"(max_failure_ratio). The last said: {shorten(message, 200)} Fix the cause and run with --retry-failed, "
+            f"(max_failure_ratio). The last said: {reason}. Fix the cause and run with --retry-failed, "
             "or raise max_failure_ratio: what was answered is kept."
         )
 

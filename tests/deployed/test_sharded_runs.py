@@ -202,6 +202,7 @@ async def test_a_run_without_shards_ends_those_that_a_dead_run_left_at_work(
 async def test_a_budget_holds_over_all_shards(served: str, provider: Simulator, tmp_path: Path):
     job = sharded(tmp_path, "capped", pricing={"input_per_mtok": "0", "output_per_mtok": "1000000"})
     job["request"]["parameters"] = {"max_completion_tokens": 1}
+    job["max_failure_ratio"] = 1  # every answer is cut
     job["budget_usd"] = "31"  # a request costs 1
     before = requests_sent(provider)
     async with client_of(served) as client:
