@@ -75,7 +75,7 @@ def _handling(number: signal.Signals, handler: Handler) -> Generator[None]:
 
 def _hush_prefect() -> None:
     """Keep from the terminal that each task run of an interrupted run failed; the command says in a sentence why."""
-    for handler in logging.getLogger("prefect").handlers:
+    for handler in logging.getLogger().handlers:  # Prefect's; ours is our own logger's
         handler.setLevel(logging.CRITICAL)
 
 

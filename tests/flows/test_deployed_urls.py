@@ -78,6 +78,7 @@ def test_a_job_file_that_is_not_listed_is_not_read(prefect: str, listed: Path, s
 
 
 def test_a_listed_file_that_is_no_job_is_not_quoted(prefect: str, listed: Path, secret: Path) -> None:
+    secret.write_text("hunter2: [\n}")
     said = run_deployed(prefect, secret.parent, "online_inference", f"job_url={str(secret)!r}")
 
     assert "isn't YAML" in said
