@@ -144,8 +144,8 @@ def _spoil(monkeypatch: pytest.MonkeyPatch, fault: Exception | None) -> None:
     if fault is None:
         real = chunk.complete_request
 
-        async def too_large(*arguments: object) -> object:
-            return replace(await real(*arguments), attempts=2**40)  # pyright: ignore[reportArgumentType]
+        async def too_large(*arguments: object, **options: object) -> object:
+            return replace(await real(*arguments, **options), attempts=2**40)  # pyright: ignore[reportArgumentType]
 
         monkeypatch.setattr(chunk, "complete_request", too_large)
         return
