@@ -15,7 +15,7 @@ from promptmill.provider.transport import Credentials
 from promptmill.simulator import Simulator, SimulatorOptions
 from tests.support.jobs import SCHEMA, MakeJob
 from tests.support.own_server import SHARED_PER_MINUTE, OwnServer, own_server
-from tests.support.prefect_server import prefect_server, prepare_home
+from tests.support.prefect_server import end_prefects_threads, prefect_server, prepare_home
 from tests.support.rows import write_rows
 from tests.support.s3 import s3_server
 from tests.support.serving import serving
@@ -82,6 +82,7 @@ def prefect(prefect_url: str) -> Iterator[str]:
     """The same server, which this process uses too while the module is tested."""
     with temporary_settings({PREFECT_API_URL: prefect_url}):
         yield prefect_url
+        end_prefects_threads()
 
 
 @pytest.fixture(scope="session")

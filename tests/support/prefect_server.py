@@ -4,6 +4,7 @@ Prefect makes a new database by 130 migrations: two thirds of the CPU of a serve
 """
 
 import fcntl
+import inspect
 import os
 import shutil
 import subprocess
@@ -11,6 +12,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from prefect.events.worker import EventsWorker
+from prefect.logging.handlers import APILogWorker
+from prefect.utilities.asyncutils import run_coro_as_sync
 
 from benchmarks.rig import free_port
 from deployments.serve import wait_for
@@ -30,6 +35,17 @@ def prepare_home(folder: Path, shared: Path) -> None:
             home.rename(made.parent)
     (folder / "prefect").mkdir()
     shutil.copy(made, folder / "prefect")
+
+
+def end_prefects_threads() -> None:
+    """Send what Prefect's threads hold and end them: they use the module `random`, which other tests seed."""
+
+    async def drain() -> None:
+        for drained in (APILogWorker.drain_all(), EventsWorker.drain_all()):
+            if inspect.isawaitable(drained):
+                await drained
+
+    run_coro_as_sync(drain())
 
 
 def _without_prefect() -> dict[str, str]:
