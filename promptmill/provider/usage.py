@@ -67,7 +67,8 @@ def _output_of(fields: Mapping[str, object], told: int | None, total: int | None
     if output is None:
         if told is None or total is None or total <= told:
             return None, reasoning
-        return total - told, reasoning
+        output = total - told
+        return output, None if reasoning is None else min(reasoning, output)
     beside = 0 if told is None or total is None else total - told - output
     if beside > 0 and (not reasoning or reasoning == beside):
         output, reasoning = output + beside, beside

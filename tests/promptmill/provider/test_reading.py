@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from promptmill.provider.body_parser import NoJson, parse_body
@@ -107,6 +107,7 @@ NUMBER = st.one_of(st.none(), st.sampled_from(ODD_NUMBERS), st.integers(-5, 200)
 
 
 @given(NUMBER, NUMBER, NUMBER, NUMBER)
+@example(0, None, 1, 12.0)  # more reasoning than the total leaves for it
 def test_no_usage_is_negative_and_no_part_exceeds_its_whole(prompt: Any, done: Any, total: Any, thought: Any) -> None:
     told = usage_of(_told(prompt, done, total, thought))
 
