@@ -57,12 +57,12 @@ async def test_a_run_started_by_hand_is_cancelled_in_the_ui_and_keeps_its_answer
         runs = await client.read_flow_runs()
         run = next(one for one in runs if (one.parameters.get("job") or {}).get("name") == job["name"])
         await client.set_flow_run_state(run.id, Cancelling())
-        _, errors = await asyncio.to_thread(process.communicate, timeout=60)
+        _, errors = await asyncio.to_thread(process.communicate, timeout=180)
         done = await ended(client, run)
     paid = sent(provider) - before
     provider.configure(latency_seconds=0.0)
     again = command("run", tmp_path / "job.yaml", "--json", api_url=served, base_url=provider.base_url)
-    output, _ = await asyncio.to_thread(again.communicate, timeout=60)
+    output, _ = await asyncio.to_thread(again.communicate, timeout=180)
 
     assert (process.returncode, done.state_name) == (130, "Cancelled"), errors
     assert "Traceback" not in errors
@@ -89,7 +89,7 @@ async def test_a_run_that_somebody_deletes_in_prefect_sends_nothing_more_and_kee
     paid = sent(provider) - before
     provider.configure(latency_seconds=0.0)
     again = command("run", tmp_path / "job.yaml", "--json", api_url=served, base_url=provider.base_url)
-    output, errors = await asyncio.to_thread(again.communicate, timeout=60)
+    output, errors = await asyncio.to_thread(again.communicate, timeout=180)
 
     assert processes
     assert again.returncode == 0, errors
