@@ -6,7 +6,7 @@ import signal
 import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from multiprocessing import get_context
 from multiprocessing.context import ForkServerProcess
@@ -15,8 +15,9 @@ from benchmarks.campaign import jobs
 from benchmarks.campaign.books import Books
 from benchmarks.campaign.draw import Fault, Round
 from benchmarks.campaign.faults import close_door, empty, fill, open_door, small_disk
+from benchmarks.campaign.history import history_of
 from benchmarks.campaign.jobs import Place
-from benchmarks.campaign.judge import AT_BUDGET, History, Look, Ran
+from benchmarks.campaign.judge import AT_BUDGET, History, Ran
 
 MOST_SECONDS = 120.0  # of one run, after which it hangs
 MOST_RUNS = 8  # without a fault, until the output must be complete
@@ -157,18 +158,10 @@ def _note(stage: _Stage, processes: Sequence[ForkServerProcess], sent_before: in
 
 
 def _history(stage: _Stage) -> History:
-    rows = jobs.published_rows(stage.place.output)
-    numbers = {name: row for row, name in rows}
-    cap_usd = jobs.budget_usd(stage.drawn)
-    return History(
-        bodies=jobs.bodies(stage.drawn),
-        ran=tuple(stage.ran),
-        looks=tuple(Look(frozenset(numbers[name] for name in ids if name in numbers), b) for ids, b in stage.looks),
-        billed=stage.books.billed(),
-        outputs=tuple(row for row, _ in rows),
-        repeated_at_most=stage.drawn.repeated_at_most,
-        left=tuple(f"group {group}" for group in stage.groups if _has_members(group)),
-        budget_usd=cap_usd,
+    left = tuple(f"group {group}" for group in stage.groups if _has_members(group))
+    return replace(
+        history_of(stage.drawn, stage.place, stage.books, stage.ran, stage.looks, left),
+        budget_usd=jobs.budget_usd(stage.drawn),
         spent_usd=stage.books.spent_usd() if stage.at_cap_usd is None else stage.at_cap_usd,
         may_pay_twice=stage.drawn.kind.endswith("two"),
     )

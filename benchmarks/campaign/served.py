@@ -19,8 +19,9 @@ from benchmarks.campaign import jobs
 from benchmarks.campaign.books import Books
 from benchmarks.campaign.draw import Fault, Round
 from benchmarks.campaign.faults import open_door
+from benchmarks.campaign.history import history_of
 from benchmarks.campaign.jobs import Place
-from benchmarks.campaign.judge import History, Look, Ran
+from benchmarks.campaign.judge import History, Ran
 from benchmarks.campaign.plain import TRACEBACK
 from benchmarks.campaign.server import Server, kill_group, kill_marked, left_of, stop
 from benchmarks.rig import provider
@@ -193,14 +194,4 @@ async def _forget(runs: list[UUID]) -> None:
 def _history(stage: _Stage) -> History:
     with temporary_settings({PREFECT_API_URL: stage.server.api_url}):
         asyncio.run(_forget(stage.runs))
-    rows = jobs.published_rows(stage.place.output)
-    numbers = {name: row for row, name in rows}
-    return History(
-        bodies=jobs.bodies(stage.drawn),
-        ran=tuple(stage.ran),
-        looks=tuple(Look(frozenset(numbers[name] for name in ids if name in numbers), b) for ids, b in stage.looks),
-        billed=stage.books.billed(),
-        outputs=tuple(row for row, _ in rows),
-        repeated_at_most=stage.drawn.repeated_at_most,
-        left=left_of(stage.mark),
-    )
+    return history_of(stage.drawn, stage.place, stage.books, stage.ran, stage.looks, left_of(stage.mark))
