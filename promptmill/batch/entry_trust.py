@@ -1,7 +1,7 @@
 """Which registered jobs a command may follow: others may be able to write to the registry, and a command has its user's rights.
 
-A deployed run opens only what the operator lists, whoever wrote the entry. A command opens everything that its user names,
-and an entry names places too. So it follows an entry that this user's own commands and workers wrote, which a seal proves;
+A deployed run opens only what the operator lists. A command opens everything that its user names, and an entry that somebody
+else wrote names places too. So it follows an entry that this user's own commands and workers wrote, which a seal proves;
 one that says the same as a job file that the user gives; and of others those that keep to object stores and to what
 PROMPTMILL_ALLOWED_URLS and PROMPTMILL_ALLOWED_MODULES list. The seal's key lies in PREFECT_HOME, and never in the registry.
 """
@@ -84,7 +84,7 @@ def require_followable(job: Job, *, is_ours: bool, named: Job | None) -> None:
     for place, name, reason in _closed_places(job, rules):
         raise SetupError(
             f"the registered job {job.name!r} names {place} {public_url(name)!r}, which {reason}, and no command of yours "
-            f"wrote the entry: whoever may write to {STATE_SETTING} may have. Give the job's own file (promptmill batches … "
+            f"wrote the entry; others can write to {STATE_SETTING}. Give the job's own file (promptmill batches … "
             f"JOB), or list the place in {URLS_SETTING} or {MODULES_SETTING}."
         )
 

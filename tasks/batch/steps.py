@@ -235,7 +235,7 @@ async def each_job(act: Act, job_name: str | None) -> list[dict[str, Any]]:
     failed: list[Exception] = []
     for entry in entries:
         try:
-            if not is_closed_process():  # a closed one opens nothing that isn't listed, whoever names it
+            if not is_closed_process():  # a closed process opens only what the operator listed
                 await asyncio.to_thread(require_followable, entry.job, is_ours=entry.is_ours, named=named_job.get())
             found.append(await act(entry.job.name, entry))
         except Exception as error:

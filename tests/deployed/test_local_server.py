@@ -1,10 +1,6 @@
 """The server that `make serve` starts, with several who write to it at once, as runs in shards and workers do."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -17,9 +13,7 @@ from uuid import uuid4
 
 import pytest
 
-from benchmarks.rig import free_port
-from deployments.serve import wait_for
-from tests.support.paths import ROOT
+from tests.support.prefect_server import prefect_server
 
 WRITERS, SECONDS = 4, 10.0
 Call = Callable[[str, Any], Any]
@@ -28,26 +22,8 @@ Call = Callable[[str, Any], Any]
 @pytest.fixture
 def api_url(tmp_path: Path) -> Iterator[str]:
     """A server with an empty database."""
-    port = free_port()
-    settings = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")},
-        "PREFECT_HOME": str(tmp_path / "prefect"),
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    }
-    with (tmp_path / "log").open("wb") as log:
-        server = subprocess.Popen(
-            [sys.executable, "deployments/local_server.py", "--port", str(port)],
-            cwd=ROOT,
-            env=settings,
-            stdout=log,
-            stderr=log,
-        )
-        try:
-            wait_for(server, f"http://127.0.0.1:{port}/api")
-            yield f"http://127.0.0.1:{port}/api"
-        finally:
-            server.send_signal(signal.SIGTERM)
-            server.wait(30)
+    with prefect_server(tmp_path) as url:
+        yield url
 
 
 def caller(api_url: str, answers: Counter[int], slowest: list[float]) -> Call:
