@@ -3,12 +3,16 @@
 import difflib
 from collections.abc import Iterable
 
+_CUTOFF = 0.5  # the least likeness of a near name: 2 · equal characters / (characters of both)
+
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """The known name closest to a mistyped name, or None when no name is close."""
     names = list(known)
     folded = {candidate.lower(): candidate for candidate in names}
-    matches = difflib.get_close_matches(name.lower(), list(folded), n=1, cutoff=0.5)
+    if len(name) * _CUTOFF > max(map(len, folded), default=0) * (2 - _CUTOFF):  # too long to be like any of them,
+        return None  # and difflib would take 40 bytes for each of its characters before it says so
+    matches = difflib.get_close_matches(name.lower(), list(folded), n=1, cutoff=_CUTOFF)
     return folded[matches[0]] if matches else None
 
 

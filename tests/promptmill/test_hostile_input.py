@@ -141,6 +141,7 @@ def run_cases(names: list[str], folder: Path) -> None:
 
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
     for name in names:
+        _forget_peak()
         started = time.process_time()
         message = None
         try:
@@ -151,8 +152,14 @@ def run_cases(names: list[str], folder: Path) -> None:
         print(json.dumps({"name": name, "message": message, "seconds": seconds, "megabytes": _peak()}), flush=True)
 
 
+def _forget_peak() -> None:
+    """Let the kernel take the memory that this process holds now for its peak, so that each case has its own."""
+    if sys.platform == "linux":
+        Path("/proc/self/clear_refs").write_text("5")
+
+
 def _peak() -> float:
-    """The most memory that this process held, in MB.
+    """The most memory that this process held during the case (elsewhere than on Linux: since its start), in MB.
 
     On Linux getrusage tells a new process the peak of the one that started it, so the kernel's own book is read.
     """
@@ -173,7 +180,7 @@ def _run_apart(names: list[str], folder: Path) -> dict[str, dict[str, Any]]:
 
 
 class _Outcomes:
-    """How the cases of a kind ended, which share a process: its peak bounds that of each."""
+    """How the cases of a kind ended, which share a process."""
 
     def __init__(self, folders: pytest.TempPathFactory) -> None:
         self._folders = folders
