@@ -15,6 +15,7 @@ from promptmill.output.reading import read, read_failures
 from promptmill.planning.estimate import Estimate
 from promptmill.planning.prepared_job import SAMPLES
 from promptmill.printable import printable
+from promptmill.provider.first_contact import Contact
 from promptmill.runs.display import format_seconds
 from promptmill.runs.run import PendingRun
 from promptmill.runs.sample import Extrapolation
@@ -23,12 +24,13 @@ from promptmill.shorten import shorten
 LONGEST_CELL = 160
 
 
-def show_check(run: PendingRun) -> None:
-    """What is known of a job, and its first request."""
+def show_check(run: PendingRun, contact: Contact) -> None:
+    """What is known of a job, of its provider, and its first request."""
     out, plan, prepared = console.stdout(), run.preflight.plan, run.prepared
     files, columns = len(prepared.dataset.files), ", ".join(prepared.dataset.schema.names)
     out.print(f"[bold green]ok[/] {plan.rows:,} rows in {files:,} file(s); columns: {escape(printable(columns))}")
-    out.print(f"   output {prepared.output.shown} can be written, read and cleared; credentials are there")
+    out.print(f"   output {escape(prepared.output.shown)} can be written, read and cleared; credentials are there")
+    out.print(f"   provider {escape(printable(contact.found))}")
     if plan.first_request is not None:
         request = plan.first_request
         body = orjson.dumps(prepared.builder.preview(request), option=orjson.OPT_INDENT_2).decode()
@@ -39,7 +41,8 @@ def show_check(run: PendingRun) -> None:
         out.print(Panel(escape(body), title="the first request", title_align="left"))
         most = f"and at most {limit:,} out, so at most ${price:.8f}" if limit else f"in: ${price:.8f}, and its answer"
         out.print(f"   {request.input_tokens:,} tokens in ({prepared.counter.label}) {most} ({prepared.prices.label})")
-    show_estimate(run.preflight.estimate, run.preflight.warnings, None, as_json=False)
+    problem = [] if contact.problem is None else [f"a run would end at once: {contact.problem}"]
+    show_estimate(run.preflight.estimate, (*run.preflight.warnings, *problem), None, as_json=False)
 
 
 def show_estimate(estimate: Estimate, warnings: Sequence[str], cheapest: str | None, as_json: bool) -> None:
