@@ -10,6 +10,7 @@ from promptmill.job.spec import Job
 from promptmill.limits.approved_cap import write_approved
 from promptmill.output.manifest import manifest_values
 from promptmill.planning.estimate import cheaper_mode
+from promptmill.planning.kept import retry_scope
 from promptmill.planning.preflight import check_places
 from promptmill.planning.prepared_job import SAMPLES, prepare, today
 from promptmill.planning.standing_output import finished_manifest
@@ -44,7 +45,7 @@ def finished_run(
     Raises: PromptmillError; OutputInUse without `wait`, while another run works on the output.
     """
     prepared = prepare(job, today())
-    if (manifest := finished_manifest(prepared, retry_failed)) is not None:
+    if (manifest := finished_manifest(prepared, retry_scope(job, retry_failed))) is not None:
         return manifest_values(manifest)
     credentials = credentials_of(job)
     check_places(prepared, credentials, overwrite)
