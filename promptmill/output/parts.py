@@ -9,7 +9,6 @@ Row groups: 100,000 rows or 16 MiB in memory. DuckDB's own are of 122,880 rows (
 the bound in bytes keeps wide rows (an embedding is 6 KB) from filling the memory.
 """
 
-import io
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from promptmill.arrow import pc
+from promptmill.column_types import carried_type, cast_column
 from promptmill.output.columns import FAILURE_COLUMNS, failure_columns, success_columns
 from promptmill.output.manifest import PART_NAME, Manifest, PartInfo
 from promptmill.output.publishing import FAILURES
@@ -116,8 +116,9 @@ class _Parts:
         self.finished: list[UnpublishedFile] = []
 
     def append(self, carried: pa.Table, ours: pa.Table) -> None:
-        expected = pa.schema(list(self.schema)[: carried.num_columns])
-        table = pa.table([*carried.cast(expected).columns, *ours.columns], schema=self.schema)
+        kinds = self.schema.types[: carried.num_columns]
+        columns = [cast_column(column, kind) for column, kind in zip(carried.columns, kinds, strict=True)]
+        table = pa.table([*columns, *ours.columns], schema=self.schema)
         for piece in _pieces(table, self._group_bytes):
             self._pending.append(piece)
             self._pending_rows += piece.num_rows
@@ -186,11 +187,5 @@ def next_part_number(standing: Manifest | None, job_digest: str) -> int:
 
 def unwritable_columns(schema: pa.Schema, carried: Sequence[str]) -> list[str]:
     """Carried columns of a type that Parquet can't hold, with that type, such as a column of empty objects from JSON."""
-    found: list[str] = []
-    for name in carried:
-        alone = pa.schema([schema.field(name)])
-        try:
-            pq.write_table(alone.empty_table(), io.BytesIO())
-        except (pa.ArrowNotImplementedError, pa.ArrowInvalid):
-            found.append(f"{name} ({schema.field(name).type})")
-    return found
+    fields = [schema.field(name) for name in carried]
+    return [f"{column.name!r} ({column.type})" for column in fields if carried_type(column.type) is None]

@@ -13,6 +13,8 @@ from typing import Any, cast
 import orjson
 import pyarrow as pa
 
+from promptmill.cell_values import values_of
+
 _MOST_LABELS = 12  # shown in a matrix
 _MOST_PAIRS = 1_000  # with more of them the values are no labels, and we count agreement only
 _LABEL_CHARACTERS = 40
@@ -114,7 +116,7 @@ def add_agreements(agreements: Sequence[Agreement], rows: pa.Table, answers: pa.
     responses = cast(list[str | None], answers["response"].to_pylist()) if agreements else []
     for agreement in agreements:
         if agreement.known_column in rows.column_names:
-            agreement.add(rows[agreement.known_column].to_pylist(), responses)
+            agreement.add(values_of(rows[agreement.known_column]), responses)
 
 
 def _answer(response: str | None, column: str) -> object:

@@ -18,6 +18,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from promptmill.arrow import pc
+from promptmill.cell_values import value_at
 from promptmill.checkpoints.answer_files import ZERO_USD
 from promptmill.job.spec import Job
 from promptmill.output.columns import ROW_INDEX
@@ -146,7 +147,7 @@ class ReportData:
 
     def _sample(self, rows: pa.Table, answers: pa.Table, numbers: NDArray[np.int64], place: int) -> SampleRow:
         shown = self._shown_columns(rows.column_names)
-        values = {name: rows[name][place].as_py() for name in shown}
+        values = {name: value_at(rows[name], place) for name in shown}
         embedding = cast(list[float] | None, answers["embedding"][place].as_py())
         response = cast(str | None, answers["response"][place].as_py()) or ""
         return SampleRow(
@@ -164,7 +165,7 @@ class ReportData:
 
     def _name(self, rows: pa.Table, numbers: NDArray[np.int64], place: int) -> str:
         if self._id_column in rows.column_names:
-            return cell(rows[self._id_column][place].as_py(), 80)
+            return cell(value_at(rows[self._id_column], place), 80)
         return str(numbers[place])
 
 
