@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, cast
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -98,13 +99,53 @@ def cast_column(column: pa.ChunkedArray, target: pa.DataType) -> pa.ChunkedArray
     """
     if column.type == target:
         return column
-    if _is_extension(column.type):
-        chunks = [cast(Any, chunk).storage for chunk in column.chunks]
-        return cast_column(pa.chunked_array(chunks, column.type.storage_type), target)
-    if _types.is_run_end_encoded(column.type):
-        chunks = [pc.run_end_decode(chunk) for chunk in column.chunks]
-        return cast_column(pa.chunked_array(chunks, column.type.value_type), target)
-    return column.cast(target)
+    if plain_type(column.type) != column.type:
+        chunks = [_unwrapped(chunk) for chunk in column.chunks]
+        column = pa.chunked_array(chunks, chunks[0].type if chunks else plain_type(column.type))
+    changed = column.cast(target)
+    changed.validate()
+    return changed
+
+
+def _unwrapped(array: Any) -> Any:
+    """The array without dictionaries, run ends, extensions and list views; Arrow 26 casts the latter to broken lists."""
+    kind = array.type
+    if _is_extension(kind):
+        return _unwrapped(array.storage)
+    if _types.is_dictionary(kind):
+        return _unwrapped(array.dictionary_decode())
+    if _types.is_run_end_encoded(kind):
+        return _unwrapped(pc.run_end_decode(array))
+    if _types.is_string_view(kind) or _types.is_binary_view(kind):
+        return array.cast(plain_type(kind))
+    if _types.is_struct(kind) and kind.num_fields:
+        children = [_unwrapped(array.field(place)) for place in range(kind.num_fields)]
+        fields = [kind.field(place).with_type(child.type) for place, child in enumerate(children)]
+        return pa.StructArray.from_arrays(children, fields=fields, mask=array.is_null())
+    if _types.is_fixed_size_list(kind):
+        size = kind.list_size
+        values = _unwrapped(array.values.slice(array.offset * size, len(array) * size))
+        return pa.FixedSizeListArray.from_arrays(values, size, mask=array.is_null())
+    return _unwrapped_list(array) if kind.num_fields == 1 else array
+
+
+def _unwrapped_list(array: Any) -> Any:
+    """A list, view of a list, or map of plain values."""
+    kind = array.type
+    if _types.is_list_view(kind) or _types.is_large_list_view(kind):
+        sizes = pc.fill_null(pc.list_value_length(array), 0).to_numpy()
+        offsets = pa.array(np.concatenate([[0], np.cumsum(sizes)]), array.offsets.type)
+        places = np.repeat(array.offsets.to_numpy() - offsets.to_numpy()[:-1], sizes) + np.arange(sizes.sum())
+        values = _unwrapped(array.values).take(pa.array(places, pa.int64()))
+    else:
+        offsets = pc.subtract(array.offsets, array.offsets[0])
+        values = array.values.slice(array.offsets[0].as_py(), offsets[-1].as_py())
+    if _types.is_map(kind):
+        keys, items = (_unwrapped(values.field(place)) for place in (0, 1))
+        return pa.MapArray.from_arrays(offsets, keys, items, mask=array.is_null())
+    is_large = _types.is_large_list(kind) or _types.is_large_list_view(kind)
+    made: Any = pa.LargeListArray if is_large else pa.ListArray
+    return made.from_arrays(offsets, _unwrapped(values), mask=array.is_null())
 
 
 def common_type(first: pa.DataType, second: pa.DataType) -> pa.DataType | None:
