@@ -6,14 +6,14 @@ carries it as it is, since carried columns never become Python objects.
 """
 
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import pyarrow as pa
 
 from promptmill.arrow import pc
 from promptmill.shorten import shorten
 
-_Column = pa.Array | pa.ChunkedArray
+_Column: TypeAlias = pa.Array | pa.ChunkedArray
 _REASON_CHARACTERS = 120
 VALUE_ERRORS = (  # of a value that Python can't hold
     pa.ArrowException,

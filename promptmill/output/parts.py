@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from promptmill.arrow import pc
 from promptmill.column_types import carried_type, cast_column
-from promptmill.output.columns import FAILURE_COLUMNS, failure_columns, success_columns
+from promptmill.output.columns import FAILURE_COLUMNS, SUCCESS_COLUMNS, failure_columns, success_columns
 from promptmill.output.manifest import PART_NAME, Manifest, PartInfo
 from promptmill.output.publishing import FAILURES
 from promptmill.storage import STORAGE_ERRORS, Storage
@@ -45,9 +45,13 @@ class OutputWriter:
         failure_schema: pa.Schema,
         part_bytes: int,
         first_number: int = 0,
+        properties: Sequence[str] | None = None,
     ) -> None:
+        """`properties` are the keys of the answers' typed columns; by default they are called as the columns are."""
         name = f"part-{job_digest}-"
         self._carried: list[str] = failure_schema.names[: -len(FAILURE_COLUMNS)]
+        typed = success_schema.names[len(self._carried) + 1 : -len(SUCCESS_COLUMNS)]
+        self._properties = typed if properties is None else properties
         self._successes = _Parts(storage, name, success_schema, part_bytes, first_number)
         self._failures = _Parts(storage, f"{FAILURES}/{name}", failure_schema, part_bytes, first_number)
 
@@ -63,10 +67,15 @@ class OutputWriter:
         succeeded = pc.is_null(answers["kind"])
         if not pc.all(succeeded, min_count=0).as_py():
             failed = pc.invert(succeeded)
-            self._failures.append(carried.filter(failed), failure_columns(answers.filter(failed)))
+            self._failures.append(
+                carried.filter(failed), failure_columns(answers.filter(failed), self._ours(self._failures))
+            )
             carried, answers = carried.filter(succeeded), answers.filter(succeeded)
-        fields = list(self._successes.schema)[len(self._carried) :]
-        self._successes.append(carried, success_columns(answers, fields))
+        self._successes.append(carried, success_columns(answers, self._ours(self._successes), self._properties))
+
+    def _ours(self, parts: "_Parts") -> list[pa.Field]:
+        """The fields that don't come from the input."""
+        return list(parts.schema)[len(self._carried) :]
 
     def close(self) -> tuple[tuple[PartInfo, ...], tuple[PartInfo, ...]]:
         """Upload what is left; returns the parts and the failure parts. The caller then publishes `files`.

@@ -87,14 +87,14 @@ def publish(prepared: Prepared, plan: Plan, facts: RunFacts, target: Storage | N
 def _publish(prepared: Prepared, plan: Plan, facts: RunFacts, storage: Storage) -> Manifest:
     job = prepared.job
     standing = read_manifest(storage)
-    properties = prepared.schema.properties if prepared.schema else {}
+    properties = prepared.properties
     definitions = prepared.schema.definitions if prepared.schema else {}
     schemas = output_schema(job, prepared.dataset, properties, definitions)
-    report = ReportData(job, facts.started_at)
+    report = ReportData(job, facts.started_at, prepared.names)
     settle_publishing(storage, standing, is_ours=True)
     begin_upload(storage)
     first = next_part_number(standing, prepared.digest)
-    with OutputWriter(storage, prepared.digest, *schemas, job.output.part_bytes, first) as writer:
+    with OutputWriter(storage, prepared.digest, *schemas, job.output.part_bytes, first, [*properties]) as writer:
         totals = write_rows(prepared, plan, writer, report)
         parts, failure_parts = writer.close()
         manifest = _manifest(prepared, facts, totals)
@@ -131,7 +131,7 @@ def _rows_and_answers(prepared: Prepared, plan: Plan) -> Iterator[tuple[pa.Table
             raise DatasetError(_changed(prepared))
         if prepared.job.input.id_column is None:
             numbers = pa.array(range(chunk.start, chunk.start + chunk.rows), pa.int64())
-            yield table.add_column(0, "row_index", numbers), answers
+            yield table.add_column(0, prepared.names.row_index, numbers), answers
         else:
             yield table, answers
 

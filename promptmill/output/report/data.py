@@ -21,7 +21,7 @@ from promptmill.arrow import pc
 from promptmill.cell_values import value_at
 from promptmill.checkpoints.answer_files import ZERO_USD
 from promptmill.job.spec import Job
-from promptmill.output.columns import ROW_INDEX
+from promptmill.output.columns import ColumnNames, column_names
 from promptmill.output.report.accuracy import Agreement, add_agreements
 from promptmill.output.report.histograms import Floats, LogHistogram, Timeline
 from promptmill.output.report.wording import cell, vector
@@ -60,9 +60,10 @@ class FailedRow:
 class ReportData:
     """Gathers what a report shows. Not for several threads at once."""
 
-    def __init__(self, job: Job, started_at: datetime | None = None) -> None:
+    def __init__(self, job: Job, started_at: datetime | None = None, names: ColumnNames | None = None) -> None:
         """`started_at` tells this run's answers from earlier ones, which the timeline leaves out."""
-        self._id_column = job.input.id_column or ROW_INDEX.name
+        names = column_names(job) if names is None else names
+        self._id_column = names.row_index if job.input.id_column is None else job.input.id_column
         self._prompt = "\n".join(_texts(job.request.model_dump(include={"system", "user", "messages", "input"})))
         self._started_at = started_at.timestamp() if started_at is not None else 0.0
         self._random = np.random.default_rng(_SEED)
@@ -77,7 +78,9 @@ class ReportData:
         self.output_tokens = LogHistogram(1, 1e8)
         self.timeline = Timeline()  # of this run
         self.failures: dict[str, list[FailedRow]] = {}  # by kind, most attempts first
-        self.agreements = [Agreement(answer, known) for answer, known in (job.output.compare or {}).items()]
+        self.agreements = [
+            Agreement(answer, known, _key_of(answer, names)) for answer, known in (job.output.compare or {}).items()
+        ]
 
     @property
     def samples(self) -> list[SampleRow]:
@@ -167,6 +170,13 @@ class ReportData:
         if self._id_column in rows.column_names:
             return cell(value_at(rows[self._id_column], place), 80)
         return str(numbers[place])
+
+
+def _key_of(answer: str, names: ColumnNames) -> str | None:
+    """The key of an answer column in the model's JSON; None for the whole answer."""
+    name = names.property_of(answer)
+    is_whole = name not in names.properties and name in ("response", names.answer)
+    return None if is_whole else name
 
 
 def _floats(column: pa.ChunkedArray) -> Floats:

@@ -55,7 +55,7 @@ def published(job: Job, failing: Sequence[int]) -> tuple[pa.Table, pa.Table]:
         prepared.store.save_chunk(chunk.key, answers_table(results), [])
     schemas = output_schema(job, prepared.dataset, {}, {})
     with OutputWriter(prepared.output, "0123abcd", *schemas, job.output.part_bytes) as writer:
-        write_rows(prepared, plan, writer, ReportData(job))
+        write_rows(prepared, plan, writer, ReportData(job, names=prepared.names))
         parts, failures = writer.close()
         publish_side_by_side(writer.files)
     fs, root = prepared.output.fs, prepared.output.path("")
@@ -98,7 +98,7 @@ def job_over(folder: str, template: str) -> Job:
     return Job.model_validate({"name": "j", "request": request, "pricing": pricing, "chunk_rows": 3, **places})
 
 
-@settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
+@settings(max_examples=EXAMPLES, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(
     columns=st.lists(st.tuples(st.sampled_from(NAMES), kinds()), min_size=1, max_size=4),
     seed=st.integers(0, 2**32 - 1),
