@@ -36,9 +36,9 @@ def carried_type(kind: pa.DataType) -> pa.DataType | None:
 def _published(kind: pa.DataType) -> pa.DataType | None:
     """The type that a reader of the output finds; None where publishing can't filter, take, write or read the type."""
     try:
-        nulls = pa.nulls(2, kind)
-        pc.filter(nulls, pa.array([True, False]))
-        pa.concat_arrays([nulls.take(pa.array([0])), nulls])
+        nulls = _nulls(kind)
+        pc.filter(nulls, pa.array([True] * len(nulls)))
+        pa.concat_arrays([nulls.take(pa.array(range(len(nulls)), pa.int64())), nulls])
         sink = io.BytesIO()
         pq.write_table(pa.schema([("column", kind)]).empty_table(), sink)
         return pq.read_table(sink).schema.field(0).type
@@ -46,9 +46,19 @@ def _published(kind: pa.DataType) -> pa.DataType | None:
         return None
 
 
+def _nulls(kind: pa.DataType) -> pa.Array:
+    """Two nulls of a type; none where Arrow makes them wrong, as it does of structs with nulls in a fixed-size list."""
+    nulls = pa.nulls(2, kind)
+    try:
+        nulls.validate()
+    except pa.ArrowInvalid:
+        return pa.nulls(0, kind)
+    return nulls
+
+
 def _can_cast(kind: pa.DataType, target: pa.DataType) -> bool:
     try:
-        return cast_column(pa.chunked_array([pa.nulls(2, kind)]), target).type == target
+        return cast_column(pa.chunked_array([_nulls(kind)]), target).type == target
     except ARROW_ERRORS:
         return False
 
@@ -113,7 +123,7 @@ def _unwrapped(array: Any) -> Any:
     if _is_extension(kind):
         return _unwrapped(array.storage)
     if _types.is_dictionary(kind):
-        return _unwrapped(array.dictionary_decode())
+        return pa.DictionaryArray.from_arrays(array.indices, _unwrapped(array.dictionary)).dictionary_decode()
     if _types.is_run_end_encoded(kind):
         return _unwrapped(pc.run_end_decode(array))
     if _types.is_string_view(kind) or _types.is_binary_view(kind):
@@ -136,7 +146,7 @@ def _unwrapped_list(array: Any) -> Any:
         sizes = pc.fill_null(pc.list_value_length(array), 0).to_numpy()
         offsets = pa.array(np.concatenate([[0], np.cumsum(sizes)]), array.offsets.type)
         places = np.repeat(array.offsets.to_numpy() - offsets.to_numpy()[:-1], sizes) + np.arange(sizes.sum())
-        values = _unwrapped(array.values).take(pa.array(places, pa.int64()))
+        values = pa.concat_arrays([_unwrapped(array.values)]).take(pa.array(places, pa.int64()))
     else:
         offsets = pc.subtract(array.offsets, array.offsets[0])
         values = array.values.slice(array.offsets[0].as_py(), offsets[-1].as_py())
@@ -146,6 +156,28 @@ def _unwrapped_list(array: Any) -> Any:
     is_large = _types.is_large_list(kind) or _types.is_large_list_view(kind)
     made: Any = pa.LargeListArray if is_large else pa.ListArray
     return made.from_arrays(offsets, _unwrapped(values), mask=array.is_null())
+
+
+def filter_rows(table: pa.Table, mask: Any) -> pa.Table:
+    """The rows where the mask is true.
+
+    Arrow 26 takes the wrong values from a slice of fixed-size lists inside fixed-size lists, so we copy such a slice first
+    (seen with 26.0.1, 2026-11-27; tests/promptmill/test_column_types.py).
+    """
+    columns = [_unsliced(column).filter(mask) for column in table.columns]
+    return pa.table(columns, schema=table.schema)
+
+
+def _unsliced(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    if not _has_fixed_in_fixed(column.type):
+        return column
+    return pa.chunked_array([pa.concat_arrays([chunk]) for chunk in column.chunks], column.type)
+
+
+def _has_fixed_in_fixed(kind: pa.DataType) -> bool:
+    inside = _children(plain_type(kind))
+    is_fixed = _types.is_fixed_size_list(kind)
+    return any((is_fixed and _types.is_fixed_size_list(inner)) or _has_fixed_in_fixed(inner) for inner in inside)
 
 
 def common_type(first: pa.DataType, second: pa.DataType) -> pa.DataType | None:
@@ -171,6 +203,13 @@ def _drops_digits(kind: pa.DataType, target: pa.DataType) -> bool:
     """Whether a cast may round decimals to floats, which it does in silence."""
     inner = list(zip(_children(kind), _children(target), strict=False))
     return (pa.types.is_decimal(kind) and pa.types.is_floating(target)) or any(_drops_digits(a, b) for a, b in inner)
+
+
+def has_text_dictionary(kind: pa.DataType) -> bool:
+    """Whether a column is a dictionary of texts, or holds one: Arrow 26 reads none with a text that isn't UTF-8."""
+    if _types.is_dictionary(kind):
+        return plain_type(kind) in (pa.string(), pa.large_string())
+    return any(has_text_dictionary(inner) for inner in _children(kind))
 
 
 def is_always_held(kind: pa.DataType, target: pa.DataType) -> bool:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from promptmill.column_types import carried_type, common_type, is_always_held, leaves_of
+from promptmill.column_types import carried_type, common_type, has_text_dictionary, is_always_held, leaves_of
 from promptmill.dataset.files import InputFile
 from promptmill.errors import DatasetError
 
@@ -25,16 +25,18 @@ class Unified:
 
     schema: pa.Schema
     first: dict[str, tuple[InputFile, pa.DataType]]
-    other: dict[InputFile, pa.Schema] = field(default_factory=dict[InputFile, pa.Schema])  # those that differ
+    written: dict[InputFile, pa.Schema] = field(default_factory=dict[InputFile, pa.Schema])  # equal ones are one object
 
     def to_try(self) -> dict[InputFile, list[str]]:
-        """Files → their columns whose values may not fit the common type."""
-        files = {file: self._risky(schema) for file, schema in self.other.items()}
+        """Files → their columns with values of which nobody knows yet whether the common type holds them."""
+        files = {file: self._risky(schema) for file, schema in self.written.items()}
         return {file: names for file, names in files.items() if names}
 
     def _risky(self, schema: pa.Schema) -> list[str]:
         return [
-            column.name for column in schema if not is_always_held(column.type, self.schema.field(column.name).type)
+            column.name
+            for column in schema
+            if has_text_dictionary(column.type) or not is_always_held(column.type, self.schema.field(column.name).type)
         ]
 
 
@@ -44,13 +46,17 @@ def unify_files(schemas: Iterable[tuple[InputFile, pa.Schema]]) -> Unified:
     Raises: DatasetError that names file and column.
     """
     found: Unified | None = None
+    last: pa.Schema | None = None
     for file, written in schemas:
         _refuse_repeated(file, written)
         if found is None:
             schema = pa.schema([column.with_type(_carried(column.type)) for column in written])
             found = Unified(schema, {column.name: (file, column.type) for column in written}, {file: written})
-        elif not any(written.equals(known) for known in list(found.other.values())[:1]):
-            found.other[file] = written
+            last = written
+        elif last is not None and written.equals(last):
+            found.written[file] = last
+        else:
+            found.written[file] = last = written
             found.schema = _joined(found, file, written)
     if found is None:
         raise ValueError("there are no files")
@@ -94,9 +100,14 @@ def _refuse_repeated(file: InputFile, schema: pa.Schema) -> None:
 
 def refuse_unfitting(found: Unified, file: InputFile, name: str, error: Exception) -> DatasetError:
     """The error of a column with a value that its type in the other files can't hold."""
-    kind = found.other[file].field(name).type
+    kind, common = found.written[file].field(name).type, found.schema.field(name).type
+    if kind == common:
+        return DatasetError(
+            f"{file.shown} has a value in the column {name!r} ({kind}) that can't be read: {error}. A run reads every value "
+            "(input.url). Write the column as plain text, or fix the value."
+        )
     return DatasetError(
-        f"{file.shown} has a value in the column {name!r} ({kind}) that doesn't fit {found.schema.field(name).type}, which "
+        f"{file.shown} has a value in the column {name!r} ({kind}) that doesn't fit {common}, which "
         f"the column needs for {found.first[name][0].shown} and the other files: {error}. {_REMEDY}"
     )
 

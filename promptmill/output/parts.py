@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from promptmill.arrow import pc
-from promptmill.column_types import carried_type, cast_column
+from promptmill.column_types import carried_type, cast_column, filter_rows
 from promptmill.output.columns import FAILURE_COLUMNS, SUCCESS_COLUMNS, failure_columns, success_columns
 from promptmill.output.manifest import PART_NAME, Manifest, PartInfo
 from promptmill.output.publishing import FAILURES
@@ -68,9 +68,9 @@ class OutputWriter:
         if not pc.all(succeeded, min_count=0).as_py():
             failed = pc.invert(succeeded)
             self._failures.append(
-                carried.filter(failed), failure_columns(answers.filter(failed), self._ours(self._failures))
+                filter_rows(carried, failed), failure_columns(answers.filter(failed), self._ours(self._failures))
             )
-            carried, answers = carried.filter(succeeded), answers.filter(succeeded)
+            carried, answers = filter_rows(carried, succeeded), answers.filter(succeeded)
         self._successes.append(carried, success_columns(answers, self._ours(self._successes), self._properties))
 
     def _ours(self, parts: "_Parts") -> list[pa.Field]:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from promptmill.arrow import pc
 from promptmill.cell_values import value_at
 from promptmill.checkpoints.answer_files import ZERO_USD
+from promptmill.column_types import filter_rows
 from promptmill.job.spec import Job
 from promptmill.output.columns import ColumnNames, column_names
 from promptmill.output.report.accuracy import Agreement, add_agreements
@@ -100,9 +101,9 @@ class ReportData:
         chosen = succeeded.to_numpy()
         if not chosen.all():
             self._add_failures(
-                rows.filter(pc.invert(succeeded)), answers.filter(pc.invert(succeeded)), numbers[~chosen]
+                filter_rows(rows, pc.invert(succeeded)), answers.filter(pc.invert(succeeded)), numbers[~chosen]
             )
-            rows, answers, numbers = rows.filter(succeeded), answers.filter(succeeded), numbers[chosen]
+            rows, answers, numbers = filter_rows(rows, succeeded), answers.filter(succeeded), numbers[chosen]
         self.rows += len(chosen)
         self.latency.add(_floats(answers["latency_seconds"].drop_null()))
         self.input_tokens.add(_floats(answers["input_tokens"]))
