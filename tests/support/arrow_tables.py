@@ -47,7 +47,11 @@ _TIMES = [
 _EXTENSIONS: list[pa.DataType] = [pa.uuid(), pa.json_(), pa.bool8()]
 _PLAIN = [pa.null(), pa.bool_(), pa.float16(), *_NUMBERS, *_BYTES, *_DECIMALS, *_TIMES]
 _KEYS = {pa.string(): "k", pa.int32(): 1, pa.binary(): b"k"}  # of maps: a type and what stands for a null
-_DICTIONARIES = [pa.dictionary(pa.int32(), kind) for kind in (pa.string(), pa.binary(), pa.int64(), pa.date32())]
+_DICTIONARIES = [
+    pa.dictionary(index, kind)
+    for index in (pa.int32(), pa.int64())
+    for kind in (pa.string(), pa.binary(), pa.int64(), pa.date32())
+]
 
 
 def kinds() -> st.SearchStrategy[pa.DataType]:
