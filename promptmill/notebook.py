@@ -10,7 +10,7 @@ import pandas as pd
 
 from promptmill.batch.session import refuse_rows_in_batches
 from promptmill.checkpoints.output_turn import Asking, take_turn_at
-from promptmill.dataset.dataset import from_frame
+from promptmill.dataset.frames import from_frame
 from promptmill.errors import SetupError
 from promptmill.job.file import load_job, parse_job
 from promptmill.job.spec import Job

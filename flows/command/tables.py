@@ -11,7 +11,7 @@ from rich.table import Table
 from flows.command import console
 from promptmill.limits.pricing import requested_tier
 from promptmill.output.manifest import Manifest
-from promptmill.output.reading import read, read_failures
+from promptmill.output.reading import read_rows
 from promptmill.planning.estimate import Estimate
 from promptmill.planning.prepared_job import SAMPLES
 from promptmill.printable import printable
@@ -86,21 +86,23 @@ def _answers_table(part: PendingRun, manifest: Manifest) -> Table:
     table = Table(show_lines=True)
     for name in ("prompt", "answer", "tokens in", "out", "USD"):
         table.add_column(name, overflow="fold", justify="left" if name in ("prompt", "answer") else "right")
+    names = part.prepared.names
+    meta = names.meta_prefix
     columns = sorted(part.prepared.builder.columns & set(part.prepared.dataset.carried))
     if manifest.succeeded:
-        for row in read(url).to_dict("records"):
-            answer = row.get("response") or f"{len(row.get('embedding', ()))} dimensions"
+        for row in read_rows(url):
+            answer = row[names.answer]
             table.add_row(
                 _inputs(row, columns),
-                _clip(str(answer)),
-                f"{row['llm_input_tokens']:,}",
-                f"{row['llm_output_tokens']:,}",
-                f"{row['llm_cost_usd']:.8f}",
+                _clip(answer if isinstance(answer, str) else f"{len(answer)} dimensions"),
+                f"{row[f'{meta}input_tokens']:,}",
+                f"{row[f'{meta}output_tokens']:,}",
+                f"{row[f'{meta}cost_usd']:.8f}",
             )
     if manifest.failed:
-        for row in read_failures(url).to_dict("records"):
+        for row in read_rows(url, failures=True):
             table.add_row(
-                _inputs(row, columns), f"[red]{row['llm_error_kind']}[/] {_clip(str(row['llm_error_message']))}"
+                _inputs(row, columns), f"[red]{row[f'{meta}error_kind']}[/] {_clip(str(row[f'{meta}error_message']))}"
             )
     return table
 

@@ -100,6 +100,18 @@ class Output(Section):
         description="For rows whose right answer you know: {answer column: input column}; the report shows how often "
         "they agree.",
     )
+    response_column: str | None = Field(
+        None,
+        min_length=1,
+        description="The answer's column, where the input has one of that name. Default: response, or embedding.",
+    )
+    answer_prefix: str = Field(
+        "", description="What stands before the names of the columns of response_schema's properties."
+    )
+    meta_prefix: str = Field("llm_", description="What stands before the names of the columns that Promptmill adds.")
+    row_index_column: str = Field(
+        "row_index", min_length=1, description="The column of the row's number, if there is no input.id_column."
+    )
 
 
 class Batch(Section):
