@@ -28,6 +28,8 @@ def show_check(run: PendingRun) -> None:
     out, plan, prepared = console.stdout(), run.preflight.plan, run.prepared
     files, columns = len(prepared.dataset.files), ", ".join(prepared.dataset.schema.names)
     out.print(f"[bold green]ok[/] {plan.rows:,} rows in {files:,} file(s); columns: {escape(printable(columns))}")
+    for note in prepared.dataset.notes:
+        out.print(f"   {escape(printable(note))}")
     out.print(f"   output {prepared.output.shown} can be written, read and cleared; credentials are there")
     if plan.first_request is not None:
         request = plan.first_request

@@ -11,10 +11,11 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from promptmill.dataset.csv_jsonl import CsvReader, JsonlReader
+from promptmill.dataset.csv_reader import CsvReader
 from promptmill.dataset.files import Files, InputFile, translated
+from promptmill.dataset.jsonl import JsonlReader
 from promptmill.errors import DatasetError
-from promptmill.job.spec import Input
+from promptmill.job.input_spec import Csv, Input
 from promptmill.public_url import public_url
 from promptmill.suggest import did_you_mean
 
@@ -29,6 +30,7 @@ class _Source(Protocol):
     """Something that has rows and gives them in blocks of any size, in order."""
 
     schema: pa.Schema
+    notes: tuple[str, ...]  # how its files are read, for people
 
     def blocks(self, columns: list[str], start: int) -> Iterator[pa.Table]:
         """The rows from number `start` on, with only these columns."""
@@ -48,6 +50,7 @@ class Dataset:
     ) -> None:
         self.files = files
         self.schema = source.schema
+        self.notes = source.notes
         self.fingerprint = fingerprint  # equal fingerprints: the same rows
         self.is_frame = is_frame
         self._source = source
@@ -96,8 +99,8 @@ def open_dataset(spec: Input) -> Dataset:
     """The dataset at `input.url`. Raises: DatasetError when it can't be read, has no rows or isn't what the job says."""
     files = Files(spec)
     with translated(spec.url):
-        source = _ParquetSource(files) if files.format == "parquet" else _TextSource(files)
-        if next(source.blocks(source.schema.names[:1], 0), None) is None:
+        source = _ParquetSource(files) if files.format == "parquet" else _TextSource(files, spec)
+        if not source.schema.names or next(source.blocks(source.schema.names[:1], 0), None) is None:
             raise DatasetError(
                 f"{public_url(spec.url)} has 0 rows; at least 1 is needed (input.url). Give a dataset with rows."
             )
@@ -140,6 +143,7 @@ def rows_of(table: pa.Table) -> list[dict[str, Any]]:
 class _TableSource:
     def __init__(self, table: pa.Table) -> None:
         self.schema = table.schema
+        self.notes: tuple[str, ...] = ()
         self._table = table
 
     def blocks(self, columns: list[str], start: int) -> Iterator[pa.Table]:
@@ -147,9 +151,14 @@ class _TableSource:
 
 
 class _TextSource:
-    def __init__(self, files: Files) -> None:
+    def __init__(self, files: Files, spec: Input) -> None:
         self._files = files
-        self._reader = CsvReader(files) if files.format == "csv" else JsonlReader(files)
+        types = spec.types or {}
+        is_csv = files.format == "csv"
+        self._reader = (
+            CsvReader(files, spec.csv or Csv.model_validate({}), types) if is_csv else JsonlReader(files, types)
+        )
+        self.notes = self._reader.notes
         self.schema = self._reader.schema
 
     def blocks(self, columns: list[str], start: int) -> Iterator[pa.Table]:
@@ -167,6 +176,7 @@ class _TextSource:
 class _ParquetSource:
     def __init__(self, files: Files) -> None:
         self._files = files
+        self.notes: tuple[str, ...] = ()
         self.schema = self._unify()
 
     def _unify(self) -> pa.Schema:
