@@ -130,7 +130,12 @@ class JsonlReader:
 
 
 def _texts(values: list[Any]) -> list[str | None]:
-    return [value if value is None or isinstance(value, str) else orjson.dumps(value).decode() for value in values]
+    return [value if value is None or isinstance(value, str) else _text_of(value) for value in values]
+
+
+def _text_of(value: object) -> str:
+    """A value as JSON; a double that is read as a double is one that Python prints as it is written."""
+    return repr(value) if isinstance(value, float) else orjson.dumps(value).decode()
 
 
 def _parse(file: InputFile, number: int, line: bytes) -> _Row:
