@@ -29,6 +29,8 @@ def show_check(run: PendingRun, contact: Contact) -> None:
     out, plan, prepared = console.stdout(), run.preflight.plan, run.prepared
     files, columns = len(prepared.dataset.files), ", ".join(prepared.dataset.schema.names)
     out.print(f"[bold green]ok[/] {plan.rows:,} rows in {files:,} file(s); columns: {escape(printable(columns))}")
+    for note in prepared.dataset.notes:
+        out.print(f"   {escape(printable(note))}")
     out.print(f"   output {escape(prepared.output.shown)} can be written, read and cleared; credentials are there")
     out.print(f"   provider {escape(printable(contact.found))}")
     if plan.first_request is not None:

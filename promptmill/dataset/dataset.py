@@ -12,11 +12,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from promptmill.column_types import ARROW_ERRORS, cast_column
-from promptmill.dataset.csv_jsonl import CsvReader, JsonlReader
+from promptmill.dataset.csv_reader import CsvReader
 from promptmill.dataset.files import Files, InputFile, translated
+from promptmill.dataset.jsonl import JsonlReader
 from promptmill.dataset.unifying import parquet_indices, refuse_unfitting, unify_files
 from promptmill.errors import DatasetError
-from promptmill.job.spec import Input
+from promptmill.job.input_spec import Csv, Input
 from promptmill.public_url import public_url
 from promptmill.suggest import did_you_mean
 
@@ -28,6 +29,7 @@ class Source(Protocol):
     """Something that has rows and gives them in blocks of any size, in order."""
 
     schema: pa.Schema
+    notes: tuple[str, ...]  # how its files are read, for people
 
     def blocks(self, columns: list[str], start: int) -> Iterator[pa.Table]:
         """The rows from number `start` on, with only these columns."""
@@ -47,6 +49,7 @@ class Dataset:
     ) -> None:
         self.files = files
         self.schema = source.schema
+        self.notes = source.notes
         self.fingerprint = fingerprint  # equal fingerprints: the same rows
         self.is_frame = is_frame
         self._source = source
@@ -95,8 +98,8 @@ def open_dataset(spec: Input) -> Dataset:
     """The dataset at `input.url`. Raises: DatasetError when it can't be read, has no rows or isn't what the job says."""
     files = Files(spec)
     with translated(spec.url):
-        source = _ParquetSource(files) if files.format == "parquet" else _TextSource(files)
-        if next(source.blocks(source.schema.names[:1], 0), None) is None:
+        source = _ParquetSource(files) if files.format == "parquet" else _TextSource(files, spec)
+        if not source.schema.names or next(source.blocks(source.schema.names[:1], 0), None) is None:
             raise DatasetError(
                 f"{public_url(spec.url)} has 0 rows; at least 1 is needed (input.url). Give a dataset with rows."
             )
@@ -114,9 +117,14 @@ def _fingerprint(files: Files, spec: Input) -> str:
 
 
 class _TextSource:
-    def __init__(self, files: Files) -> None:
+    def __init__(self, files: Files, spec: Input) -> None:
         self._files = files
-        self._reader = CsvReader(files) if files.format == "csv" else JsonlReader(files)
+        types = spec.types or {}
+        is_csv = files.format == "csv"
+        self._reader = (
+            CsvReader(files, spec.csv or Csv.model_validate({}), types) if is_csv else JsonlReader(files, types)
+        )
+        self.notes = self._reader.notes
         self.schema = self._reader.schema
 
     def blocks(self, columns: list[str], start: int) -> Iterator[pa.Table]:
@@ -134,6 +142,7 @@ class _TextSource:
 class _ParquetSource:
     def __init__(self, files: Files) -> None:
         self._files = files
+        self.notes: tuple[str, ...] = ()
         self._unified = unify_files(self._schemas())
         self.schema = self._unified.schema
         self._try_values()

@@ -85,6 +85,7 @@ def _carriable(table: pa.Table) -> pa.Table:
 class _TableSource:
     def __init__(self, table: pa.Table) -> None:
         self.schema = table.schema
+        self.notes: tuple[str, ...] = ()
         self._table = table
 
     def blocks(self, columns: list[str], start: int) -> Iterator[pa.Table]:

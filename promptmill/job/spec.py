@@ -12,10 +12,19 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from promptmill.job.input_spec import Csv, Input
 from promptmill.job.request_spec import RESERVED_PARAMETERS, Endpoint, Message, RequestSpec
 from promptmill.job.section import Section
 
-__all__ = ["RESERVED_PARAMETERS", "Endpoint", "Message", "RequestSpec", "Section"]  # the job's parts come from here
+__all__ = [
+    "RESERVED_PARAMETERS",
+    "Csv",
+    "Endpoint",
+    "Input",
+    "Message",
+    "RequestSpec",
+    "Section",
+]  # the job's parts come from here
 
 _MOST_DIGITS = 40  # of an amount or a price, before and after the point; Decimal would take 1e999999999 and print it
 
@@ -31,20 +40,6 @@ _Money = Annotated[Decimal, Field(ge=0), AfterValidator(_refuse_odd_amount)]
 _Share = Annotated[Decimal, Field(ge=0, le=1), AfterValidator(_refuse_odd_amount)]
 _MAX_BATCH_REQUESTS = 50_000
 _MAX_BATCH_BYTES = 200_000_000
-
-
-class Input(Section):
-    """Where the rows come from."""
-
-    url: str = Field(min_length=1, description="File, directory or glob; any fsspec URL (s3://…, file, memory://).")
-    format: Literal["auto", "parquet", "csv", "jsonl"] = Field(
-        "auto", description="auto takes it from the suffix; .gz and .zst are understood for CSV and JSONL."
-    )
-    id_column: str | None = Field(
-        None, description="A column that is unique for each row. Default: the row's number, added as row_index."
-    )
-    columns: list[str] | None = Field(None, description="Columns carried to the output. Default: all.")
-    limit: int | None = Field(None, ge=1, description="Read only this many rows, from the first.")
 
 
 class Limits(Section):

@@ -14,6 +14,7 @@ from promptmill.checkpoints.store import Store
 from promptmill.dataset.dataset import Dataset, open_dataset
 from promptmill.errors import JobError, OutputError
 from promptmill.job.identity import identifying_request, job_digest, request_digest
+from promptmill.job.input_spec import identifying_input
 from promptmill.job.spec import Job
 from promptmill.limits.approved_cap import Approved
 from promptmill.limits.pricing import PriceList, prices_for
@@ -78,7 +79,7 @@ class Prepared:
     def identity(self) -> str:
         """A digest of everything that the output's content depends on: equal identity, equal output."""
         parts: dict[str, Any] = {
-            "input": self.job.input.model_dump(mode="json"),
+            "input": identifying_input(self.job.input.model_dump(mode="json")),
             "rows": self.dataset.fingerprint,
             "request": identifying_request(self.job.request.model_dump(mode="json")),
             "schema": self.schema.strict_schema if self.schema else None,
