@@ -34,6 +34,7 @@ from promptmill.prompts.faults import TooMuchWork
 from promptmill.prompts.references import resolve
 from promptmill.prompts.schema_size import require_small, require_small_expanded, too_large
 from promptmill.prompts.strict_schema import JsonSchema, to_strict
+from promptmill.prompts.unwrapping import read_answer
 from promptmill.public_url import public_text, public_url
 from promptmill.shorten import shorten
 from promptmill.storage import STORAGE_ERRORS, open_filesystem
@@ -75,7 +76,7 @@ class ResponseSchema:
     def validate(self, text: str) -> str | None:
         """Why an answer breaks the schema, in one short sentence; None when it follows the schema."""
         try:
-            fault = self._check.find_fault(load_json(text))
+            fault = self._check.find_fault(read_answer(text, load_json))
         except orjson.JSONDecodeError as error:
             return f"the answer isn't JSON: {error}"
         except JsonTooLarge as error:

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from math import sqrt
 from typing import Any, cast
 
-import orjson
 import pyarrow as pa
+
+from promptmill.output.arrow_types import parse_object
 
 _MOST_LABELS = 12  # shown in a matrix
 _MOST_PAIRS = 1_000  # with more of them the values are no labels, and we count agreement only
@@ -120,11 +121,7 @@ def add_agreements(agreements: Sequence[Agreement], rows: pa.Table, answers: pa.
 def _answer(response: str | None, column: str) -> object:
     if column == "response" or response is None:
         return response
-    try:
-        values: object = orjson.loads(response)
-    except orjson.JSONDecodeError:
-        return None
-    return cast(dict[str, object], values).get(column) if isinstance(values, dict) else None
+    return parse_object(response).get(column)
 
 
 def _as_text(value: object) -> str:
