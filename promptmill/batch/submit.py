@@ -38,7 +38,7 @@ def encoder_of(prepared: Prepared) -> LineEncoder:
     builder = prepared.builder
     if prepared.job.request.endpoint == "embeddings":
         return LineEncoder("embeddings", lambda request: builder.embeddings_body([request.body]))
-    return LineEncoder(prepared.job.request.endpoint, lambda request: request.body)
+    return LineEncoder(prepared.job.request.endpoint, builder.first_body)
 
 
 def reserve_price(prepared: Prepared) -> Callable[[Request], Decimal]:

@@ -7,6 +7,8 @@ from pydantic import Field, JsonValue, field_validator, model_validator
 from promptmill.job.section import Section
 
 Endpoint = Literal["chat.completions", "responses", "embeddings"]
+StructuredMode = Literal["json_schema", "json_object", "prompt", "tool"]
+_ANY_JSON = {"type": "json_object"}  # the one response_format that a job may set by hand
 RESERVED_PARAMETERS = frozenset({"model", "messages", "input", "stream", "n", "response_format", "text"})
 
 
@@ -43,6 +45,12 @@ class RequestSpec(Section):
         '"package.module:PydanticModel". Answers are validated against it and its top-level properties become columns. '
         "Models answer in the order of its properties: a text keeps that order, an object takes it from `required`.",
     )
+    structured: Literal["auto", "json_schema", "json_object", "prompt", "tool"] = Field(
+        "auto",
+        description="How the provider is told of response_schema: as a JSON Schema, as JSON of any shape with the schema in "
+        "the prompt, in the prompt alone, or as a tool. auto finds out in the first requests which of the first three it "
+        "takes. Answers are checked here in any case.",
+    )
     parameters: dict[str, JsonValue] = Field(
         default_factory=dict, description="Passed to the provider as they are: temperature, max_completion_tokens, …"
     )
@@ -57,11 +65,34 @@ class RequestSpec(Section):
     @classmethod
     def _refuse_reserved(cls, value: dict[str, JsonValue]) -> dict[str, JsonValue]:
         taken = sorted(RESERVED_PARAMETERS & set(value))
+        if value.get("response_format") == _ANY_JSON:
+            taken.remove("response_format")
         if taken:
             raise ValueError(
-                f"{', '.join(taken)} can't be set here; the job sets them from keys of its own. Remove them"
+                f"{', '.join(taken)} can't be set here; the job sets them from keys of its own (response_format: from "
+                "response_schema and structured). Remove them"
             )
         return value
+
+    @model_validator(mode="after")
+    def _refuse_contradictions(self) -> "RequestSpec":
+        by_hand = "response_format" in self.parameters
+        if by_hand and self.endpoint != "chat.completions":
+            raise ValueError(f"{self.endpoint} takes no parameters.response_format. Remove it, or set structured")
+        if by_hand and self.structured not in {"auto", "json_object"}:
+            raise ValueError(
+                f"parameters.response_format contradicts structured: {self.structured}. Remove one of them"
+            )
+        if self.structured != "auto" and self.response_schema is None:
+            raise ValueError(
+                f"structured: {self.structured} needs a response_schema. Give one, or leave structured out"
+            )
+        tools = sorted({"tools", "tool_choice", "functions", "function_call"} & set(self.parameters))
+        if tools and self.structured == "tool":
+            raise ValueError(
+                f"parameters.{tools[0]} contradicts structured: tool, which makes a tool of response_schema. Remove one of them"
+            )
+        return self
 
     @model_validator(mode="after")
     def _require_prompt(self) -> "RequestSpec":

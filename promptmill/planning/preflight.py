@@ -112,6 +112,12 @@ def _warnings(prepared: Prepared, plan: Plan, estimate: Estimate, sample: Manife
     warnings += _money_warnings(prepared, plan, estimate)
     if prepared.schema is not None and prepared.schema.additions:
         warnings.append("the response schema was made strict: " + "; ".join(prepared.schema.additions[:5]))
+    modes = prepared.builder.structured
+    if modes is not None and len(modes.modes) > 1:
+        warnings.append(
+            "online, the first requests find out how the provider takes the response schema; by batch it is sent as "
+            f"{modes.modes[0]}, since a batch can't find out (request.structured)"
+        )
     return warnings
 
 

@@ -18,6 +18,7 @@ from promptmill.job.identity import custom_id, request_digest, row_digest, unren
 from promptmill.job.key_order import canonical
 from promptmill.job.spec import RequestSpec
 from promptmill.prompts.response_schema import ResponseSchema
+from promptmill.prompts.structured_modes import StructuredModes
 from promptmill.prompts.templates import RowTemplate, RowUnrenderable, row_values
 from promptmill.prompts.tokens import MEDIA_TOKENS, REPLY_TOKENS, TokenCounter
 from promptmill.records import Request
@@ -50,6 +51,7 @@ class RequestBuilder:
         self._spec = spec
         self._counter = counter
         self._schema = schema
+        self.structured = None if schema is None else StructuredModes(spec, schema, counter)
         self._available = list(available_columns)
         self._slots: list[_Slot] = []
         self._static_tokens = 0
@@ -90,8 +92,13 @@ class RequestBuilder:
 
     def preview(self, request: Request) -> dict[str, Any]:
         """The body of the HTTP request that would be sent for this row alone."""
-        body = self.embeddings_body([request.body]) if self._is_embedding else request.body
+        body = self.embeddings_body([request.body]) if self._is_embedding else self.first_body(request)
         return cast(dict[str, Any], orjson.loads(body))
+
+    def first_body(self, request: Request) -> bytes:
+        """A request's body in the mode that a run begins with, which a batch keeps to; not for embeddings."""
+        modes = self.structured
+        return request.body if modes is None else modes.write(request.body, modes.modes[0])
 
     @property
     def dimensions(self) -> int | None:
@@ -117,8 +124,8 @@ class RequestBuilder:
                 **body,
                 "input": self._gap(RowTemplate("request.input", spec.input or "", self._available), is_counted=True),
             }
-        if schema is not None:
-            self._static_tokens += self._counter.schema_tokens(schema.strict_schema)
+        if self.structured is not None:
+            self._static_tokens += self.structured.tokens[self.structured.modes[0]]
         self._static_tokens += REPLY_TOKENS
         if spec.endpoint == "chat.completions":
             answer = {} if schema is None else {"response_format": schema.response_format()}

@@ -15,6 +15,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, cast
 
 import orjson
@@ -23,13 +24,14 @@ _TAGS = r"think|thinking|thought|thoughts|reasoning|reflection|scratchpad"
 _THOUGHT_END = re.compile(
     rf"</(?:{_TAGS})>|\[/THINK\]|◁/think▷", re.IGNORECASE
 )  # [/THINK]: Mistral's Magistral; ◁/think▷: Kimi
+_MOST_ENDS = 20  # of thoughts, after which an answer is looked for
 _FINAL = "<|channel|>final<|message|>"  # gpt-oss, where a server shows its channels (openai/harmony)
 _BEGINNING = re.compile(r"[\s\ufeff]*+(?P<fence>(?P<mark>```+|~~~+)[ \t]*+[\w+-]*+\s*+)?(?=\{)")
 _SCAN = json.JSONDecoder().raw_decode
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class _Span:
     """Where in a text an answer stands, in characters."""
 
     start: int
@@ -51,18 +53,19 @@ def read_answer(text: str, load: Callable[[str], Any] = orjson.loads) -> Any:
     return value if type(value) is dict else _arguments(value, load)
 
 
-def _find_answer(text: str) -> Span | None:
+def _find_answer(text: str) -> _Span | None:
     """Where the JSON object of an answer stands that isn't plain JSON; None where there is none."""
+    if (span := _after(text, 0)) is not None:
+        return span
     if (final := text.rfind(_FINAL)) >= 0 and (span := _after(text, final + len(_FINAL))) is not None:
         return span
-    ends = [match.end() for match in _THOUGHT_END.finditer(text)]
-    for end in dict.fromkeys((*ends[:1], *ends[-1:])):  # a thought may quote its own tag
-        if (span := _after(text, end)) is not None:
+    for end in islice(_THOUGHT_END.finditer(text), _MOST_ENDS):  # a thought may quote its own tag
+        if (span := _after(text, end.end())) is not None:
             return span
-    return _after(text, 0)
+    return None
 
 
-def _after(text: str, start: int) -> Span | None:
+def _after(text: str, start: int) -> _Span | None:
     """The answer that begins at a place in the text; None when something else stands there."""
     beginning = _BEGINNING.match(text, start)
     if beginning is None:
@@ -71,15 +74,15 @@ def _after(text: str, start: int) -> Span | None:
         _, stop = _SCAN(text, beginning.end())
     except (ValueError, RecursionError):
         return None
-    return Span(beginning.end(), stop) if _is_prose(text[stop:], beginning["mark"]) else None
+    return _Span(beginning.end(), stop) if _is_prose(text[stop:], beginning["mark"]) else None
 
 
 def _is_prose(rest: str, mark: str | None) -> bool:
-    """Whether what follows an answer holds no second one; the fence around the answer may be closed there."""
+    """Whether what follows an answer holds no second one, and no thought ends there; the answer's fence may be closed."""
     rest = rest.strip()
     closing = mark or "```"  # also where the prompt opened the fence
     rest = rest.removeprefix(closing)
-    return "{" not in rest and "```" not in rest and "~~~" not in rest
+    return not any(sign in rest for sign in ("{", "```", "~~~")) and _THOUGHT_END.search(rest) is None
 
 
 def _arguments(value: object, load: Callable[[str], Any]) -> Any:

@@ -18,6 +18,7 @@ from promptmill.limits.rate_limiter import RateLimiter
 from promptmill.provider.attempt import Call, Counters, Judge, Outcome, Tries, VectorHabits
 from promptmill.provider.billing import Billing
 from promptmill.provider.evidence import Evidence, Fault
+from promptmill.provider.formats import Formats
 from promptmill.provider.key_renewal import KeyRenewal, RenewKeys
 from promptmill.provider.next_step import Moment, next_step
 from promptmill.provider.quiet_watch import Quiet, QuietWatch
@@ -45,6 +46,7 @@ class Client:
         secrets: Sequence[str] = (),
         evidence: Evidence | None = None,
         renew_key: RenewKeys | None = None,
+        formats: Formats | None = None,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self.limiter = limiter
@@ -54,6 +56,7 @@ class Client:
         self.vectors = VectorHabits()
         self._evidence = Evidence() if evidence is None else evidence
         self._keys = KeyRenewal(renew_key)
+        self._formats = formats
         self._retry = retry
         self._chance = chance
         self._watch = QuietWatch(self._explain_quiet)
@@ -68,6 +71,7 @@ class Client:
             secrets=secrets,
             evidence=self._evidence,
             counters=self.counters,
+            formats=formats,
             on_sent=self._watch.sent,
         )
 
@@ -94,6 +98,8 @@ class Client:
         while True:
             state.key_number = self._keys.number
             verdict = await self._sending.attempt(call, state, judge)
+            if self._formats is not None and not isinstance(verdict, Answer) and self._formats.goes_on(verdict, state):
+                continue
             if isinstance(verdict, GiveUp) and verdict.param and verdict.param == call.optional:
                 return state.outcome(verdict)
             step = verdict if isinstance(verdict, Answer) else await self._next_step(verdict, state, slot)

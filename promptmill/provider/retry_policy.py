@@ -14,6 +14,11 @@ _BACKOFF_FIRST_SECONDS = 0.5
 _BACKOFF_LONGEST_SECONDS = 60.0
 _DEFAULT_PENALTY_SECONDS = 2.0  # for a 429 that doesn't say how long
 _SLOW_DOWN_SECONDS = 5.0
+FORMAT_PARAMS = (
+    "response_format",
+    "text.format",
+    "text",
+)  # what `param` names when a structured answer is asked for wrongly
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from promptmill.limits.rate_limiter import RateLimiter, RequestTooLarge, Reserva
 from promptmill.provider.attempt import Bill, Call, Counters, Judge, Tries
 from promptmill.provider.billing import Billing
 from promptmill.provider.evidence import MOST_UNPROVEN, Evidence
+from promptmill.provider.formats import Formats
 from promptmill.provider.headers import server_limits
 from promptmill.provider.response_body import Answer
 from promptmill.provider.retry_policy import GiveUp, StopRun, TryAgain, Verdict, penalty_seconds
@@ -43,6 +44,7 @@ class Sending:
         secrets: Sequence[str],
         evidence: Evidence,
         counters: Counters,
+        formats: Formats | None,
         on_sent: Callable[[], None],
     ) -> None:
         self._endpoint: Endpoint = endpoint
@@ -56,6 +58,7 @@ class Sending:
         self._retry = retry
         self._secrets = secrets  # cut out of everything that the provider says
         self._evidence = evidence
+        self._formats = formats
         self._on_sent = on_sent
         self._is_estimate_told = False
 
@@ -71,6 +74,8 @@ class Sending:
             self._evidence.left()
 
     async def _reserve_and_send(self, call: Call, state: Tries, judge: Judge) -> Answer | Verdict:
+        if self._formats is not None:
+            call = self._formats.call_for(call, state)
         output_tokens = self._guess.at_most(call.max_output_tokens)
         reserved_usd = self._billing.reserve_usd(call.input_tokens, output_tokens)
         with self._stop.waiting():
@@ -148,6 +153,8 @@ class Sending:
         is_taken = isinstance(verdict, Answer | GiveUp) or (isinstance(verdict, TryAgain) and verdict.is_bought)
         if isinstance(verdict, Answer):
             self._evidence.answered(state.sent_at)
+            if self._formats is not None:
+                self._formats.answered(state.format_place)
         else:
             verdict = self._note(verdict, state, reservation)
         self._limiter.observe(reservation, *server_limits(raw.headers), is_taken=is_taken)

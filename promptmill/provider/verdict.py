@@ -25,7 +25,16 @@ from promptmill.provider.headers import retry_after_seconds
 from promptmill.provider.json_fields import list_of, mapping_of
 from promptmill.provider.redaction import redact
 from promptmill.provider.response_body import Answer, Unreadable, read_payload
-from promptmill.provider.retry_policy import Doubt, GiveUp, RenewKey, StopRun, TryAgain, Verdict, describe_redirect
+from promptmill.provider.retry_policy import (
+    FORMAT_PARAMS,
+    Doubt,
+    GiveUp,
+    RenewKey,
+    StopRun,
+    TryAgain,
+    Verdict,
+    describe_redirect,
+)
 from promptmill.records import FailureKind
 from promptmill.shorten import shorten
 
@@ -48,6 +57,7 @@ _REMEDIES: dict[Doubt, str] = {
     "parameter": "Change or remove it in request.parameters",
     "outage": "Wait until the provider is back",
 }
+_FORMAT_REMEDY = "Choose another request.structured (json_object, prompt, tool) or change response_schema"
 
 
 def classify(
@@ -110,7 +120,9 @@ def without_evidence(verdict: Verdict) -> TryAgain | GiveUp | StopRun:
 def describe_refusal(doubt: Doubt | None, status: int | None, message: str, param: str = "") -> str:
     """A refusal that holds for all rows: what the provider said, and what to change."""
     named = f" (it names {param!r})" if param else ""
-    remedy = "" if doubt is None else f" {_REMEDIES[doubt]}, then run the same command again."
+    if doubt is None:
+        return f"the provider answered {status}{named}: {message}"
+    remedy = f" {_FORMAT_REMEDY if param in FORMAT_PARAMS else _REMEDIES[doubt]}, then run the same command again."
     return f"the provider answered {status}{named}: {message}{remedy}"
 
 

@@ -26,7 +26,8 @@ from promptmill.planning.prepared_job import Prepared
 from promptmill.prompts.request_builder import RequestBuilder
 from promptmill.provider.billing import Billing
 from promptmill.provider.client import Client
-from promptmill.provider.evidence import Evidence
+from promptmill.provider.evidence import MOST_UNPROVEN, Evidence
+from promptmill.provider.formats import MOST_OUT, Formats
 from promptmill.provider.key_renewal import RenewKeys
 from promptmill.provider.transport import Credentials, Transport
 from promptmill.runs.elsewhere import NOTHING_ELSEWHERE, Elsewhere
@@ -148,7 +149,9 @@ def _client(
     progress: Progress,
     look_up_credentials: LookUpCredentials | None,
 ) -> Client:
-    job = prepared.job
+    job, modes = prepared.job, prepared.builder.structured
+    formats = None if modes is None else Formats(modes.modes, modes.write, modes.tokens)
+    most_out = MOST_OUT if formats is not None and formats.is_learning else MOST_UNPROVEN
     return Client(
         sender=transport,
         endpoint=job.request.endpoint,
@@ -158,7 +161,8 @@ def _client(
         retry=job.retry,
         stop=stop,
         secrets=transport.secrets,
-        evidence=Evidence(lambda: progress.done > progress.failed),
+        evidence=Evidence(lambda: progress.done > progress.failed, most_out),
+        formats=formats,
         renew_key=_renewing(transport, look_up_credentials),
     )
 
