@@ -175,7 +175,8 @@ def _refused(line: Line, secrets: Sequence[str], now: float) -> Read:
     verdict = without_evidence(verdict_on(status, {}, error, now))
     if isinstance(verdict, StopRun):
         return Read(_failure(line, "invalid_request", error.message, status, now), is_final=False, halt=verdict.message)
-    return Read(_failure(line, verdict.kind, verdict.message, status, now), is_final=isinstance(verdict, GiveUp))
+    is_final = isinstance(verdict, GiveUp) or verdict.is_answered
+    return Read(_failure(line, verdict.kind, verdict.message, status, now), is_final=is_final)
 
 
 def _judged(line: Line, answer: Answer, reading: Reading, now: float) -> Result:

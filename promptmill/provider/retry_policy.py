@@ -35,6 +35,7 @@ class TryAgain:
     is_at_once: bool = False  # the answer came but won't do; nothing is to be waited for
     is_trouble: bool = False  # the server failed or the connection broke: an outage, if it happens to all rows
     is_bought: bool = False  # the provider took the request for answered, and bills it
+    is_answered: bool = False  # the model answered, and the provider keeps the answer back since it breaks the format
     is_unsent: bool = False  # the provider was never reached, so that no row is to blame
     is_unknown: bool = False  # a shape that nobody knows
 

@@ -151,17 +151,19 @@ class Sending:
             raw.status, raw.headers, raw.content, endpoint=self._endpoint, now=time.time(), secrets=self._secrets
         )
         is_taken = isinstance(verdict, Answer | GiveUp) or (isinstance(verdict, TryAgain) and verdict.is_bought)
-        if isinstance(verdict, Answer):
+        if isinstance(verdict, Answer) or (isinstance(verdict, TryAgain) and verdict.is_answered):
             self._evidence.answered(state.sent_at)
             if self._formats is not None:
                 self._formats.answered(state.format_place)
-        else:
+        if not isinstance(verdict, Answer):
             verdict = self._note(verdict, state, reservation)
         self._limiter.observe(reservation, *server_limits(raw.headers), is_taken=is_taken)
         if isinstance(verdict, Answer):
             return self._take_answer(verdict, call, state, bill, judge)
         if isinstance(verdict, TryAgain) and verdict.is_bought:
             bill.uncertain_usd = bill.reserved_usd
+        if isinstance(verdict, TryAgain) and verdict.is_answered:
+            return _second_chance(verdict, state)
         if isinstance(verdict, TryAgain) and verdict.is_rate_limit:
             bill.used_tokens = 0.0
         return verdict
@@ -221,6 +223,12 @@ class Sending:
             by_tokens=verdict.is_token_limit,
             sent_at=reservation.sent_at,
         )
+
+
+def _second_chance(verdict: TryAgain, state: Tries) -> TryAgain | GiveUp:
+    """Like an answer that won't do, one that the provider kept back is asked for once more."""
+    state.complaints += 1
+    return verdict if state.complaints <= 1 else GiveUp(verdict.kind, verdict.message, verdict.status)
 
 
 def _verdict_on_transport(error: TransportError) -> TryAgain:

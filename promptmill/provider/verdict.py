@@ -94,6 +94,8 @@ def verdict_on(status: int, headers: Mapping[str, str], error: ErrorBody, now: f
         return _wait(cause, status, headers, error, now)
     if cause == "server":
         return _server_failed(status, headers, error, now)
+    if cause == "answer":
+        return TryAgain("invalid_response", error.message, status, is_at_once=True, is_bought=True, is_answered=True)
     if cause == "filtered":
         return GiveUp("content_filter", error.message, status)
     if cause == "too_long":

@@ -16,6 +16,7 @@ _CUT = "the answer was cut at the output limit"
 _LEFT_OUT = "the provider's filter cut the answer"
 _BROKEN = "the provider broke the answer off"
 _FULL = "the row and its answer are longer than the model's context"
+_SPOILT = "the provider threw the answer away, since it breaks the format"
 _ENDS: dict[str, tuple[FailureKind, str]] = {
     **dict.fromkeys(("length", "max_tokens", "max_output_tokens"), ("truncated", _CUT)),
     **dict.fromkeys(
@@ -28,6 +29,10 @@ _ENDS: dict[str, tuple[FailureKind, str]] = {
          "server_error"),
         ("server_error", _BROKEN),
     ),
+    **dict.fromkeys(
+        ("malformed_function_call", "function_call_filter: malformed_function_call", "unexpected_tool_call"),
+        ("invalid_response", _SPOILT),
+    ),
     **dict.fromkeys(("model_context_window_exceeded", "model_length"), ("context_length_exceeded", _FULL)),
 }  # fmt: skip
 
@@ -39,7 +44,7 @@ def judge_text(answer: Answer, validate: Validate | None, *, allow_empty: bool =
     if (end := _ENDS.get(answer.finish_reason.lower())) is not None:
         kind, message = end
         told = "" if kind == "truncated" else f" (finish_reason {answer.finish_reason})"
-        return Complaint(kind, f"{message}{told}", is_worth_another=kind == "server_error")
+        return Complaint(kind, f"{message}{told}", is_worth_another=kind in {"server_error", "invalid_response"})
     if answer.text is None or not answer.text.strip():
         if allow_empty:
             return None

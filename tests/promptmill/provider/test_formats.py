@@ -171,7 +171,7 @@ def answer_all(server: Server, builder: RequestBuilder, rows: int = 40) -> Seque
             limiter=RateLimiter(60_000, None),
             budget=Budget(None),
             billing=Billing(prices_for("gpt-6-luna", None), None, len),
-            retry=Retry(),
+            retry=Retry.model_validate({}),
             stop=Stop(),
             evidence=Evidence(most_out=MOST_OUT if formats.is_learning else MOST_UNPROVEN),
             formats=formats,
@@ -268,6 +268,42 @@ def test_parameter_that_the_model_refuses_stops_the_run_after_a_handful() -> Non
 
     assert len(server.asked) <= 2
     assert not any(isinstance(result, Failure) for result in results)
+
+
+KEPT_BACK = refusal(400, {"error": {"message": "Failed to generate JSON.", "code": "json_validate_failed"}})
+
+
+@pytest.mark.parametrize(
+    ("attempts", "kind"),
+    [
+        pytest.param([KEPT_BACK, RawAnswer(200, {}, POS)], None, id="answered-at-the-second"),
+        pytest.param([KEPT_BACK, KEPT_BACK], "invalid_response", id="twice"),
+        pytest.param(
+            [KEPT_BACK, RawAnswer(200, {}, POS.replace(b"label", b"other"))], "invalid_response", id="then-invalid"
+        ),
+        pytest.param(
+            [RawAnswer(200, {}, POS.replace(b"label", b"other")), KEPT_BACK], "invalid_response", id="after-invalid"
+        ),
+    ],
+)
+def test_answer_that_the_provider_keeps_back_is_asked_for_once_more(
+    attempts: list[RawAnswer], kind: str | None
+) -> None:
+    server = Server(lambda _, number: attempts[min(number, len(attempts) - 1)])
+
+    (result,) = answer_all(server, builder_of(), rows=1)
+
+    assert server.asked == ["json_schema"] * len(attempts)
+    assert (result.kind if isinstance(result, Failure) else None) == kind
+
+
+def test_rows_whose_answers_are_all_kept_back_fail_and_stop_nothing() -> None:
+    server = Server(lambda _, __: KEPT_BACK)
+
+    results = answer_all(server, builder_of(), rows=20)
+
+    assert {result.kind for result in results if isinstance(result, Failure)} == {"invalid_response"}
+    assert len(server.asked) == 40
 
 
 @pytest.mark.parametrize("endpoint", ["chat.completions", "responses"])

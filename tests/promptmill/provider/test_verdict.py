@@ -29,6 +29,7 @@ def said(verdict: Answer | Verdict) -> str:
     if isinstance(verdict, TryAgain):
         wait = "" if verdict.wait_seconds is None else f" {round(verdict.wait_seconds, 3):g}"
         word = f"wait{wait}" if verdict.holds_everybody_up else "again"
+        word += ", kept back" * verdict.is_answered
         return word + ", bought" * verdict.is_bought + ", unknown" * verdict.is_unknown
     return {StopRun: "stop", RenewKey: "renew"}[type(verdict)]
 
