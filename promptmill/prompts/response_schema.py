@@ -33,7 +33,7 @@ from promptmill.prompts.answer_check import AnswerCheck
 from promptmill.prompts.faults import TooMuchWork
 from promptmill.prompts.references import resolve
 from promptmill.prompts.schema_size import require_small, require_small_expanded, too_large
-from promptmill.prompts.strict_schema import JsonSchema, to_strict
+from promptmill.prompts.strict_schema import JsonSchema, to_strict, without_look_ahead
 from promptmill.prompts.unwrapping import read_answer
 from promptmill.public_url import public_text, public_url
 from promptmill.shorten import shorten
@@ -55,14 +55,15 @@ class ResponseSchema:
             require_small_expanded(strict)
         except RecursionError as error:
             raise too_large("is nested too deeply when each $ref is followed") from error
-        self.strict_schema: JsonSchema = canonical(strict)
-        self.additions: tuple[str, ...] = tuple(changes)  # what strict mode changed; sentences
+        self._check = AnswerCheck(canonical(strict))
+        sent, unsent = without_look_ahead(strict)
+        self.strict_schema: JsonSchema = canonical(sent)
+        self.additions: tuple[str, ...] = (*changes, *unsent)  # what strict mode changed; sentences
         self.name = _clean_name(name or str(schema.get("title") or "response"))
         self.definitions: dict[str, JsonSchema] = self.strict_schema.get("$defs", {})
         self.properties: dict[str, JsonSchema] = {
             name: self._resolve(inner) for name, inner in self.strict_schema["properties"].items()
         }  # at the top level, in the order in which the model writes them; a `$ref` may stand further inside
-        self._check = AnswerCheck(self.strict_schema)
 
     def response_format(self) -> JsonSchema:
         """The value of `response_format` for chat.completions."""
