@@ -17,6 +17,7 @@ FailureKind = Literal[
     "content_filter",
     "refusal",
     "truncated",
+    "truncated_input",
     "invalid_response",
     "empty_response",
     "rate_limited",
@@ -59,6 +60,7 @@ class Request:
     body: bytes  # the JSON body; for embeddings the JSON string of the row's own input
     input_tokens: int  # counted or estimated, message and schema overhead included
     max_output_tokens: int | None  # the job's own limit, None where it sets none
+    text_tokens: int = 0  # of `input_tokens`, those of texts: every server counts these, and none counts media alike
 
 
 @dataclass(frozen=True, slots=True)

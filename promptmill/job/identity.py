@@ -23,9 +23,7 @@ _LATER: dict[str, object] = {  # keys of `request` that an earlier version didn'
     "allow_empty": False,
     "same_for_all": False,
 }
-_CONVEYING = frozenset(
-    {"structured"}
-)  # keys of `request` that say how to ask, not what: they change no answer's identity
+_NOT_ASKED = frozenset({"structured", "max_input_tokens"})  # keys of `request` that change nothing of what is asked
 
 
 def request_digest(endpoint: str, body: bytes) -> str:
@@ -65,7 +63,7 @@ def chunk_key(custom_ids: Iterable[str]) -> str:
 def identifying_request(values: Mapping[str, Any]) -> dict[str, Any]:
     """The values of `request` as identities cover them; keys that came later count only where the job sets them."""
     known = without_schema_text(values)
-    asked = {key: value for key, value in known.items() if key not in _CONVEYING}
+    asked = {key: value for key, value in known.items() if key not in _NOT_ASKED}
     return {key: value for key, value in asked.items() if key not in _LATER or value != _LATER[key]}
 
 

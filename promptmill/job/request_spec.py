@@ -54,6 +54,11 @@ class RequestSpec(Section):
     parameters: dict[str, JsonValue] = Field(
         default_factory=dict, description="Passed to the provider as they are: temperature, max_completion_tokens, …"
     )
+    max_input_tokens: int | None = Field(
+        None,
+        ge=1,
+        description="Rows with more input tokens than this fail with context_length_exceeded and are never sent.",
+    )
     allow_empty: bool = Field(
         False, description="Take an empty text for an answer. Otherwise such a row fails with empty_response."
     )

@@ -90,7 +90,7 @@ def prepare(job: Job, today: date, dataset: Dataset | None = None) -> Prepared:
     prices = prices_for(job.request.model, job.pricing)
     counter = counter_for(job.request.model)
     dataset = dataset or open_dataset(job.input)
-    builder = RequestBuilder(job.request, dataset.schema.names, schema, counter)
+    builder = RequestBuilder(job.request, dataset.schema.names, schema, counter, prices.context_tokens)
     _refuse_unwritable(dataset)
     _refuse_clashes(job, dataset, schema)
     output = open_output(job.output.url)

@@ -17,6 +17,10 @@ _LEFT_OUT = "the provider's filter cut the answer"
 _BROKEN = "the provider broke the answer off"
 _FULL = "the row and its answer are longer than the model's context"
 _SPOILT = "the provider threw the answer away, since it breaks the format"
+_LEAST_PROMPT = 200  # tokens, below which a prompt isn't cut
+_LEAST_READ = (
+    0.6  # of our count: tokenizers differ by less, and servers that cut leave half of their window (Ollama, llama.cpp)
+)
 _ENDS: dict[str, tuple[FailureKind, str]] = {
     **dict.fromkeys(("length", "max_tokens", "max_output_tokens"), ("truncated", _CUT)),
     **dict.fromkeys(
@@ -51,6 +55,22 @@ def judge_text(answer: Answer, validate: Validate | None, *, allow_empty: bool =
         return Complaint("empty_response", _describe_empty(answer), is_worth_another=True)
     wrong = validate(answer.text) if validate is not None else None
     return None if wrong is None else Complaint("invalid_response", wrong, is_worth_another=True)
+
+
+def judge_input(answer: Answer, text_tokens: int) -> Complaint | None:
+    """Whether the provider cut the prompt in silence: it counts far fewer tokens than the prompt's texts have.
+
+    A count of 0 is how some servers say that they don't count.
+    """
+    told = answer.usage.input_tokens
+    if not told or text_tokens < _LEAST_PROMPT or told + answer.usage.beside_tokens >= text_tokens * _LEAST_READ:
+        return None
+    message = (
+        f"the provider counts {told:,} input tokens where the prompt's texts have about {text_tokens:,}: it has cut the prompt "
+        "and answered the rest. Make its context window larger (num_ctx of Ollama, --ctx-size of llama.cpp), or keep long "
+        "rows from it by request.max_input_tokens"
+    )
+    return Complaint("truncated_input", message, is_worth_another=False)
 
 
 def refused_text(answer: Answer) -> str | None:
