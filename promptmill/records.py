@@ -78,6 +78,9 @@ class Completion:
     attempts: int  # 1 = answered at once
     response_id: str
     answered_at: float  # seconds since the epoch
+    confidence: str | None = (
+        None  # JSON: property → mean probability of its tokens, "" = of all; where the job asks for it
+    )
 
 
 @dataclass(frozen=True, slots=True)

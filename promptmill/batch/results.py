@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from promptmill.batch.files import Line, decode_line
 from promptmill.checkpoints.index import hash_custom_id
 from promptmill.job.spec import Endpoint
+from promptmill.prompts.confidence import confidence_of
 from promptmill.provider.attempt import Complaint
 from promptmill.provider.billing import Billing
 from promptmill.provider.error_body import read_error_payload
@@ -212,6 +213,7 @@ def _judged(line: Line, answer: Answer, reading: Reading, now: float) -> Result:
         attempts=1,
         response_id=answer.response_id,
         answered_at=now,
+        confidence=None if answer.logprobs is None else confidence_of(answer.text or "", answer.logprobs),
     )
 
 

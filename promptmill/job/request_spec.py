@@ -9,6 +9,7 @@ from promptmill.job.section import Section
 Endpoint = Literal["chat.completions", "responses", "embeddings"]
 StructuredMode = Literal["json_schema", "json_object", "prompt", "tool"]
 _ANY_JSON = {"type": "json_object"}  # the one response_format that a job may set by hand
+_LOGPROBS = "message.output_text.logprobs"  # in `include` of responses
 RESERVED_PARAMETERS = frozenset({"model", "messages", "input", "stream", "n", "response_format", "text"})
 
 
@@ -65,6 +66,14 @@ class RequestSpec(Section):
     same_for_all: bool = Field(
         False, description="Send every row the same request. Otherwise a prompt that uses no column is an error."
     )
+
+    @property
+    def wants_confidence(self) -> bool:
+        """Whether the provider is asked for the probabilities of the answer's tokens."""
+        asked = self.parameters.get("include")
+        if self.endpoint == "responses":
+            return isinstance(asked, list) and _LOGPROBS in asked
+        return self.endpoint == "chat.completions" and self.parameters.get("logprobs") is True
 
     @field_validator("parameters")
     @classmethod

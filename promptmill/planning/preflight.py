@@ -112,6 +112,12 @@ def _warnings(prepared: Prepared, plan: Plan, estimate: Estimate, sample: Manife
     warnings += _money_warnings(prepared, plan, estimate)
     if prepared.schema is not None and prepared.schema.additions:
         warnings.append("the response schema was made strict: " + "; ".join(prepared.schema.additions[:5]))
+    if prepared.job.request.wants_confidence:
+        warnings.append(
+            "the logprobs of each answer become llm_confidence, the mean probability of its tokens, and a column "
+            "<property>_confidence for each enumeration, boolean and text; nothing else of them is kept, so top_logprobs are "
+            "paid for in vain"
+        )
     modes = prepared.builder.structured
     if modes is not None and len(modes.modes) > 1:
         warnings.append(

@@ -16,7 +16,7 @@ from promptmill.job.identity import identifying_request, job_digest, request_dig
 from promptmill.job.spec import Job
 from promptmill.limits.approved_cap import Approved
 from promptmill.limits.pricing import PriceList, prices_for
-from promptmill.output.columns import clashing_columns
+from promptmill.output.columns import clashing_columns, confidence_columns
 from promptmill.output.parts import unwritable_columns
 from promptmill.prompts.request_builder import RequestBuilder
 from promptmill.prompts.response_schema import ResponseSchema, load_schema
@@ -126,7 +126,9 @@ def _refuse_unwritable(dataset: Dataset) -> None:
 
 
 def _refuse_clashes(job: Job, dataset: Dataset, schema: ResponseSchema | None) -> None:
-    clashes = clashing_columns(job, dataset.carried, schema.properties if schema else {})
+    properties, definitions = (schema.properties, schema.definitions) if schema is not None else ({}, {})
+    sure = confidence_columns(job, properties, definitions)
+    clashes = clashing_columns(job, dataset.carried, properties, sure)
     if clashes:
         raise JobError(
             f"the input's columns {', '.join(map(repr, clashes))} have the names of output columns; every name is "

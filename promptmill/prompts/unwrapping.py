@@ -46,14 +46,14 @@ def read_answer(text: str, load: Callable[[str], Any] = orjson.loads) -> Any:
     try:
         value = load(text)
     except orjson.JSONDecodeError:
-        span = _find_answer(text)
+        span = find_answer(text)
         if span is None:
             raise
         value = load(text[span.start : span.stop])
     return value if type(value) is dict else _arguments(value, load)
 
 
-def _find_answer(text: str) -> _Span | None:
+def find_answer(text: str) -> _Span | None:
     """Where the JSON object of an answer stands that isn't plain JSON; None where there is none."""
     if (span := _after(text, 0)) is not None:
         return span

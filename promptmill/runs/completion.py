@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from promptmill.limits.pricing import stored_usd
 from promptmill.planning.plan import Unrendered
+from promptmill.prompts.confidence import confidence_of
 from promptmill.provider.attempt import Call, Complaint, Outcome
 from promptmill.provider.client import Client
 from promptmill.provider.response_body import Answer
@@ -55,6 +56,7 @@ def completion_of(
         attempts=outcome.attempts,
         response_id=answer.response_id,
         answered_at=time.time(),
+        confidence=None if answer.logprobs is None else confidence_of(text, answer.logprobs),
     )
 
 
