@@ -112,6 +112,12 @@ def _warnings(prepared: Prepared, plan: Plan, estimate: Estimate, sample: Manife
     warnings += _money_warnings(prepared, plan, estimate)
     if prepared.schema is not None and prepared.schema.additions:
         warnings.append("the response schema was made strict: " + "; ".join(prepared.schema.additions[:5]))
+    if prepared.job.request.parameters.get("service_tier") == "flex":
+        warnings.append(
+            f"answers at the flex tier are slow: an attempt may take {prepared.job.attempt_seconds:,.0f} s "
+            "(retry.request_timeout_seconds), since an answer that comes later is paid for and asked for again; while the "
+            f"tier has no capacity, the run waits for {prepared.job.retry.longest_wait_seconds:,.0f} s (retry.max_wait_seconds)"
+        )
     if prepared.job.request.wants_confidence:
         warnings.append(
             "the logprobs of each answer become llm_confidence, the mean probability of its tokens, and a column "

@@ -63,7 +63,7 @@ def _after_refusal(
     verdict: TryAgain, state: Tries, retry: Retry, evidence: Evidence, at: Moment
 ) -> float | GiveUp | StopRun:
     """After a refusal because of how much is sent; the limiter waits for everybody."""
-    longest = retry.max_elapsed_seconds
+    longest = retry.longest_wait_seconds
     penalty = penalty_seconds(verdict, state.limited)
     if penalty > longest:
         return StopRun(describe_long_wait(penalty, longest, verdict.message, at.epoch))
@@ -71,6 +71,10 @@ def _after_refusal(
     if refused >= longest:
         return StopRun(describe_no_capacity(refused, longest, verdict.message))
     others_were_answered, state.answers_seen = evidence.answers > state.answers_seen, evidence.answers
-    if others_were_answered and state.limited > 1 and at.monotonic - state.started + penalty > longest:
+    if (
+        others_were_answered
+        and state.limited > 1
+        and at.monotonic - state.started + penalty > retry.max_elapsed_seconds
+    ):
         return GiveUp(verdict.kind, verdict.message, verdict.status)
     return 0.0

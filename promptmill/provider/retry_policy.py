@@ -114,7 +114,7 @@ def describe_long_wait(seconds: float, longest: float, message: str, now: float)
     back = datetime.fromtimestamp(now + seconds, UTC)
     return (
         f"The run was stopped: the provider asks to wait {seconds:,.0f} s, until {back:%Y-%m-%d %H:%M} UTC; the limit is "
-        f"{longest:,.0f} s (retry.max_elapsed_seconds). {message} Run the same command again once the limit is back."
+        f"{longest:,.0f} s (retry.max_wait_seconds, else retry.max_elapsed_seconds). {message} Run the same command again once the limit is back."
     )
 
 
@@ -122,7 +122,7 @@ def describe_no_capacity(seconds: float, longest: float, message: str) -> str:
     """Why a provider that refuses everybody stops the run."""
     return (
         f"The run was stopped: the provider has refused every request for {seconds:,.0f} s because of its limits; the limit "
-        f"is {longest:,.0f} s (retry.max_elapsed_seconds). {message} Its rows stay unanswered: run the same command again "
+        f"is {longest:,.0f} s (retry.max_wait_seconds, else retry.max_elapsed_seconds). {message} Its rows stay unanswered: run the same command again "
         "later."
     )
 

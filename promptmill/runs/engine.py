@@ -115,7 +115,7 @@ async def open_engine(
     budget = await _open_budget(prepared, kept.listing, share)
     stop = Stop(None if lease is None else lease.confirm)
     progress = Progress(sum(chunk.rows for chunk in chunks), job.max_failure_ratio, stop)
-    timeout, most = job.retry.request_timeout_seconds, job.limits.max_concurrency
+    timeout, most = job.attempt_seconds, job.limits.max_concurrency
     async with Transport(credentials, job.request.endpoint, most, timeout) as transport:
         client = _client(prepared, transport, limiter, budget, stop, progress, look_up_credentials)
         try:
