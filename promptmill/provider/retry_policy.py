@@ -14,6 +14,7 @@ _BACKOFF_FIRST_SECONDS = 0.5
 _BACKOFF_LONGEST_SECONDS = 60.0
 _DEFAULT_PENALTY_SECONDS = 2.0  # for a 429 that doesn't say how long
 _SLOW_DOWN_SECONDS = 5.0
+_WAIT_KEYS = "retry.max_wait_seconds, else retry.max_elapsed_seconds"
 FORMAT_PARAMS = (
     "response_format",
     "text.format",
@@ -114,7 +115,7 @@ def describe_long_wait(seconds: float, longest: float, message: str, now: float)
     back = datetime.fromtimestamp(now + seconds, UTC)
     return (
         f"The run was stopped: the provider asks to wait {seconds:,.0f} s, until {back:%Y-%m-%d %H:%M} UTC; the limit is "
-        f"{longest:,.0f} s (retry.max_wait_seconds, else retry.max_elapsed_seconds). {message} Run the same command again once the limit is back."
+        f"{longest:,.0f} s ({_WAIT_KEYS}). {message} Run the same command again once the limit is back."
     )
 
 
@@ -122,7 +123,7 @@ def describe_no_capacity(seconds: float, longest: float, message: str) -> str:
     """Why a provider that refuses everybody stops the run."""
     return (
         f"The run was stopped: the provider has refused every request for {seconds:,.0f} s because of its limits; the limit "
-        f"is {longest:,.0f} s (retry.max_wait_seconds, else retry.max_elapsed_seconds). {message} Its rows stay unanswered: run the same command again "
+        f"is {longest:,.0f} s ({_WAIT_KEYS}). {message} Its rows stay unanswered: run the same command again "
         "later."
     )
 
