@@ -22,6 +22,7 @@ _JOB_DIGEST_BYTES = 4
 _LATER: dict[str, object] = {  # keys of `request` that an earlier version didn't know, with their defaults
     "allow_empty": False,
     "same_for_all": False,
+    "tier": None,
 }
 _NOT_ASKED = frozenset({"structured", "max_input_tokens"})  # keys of `request` that change nothing of what is asked
 

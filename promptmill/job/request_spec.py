@@ -22,6 +22,16 @@ class Message(Section):
     )
 
 
+class Tier(Section):
+    """The service tier that rows are asked at."""
+
+    prefer: Literal["flex"] = Field("flex", description="The tier to ask at: flex is cheaper, slower, and may be full.")
+    fall_back: Literal["standard"] | None = Field(
+        "standard",
+        description="The tier for rows that the preferred one has no capacity for. Empty: wait for capacity.",
+    )
+
+
 class RequestSpec(Section):
     """What the job asks the model for each row."""
 
@@ -52,6 +62,9 @@ class RequestSpec(Section):
         "the prompt, in the prompt alone, or as a tool. auto finds out in the first requests which of the first three it "
         "takes. Answers are checked here in any case.",
     )
+    tier: Tier | None = Field(
+        None, description="The service tier, and the one to fall back to. Instead of parameters.service_tier."
+    )
     parameters: dict[str, JsonValue] = Field(
         default_factory=dict, description="Passed to the provider as they are: temperature, max_completion_tokens, …"
     )
@@ -66,6 +79,11 @@ class RequestSpec(Section):
     same_for_all: bool = Field(
         False, description="Send every row the same request. Otherwise a prompt that uses no column is an error."
     )
+
+    @property
+    def sent_parameters(self) -> dict[str, JsonValue]:
+        """What goes to the provider beside prompt and schema."""
+        return self.parameters if self.tier is None else {**self.parameters, "service_tier": self.tier.prefer}
 
     @property
     def wants_confidence(self) -> bool:
@@ -101,6 +119,8 @@ class RequestSpec(Section):
             raise ValueError(
                 f"structured: {self.structured} needs a response_schema. Give one, or leave structured out"
             )
+        if self.tier is not None and (self.endpoint == "embeddings" or "service_tier" in self.parameters):
+            raise ValueError("tier goes with texts only, and without parameters.service_tier. Remove one of them")
         tools = sorted({"tools", "tool_choice", "functions", "function_call"} & set(self.parameters))
         if tools and self.structured == "tool":
             raise ValueError(

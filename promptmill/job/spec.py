@@ -187,7 +187,7 @@ class Job(Section):
     @property
     def attempt_seconds(self) -> float:
         """Seconds that one attempt may take: answers at the flex tier are slow, so the default is longer there."""
-        is_flex = self.request.parameters.get("service_tier") == "flex"
+        is_flex = self.request.sent_parameters.get("service_tier") == "flex"
         given = self.retry.request_timeout_seconds
         return _FLEX_TIMEOUT_SECONDS if is_flex and given == _TIMEOUT_SECONDS else given
 

@@ -112,7 +112,7 @@ def _warnings(prepared: Prepared, plan: Plan, estimate: Estimate, sample: Manife
     warnings += _money_warnings(prepared, plan, estimate)
     if prepared.schema is not None and prepared.schema.additions:
         warnings.append("the response schema was made strict: " + "; ".join(prepared.schema.additions[:5]))
-    if prepared.job.request.parameters.get("service_tier") == "flex":
+    if prepared.job.request.sent_parameters.get("service_tier") == "flex":
         warnings.append(
             f"answers at the flex tier are slow: an attempt may take {prepared.job.attempt_seconds:,.0f} s "
             "(retry.request_timeout_seconds), since an answer that comes later is paid for and asked for again; while the "
@@ -142,7 +142,7 @@ def _money_warnings(prepared: Prepared, plan: Plan, estimate: Estimate) -> list[
             f"the estimate, ${estimate.online_usd:.4f} online and ${estimate.batch_usd:.4f} by batch, is above budget_usd, "
             f"${job.budget_usd}"
         )
-    if (assumed := prepared.prices.assumption_of(job.request.parameters.get("service_tier"))) is not None:
+    if (assumed := prepared.prices.assumption_of(job.request.sent_parameters.get("service_tier"))) is not None:
         warnings.append(assumed)
     if job.approve_above_usd is not None and estimate.online_usd > job.approve_above_usd:
         warnings.append(
@@ -175,7 +175,7 @@ def _overshoot(prepared: Prepared, plan: Plan) -> Overshoot:
         largest = max(largest, min(plan.input_tokens, MAX_INPUT_TOKENS))
     return overshoot_of(
         prices=prepared.prices,
-        tier=requested_tier(job.request.parameters),
+        tier=requested_tier(job.request.sent_parameters),
         in_flight=max(job.limits.max_concurrency, job.shards),
         input_tokens=largest,
         max_output_tokens=limit,

@@ -125,7 +125,7 @@ class RequestBuilder:
     def _body(self) -> dict[str, Any]:
         """The whole body, with a gap for each text that depends on the row."""
         spec, schema = self._spec, self._schema
-        body: dict[str, Any] = {**spec.parameters, "model": spec.model}
+        body: dict[str, Any] = {**spec.sent_parameters, "model": spec.model}
         if spec.endpoint == "embeddings":
             return {
                 **body,

@@ -69,6 +69,7 @@ class Tries:
     complaints: int = 0  # answers that weren't acceptable
     bought: int = 0  # answers that couldn't be read, and are billed all the same
     answers_seen: int = 0  # of the whole run, at this row's last refusal by a limit
+    is_standard: bool = False  # asked at the standard tier, for want of capacity at the preferred one (tiers.py)
     format_place: int = 0  # of the mode in which a structured answer is asked for (formats.py)
     key_number: int = 0  # the key that the last attempt was sent with; 0 = the first
     sent_at: float = 0.0  # seconds of the loop's clock; the last attempt

@@ -25,6 +25,7 @@ from promptmill.provider.quiet_watch import Quiet, QuietWatch
 from promptmill.provider.response_body import Answer
 from promptmill.provider.retry_policy import GiveUp, RenewKey, StopRun, TryAgain, Verdict
 from promptmill.provider.sending import Sending
+from promptmill.provider.tiers import Tiers
 from promptmill.provider.transport import Sender
 from promptmill.provider.verdict import describe_refusal
 from promptmill.stop import Slot, Stop
@@ -47,6 +48,7 @@ class Client:
         evidence: Evidence | None = None,
         renew_key: RenewKeys | None = None,
         formats: Formats | None = None,
+        tiers: Tiers | None = None,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self.limiter = limiter
@@ -56,7 +58,6 @@ class Client:
         self.vectors = VectorHabits()
         self._evidence = Evidence() if evidence is None else evidence
         self._keys = KeyRenewal(renew_key)
-        self._formats = formats
         self._retry = retry
         self._chance = chance
         self._watch = QuietWatch(self._explain_quiet)
@@ -72,6 +73,7 @@ class Client:
             evidence=self._evidence,
             counters=self.counters,
             formats=formats,
+            tiers=tiers,
             on_sent=self._watch.sent,
         )
 
@@ -98,8 +100,6 @@ class Client:
         while True:
             state.key_number = self._keys.number
             verdict = await self._sending.attempt(call, state, judge)
-            if self._formats is not None and not isinstance(verdict, Answer) and self._formats.goes_on(verdict, state):
-                continue
             if isinstance(verdict, GiveUp) and verdict.param and verdict.param == call.optional:
                 return state.outcome(verdict)
             step = verdict if isinstance(verdict, Answer) else await self._next_step(verdict, state, slot)

@@ -32,6 +32,7 @@ class TryAgain:
     wait_seconds: float | None = None  # what the provider asks for, at least
     is_rate_limit: bool = False  # everybody waits, and the row isn't to blame
     is_token_limit: bool = False  # and it was the tokens a minute
+    is_capacity: bool = False  # of the tier that was asked for
     is_slow_down: bool = False  # everybody goes on at half the pace
     is_at_once: bool = False  # the answer came but won't do; nothing is to be waited for
     is_trouble: bool = False  # the server failed or the connection broke: an outage, if it happens to all rows
@@ -39,6 +40,7 @@ class TryAgain:
     is_answered: bool = False  # the model answered, and the provider keeps the answer back since it breaks the format
     is_unsent: bool = False  # the provider was never reached, so that no row is to blame
     is_unknown: bool = False  # a shape that nobody knows
+    is_free: bool = False  # the row is asked in another way at once; nobody waits, and nothing counts
 
     @property
     def holds_everybody_up(self) -> bool:

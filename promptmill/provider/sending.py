@@ -7,6 +7,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from decimal import Decimal
 
 from promptmill.errors import RunStopped
@@ -19,8 +20,10 @@ from promptmill.provider.billing import Billing
 from promptmill.provider.evidence import MOST_UNPROVEN, Evidence
 from promptmill.provider.formats import Formats
 from promptmill.provider.headers import server_limits
+from promptmill.provider.next_step import second_chance, verdict_on_transport
 from promptmill.provider.response_body import Answer
 from promptmill.provider.retry_policy import GiveUp, StopRun, TryAgain, Verdict, penalty_seconds
+from promptmill.provider.tiers import Tiers
 from promptmill.provider.transport import Sender, TransportError
 from promptmill.provider.verdict import classify
 from promptmill.stop import Stop
@@ -45,6 +48,7 @@ class Sending:
         evidence: Evidence,
         counters: Counters,
         formats: Formats | None,
+        tiers: Tiers | None,
         on_sent: Callable[[], None],
     ) -> None:
         self._endpoint: Endpoint = endpoint
@@ -58,7 +62,8 @@ class Sending:
         self._retry = retry
         self._secrets = secrets  # cut out of everything that the provider says
         self._evidence = evidence
-        self._formats = formats
+        self._formats, self._tiers = formats, tiers
+        self._standard_billing = billing if tiers is None else replace(billing, tier=None)
         self._on_sent = on_sent
         self._is_estimate_told = False
 
@@ -76,8 +81,10 @@ class Sending:
     async def _reserve_and_send(self, call: Call, state: Tries, judge: Judge) -> Answer | Verdict:
         if self._formats is not None:
             call = self._formats.call_for(call, state)
+        if self._tiers is not None:
+            call = self._tiers.call_for(call, state, asyncio.get_running_loop().time())
         output_tokens = self._guess.at_most(call.max_output_tokens)
-        reserved_usd = self._billing.reserve_usd(call.input_tokens, output_tokens)
+        reserved_usd = self._billing_of(state).reserve_usd(call.input_tokens, output_tokens)
         with self._stop.waiting():
             await self._reserve_money(reserved_usd)
             try:
@@ -143,7 +150,7 @@ class Sending:
             raw = await self._sender.post(call.body)
         except TransportError as error:
             bill.uncertain_usd = bill.reserved_usd if error.was_sent else ZERO
-            return self._note(_verdict_on_transport(error), state, reservation)
+            return self._note(verdict_on_transport(error), state, reservation)
         finally:
             self._counters.in_flight -= 1
         state.latency_seconds = time.monotonic() - began
@@ -151,10 +158,7 @@ class Sending:
             raw.status, raw.headers, raw.content, endpoint=self._endpoint, now=time.time(), secrets=self._secrets
         )
         is_taken = isinstance(verdict, Answer | GiveUp) or (isinstance(verdict, TryAgain) and verdict.is_bought)
-        if isinstance(verdict, Answer) or (isinstance(verdict, TryAgain) and verdict.is_answered):
-            self._evidence.answered(state.sent_at)
-            if self._formats is not None:
-                self._formats.answered(state.format_place)
+        verdict = self._learn(verdict, state)
         if not isinstance(verdict, Answer):
             verdict = self._note(verdict, state, reservation)
         self._limiter.observe(reservation, *server_limits(raw.headers), is_taken=is_taken)
@@ -163,14 +167,34 @@ class Sending:
         if isinstance(verdict, TryAgain) and verdict.is_bought:
             bill.uncertain_usd = bill.reserved_usd
         if isinstance(verdict, TryAgain) and verdict.is_answered:
-            return _second_chance(verdict, state)
-        if isinstance(verdict, TryAgain) and verdict.is_rate_limit:
+            return second_chance(verdict, state)
+        if isinstance(verdict, TryAgain) and (verdict.is_rate_limit or verdict.is_free):
             bill.used_tokens = 0.0
         return verdict
 
+    def _billing_of(self, state: Tries) -> Billing:
+        return self._standard_billing if state.is_standard else self._billing
+
+    def _learn(self, verdict: Answer | Verdict, state: Tries) -> Answer | Verdict:
+        """What came back, after it is taken as evidence of provider, format and tier."""
+        if isinstance(verdict, Answer) or (isinstance(verdict, TryAgain) and verdict.is_answered):
+            self._evidence.answered(state.sent_at)
+            if self._formats is not None:
+                self._formats.answered(state.format_place)
+            if self._tiers is not None:
+                self._tiers.answered(state)
+            return verdict
+        return TryAgain("invalid_request", "", is_free=True) if self._is_asked_otherwise(verdict, state) else verdict
+
+    def _is_asked_otherwise(self, verdict: Verdict, state: Tries) -> bool:
+        """Whether a refused request is asked again at once, in a weaker format or at another tier."""
+        if self._formats is not None and self._formats.goes_on(verdict, state):
+            return True
+        return self._tiers is not None and self._tiers.falls_back(verdict, state, asyncio.get_running_loop().time())
+
     def _note(self, verdict: Verdict, state: Tries, reservation: Reservation) -> Verdict:
         """Take an attempt without an answer as evidence, and let everybody wait where it is everybody's."""
-        if not isinstance(verdict, TryAgain):
+        if not isinstance(verdict, TryAgain) or verdict.is_free:
             return verdict
         now = asyncio.get_running_loop().time()
         if verdict.is_unknown:
@@ -193,7 +217,7 @@ class Sending:
 
     def _take_answer(self, answer: Answer, call: Call, state: Tries, bill: Bill, judge: Judge) -> Answer | TryAgain:
         """Price an answer and say whether it will do."""
-        charge = self._billing.charge(answer, call.input_tokens, bill.reserved_usd)
+        charge = self._billing_of(state).charge(answer, call.input_tokens, bill.reserved_usd)
         if charge.usage.is_estimated and not self._is_estimate_told:
             self._is_estimate_told = True
             _log.warning(
@@ -223,16 +247,3 @@ class Sending:
             by_tokens=verdict.is_token_limit,
             sent_at=reservation.sent_at,
         )
-
-
-def _second_chance(verdict: TryAgain, state: Tries) -> TryAgain | GiveUp:
-    """Like an answer that won't do, one that the provider kept back is asked for once more."""
-    state.complaints += 1
-    return verdict if state.complaints <= 1 else GiveUp(verdict.kind, verdict.message, verdict.status)
-
-
-def _verdict_on_transport(error: TransportError) -> TryAgain:
-    """What an attempt means that brought no answer."""
-    if error.kind == "invalid_response":
-        return TryAgain(error.kind, str(error), is_bought=True)
-    return TryAgain(error.kind, str(error), is_trouble=True, is_unsent=not error.was_sent)

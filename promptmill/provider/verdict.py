@@ -153,6 +153,7 @@ def _wait(cause: Cause, status: int, headers: Mapping[str, str], error: ErrorBod
         status=status,
         wait_seconds=wait,
         is_rate_limit=cause != "slow_down",
+        is_capacity=cause == "capacity",
         is_token_limit=error.type == "tokens" or "(TPM)" in error.message,
         is_slow_down=cause == "slow_down",
     )

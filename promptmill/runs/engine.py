@@ -29,6 +29,7 @@ from promptmill.provider.client import Client
 from promptmill.provider.evidence import MOST_UNPROVEN, Evidence
 from promptmill.provider.formats import MOST_OUT, Formats
 from promptmill.provider.key_renewal import RenewKeys
+from promptmill.provider.tiers import Tiers
 from promptmill.provider.transport import Credentials, Transport
 from promptmill.runs.elsewhere import NOTHING_ELSEWHERE, Elsewhere
 from promptmill.runs.judging import Validate
@@ -157,12 +158,15 @@ def _client(
         endpoint=job.request.endpoint,
         limiter=limiter,
         budget=budget,
-        billing=Billing(prepared.prices, requested_tier(job.request.parameters), prepared.counter.count),
+        billing=Billing(prepared.prices, requested_tier(job.request.sent_parameters), prepared.counter.count),
         retry=job.retry,
         stop=stop,
         secrets=transport.secrets,
         evidence=Evidence(lambda: progress.done > progress.failed, most_out),
         formats=formats,
+        tiers=None
+        if job.request.tier is None or job.request.tier.fall_back is None
+        else Tiers(job.retry.max_wait_seconds or 0),
         renew_key=_renewing(transport, look_up_credentials),
     )
 
