@@ -26,9 +26,8 @@ class Tier(Section):
     """The service tier that rows are asked at."""
 
     prefer: Literal["flex"] = Field("flex", description="The tier to ask at: flex is cheaper, slower, and may be full.")
-    fall_back: Literal["standard"] | None = Field(
-        "standard",
-        description="The tier for rows that the preferred one has no capacity for. Empty: wait for capacity.",
+    fall_back: Literal["standard", "none"] = Field(
+        "standard", description="The tier for rows that the preferred one has no capacity for. none: wait for capacity."
     )
 
 

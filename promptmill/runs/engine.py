@@ -164,11 +164,17 @@ def _client(
         secrets=transport.secrets,
         evidence=Evidence(lambda: progress.done > progress.failed, most_out),
         formats=formats,
-        tiers=None
-        if job.request.tier is None or job.request.tier.fall_back is None
-        else Tiers(job.retry.max_wait_seconds or 0),
+        tiers=_tiers(job),
         renew_key=_renewing(transport, look_up_credentials),
     )
+
+
+def _tiers(job: Job) -> Tiers | None:
+    """The choice between tiers; None where there is none."""
+    tier, wait = job.request.tier, job.retry.max_wait_seconds
+    if tier is None or tier.fall_back == "none":
+        return None
+    return Tiers(0.0 if wait is None else wait)
 
 
 def _renewing(transport: Transport, look_up: LookUpCredentials | None) -> RenewKeys | None:
