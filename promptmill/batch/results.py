@@ -24,7 +24,7 @@ from promptmill.provider.json_fields import mapping_of
 from promptmill.provider.redaction import redact
 from promptmill.provider.response_body import Answer, Unreadable, read_payload
 from promptmill.provider.retry_policy import GiveUp, StopRun
-from promptmill.provider.verdict import verdict_on, without_evidence
+from promptmill.provider.verdict import among_lines, verdict_on
 from promptmill.records import Completion, Failure, FailureKind, Result, Usage
 from promptmill.runs.judging import Validate, judge_text, judge_vectors, refused_text
 
@@ -51,6 +51,7 @@ class Reading:
     validate: Validate | None
     secrets: Sequence[str]  # cut out of everything that a line says
     unmetered: Expected  # what an answer without usage is taken to have cost
+    has_answers: bool = False  # the provider answered lines of this job
     allow_empty: bool = False  # an empty text is an answer
     not_before: float = 0.0  # seconds since the epoch; no result gets an earlier time
 
@@ -90,6 +91,7 @@ class Places:
     offsets: NDArray[np.int64]
     unreadable: int  # lines that are torn
     foreign: int  # lines of rows that aren't in this batch
+    answered: int = 0  # lines that say of themselves that they were answered
 
     @property
     def missing(self) -> int:
@@ -102,7 +104,7 @@ def find_lines(files: Sequence[Path], ids: NDArray[np.uint64]) -> Places:
     order = np.argsort(ids, kind="stable")
     ordered = ids[order]
     numbers, offsets = np.full(len(ids), -1, np.int8), np.zeros(len(ids), np.int64)
-    unreadable = foreign = 0
+    unreadable = foreign = answered = 0
     for number, path in enumerate(files):
         for offset, line in _lines(path):
             if line is None:
@@ -115,7 +117,12 @@ def find_lines(files: Sequence[Path], ids: NDArray[np.uint64]) -> Places:
             place = int(order[found])
             if numbers[place] < 0:
                 numbers[place], offsets[place] = number, offset
-    return Places(files, numbers, offsets, unreadable, foreign)
+                answered += _is_answered(line)
+    return Places(files, numbers, offsets, unreadable, foreign, answered)
+
+
+def _is_answered(line: Line) -> bool:
+    return line.status == 200 and not mapping_of(line.body).get("error")
 
 
 def _lines(path: Path) -> Iterator[tuple[int, Line | None]]:
@@ -157,8 +164,8 @@ def read_line(line: Line, reading: Reading, now: float) -> Read:
             else redact(line.code, reading.secrets)
         )
         return Read(_failure(line, kind, message or "the request was not run", None, now), is_final=False)
-    if line.status != 200 or mapping_of(line.body).get("error"):
-        return _refused(line, reading.secrets, now)
+    if not _is_answered(line):
+        return _refused(line, reading, now)
     try:
         answer = read_payload(reading.endpoint, line.body, reading.secrets)
     except Unreadable as error:
@@ -167,13 +174,14 @@ def read_line(line: Line, reading: Reading, now: float) -> Read:
     return Read(_judged(line, answer, reading, now), is_final=True)
 
 
-def _refused(line: Line, secrets: Sequence[str], now: float) -> Read:
+def _refused(line: Line, reading: Reading, now: float) -> Read:
     """An HTTP error of a line; status 0 is what some servers write for a request that never reached the model."""
-    error = read_error_payload(line.body, secrets)
+    error = read_error_payload(line.body, reading.secrets)
     status = 0 if line.status is None or line.status not in _HTTP_STATUSES else line.status
     if status < 400:
         return Read(_failure(line, "server_error", error.message, status or None, now), is_final=False)
-    verdict = without_evidence(verdict_on(status, {}, error, now))
+    found = verdict_on(status, {}, error, now)
+    verdict = among_lines(found, has_answers=reading.has_answers)
     if isinstance(verdict, StopRun):
         return Read(_failure(line, "invalid_request", error.message, status, now), is_final=False, halt=verdict.message)
     is_final = isinstance(verdict, GiveUp) or verdict.is_answered

@@ -7,7 +7,6 @@ import json
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
-from json.decoder import scanstring
 from math import exp
 
 import orjson
@@ -75,7 +74,7 @@ def _properties(text: str, start: int) -> Iterator[tuple[str, int, int]]:
     """Raises: ValueError, IndexError, RecursionError where the text isn't an object."""
     place = _skip(text, start + 1)
     while text[place] == '"':
-        name, place = scanstring(text, place + 1)
+        name, place = _SCAN(text, place)
         place = _skip(text, _skip(text, place) + 1)
         value, stop = _SCAN(text, place)
         if isinstance(value, str) and value:

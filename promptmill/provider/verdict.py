@@ -119,6 +119,17 @@ def without_evidence(verdict: Verdict) -> TryAgain | GiveUp | StopRun:
     return verdict
 
 
+def among_lines(verdict: Verdict, *, has_answers: bool) -> TryAgain | GiveUp | StopRun:
+    """A verdict on a line of a batch, by the other lines: what may be everybody's fault is, where no line was answered."""
+    if not isinstance(verdict, GiveUp) or verdict.doubt is None:
+        return without_evidence(verdict)
+    if verdict.doubt in {"money", "key"}:  # which may end amid a batch
+        return StopRun(describe_refusal(verdict.doubt, verdict.status, verdict.message))
+    if has_answers or verdict.doubt == "request":
+        return replace(verdict, doubt=None)
+    return StopRun(describe_refusal(verdict.doubt, verdict.status, verdict.message, verdict.param))
+
+
 def describe_refusal(doubt: Doubt | None, status: int | None, message: str, param: str = "") -> str:
     """A refusal that holds for all rows: what the provider said, and what to change."""
     named = f" (it names {param!r})" if param else ""

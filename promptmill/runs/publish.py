@@ -59,7 +59,7 @@ class _Totals:
         self.kinds.update(kinds)
         self.cost_usd += pc.sum(answers["cost_usd"]).as_py() or ZERO_USD
         tokens = [int(pc.sum(answers[name]).as_py() or 0) for name in _TOKENS]
-        self.usage += Usage(*tokens)
+        self.usage += Usage(tokens[0], tokens[1], tokens[2], tokens[3])
 
 
 _TOKENS = ("input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens")
