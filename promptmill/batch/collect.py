@@ -12,6 +12,7 @@ from promptmill.batch.policy import BatchView
 from promptmill.batch.results import Expected, Places, Reading, read_slices, total_cost
 from promptmill.checkpoints.answer_files import ZERO_USD, answers_table
 from promptmill.planning.prepared_job import Prepared
+from promptmill.provider.attempt import VectorHabits
 from promptmill.provider.billing import Billing
 from promptmill.records import Failure, Result
 
@@ -63,6 +64,7 @@ def reading_of(
         secrets,
         expected,
         has_answers=had_answers or places.answered > 0,
+        vectors=VectorHabits(dimensions=prepared.builder.dimensions),
         allow_empty=request.allow_empty,
         not_before=not_before or 0.0,
     )

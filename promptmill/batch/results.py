@@ -17,7 +17,7 @@ from promptmill.batch.files import Line, decode_line
 from promptmill.checkpoints.index import hash_custom_id
 from promptmill.job.spec import Endpoint
 from promptmill.prompts.confidence import confidence_of
-from promptmill.provider.attempt import Complaint
+from promptmill.provider.attempt import VectorHabits
 from promptmill.provider.billing import Billing
 from promptmill.provider.error_body import read_error_payload
 from promptmill.provider.json_fields import mapping_of
@@ -26,12 +26,11 @@ from promptmill.provider.response_body import Answer, Unreadable, read_payload
 from promptmill.provider.retry_policy import GiveUp, StopRun
 from promptmill.provider.verdict import among_lines, verdict_on
 from promptmill.records import Completion, Failure, FailureKind, Result, Usage
-from promptmill.runs.judging import Validate, judge_text, judge_vectors, refused_text
+from promptmill.runs.judging import Validate, judge_only_vector, judge_text, refused_text
 
 _SLICE_ROWS = 2_000
 _UNRUN: dict[str, FailureKind] = {"batch_expired": "batch_expired", "batch_cancelled": "batch_cancelled"}
 _HTTP_STATUSES = range(100, 600)  # a line may hold any number
-_NO_VECTOR = Complaint("invalid_response", "the answer has no embedding that can be used", is_worth_another=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +51,7 @@ class Reading:
     secrets: Sequence[str]  # cut out of everything that a line says
     unmetered: Expected  # what an answer without usage is taken to have cost
     has_answers: bool = False  # the provider answered lines of this job
+    vectors: VectorHabits = field(default_factory=VectorHabits)  # how long embeddings are, once one is known
     allow_empty: bool = False  # an empty text is an answer
     not_before: float = 0.0  # seconds since the epoch; no result gets an earlier time
 
@@ -192,7 +192,7 @@ def _judged(line: Line, answer: Answer, reading: Reading, now: float) -> Result:
     charge = reading.billing.charge(answer, reading.unmetered.input_tokens, reading.unmetered.reserved_usd)
     vector = answer.embeddings[0] if answer.embeddings else None
     if reading.endpoint == "embeddings":
-        complaint = judge_vectors(answer, 1, None) or (_NO_VECTOR if vector is None else None)
+        complaint = judge_only_vector(answer, reading.vectors)
     else:
         complaint = judge_text(answer, reading.validate, allow_empty=reading.allow_empty)
     if complaint is not None:

@@ -7,7 +7,7 @@ Finish reasons: OpenAI, Azure, Gemini, Mistral, DeepSeek, Z.AI, OpenRouter and v
 
 from collections.abc import Callable
 
-from promptmill.provider.attempt import Complaint
+from promptmill.provider.attempt import Complaint, VectorHabits
 from promptmill.provider.response_body import Answer
 from promptmill.records import FailureKind
 
@@ -17,6 +17,7 @@ _LEFT_OUT = "the provider's filter cut the answer"
 _BROKEN = "the provider broke the answer off"
 _FULL = "the row and its answer are longer than the model's context"
 _SPOILT = "the provider threw the answer away, since it breaks the format"
+_NO_VECTOR = Complaint("invalid_response", "the answer has no embedding that can be used", is_worth_another=True)
 _LEAST_PROMPT = 200  # tokens, below which a prompt isn't cut
 _LEAST_READ = (
     0.6  # of our count: tokenizers differ by less, and servers that cut leave half of their window (Ollama, llama.cpp)
@@ -93,4 +94,16 @@ def judge_vectors(answer: Answer, expected: int, dimensions: int | None) -> Comp
     if dimensions is not None and lengths - {dimensions}:
         message = f"the embedding has {min(lengths)} numbers, where {dimensions} are due"
         return Complaint("invalid_response", message, is_worth_another=True)
+    return None
+
+
+def judge_only_vector(answer: Answer, habits: VectorHabits) -> Complaint | None:
+    """What is wrong with an answer's one vector, or None; the first good one says how long the others are."""
+    complaint = judge_vectors(answer, 1, habits.dimensions)
+    if complaint is not None:
+        return complaint
+    vector = answer.embeddings[0]
+    if vector is None:
+        return _NO_VECTOR
+    habits.dimensions = len(vector)
     return None

@@ -1,17 +1,20 @@
 """A prompt that the provider cut in silence is no prompt that was answered."""
 
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from promptmill.prompts.input_limit import limit_of
 from promptmill.prompts.tokens import TokenCounter
+from promptmill.provider.attempt import VectorHabits
 from promptmill.provider.response_body import Answer
 from promptmill.provider.usage import usage_of
 from promptmill.records import Request
-from promptmill.runs.judging import judge_input
+from promptmill.runs.judging import judge_input, judge_only_vector, judge_text
 
 EXACT, ASSUMED = TokenCounter(len, "exact", True), TokenCounter(len, "assumed", False)
 
@@ -56,6 +59,35 @@ def test_prompt_that_was_cut_is_told_from_one_that_is_counted_otherwise(
         assert complaint.kind == "truncated_input"
         assert "4,200" in complaint.message or "30,000" in complaint.message
         assert not complaint.is_worth_another
+
+
+@pytest.mark.parametrize("text", ["", " \n", None])
+def test_an_empty_text_is_an_answer_only_if_the_job_says_so(text: str | None) -> None:
+    empty = replace(answer(), text=text)
+    complaint = judge_text(empty, lambda _: "invalid")
+
+    assert complaint is not None and complaint.kind == "empty_response"
+    assert judge_text(empty, lambda _: "invalid", allow_empty=True) is None
+    assert judge_text(replace(answer(), text="x"), lambda _: "invalid", allow_empty=True) is not None
+
+
+@pytest.mark.parametrize(
+    ("lengths", "dimensions", "expected"),
+    [
+        pytest.param([3, 3, 3], None, [True, True, True], id="alike"),
+        pytest.param([3, 2, 3], None, [True, False, True], id="one-shorter"),
+        pytest.param([None, 3, 2], None, [False, True, False], id="none-first"),
+        pytest.param([2, 3], 3, [False, True], id="as-long-as-the-job-says"),
+    ],
+)
+def test_vectors_of_one_batch_have_one_length(
+    lengths: list[int | None], dimensions: int | None, expected: list[bool]
+) -> None:
+    habits = VectorHabits(dimensions=dimensions)
+    vectors = [None if length is None else np.ones(length, np.float32) for length in lengths]
+    judged = [judge_only_vector(replace(answer(), embeddings=(vector,)), habits) for vector in vectors]
+
+    assert [complaint is None for complaint in judged] == expected
 
 
 @given(st.integers(0, 10**6), st.integers(0, 10**6))
