@@ -42,6 +42,7 @@ from promptmill.storage import STORAGE_ERRORS, open_filesystem
 _MODEL_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 _NAME_CHARACTERS = 64  # of json_schema.name, [a-zA-Z0-9_-]; OpenAI API reference, read 2026-11-24
 _NO_FORMATS = FormatChecker(formats=())  # else Python's `re` would judge the patterns, which RE2 matches
+NO_JSON = "the answer isn't JSON"
 _MESSAGE_CHARACTERS = 160  # of a reason that quotes an answer
 
 
@@ -79,7 +80,7 @@ class ResponseSchema:
         try:
             fault = self._check.find_fault(read_answer(text, load_json))
         except orjson.JSONDecodeError as error:
-            return f"the answer isn't JSON: {error}"
+            return f"{NO_JSON}: {error}"
         except JsonTooLarge as error:
             return f"the answer can't be checked: {error}"
         except RecursionError:

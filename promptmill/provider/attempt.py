@@ -21,6 +21,7 @@ class Complaint:
     kind: FailureKind
     message: str
     is_worth_another: bool  # the same request may bring a better answer
+    is_formless: bool = False  # it isn't even of the format that was asked for
 
 
 Judge = Callable[[Answer], Complaint | None]

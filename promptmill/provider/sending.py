@@ -232,6 +232,8 @@ class Sending:
         state.cost_usd += charge.cost_usd
         state.answer = answer
         state.complaint = complaint = judge(answer)
+        if self._formats is not None:
+            self._formats.judged(complaint, state)
         if complaint is None or not complaint.is_worth_another or state.complaints >= 1:
             return answer
         state.complaints += 1
@@ -242,8 +244,5 @@ class Sending:
         if not verdict.holds_everybody_up:  # an outage: probes go out, ever further apart
             seconds = min(verdict.wait_seconds or 0.0, self._retry.max_outage_seconds)
         self._limiter.penalise(
-            seconds,
-            slower=verdict.is_slow_down,
-            by_tokens=verdict.is_token_limit,
-            sent_at=reservation.sent_at,
+            seconds, slower=verdict.is_slow_down, by_tokens=verdict.is_token_limit, sent_at=reservation.sent_at
         )

@@ -7,6 +7,7 @@ Finish reasons: OpenAI, Azure, Gemini, Mistral, DeepSeek, Z.AI, OpenRouter and v
 
 from collections.abc import Callable
 
+from promptmill.prompts.response_schema import NO_JSON
 from promptmill.provider.attempt import Complaint, VectorHabits
 from promptmill.provider.response_body import Answer
 from promptmill.records import FailureKind
@@ -55,7 +56,9 @@ def judge_text(answer: Answer, validate: Validate | None, *, allow_empty: bool =
             return None
         return Complaint("empty_response", _describe_empty(answer), is_worth_another=True)
     wrong = validate(answer.text) if validate is not None else None
-    return None if wrong is None else Complaint("invalid_response", wrong, is_worth_another=True)
+    if wrong is None:
+        return None
+    return Complaint("invalid_response", wrong, is_worth_another=True, is_formless=wrong.startswith(NO_JSON))
 
 
 def judge_input(answer: Answer, text_tokens: int) -> Complaint | None:

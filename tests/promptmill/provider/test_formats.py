@@ -230,6 +230,31 @@ def test_mode_of_the_job_is_kept_and_its_refusal_names_the_key() -> None:
     assert all("request.structured" in str(result) for result in results)
 
 
+PROSE = RawAnswer(200, {}, b'{"choices":[{"message":{"content":"It is positive."},"finish_reason":"stop"}]}')
+
+
+@pytest.mark.parametrize("followed", ["json_object", "prompt"])
+def test_server_that_ignores_the_format_is_asked_in_the_prompt(followed: StructuredMode) -> None:
+    modes = ("json_object", "prompt") if followed == "json_object" else ("prompt",)
+    server = Server(lambda mode, _: RawAnswer(200, {}, POS) if mode in modes else PROSE)
+
+    results = answer_all(server, builder_of(), rows=60)
+
+    answered = [result for result in results if isinstance(result, Completion)]
+    assert len(answered) >= 60 - 8 * (followed == "prompt")  # a row is asked twice, and eight are under way
+    assert set(server.asked[-10:]) == {followed}
+
+
+def test_single_answers_that_are_no_json_change_no_mode() -> None:
+    server = Server(lambda _, number: PROSE if number in {0, 5, 6, 7, 20} else RawAnswer(200, {}, POS))
+
+    results = answer_all(server, builder_of(), rows=60)
+
+    assert all(isinstance(result, Completion) for result in results)
+    assert server.asked.count("json_object") <= 1  # before any answer was right
+    assert set(server.asked[-30:]) == {"json_schema"}
+
+
 def test_single_refusals_amid_answers_weaken_single_rows_only() -> None:
     """A gateway sends each tenth request to a server that takes no schema."""
     server = Server(
