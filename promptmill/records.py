@@ -17,6 +17,7 @@ FailureKind = Literal[
     "content_filter",
     "refusal",
     "truncated",
+    "truncated_input",
     "invalid_response",
     "empty_response",
     "rate_limited",
@@ -62,6 +63,7 @@ class Request:
     body: bytes  # the JSON body; for embeddings the JSON string of the row's own input
     input_tokens: int  # counted or estimated, message and schema overhead included
     max_output_tokens: int | None  # the job's own limit, None where it sets none
+    text_tokens: int = 0  # of `input_tokens`, those of texts: every server counts these, and none counts media alike
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,9 @@ class Completion:
     attempts: int  # 1 = answered at once
     response_id: str
     answered_at: float  # seconds since the epoch
+    confidence: str | None = (
+        None  # JSON: property → mean probability of its tokens, "" = of all; where the job asks for it
+    )
 
 
 @dataclass(frozen=True, slots=True)

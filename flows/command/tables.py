@@ -38,7 +38,7 @@ def show_check(run: PendingRun, contact: Contact) -> None:
         body = orjson.dumps(prepared.builder.preview(request), option=orjson.OPT_INDENT_2).decode()
         limit = request.max_output_tokens
         price = prepared.prices.request_usd(
-            request.input_tokens, limit or 0, requested_tier(prepared.job.request.parameters)
+            request.input_tokens, limit or 0, requested_tier(prepared.job.request.sent_parameters)
         )
         out.print(Panel(escape(body), title="the first request", title_align="left"))
         most = f"and at most {limit:,} out, so at most ${price:.8f}" if limit else f"in: ${price:.8f}, and its answer"

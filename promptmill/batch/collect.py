@@ -12,6 +12,7 @@ from promptmill.batch.policy import BatchView
 from promptmill.batch.results import Expected, Places, Reading, read_slices, total_cost
 from promptmill.checkpoints.answer_files import ZERO_USD, answers_table
 from promptmill.planning.prepared_job import Prepared
+from promptmill.provider.attempt import VectorHabits
 from promptmill.provider.billing import Billing
 from promptmill.records import Failure, Result
 
@@ -40,17 +41,32 @@ def download_results(provider: BatchProvider, view: BatchView, folder: Path) -> 
 
 
 def reading_of(
-    prepared: Prepared, secrets: Sequence[str], expected: Expected, not_before: float | None = None
+    prepared: Prepared,
+    secrets: Sequence[str],
+    expected: Expected,
+    places: Places,
+    not_before: float | None = None,
+    *,
+    had_answers: bool = False,
 ) -> Reading:
     """How the lines of a job are read; an answer without usage is taken to have cost what was `expected`.
 
+    Other lines tell whose fault a refusal is, and so does it if the job `had_answers` before.
     No result gets a time before `not_before` (seconds since the epoch).
     """
     validate = prepared.schema.validate if prepared.schema is not None else None
     billing = Billing(prepared.prices, "batch", prepared.counter.count, is_tier_fixed=True)
     request = prepared.job.request
     return Reading(
-        request.endpoint, billing, validate, secrets, expected, request.allow_empty, not_before=not_before or 0.0
+        request.endpoint,
+        billing,
+        validate,
+        secrets,
+        expected,
+        has_answers=had_answers or places.answered > 0,
+        vectors=VectorHabits(dimensions=prepared.builder.dimensions),
+        allow_empty=request.allow_empty,
+        not_before=not_before or 0.0,
     )
 
 
@@ -61,8 +77,9 @@ def keep_results(
     brought, leftovers = Brought(), list[Result]()
     requests = max(1, record.requests)
     expected = Expected(-(-record.input_tokens // requests), record.reserved_usd / requests)
-    since = ledger.state.retry_before
-    for number, part in enumerate(read_slices(places, reading_of(prepared, secrets, expected, since))):
+    had_answers = any(known.answered > known.refused for known in ledger.collected)
+    reading = reading_of(prepared, secrets, expected, places, ledger.state.retry_before, had_answers=had_answers)
+    for number, part in enumerate(read_slices(places, reading)):
         if part.results:
             prepared.store.save_slice(f"{record.key}-{number:05d}", answers_table(part.results))
         brought.answered += len(part.results)

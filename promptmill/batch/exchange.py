@@ -58,9 +58,8 @@ def import_results(run: PendingRun, files: list[Path]) -> tuple[int, int]:
     places = find_lines(files, _pending(run).ids())
     stamp = f"import-{time.time_ns():x}"
     kept, unused = 0, places.unreadable + places.foreign
-    for number, part in enumerate(
-        read_slices(places, reading_of(prepared, known_secrets(run.credentials), _expected(run)))
-    ):
+    reading = reading_of(prepared, known_secrets(run.credentials), _expected(run), places)
+    for number, part in enumerate(read_slices(places, reading)):
         if part.results:
             prepared.store.save_slice(f"{stamp}-{number:05d}", answers_table(part.results))
         kept, unused = kept + len(part.results), unused + len(part.leftovers)

@@ -16,21 +16,21 @@ from numpy.typing import NDArray
 from promptmill.batch.files import Line, decode_line
 from promptmill.checkpoints.index import hash_custom_id
 from promptmill.job.spec import Endpoint
-from promptmill.provider.attempt import Complaint
+from promptmill.prompts.confidence import confidence_of
+from promptmill.provider.attempt import VectorHabits
 from promptmill.provider.billing import Billing
 from promptmill.provider.error_body import read_error_payload
 from promptmill.provider.json_fields import mapping_of
 from promptmill.provider.redaction import redact
 from promptmill.provider.response_body import Answer, Unreadable, read_payload
 from promptmill.provider.retry_policy import GiveUp, StopRun
-from promptmill.provider.verdict import verdict_on, without_evidence
+from promptmill.provider.verdict import among_lines, verdict_on
 from promptmill.records import Completion, Failure, FailureKind, Result, Usage
-from promptmill.runs.judging import Validate, judge_text, judge_vectors, refused_text
+from promptmill.runs.judging import Validate, judge_only_vector, judge_text, refused_text
 
 _SLICE_ROWS = 2_000
 _UNRUN: dict[str, FailureKind] = {"batch_expired": "batch_expired", "batch_cancelled": "batch_cancelled"}
 _HTTP_STATUSES = range(100, 600)  # a line may hold any number
-_NO_VECTOR = Complaint("invalid_response", "the answer has no embedding that can be used", is_worth_another=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,8 @@ class Reading:
     validate: Validate | None
     secrets: Sequence[str]  # cut out of everything that a line says
     unmetered: Expected  # what an answer without usage is taken to have cost
+    has_answers: bool = False  # the provider answered lines of this job
+    vectors: VectorHabits = field(default_factory=VectorHabits)  # how long embeddings are, once one is known
     allow_empty: bool = False  # an empty text is an answer
     not_before: float = 0.0  # seconds since the epoch; no result gets an earlier time
 
@@ -89,6 +91,7 @@ class Places:
     offsets: NDArray[np.int64]
     unreadable: int  # lines that are torn
     foreign: int  # lines of rows that aren't in this batch
+    answered: int = 0  # lines that say of themselves that they were answered
 
     @property
     def missing(self) -> int:
@@ -101,7 +104,7 @@ def find_lines(files: Sequence[Path], ids: NDArray[np.uint64]) -> Places:
     order = np.argsort(ids, kind="stable")
     ordered = ids[order]
     numbers, offsets = np.full(len(ids), -1, np.int8), np.zeros(len(ids), np.int64)
-    unreadable = foreign = 0
+    unreadable = foreign = answered = 0
     for number, path in enumerate(files):
         for offset, line in _lines(path):
             if line is None:
@@ -114,7 +117,12 @@ def find_lines(files: Sequence[Path], ids: NDArray[np.uint64]) -> Places:
             place = int(order[found])
             if numbers[place] < 0:
                 numbers[place], offsets[place] = number, offset
-    return Places(files, numbers, offsets, unreadable, foreign)
+                answered += _is_answered(line)
+    return Places(files, numbers, offsets, unreadable, foreign, answered)
+
+
+def _is_answered(line: Line) -> bool:
+    return line.status == 200 and not mapping_of(line.body).get("error")
 
 
 def _lines(path: Path) -> Iterator[tuple[int, Line | None]]:
@@ -156,8 +164,8 @@ def read_line(line: Line, reading: Reading, now: float) -> Read:
             else redact(line.code, reading.secrets)
         )
         return Read(_failure(line, kind, message or "the request was not run", None, now), is_final=False)
-    if line.status != 200 or mapping_of(line.body).get("error"):
-        return _refused(line, reading.secrets, now)
+    if not _is_answered(line):
+        return _refused(line, reading, now)
     try:
         answer = read_payload(reading.endpoint, line.body, reading.secrets)
     except Unreadable as error:
@@ -166,23 +174,25 @@ def read_line(line: Line, reading: Reading, now: float) -> Read:
     return Read(_judged(line, answer, reading, now), is_final=True)
 
 
-def _refused(line: Line, secrets: Sequence[str], now: float) -> Read:
+def _refused(line: Line, reading: Reading, now: float) -> Read:
     """An HTTP error of a line; status 0 is what some servers write for a request that never reached the model."""
-    error = read_error_payload(line.body, secrets)
+    error = read_error_payload(line.body, reading.secrets)
     status = 0 if line.status is None or line.status not in _HTTP_STATUSES else line.status
     if status < 400:
         return Read(_failure(line, "server_error", error.message, status or None, now), is_final=False)
-    verdict = without_evidence(verdict_on(status, {}, error, now))
+    found = verdict_on(status, {}, error, now)
+    verdict = among_lines(found, has_answers=reading.has_answers)
     if isinstance(verdict, StopRun):
         return Read(_failure(line, "invalid_request", error.message, status, now), is_final=False, halt=verdict.message)
-    return Read(_failure(line, verdict.kind, verdict.message, status, now), is_final=isinstance(verdict, GiveUp))
+    is_final = isinstance(verdict, GiveUp) or verdict.is_answered
+    return Read(_failure(line, verdict.kind, verdict.message, status, now), is_final=is_final)
 
 
 def _judged(line: Line, answer: Answer, reading: Reading, now: float) -> Result:
     charge = reading.billing.charge(answer, reading.unmetered.input_tokens, reading.unmetered.reserved_usd)
     vector = answer.embeddings[0] if answer.embeddings else None
     if reading.endpoint == "embeddings":
-        complaint = judge_vectors(answer, 1, None) or (_NO_VECTOR if vector is None else None)
+        complaint = judge_only_vector(answer, reading.vectors)
     else:
         complaint = judge_text(answer, reading.validate, allow_empty=reading.allow_empty)
     if complaint is not None:
@@ -211,6 +221,7 @@ def _judged(line: Line, answer: Answer, reading: Reading, now: float) -> Result:
         attempts=1,
         response_id=answer.response_id,
         answered_at=now,
+        confidence=None if answer.logprobs is None else confidence_of(answer.text or "", answer.logprobs),
     )
 
 

@@ -27,6 +27,7 @@ from promptmill.planning.kept import Kept, again_from, find_kept
 from promptmill.planning.plan import Chunk, Unrendered, needed_columns
 from promptmill.planning.prepared_job import Prepared
 from promptmill.planning.rows import read_chunks, render_chunk
+from promptmill.provider.tiers import without_tier
 from promptmill.records import Failure, FailureKind, Request, Usage
 from promptmill.runs.run import PendingRun, Run
 
@@ -38,7 +39,9 @@ def encoder_of(prepared: Prepared) -> LineEncoder:
     builder = prepared.builder
     if prepared.job.request.endpoint == "embeddings":
         return LineEncoder("embeddings", lambda request: builder.embeddings_body([request.body]))
-    return LineEncoder(prepared.job.request.endpoint, lambda request: request.body)
+    if prepared.job.request.tier is not None:  # a batch is a tier of its own
+        return LineEncoder(prepared.job.request.endpoint, lambda request: without_tier(builder.first_body(request)))
+    return LineEncoder(prepared.job.request.endpoint, builder.first_body)
 
 
 def reserve_price(prepared: Prepared) -> Callable[[Request], Decimal]:

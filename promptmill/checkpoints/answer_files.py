@@ -51,10 +51,15 @@ ANSWERS = pa.schema(
         pa.field("answered_at", pa.float64(), nullable=False),  # seconds since the epoch
         pa.field("reasoning_tokens", pa.int64()),  # null in files of versions that didn't keep them
         pa.field("usage_estimated", pa.bool_()),  # the same
+        pa.field("confidence", pa.string()),  # JSON: property → mean probability of its tokens, "" = of all
     ],
     metadata={_VERSION_KEY: str(SCHEMA_VERSION).encode()},
 )
-_ADDED = ("reasoning_tokens", "usage_estimated")  # since the first version; absent columns are read as null
+_ADDED = (
+    "reasoning_tokens",
+    "usage_estimated",
+    "confidence",
+)  # since the first version; absent columns are read as null
 USAGE_COLUMNS = ("input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens", "usage_estimated")
 
 
@@ -86,6 +91,7 @@ def answers_table(results: Sequence[Result]) -> pa.Table:
         "answered_at": [r.answered_at for r in results],
         "reasoning_tokens": [r.usage.reasoning_tokens for r in results],
         "usage_estimated": [r.usage.is_estimated for r in results],
+        "confidence": [r.confidence if isinstance(r, Completion) else None for r in results],
     }
     return pa.table(columns, schema=ANSWERS)
 

@@ -22,7 +22,9 @@ _JOB_DIGEST_BYTES = 4
 _LATER: dict[str, object] = {  # keys of `request` that an earlier version didn't know, with their defaults
     "allow_empty": False,
     "same_for_all": False,
+    "tier": None,
 }
+_NOT_ASKED = frozenset({"structured", "max_input_tokens"})  # keys of `request` that change nothing of what is asked
 
 
 def request_digest(endpoint: str, body: bytes) -> str:
@@ -62,7 +64,8 @@ def chunk_key(custom_ids: Iterable[str]) -> str:
 def identifying_request(values: Mapping[str, Any]) -> dict[str, Any]:
     """The values of `request` as identities cover them; keys that came later count only where the job sets them."""
     known = without_schema_text(values)
-    return {key: value for key, value in known.items() if key not in _LATER or value != _LATER[key]}
+    asked = {key: value for key, value in known.items() if key not in _NOT_ASKED}
+    return {key: value for key, value in asked.items() if key not in _LATER or value != _LATER[key]}
 
 
 def job_digest(job: Job) -> str:

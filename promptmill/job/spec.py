@@ -38,6 +38,8 @@ def _refuse_odd_amount(value: Decimal) -> Decimal:
 RetryFailed = Literal["passing", "all", "none"]
 _Money = Annotated[Decimal, Field(ge=0), AfterValidator(_refuse_odd_amount)]
 _Share = Annotated[Decimal, Field(ge=0, le=1), AfterValidator(_refuse_odd_amount)]
+_TIMEOUT_SECONDS = 120.0
+_FLEX_TIMEOUT_SECONDS = 900.0  # OpenAI's guide to flex processing, from memory
 _MAX_BATCH_REQUESTS = 50_000
 _MAX_BATCH_BYTES = 200_000_000
 
@@ -68,7 +70,20 @@ class Retry(Section):
         description="Seconds without any answer, while server or connection fail for all rows, after which the run ends; "
         "its rows stay unanswered.",
     )
-    request_timeout_seconds: float = Field(120, gt=0, description="Seconds that one attempt may take.")
+    max_wait_seconds: float | None = Field(
+        None,
+        gt=0,
+        description="Seconds without any answer, while the provider refuses all rows because of its limits or capacity, after "
+        "which the run ends; its rows stay unanswered. Default: max_elapsed_seconds.",
+    )
+    request_timeout_seconds: float = Field(
+        _TIMEOUT_SECONDS, gt=0, description="Seconds that one attempt may take. At the flex tier, the default is 900."
+    )
+
+    @property
+    def longest_wait_seconds(self) -> float:
+        """How long the run waits for limits and capacity."""
+        return self.max_elapsed_seconds if self.max_wait_seconds is None else self.max_wait_seconds
 
 
 class Pricing(Section):
@@ -181,5 +196,12 @@ class Job(Section):
                 "model whose answers cost nothing)"
             )
         return self
+
+    @property
+    def attempt_seconds(self) -> float:
+        """Seconds that one attempt may take: answers at the flex tier are slow, so the default is longer there."""
+        is_flex = self.request.sent_parameters.get("service_tier") == "flex"
+        given = self.retry.request_timeout_seconds
+        return _FLEX_TIMEOUT_SECONDS if is_flex and given == _TIMEOUT_SECONDS else given
 
     SECTIONS: ClassVar[tuple[str, ...]] = ("input", "request", "output", "limits", "retry", "pricing", "batch")

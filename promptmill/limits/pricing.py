@@ -89,8 +89,13 @@ class PriceList:
     """The prices of one model, by tier. A tier is one of ours, or the `service_tier` of an answer; None is standard."""
 
     def __init__(
-        self, label: str, tiers: Mapping[Tier, TierPrice], assumptions: Mapping[Tier, str] | None = None
+        self,
+        label: str,
+        tiers: Mapping[Tier, TierPrice],
+        assumptions: Mapping[Tier, str] | None = None,
+        context_tokens: int | None = None,
     ) -> None:
+        self.context_tokens = context_tokens  # that the model reads at most, where the table knows it
         self.label = label  # where the prices are from, and of when
         self.assumptions = assumptions or {}  # tiers that the table has no price for: a sentence about what is taken
         self._by_echo: dict[str | None, TierPrice] = {name: tiers[tier] for name, tier in _ECHOED_TIERS.items()}
@@ -170,7 +175,8 @@ def prices_for(model: str, pricing: Pricing | None, at: datetime | None = None) 
         )
     tiers: dict[Tier, TierPrice] = {tier: _tier_price(found, tier, at) for tier in TIERS}
     assumed: dict[Tier, str] = {tier: _assumption(model, tier) for tier in TIERS if not _has_variant(found, tier, at)}
-    return PriceList(f"genai-prices {genai_prices.__version__}, {found.id}, as of {at:%Y-%m-%d}", tiers, assumed)
+    label = f"genai-prices {genai_prices.__version__}, {found.id}, as of {at:%Y-%m-%d}"
+    return PriceList(label, tiers, assumed, found.context_window)
 
 
 def _own_prices(pricing: Pricing) -> PriceList:

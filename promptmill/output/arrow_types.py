@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from promptmill.arrow import MAX_LEVELS, levels_of
 from promptmill.prompts.references import resolve
+from promptmill.prompts.unwrapping import read_answer
 
 _JsonSchema = Mapping[str, Any]
 JSON_TEXT = {b"promptmill.json": b"1"}  # metadata of a string field that holds JSON
@@ -129,7 +130,7 @@ def parse_responses(responses: pa.ChunkedArray | Sequence[str | None], types: pa
         if isinstance(responses, pa.ChunkedArray)
         else responses
     )
-    answers = [_parse_object(text) for text in texts] if len(types) else []
+    answers = [parse_object(text) for text in texts] if len(types) else []
     columns: list[pa.Array] = []
     for field in types:
         convert = _converter(field)
@@ -137,9 +138,10 @@ def parse_responses(responses: pa.ChunkedArray | Sequence[str | None], types: pa
     return pa.table(columns, schema=types)
 
 
-def _parse_object(text: str | None) -> dict[str, Any]:
+def parse_object(text: str | None) -> dict[str, Any]:
+    """The object that an answer says, unwrapped; an empty one where it says none."""
     try:
-        value: object = orjson.loads(text) if text is not None else None
+        value: object = read_answer(text) if text is not None else None
     except orjson.JSONDecodeError:
         return {}
     return cast(dict[str, Any], value) if isinstance(value, dict) else {}

@@ -93,6 +93,7 @@ class Manifest:
     input_fingerprint: str = ""
     accuracy: dict[str, Any] | None = None  # answer column → how often it agrees (report/accuracy.py)
     promptmill_version: str = ""
+    reasoning_tokens: Count = 0  # of `output_tokens`; rows that an early version answered count none
 
 
 _FORMAT: TypeAdapter[Manifest] = TypeAdapter(Manifest)

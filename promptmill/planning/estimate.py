@@ -43,7 +43,7 @@ def estimate_run(prepared: Prepared, plan: Plan, measured_output_tokens: float |
         source,
         prepared.counter.label,
         prepared.counter.is_exact,
-        prices.tokens_usd(plan.input_tokens, output_tokens, requested_tier(prepared.job.request.parameters)),
+        prices.tokens_usd(plan.input_tokens, output_tokens, requested_tier(prepared.job.request.sent_parameters)),
         prices.tokens_usd(plan.input_tokens, output_tokens, "batch"),
         minutes_at_limits(prepared.job, rows, plan.input_tokens + output_tokens),
         prices.label,

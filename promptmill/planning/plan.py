@@ -23,15 +23,16 @@ from promptmill.job.identity import chunk_key
 from promptmill.job.spec import Job
 from promptmill.prompts.request_builder import RequestBuilder, RowUnrenderable
 from promptmill.public_url import public_url
-from promptmill.records import Request
+from promptmill.records import FailureKind, Request
 
 
 @dataclass(frozen=True, slots=True)
 class Unrendered:
-    """A row whose template failed."""
+    """A row that isn't sent: its template failed, or it is too long."""
 
     custom_id: str
     message: str
+    kind: FailureKind = "template_error"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ class Chunk:
     rows: int
     key: str  # names its checkpoint
     input_tokens: int
-    unrendered: int  # rows whose template fails
+    unrendered: int  # rows that aren't sent
     has_repetitions: bool = (
         False  # some rows share an id's digest with earlier rows, so the key covers other custom_ids
     )
@@ -93,9 +94,11 @@ def render_row(
 ) -> Request | Unrendered:
     """A row's request, or why there is none."""
     try:
-        return builder.build(row, row_id, repetition)
+        request = builder.build(row, row_id, repetition)
     except RowUnrenderable as error:
         return Unrendered(builder.unrendered_custom_id(row_id, repetition), str(error))
+    complaint = builder.limit.complaint(request)
+    return request if complaint is None else Unrendered(request.custom_id, complaint, "context_length_exceeded")
 
 
 def needed_columns(builder: RequestBuilder, job: Job) -> set[str]:

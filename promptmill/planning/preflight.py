@@ -102,8 +102,8 @@ def _warnings(prepared: Prepared, plan: Plan, estimate: Estimate, sample: Manife
     if plan.first_unrendered is not None:
         row, message = plan.first_unrendered
         warnings.append(
-            f"{plan.unrendered:,} of {plan.rows:,} rows can't be rendered and will be failures (template_error); "
-            f"the first is row {row}: {message}"
+            f"{plan.unrendered:,} of {plan.rows:,} rows can't be rendered or are too long, and will be failures that are "
+            f"never sent; the first is row {row}: {message}"
         )
     if sample is None:
         warnings.append(
@@ -117,6 +117,24 @@ def _warnings(prepared: Prepared, plan: Plan, estimate: Estimate, sample: Manife
     warnings += _money_warnings(prepared, plan, estimate)
     if prepared.schema is not None and prepared.schema.additions:
         warnings.append("the response schema was made strict: " + "; ".join(prepared.schema.additions[:5]))
+    if prepared.job.request.sent_parameters.get("service_tier") == "flex":
+        warnings.append(
+            f"answers at the flex tier are slow: an attempt may take {prepared.job.attempt_seconds:,.0f} s "
+            "(retry.request_timeout_seconds), since an answer that comes later is paid for and asked for again; while the "
+            f"tier has no capacity, the run waits for {prepared.job.retry.longest_wait_seconds:,.0f} s (retry.max_wait_seconds)"
+        )
+    if prepared.job.request.wants_confidence:
+        warnings.append(
+            "the logprobs of each answer become llm_confidence, the mean probability of its tokens, and a column "
+            "<property>_confidence for each enumeration, boolean and text; nothing else of them is kept, so top_logprobs are "
+            "paid for in vain"
+        )
+    modes = prepared.builder.structured
+    if modes is not None and len(modes.modes) > 1:
+        warnings.append(
+            "online, the first requests find out how the provider takes the response schema; by batch it is sent as "
+            f"{modes.modes[0]}, since a batch can't find out (request.structured)"
+        )
     return warnings
 
 
@@ -129,7 +147,7 @@ def _money_warnings(prepared: Prepared, plan: Plan, estimate: Estimate) -> list[
             f"the estimate, ${estimate.online_usd:.4f} online and ${estimate.batch_usd:.4f} by batch, is above budget_usd, "
             f"${job.budget_usd}"
         )
-    if (assumed := prepared.prices.assumption_of(job.request.parameters.get("service_tier"))) is not None:
+    if (assumed := prepared.prices.assumption_of(job.request.sent_parameters.get("service_tier"))) is not None:
         warnings.append(assumed)
     if job.approve_above_usd is not None and estimate.online_usd > job.approve_above_usd:
         warnings.append(
@@ -162,7 +180,7 @@ def _overshoot(prepared: Prepared, plan: Plan) -> Overshoot:
         largest = max(largest, min(plan.input_tokens, MAX_INPUT_TOKENS))
     return overshoot_of(
         prices=prepared.prices,
-        tier=requested_tier(job.request.parameters),
+        tier=requested_tier(job.request.sent_parameters),
         in_flight=max(job.limits.max_concurrency, job.shards),
         input_tokens=largest,
         max_output_tokens=limit,

@@ -17,7 +17,9 @@ from promptmill.errors import JobError
 from promptmill.job.identity import custom_id, request_digest, row_digest, unrendered_digest
 from promptmill.job.key_order import canonical
 from promptmill.job.spec import RequestSpec
+from promptmill.prompts.input_limit import limit_of
 from promptmill.prompts.response_schema import ResponseSchema
+from promptmill.prompts.structured_modes import StructuredModes
 from promptmill.prompts.templates import RowTemplate, RowUnrenderable, row_values
 from promptmill.prompts.tokens import MEDIA_TOKENS, REPLY_TOKENS, TokenCounter
 from promptmill.records import Request
@@ -45,14 +47,21 @@ class RequestBuilder:
         available_columns: Sequence[str],
         schema: ResponseSchema | None,
         counter: TokenCounter,
+        context_tokens: int | None = None,
     ) -> None:
-        """Raises: JobError when a template can't be compiled, names a missing column or reaches out of the sandbox."""
+        """`context_tokens`: what the model reads at most, if that is known.
+
+        Raises: JobError when a template can't be compiled, names a missing column or reaches out of the sandbox.
+        """
         self._spec = spec
         self._counter = counter
         self._schema = schema
+        self.structured = None if schema is None else StructuredModes(spec, schema, counter)
         self._available = list(available_columns)
         self._slots: list[_Slot] = []
+        self.limit = limit_of(spec.max_input_tokens, context_tokens, counter)
         self._static_tokens = 0
+        self._other_tokens = 0  # of these, those of schema and media
         self._is_embedding = spec.endpoint == "embeddings"
         self.max_output_tokens = 0 if self._is_embedding else _output_limit(spec.parameters)
         self._pieces = _cut(self._body())
@@ -82,7 +91,7 @@ class RequestBuilder:
         body = b"".join(pieces)
         identity = custom_id(request_digest(self._spec.endpoint, body), row_digest(row_id, repetition))
         sent = pieces[1] if self._is_embedding else body
-        return Request(identity, sent, input_tokens=tokens, max_output_tokens=self.max_output_tokens)
+        return Request(identity, sent, tokens, self.max_output_tokens, tokens - self._other_tokens)
 
     def unrendered_custom_id(self, row_id: object, repetition: int = 0) -> str:
         """The id of a row whose template fails; it stays the same until the templates change."""
@@ -90,8 +99,13 @@ class RequestBuilder:
 
     def preview(self, request: Request) -> dict[str, Any]:
         """The body of the HTTP request that would be sent for this row alone."""
-        body = self.embeddings_body([request.body]) if self._is_embedding else request.body
+        body = self.embeddings_body([request.body]) if self._is_embedding else self.first_body(request)
         return cast(dict[str, Any], orjson.loads(body))
+
+    def first_body(self, request: Request) -> bytes:
+        """A request's body in the mode that a run begins with, which a batch keeps to; not for embeddings."""
+        modes = self.structured
+        return request.body if modes is None else modes.write(request.body, modes.modes[0])
 
     @property
     def dimensions(self) -> int | None:
@@ -111,14 +125,15 @@ class RequestBuilder:
     def _body(self) -> dict[str, Any]:
         """The whole body, with a gap for each text that depends on the row."""
         spec, schema = self._spec, self._schema
-        body: dict[str, Any] = {**spec.parameters, "model": spec.model}
+        body: dict[str, Any] = {**spec.sent_parameters, "model": spec.model}
         if spec.endpoint == "embeddings":
             return {
                 **body,
                 "input": self._gap(RowTemplate("request.input", spec.input or "", self._available), is_counted=True),
             }
-        if schema is not None:
-            self._static_tokens += self._counter.schema_tokens(schema.strict_schema)
+        if self.structured is not None:
+            self._other_tokens += self.structured.tokens[self.structured.modes[0]]
+            self._static_tokens += self.structured.tokens[self.structured.modes[0]]
         self._static_tokens += REPLY_TOKENS
         if spec.endpoint == "chat.completions":
             answer = {} if schema is None else {"response_format": schema.response_format()}
@@ -148,7 +163,9 @@ class RequestBuilder:
 
     def _part(self, part: Mapping[str, Any], label: str) -> dict[str, Any]:
         """A content part; a part without text (an image, a file, sound) counts as one image."""
-        self._static_tokens += 0 if "text" in part else MEDIA_TOKENS
+        media = 0 if "text" in part else MEDIA_TOKENS
+        self._static_tokens += media
+        self._other_tokens += media
         return {key: self._tree(value, f"{label}.{key}", is_counted=key == "text") for key, value in part.items()}
 
     def _tree(self, value: Any, label: str, *, is_counted: bool) -> Any:

@@ -33,7 +33,8 @@ from promptmill.prompts.answer_check import AnswerCheck
 from promptmill.prompts.faults import TooMuchWork
 from promptmill.prompts.references import resolve
 from promptmill.prompts.schema_size import require_small, require_small_expanded, too_large
-from promptmill.prompts.strict_schema import JsonSchema, to_strict
+from promptmill.prompts.strict_schema import JsonSchema, to_strict, without_look_ahead
+from promptmill.prompts.unwrapping import read_answer
 from promptmill.public_url import public_text, public_url
 from promptmill.shorten import shorten
 from promptmill.storage import STORAGE_ERRORS, open_filesystem
@@ -41,6 +42,7 @@ from promptmill.storage import STORAGE_ERRORS, open_filesystem
 _MODEL_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 _NAME_CHARACTERS = 64  # of json_schema.name, [a-zA-Z0-9_-]; OpenAI API reference, read 2026-11-24
 _NO_FORMATS = FormatChecker(formats=())  # else Python's `re` would judge the patterns, which RE2 matches
+NO_JSON = "the answer isn't JSON"
 _MESSAGE_CHARACTERS = 160  # of a reason that quotes an answer
 
 
@@ -54,14 +56,15 @@ class ResponseSchema:
             require_small_expanded(strict)
         except RecursionError as error:
             raise too_large("is nested too deeply when each $ref is followed") from error
-        self.strict_schema: JsonSchema = canonical(strict)
-        self.additions: tuple[str, ...] = tuple(changes)  # what strict mode changed; sentences
+        self._check = AnswerCheck(canonical(strict))
+        sent, unsent = without_look_ahead(strict)
+        self.strict_schema: JsonSchema = canonical(sent)
+        self.additions: tuple[str, ...] = (*changes, *unsent)  # what strict mode changed; sentences
         self.name = _clean_name(name or str(schema.get("title") or "response"))
         self.definitions: dict[str, JsonSchema] = self.strict_schema.get("$defs", {})
         self.properties: dict[str, JsonSchema] = {
             name: self._resolve(inner) for name, inner in self.strict_schema["properties"].items()
         }  # at the top level, in the order in which the model writes them; a `$ref` may stand further inside
-        self._check = AnswerCheck(self.strict_schema)
 
     def response_format(self) -> JsonSchema:
         """The value of `response_format` for chat.completions."""
@@ -75,9 +78,9 @@ class ResponseSchema:
     def validate(self, text: str) -> str | None:
         """Why an answer breaks the schema, in one short sentence; None when it follows the schema."""
         try:
-            fault = self._check.find_fault(load_json(text))
+            fault = self._check.find_fault(read_answer(text, load_json))
         except orjson.JSONDecodeError as error:
-            return f"the answer isn't JSON: {error}"
+            return f"{NO_JSON}: {error}"
         except JsonTooLarge as error:
             return f"the answer can't be checked: {error}"
         except RecursionError:

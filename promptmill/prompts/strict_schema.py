@@ -14,6 +14,7 @@ from typing import Any, cast
 
 from promptmill.errors import JobError
 from promptmill.job.key_order import order_properties
+from promptmill.prompts.patterns import Pattern
 from promptmill.prompts.references import DEFINITIONS, as_definition, resolve
 from promptmill.prompts.schema_size import MAX_OBJECTS, too_large
 
@@ -190,3 +191,31 @@ def _not_strict(place: str, what: str, remedy: str) -> JobError:
         f"the response schema {what} at {place}; strict mode, in which the model must follow it, does not allow that "
         f"(request.response_schema). {remedy}."
     )
+
+
+def without_look_ahead(schema: Mapping[str, Any]) -> tuple[JsonSchema, list[str]]:
+    """A strict schema without the patterns that look ahead, which strict mode refuses, and a sentence for each."""
+    changes: list[str] = []
+    return _without_look_ahead(schema, "#", changes), changes
+
+
+def _without_look_ahead(node: Mapping[str, Any], place: str, changes: list[str]) -> JsonSchema:
+    copy: JsonSchema = dict(node)
+    if isinstance(pattern := copy.get("pattern"), str) and Pattern(pattern, place).looks_ahead:
+        del copy["pattern"]
+        changes.append(
+            f"{place}: its pattern looks ahead, so it isn't sent; answers are checked against it all the same"
+        )
+    for keyword in ("properties", "$defs"):
+        if keyword in copy:
+            inner = cast(Mapping[str, JsonSchema], copy[keyword]).items()
+            copy[keyword] = {
+                name: _without_look_ahead(value, f"{place}/{keyword}/{name}", changes) for name, value in inner
+            }
+    for keyword in ("anyOf", "prefixItems"):
+        if keyword in copy:
+            branches = enumerate(cast(list[JsonSchema], copy[keyword]))
+            copy[keyword] = [_without_look_ahead(branch, f"{place}/{keyword}/{i}", changes) for i, branch in branches]
+    if isinstance(copy.get("items"), dict):
+        copy["items"] = _without_look_ahead(copy["items"], f"{place}/items", changes)
+    return copy

@@ -21,6 +21,7 @@ class Complaint:
     kind: FailureKind
     message: str
     is_worth_another: bool  # the same request may bring a better answer
+    is_formless: bool = False  # it isn't even of the format that was asked for
 
 
 Judge = Callable[[Answer], Complaint | None]
@@ -69,6 +70,8 @@ class Tries:
     complaints: int = 0  # answers that weren't acceptable
     bought: int = 0  # answers that couldn't be read, and are billed all the same
     answers_seen: int = 0  # of the whole run, at this row's last refusal by a limit
+    is_standard: bool = False  # asked at the standard tier, for want of capacity at the preferred one (tiers.py)
+    format_place: int = 0  # of the mode in which a structured answer is asked for (formats.py)
     key_number: int = 0  # the key that the last attempt was sent with; 0 = the first
     sent_at: float = 0.0  # seconds of the loop's clock; the last attempt
     trouble_at: float | None = None  # when the last attempt was sent that failed at the server or on the way

@@ -17,9 +17,13 @@ import orjson
 from promptmill.provider.json_fields import list_of, mapping_of, text_of
 
 MOST_ANSWER_BYTES = 64 * 1024 * 1024  # after decompression; 0.4 MB of gzip can hold 2.7 GB
-_GZIP = b"\x1f\x8b"
+_COMPRESSED = (b"\x1f\x8b", b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")  # how gzip and zlib begin, and no JSON
 _LINE_END = re.compile(r"\r\n|[\r\n]")  # of an event stream; a JSON text may hold any other
 _COMMENTS = re.compile(r"\A(?:\s*:[^\r\n]*)+")
+
+
+class TooManyBytes(ValueError):
+    """A compressed body that holds more than an answer has."""
 
 
 class NoJson(ValueError):
@@ -40,7 +44,7 @@ def parse_body(content: bytes) -> object:
 
 def _parse_tolerantly(content: bytes) -> object:
     """Raises: ValueError, RecursionError."""
-    text = _unzipped(content).decode("utf-8-sig", "replace").strip()
+    text = unzipped(content).decode("utf-8-sig", "replace").strip()
     if text.startswith(("data:", "event:", "id:", ":")):
         events = list(_events(text))
         if events:
@@ -49,17 +53,20 @@ def _parse_tolerantly(content: bytes) -> object:
     return _storable(json.loads(text, strict=False, parse_constant=lambda _: None))
 
 
-def _unzipped(content: bytes) -> bytes:
-    """Raises: ValueError when compressed bytes are damaged or hold too much."""
-    if not content.startswith(_GZIP):
+def unzipped(content: bytes, most_bytes: int = MOST_ANSWER_BYTES) -> bytes:
+    """A body without gzip or zlib, whatever its headers say of that.
+
+    Raises: ValueError when compressed bytes are damaged, and TooManyBytes, which is one, when they hold too much.
+    """
+    if not content.startswith(_COMPRESSED):
         return content
-    unzip = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+    unzip = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)  # either of the two
     try:
-        data = unzip.decompress(content, MOST_ANSWER_BYTES)
+        data = unzip.decompress(content, most_bytes + 1)
     except zlib.error as error:
         raise ValueError(str(error)) from None
-    if unzip.unconsumed_tail:
-        raise ValueError("more bytes than an answer has")
+    if len(data) > most_bytes:
+        raise TooManyBytes("more bytes than an answer has")
     return data
 
 

@@ -18,12 +18,14 @@ from promptmill.limits.rate_limiter import RateLimiter
 from promptmill.provider.attempt import Call, Counters, Judge, Outcome, Tries, VectorHabits
 from promptmill.provider.billing import Billing
 from promptmill.provider.evidence import Evidence, Fault
+from promptmill.provider.formats import Formats
 from promptmill.provider.key_renewal import KeyRenewal, RenewKeys
 from promptmill.provider.next_step import Moment, next_step
 from promptmill.provider.quiet_watch import Quiet, QuietWatch
 from promptmill.provider.response_body import Answer
 from promptmill.provider.retry_policy import GiveUp, RenewKey, StopRun, TryAgain, Verdict
 from promptmill.provider.sending import Sending
+from promptmill.provider.tiers import Tiers
 from promptmill.provider.transport import Sender
 from promptmill.provider.verdict import describe_refusal
 from promptmill.stop import Slot, Stop
@@ -45,6 +47,8 @@ class Client:
         secrets: Sequence[str] = (),
         evidence: Evidence | None = None,
         renew_key: RenewKeys | None = None,
+        formats: Formats | None = None,
+        tiers: Tiers | None = None,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self.limiter = limiter
@@ -68,6 +72,8 @@ class Client:
             secrets=secrets,
             evidence=self._evidence,
             counters=self.counters,
+            formats=formats,
+            tiers=tiers,
             on_sent=self._watch.sent,
         )
 

@@ -13,7 +13,8 @@ from typing import Literal
 from promptmill.provider.error_body import ErrorBody
 
 Cause = Literal[
-    "money", "key", "rights", "model", "limit", "day", "capacity", "slow_down", "server", "filtered", "too_long", "request"
+    "money", "key", "rights", "model", "limit", "day", "capacity", "slow_down", "server", "filtered", "too_long", "answer",
+    "request"
 ]  # fmt: skip
 
 _SPELLINGS: dict[Cause, str] = {  # in lower case; the numbers are of MiniMax and Zhipu
@@ -54,6 +55,10 @@ _SPELLINGS: dict[Cause, str] = {  # in lower case; the numbers are of MiniMax an
     "too_long": (
         "context_length_exceeded string_above_max_length request_too_large context_window_exceeded "
         "exceed_context_size_error contextwindowexceedederror prompt_too_long max_tokens_per_request"
+    ),
+    "answer": (  # the model answered, and the provider keeps the answer back since it breaks the format
+        "json_validate_failed tool_use_failed output_parse_failed model_error malformed_function_call "
+        "invalid_json_output incomplete_json_output structured_output_failed"
     ),
     "request": (
         "invalid_request_error bad_request badrequesterror invalid_argument invalid_value "
@@ -103,6 +108,14 @@ _WORDS: tuple[tuple[Cause, re.Pattern[str]], ...] = (
         "filtered",
         re.compile(r"content (management|safety) policy|content[ _]filter|flagged by moderation", re.IGNORECASE),
     ),
+    (
+        "answer",
+        re.compile(
+            r"failed_generation|model (produced|generated|returned|output)[^.]{0,40} (invalid|malformed|could not be parsed)|"
+            r"(generated|model'?s?) (json|output|answer|response)[^.]{0,40}(not match|not valid|invalid|not follow|malformed)",
+            re.IGNORECASE,
+        ),
+    ),
     ("day", re.compile(r"per day|\b[RT]PD\b|\bdaily\b|PerDay\b")),
     ("limit", re.compile(r"rate[- _]?limit|too many requests|quota exceeded", re.IGNORECASE)),
     (
@@ -117,10 +130,10 @@ _WORDS: tuple[tuple[Cause, re.Pattern[str]], ...] = (
     ),
 )
 _READ_IN: dict[Cause, frozenset[Cause]] = {  # the causes that words may claim, by what status and code say
-    "request": frozenset({"money", "key", "too_long", "filtered", "model"}),
+    "request": frozenset({"money", "key", "too_long", "filtered", "answer", "model"}),
     "rights": frozenset({"money", "key", "filtered", "limit", "day"}),
     "limit": frozenset({"money", "day"}),
-    "server": frozenset({"money", "key", "too_long", "limit", "capacity"}),
+    "server": frozenset({"money", "key", "too_long", "answer", "limit", "capacity"}),
     "key": frozenset({"money"}),
 }
 
@@ -171,5 +184,6 @@ _TOLD: dict[Cause, int] = {
     "slow_down": 429,
     "filtered": 400,
     "too_long": 400,
+    "answer": 400,
     "request": 400,
 }

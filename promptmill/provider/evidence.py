@@ -38,8 +38,12 @@ class _Held:
 class Evidence:
     """What a run's answers and refusals say together."""
 
-    def __init__(self, has_answers: Callable[[], bool] = lambda: False) -> None:
-        """`has_answers`: whether the job has any, those of earlier runs included, so that the job itself isn't to blame."""
+    def __init__(self, has_answers: Callable[[], bool] = lambda: False, most_out: int = MOST_UNPROVEN) -> None:
+        """`has_answers`: whether the job has any, those of earlier runs included, so that the job itself isn't to blame.
+
+        `most_out`: requests that may be out before the first answer.
+        """
+        self._most_out = most_out
         self.answers = 0  # readable answers of this run
         self.answered_sent_at = -1.0  # when the newest request was sent that was answered; seconds of the loop's clock
         self.unread = 0  # answers in a row from its beginning that couldn't be read
@@ -61,7 +65,7 @@ class Evidence:
 
     async def enter(self) -> None:
         """Wait until a request may be sent: before the first answer, only a few may be out."""
-        while not self.is_proven and self._out + len(self._held) >= MOST_UNPROVEN:
+        while not self.is_proven and (self._out >= self._most_out or self._out + len(self._held) >= MOST_UNPROVEN):
             future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._gate.append(future)
             await future

@@ -19,6 +19,7 @@ from promptmill.provider.retry_policy import (
     penalty_seconds,
     retry_seconds,
 )
+from promptmill.provider.transport import TransportError
 
 _MOST_BOUGHT = 2  # answers of one row that can't be read
 
@@ -38,6 +39,8 @@ def next_step(
 ) -> float | GiveUp | StopRun:
     """Seconds until the row's next attempt, or why there is none; counts the attempt where it counts against the row."""
     elapsed = at.monotonic - state.started
+    if verdict.is_free:
+        return 0.0
     if verdict.holds_everybody_up:
         return _after_refusal(verdict, state, retry, evidence, at)
     if evidence.trouble_since is not None and (verdict.is_trouble or verdict.is_unsent):
@@ -63,7 +66,7 @@ def _after_refusal(
     verdict: TryAgain, state: Tries, retry: Retry, evidence: Evidence, at: Moment
 ) -> float | GiveUp | StopRun:
     """After a refusal because of how much is sent; the limiter waits for everybody."""
-    longest = retry.max_elapsed_seconds
+    longest = retry.longest_wait_seconds
     penalty = penalty_seconds(verdict, state.limited)
     if penalty > longest:
         return StopRun(describe_long_wait(penalty, longest, verdict.message, at.epoch))
@@ -71,6 +74,23 @@ def _after_refusal(
     if refused >= longest:
         return StopRun(describe_no_capacity(refused, longest, verdict.message))
     others_were_answered, state.answers_seen = evidence.answers > state.answers_seen, evidence.answers
-    if others_were_answered and state.limited > 1 and at.monotonic - state.started + penalty > longest:
+    if (
+        others_were_answered
+        and state.limited > 1
+        and at.monotonic - state.started + penalty > retry.max_elapsed_seconds
+    ):
         return GiveUp(verdict.kind, verdict.message, verdict.status)
     return 0.0
+
+
+def second_chance(verdict: TryAgain, state: Tries) -> TryAgain | GiveUp:
+    """Like an answer that won't do, one that the provider kept back is asked for once more."""
+    state.complaints += 1
+    return verdict if state.complaints <= 1 else GiveUp(verdict.kind, verdict.message, verdict.status)
+
+
+def verdict_on_transport(error: TransportError) -> TryAgain:
+    """What an attempt means that brought no answer."""
+    if error.kind == "invalid_response":
+        return TryAgain(error.kind, str(error), is_bought=True)
+    return TryAgain(error.kind, str(error), is_trouble=True, is_unsent=not error.was_sent)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from promptmill.job.spec import Endpoint
 from promptmill.provider.body_parser import NoJson, parse_body
 from promptmill.provider.json_fields import list_of, mapping_of, name_of, text_of
+from promptmill.provider.logprobs import Token, tokens_in
 from promptmill.provider.message_content import Said, said_in
 from promptmill.provider.redaction import redact
 from promptmill.provider.usage import ToldUsage, usage_of
@@ -49,6 +50,7 @@ class Answer:
     response_id: str
     service_tier: str | None
     thinking: str | None = None  # what the model thought, where the provider shows it
+    logprobs: tuple[Token, ...] | None = None  # of the answer's tokens, where the job asks for them
     embeddings: tuple[
         NDArray[np.float32] | None, ...
     ] = ()  # in the order of the inputs; None: no vector that can be used
@@ -92,7 +94,9 @@ def _read_chat(payload: Any) -> Answer:
     said = said_in({"content": choice.get("text")} if message is None else mapping_of(message))
     if said.text is None and said.refusal is None and finish is None:
         raise ValueError("neither content nor finish_reason")
-    return _answer(payload, usage_of(payload.get("usage")), said, finish_reason=finish)
+    answer = _answer(payload, usage_of(payload.get("usage")), said, finish_reason=finish)
+    told = choice.get("logprobs")
+    return replace(answer, logprobs=tokens_in(told)) if told else answer
 
 
 def _read_response(payload: Any) -> Answer:
@@ -111,7 +115,9 @@ def _read_response(payload: Any) -> Answer:
         refusal=next((refusal for refusal in refusals if refusal), None),
         thinking="".join(text_of(mapping_of(part).get("text")) or "" for part in thoughts) or None,
     )
-    return _answer(payload, usage_of(payload.get("usage")), said, finish_reason=_CUT_BY.get(reason, reason))
+    answer = _answer(payload, usage_of(payload.get("usage")), said, finish_reason=_CUT_BY.get(reason, reason))
+    told = [token for part in parts for token in list_of(mapping_of(part).get("logprobs"))]
+    return replace(answer, logprobs=tokens_in(told)) if told else answer
 
 
 def _is(part: object, *kinds: str) -> bool:

@@ -14,6 +14,12 @@ _BACKOFF_FIRST_SECONDS = 0.5
 _BACKOFF_LONGEST_SECONDS = 60.0
 _DEFAULT_PENALTY_SECONDS = 2.0  # for a 429 that doesn't say how long
 _SLOW_DOWN_SECONDS = 5.0
+_WAIT_KEYS = "retry.max_wait_seconds, else retry.max_elapsed_seconds"
+FORMAT_PARAMS = (
+    "response_format",
+    "text.format",
+    "text",
+)  # what `param` names when a structured answer is asked for wrongly
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +32,15 @@ class TryAgain:
     wait_seconds: float | None = None  # what the provider asks for, at least
     is_rate_limit: bool = False  # everybody waits, and the row isn't to blame
     is_token_limit: bool = False  # and it was the tokens a minute
+    is_capacity: bool = False  # of the tier that was asked for
     is_slow_down: bool = False  # everybody goes on at half the pace
     is_at_once: bool = False  # the answer came but won't do; nothing is to be waited for
     is_trouble: bool = False  # the server failed or the connection broke: an outage, if it happens to all rows
     is_bought: bool = False  # the provider took the request for answered, and bills it
+    is_answered: bool = False  # the model answered, and the provider keeps the answer back since it breaks the format
     is_unsent: bool = False  # the provider was never reached, so that no row is to blame
     is_unknown: bool = False  # a shape that nobody knows
+    is_free: bool = False  # the row is asked in another way at once; nobody waits, and nothing counts
 
     @property
     def holds_everybody_up(self) -> bool:
@@ -108,7 +117,7 @@ def describe_long_wait(seconds: float, longest: float, message: str, now: float)
     back = datetime.fromtimestamp(now + seconds, UTC)
     return (
         f"The run was stopped: the provider asks to wait {seconds:,.0f} s, until {back:%Y-%m-%d %H:%M} UTC; the limit is "
-        f"{longest:,.0f} s (retry.max_elapsed_seconds). {message} Run the same command again once the limit is back."
+        f"{longest:,.0f} s ({_WAIT_KEYS}). {message} Run the same command again once the limit is back."
     )
 
 
@@ -116,7 +125,7 @@ def describe_no_capacity(seconds: float, longest: float, message: str) -> str:
     """Why a provider that refuses everybody stops the run."""
     return (
         f"The run was stopped: the provider has refused every request for {seconds:,.0f} s because of its limits; the limit "
-        f"is {longest:,.0f} s (retry.max_elapsed_seconds). {message} Its rows stay unanswered: run the same command again "
+        f"is {longest:,.0f} s ({_WAIT_KEYS}). {message} Its rows stay unanswered: run the same command again "
         "later."
     )
 

@@ -7,6 +7,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from decimal import Decimal
 
 from promptmill.errors import RunStopped
@@ -17,9 +18,12 @@ from promptmill.limits.rate_limiter import RateLimiter, RequestTooLarge, Reserva
 from promptmill.provider.attempt import Bill, Call, Counters, Judge, Tries
 from promptmill.provider.billing import Billing
 from promptmill.provider.evidence import MOST_UNPROVEN, Evidence
+from promptmill.provider.formats import Formats
 from promptmill.provider.headers import server_limits
+from promptmill.provider.next_step import second_chance, verdict_on_transport
 from promptmill.provider.response_body import Answer
 from promptmill.provider.retry_policy import GiveUp, StopRun, TryAgain, Verdict, penalty_seconds
+from promptmill.provider.tiers import Tiers
 from promptmill.provider.transport import Sender, TransportError
 from promptmill.provider.verdict import classify
 from promptmill.stop import Stop
@@ -43,6 +47,8 @@ class Sending:
         secrets: Sequence[str],
         evidence: Evidence,
         counters: Counters,
+        formats: Formats | None,
+        tiers: Tiers | None,
         on_sent: Callable[[], None],
     ) -> None:
         self._endpoint: Endpoint = endpoint
@@ -56,6 +62,8 @@ class Sending:
         self._retry = retry
         self._secrets = secrets  # cut out of everything that the provider says
         self._evidence = evidence
+        self._formats, self._tiers = formats, tiers
+        self._standard_billing = billing if tiers is None else replace(billing, tier=None)
         self._on_sent = on_sent
         self._is_estimate_told = False
 
@@ -71,8 +79,12 @@ class Sending:
             self._evidence.left()
 
     async def _reserve_and_send(self, call: Call, state: Tries, judge: Judge) -> Answer | Verdict:
+        if self._formats is not None:
+            call = self._formats.call_for(call, state)
+        if self._tiers is not None:
+            call = self._tiers.call_for(call, state, asyncio.get_running_loop().time())
         output_tokens = self._guess.at_most(call.max_output_tokens)
-        reserved_usd = self._billing.reserve_usd(call.input_tokens, output_tokens)
+        reserved_usd = self._billing_of(state).reserve_usd(call.input_tokens, output_tokens)
         with self._stop.waiting():
             await self._reserve_money(reserved_usd)
             try:
@@ -138,7 +150,7 @@ class Sending:
             raw = await self._sender.post(call.body)
         except TransportError as error:
             bill.uncertain_usd = bill.reserved_usd if error.was_sent else ZERO
-            return self._note(_verdict_on_transport(error), state, reservation)
+            return self._note(verdict_on_transport(error), state, reservation)
         finally:
             self._counters.in_flight -= 1
         state.latency_seconds = time.monotonic() - began
@@ -146,22 +158,43 @@ class Sending:
             raw.status, raw.headers, raw.content, endpoint=self._endpoint, now=time.time(), secrets=self._secrets
         )
         is_taken = isinstance(verdict, Answer | GiveUp) or (isinstance(verdict, TryAgain) and verdict.is_bought)
-        if isinstance(verdict, Answer):
-            self._evidence.answered(state.sent_at)
-        else:
+        verdict = self._learn(verdict, state)
+        if not isinstance(verdict, Answer):
             verdict = self._note(verdict, state, reservation)
         self._limiter.observe(reservation, *server_limits(raw.headers), is_taken=is_taken)
         if isinstance(verdict, Answer):
             return self._take_answer(verdict, call, state, bill, judge)
         if isinstance(verdict, TryAgain) and verdict.is_bought:
             bill.uncertain_usd = bill.reserved_usd
-        if isinstance(verdict, TryAgain) and verdict.is_rate_limit:
+        if isinstance(verdict, TryAgain) and verdict.is_answered:
+            return second_chance(verdict, state)
+        if isinstance(verdict, TryAgain) and (verdict.is_rate_limit or verdict.is_free):
             bill.used_tokens = 0.0
         return verdict
 
+    def _billing_of(self, state: Tries) -> Billing:
+        return self._standard_billing if state.is_standard else self._billing
+
+    def _learn(self, verdict: Answer | Verdict, state: Tries) -> Answer | Verdict:
+        """What came back, after it is taken as evidence of provider, format and tier."""
+        if isinstance(verdict, Answer) or (isinstance(verdict, TryAgain) and verdict.is_answered):
+            self._evidence.answered(state.sent_at)
+            if self._formats is not None:
+                self._formats.answered(state.format_place)
+            if self._tiers is not None:
+                self._tiers.answered(state)
+            return verdict
+        return TryAgain("invalid_request", "", is_free=True) if self._is_asked_otherwise(verdict, state) else verdict
+
+    def _is_asked_otherwise(self, verdict: Verdict, state: Tries) -> bool:
+        """Whether a refused request is asked again at once, in a weaker format or at another tier."""
+        if self._formats is not None and self._formats.goes_on(verdict, state):
+            return True
+        return self._tiers is not None and self._tiers.falls_back(verdict, state, asyncio.get_running_loop().time())
+
     def _note(self, verdict: Verdict, state: Tries, reservation: Reservation) -> Verdict:
         """Take an attempt without an answer as evidence, and let everybody wait where it is everybody's."""
-        if not isinstance(verdict, TryAgain):
+        if not isinstance(verdict, TryAgain) or verdict.is_free:
             return verdict
         now = asyncio.get_running_loop().time()
         if verdict.is_unknown:
@@ -184,7 +217,7 @@ class Sending:
 
     def _take_answer(self, answer: Answer, call: Call, state: Tries, bill: Bill, judge: Judge) -> Answer | TryAgain:
         """Price an answer and say whether it will do."""
-        charge = self._billing.charge(answer, call.input_tokens, bill.reserved_usd)
+        charge = self._billing_of(state).charge(answer, call.input_tokens, bill.reserved_usd)
         if charge.usage.is_estimated and not self._is_estimate_told:
             self._is_estimate_told = True
             _log.warning(
@@ -199,6 +232,8 @@ class Sending:
         state.cost_usd += charge.cost_usd
         state.answer = answer
         state.complaint = complaint = judge(answer)
+        if self._formats is not None:
+            self._formats.judged(complaint, state)
         if complaint is None or not complaint.is_worth_another or state.complaints >= 1:
             return answer
         state.complaints += 1
@@ -209,15 +244,5 @@ class Sending:
         if not verdict.holds_everybody_up:  # an outage: probes go out, ever further apart
             seconds = min(verdict.wait_seconds or 0.0, self._retry.max_outage_seconds)
         self._limiter.penalise(
-            seconds,
-            slower=verdict.is_slow_down,
-            by_tokens=verdict.is_token_limit,
-            sent_at=reservation.sent_at,
+            seconds, slower=verdict.is_slow_down, by_tokens=verdict.is_token_limit, sent_at=reservation.sent_at
         )
-
-
-def _verdict_on_transport(error: TransportError) -> TryAgain:
-    """What an attempt means that brought no answer."""
-    if error.kind == "invalid_response":
-        return TryAgain(error.kind, str(error), is_bought=True)
-    return TryAgain(error.kind, str(error), is_trouble=True, is_unsent=not error.was_sent)

@@ -19,7 +19,7 @@ from openai import AsyncOpenAI, OpenAI
 
 from promptmill.errors import CredentialsError
 from promptmill.job.spec import Endpoint
-from promptmill.provider.body_parser import MOST_ANSWER_BYTES, NoJson, parse_body
+from promptmill.provider.body_parser import MOST_ANSWER_BYTES, NoJson, TooManyBytes, parse_body, unzipped
 from promptmill.provider.credentials import Credentials, usable
 from promptmill.provider.home import HomeHttpClient
 from promptmill.provider.redaction import redact, secrets_of
@@ -146,7 +146,8 @@ class Transport:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=max_connections, ttl_dns_cache=60),
             timeout=aiohttp.ClientTimeout(total=timeout_seconds, connect=min(_CONNECT_SECONDS, timeout_seconds)),
-            headers=_sent_headers(sdk),
+            headers={"Accept-Encoding": "gzip", **_sent_headers(sdk)},
+            auto_decompress=False,  # some servers say gzip of a plain body, or say nothing of a compressed one
             proxy=_proxy_of(self._url),
         )
 
@@ -218,7 +219,7 @@ def _proxy_of(url: str) -> str | None:
 
 
 async def _read_bounded(response: aiohttp.ClientResponse) -> bytes:
-    """The body, decompressed piece by piece. Raises: _AnswerTooLarge, before more than the limit is held."""
+    """The body, decompressed. Raises: _AnswerTooLarge, before more than the limit is held."""
     pieces: list[bytes] = []
     size = 0
     try:
@@ -232,7 +233,12 @@ async def _read_bounded(response: aiohttp.ClientResponse) -> bytes:
         if not _is_whole(content := b"".join(pieces)):
             raise
         return content
-    return b"".join(pieces)
+    try:
+        return unzipped(b"".join(pieces), MOST_ANSWER_BYTES)
+    except TooManyBytes:
+        raise _AnswerTooLarge from None
+    except ValueError:  # damaged: it is read as it is, and found to be no answer
+        return b"".join(pieces)
 
 
 def _is_whole(content: bytes) -> bool:

@@ -20,6 +20,7 @@ _INPUT_NAMES = ("prompt_tokens", "input_tokens")
 _OUTPUT_NAMES = ("completion_tokens", "output_tokens")
 _INPUT_DETAILS = ("prompt_tokens_details", "input_tokens_details")
 _OUTPUT_DETAILS = ("completion_tokens_details", "output_tokens_details")
+_BESIDE_INPUT = ("cache_read_input_tokens", "cache_creation_input_tokens")  # Anthropic's, passed on by gateways
 _NONE: Mapping[str, object] = {}
 
 
@@ -32,6 +33,7 @@ class ToldUsage:
     cached_input_tokens: int = 0
     cache_write_tokens: int = 0  # input tokens that the provider stored, and charges more for
     reasoning_tokens: int | None = None  # of the output tokens
+    beside_tokens: int = 0  # cached or stored ones that can't be part of `input_tokens`, so that these aren't all
 
     @property
     def is_complete(self) -> bool:
@@ -53,9 +55,14 @@ def usage_of(value: object, *, has_output: bool = True) -> ToldUsage:
         told = total - output
     details = _details(fields, _INPUT_DETAILS)
     most = _MOST_TOKENS if told is None else told
-    cached = min(_tokens_of(details.get("cached_tokens")) or 0, most)
-    written = min(_tokens_of(details.get("cache_write_tokens")) or 0, most - cached)
-    return ToldUsage(told, output, cached, written, reasoning)
+    all_cached = _tokens_of(details.get("cached_tokens")) or 0
+    all_written = _tokens_of(details.get("cache_write_tokens")) or 0
+    cached = min(all_cached, most)
+    written = min(all_written, most - cached)
+    beside = (
+        all_cached - cached + all_written - written + sum(_tokens_of(fields.get(name)) or 0 for name in _BESIDE_INPUT)
+    )
+    return ToldUsage(told, output, cached, written, reasoning, beside)
 
 
 def _output_of(fields: Mapping[str, object], told: int | None, total: int | None) -> tuple[int | None, int | None]:

@@ -25,7 +25,16 @@ from promptmill.provider.headers import retry_after_seconds
 from promptmill.provider.json_fields import list_of, mapping_of
 from promptmill.provider.redaction import redact
 from promptmill.provider.response_body import Answer, Unreadable, read_payload
-from promptmill.provider.retry_policy import Doubt, GiveUp, RenewKey, StopRun, TryAgain, Verdict, describe_redirect
+from promptmill.provider.retry_policy import (
+    FORMAT_PARAMS,
+    Doubt,
+    GiveUp,
+    RenewKey,
+    StopRun,
+    TryAgain,
+    Verdict,
+    describe_redirect,
+)
 from promptmill.records import FailureKind
 from promptmill.shorten import shorten
 
@@ -48,6 +57,7 @@ _REMEDIES: dict[Doubt, str] = {
     "parameter": "Change or remove it in request.parameters",
     "outage": "Wait until the provider is back",
 }
+_FORMAT_REMEDY = "Choose another request.structured (json_object, prompt, tool) or change response_schema"
 
 
 def classify(
@@ -84,6 +94,8 @@ def verdict_on(status: int, headers: Mapping[str, str], error: ErrorBody, now: f
         return _wait(cause, status, headers, error, now)
     if cause == "server":
         return _server_failed(status, headers, error, now)
+    if cause == "answer":
+        return TryAgain("invalid_response", error.message, status, is_at_once=True, is_bought=True, is_answered=True)
     if cause == "filtered":
         return GiveUp("content_filter", error.message, status)
     if cause == "too_long":
@@ -107,10 +119,23 @@ def without_evidence(verdict: Verdict) -> TryAgain | GiveUp | StopRun:
     return verdict
 
 
+def among_lines(verdict: Verdict, *, has_answers: bool) -> TryAgain | GiveUp | StopRun:
+    """A verdict on a line of a batch, by the other lines: what may be everybody's fault is, where no line was answered."""
+    if not isinstance(verdict, GiveUp) or verdict.doubt is None:
+        return without_evidence(verdict)
+    if verdict.doubt in {"money", "key"}:  # which may end amid a batch
+        return StopRun(describe_refusal(verdict.doubt, verdict.status, verdict.message))
+    if has_answers or verdict.doubt == "request":
+        return replace(verdict, doubt=None)
+    return StopRun(describe_refusal(verdict.doubt, verdict.status, verdict.message, verdict.param))
+
+
 def describe_refusal(doubt: Doubt | None, status: int | None, message: str, param: str = "") -> str:
     """A refusal that holds for all rows: what the provider said, and what to change."""
     named = f" (it names {param!r})" if param else ""
-    remedy = "" if doubt is None else f" {_REMEDIES[doubt]}, then run the same command again."
+    if doubt is None:
+        return f"the provider answered {status}{named}: {message}"
+    remedy = f" {_FORMAT_REMEDY if param in FORMAT_PARAMS else _REMEDIES[doubt]}, then run the same command again."
     return f"the provider answered {status}{named}: {message}{remedy}"
 
 
@@ -139,6 +164,7 @@ def _wait(cause: Cause, status: int, headers: Mapping[str, str], error: ErrorBod
         status=status,
         wait_seconds=wait,
         is_rate_limit=cause != "slow_down",
+        is_capacity=cause == "capacity",
         is_token_limit=error.type == "tokens" or "(TPM)" in error.message,
         is_slow_down=cause == "slow_down",
     )

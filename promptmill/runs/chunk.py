@@ -97,7 +97,7 @@ def _prepare(engine: Engine, chunk: Chunk, table: pa.Table) -> _Work:
     return _Work(
         order,
         [row for row in missing if isinstance(row, Request)],
-        [unrendered_failure(row.custom_id, row.message) for row in missing if isinstance(row, Unrendered)],
+        [unrendered_failure(row) for row in missing if isinstance(row, Unrendered)],
         known,
         retried,
     )

@@ -7,11 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from promptmill.limits.pricing import stored_usd
-from promptmill.provider.attempt import Call, Outcome
+from promptmill.planning.plan import Unrendered
+from promptmill.prompts.confidence import confidence_of
+from promptmill.provider.attempt import Call, Complaint, Outcome
 from promptmill.provider.client import Client
 from promptmill.provider.response_body import Answer
 from promptmill.records import Completion, Failure, Request, Result, Usage
-from promptmill.runs.judging import Validate, judge_text, refused_text
+from promptmill.runs.judging import Validate, judge_input, judge_text, refused_text
 from promptmill.stop import Slot
 
 
@@ -20,7 +22,12 @@ async def complete_request(
 ) -> Result:
     """One row's result. Raises: RunStopped, CancelledError (see Client.send)."""
     call = Call(request.body, request.input_tokens, request.max_output_tokens)
-    outcome = await client.send(call, slot, lambda answer: judge_text(answer, validate, allow_empty=allow_empty))
+
+    def judge(answer: Answer) -> Complaint | None:
+        cut = judge_input(answer, request.text_tokens)
+        return judge_text(answer, validate, allow_empty=allow_empty) if cut is None else cut
+
+    outcome = await client.send(call, slot, judge)
     answer = outcome.answer
     if answer is None or outcome.complaint is not None or outcome.failure is not None:
         return failure_of(request.custom_id, outcome, outcome.usage, outcome.cost_usd)
@@ -49,6 +56,7 @@ def completion_of(
         attempts=outcome.attempts,
         response_id=answer.response_id,
         answered_at=time.time(),
+        confidence=None if answer.logprobs is None else confidence_of(text, answer.logprobs),
     )
 
 
@@ -75,12 +83,12 @@ def failure_of(custom_id: str, outcome: Outcome, usage: Usage, cost_usd: Decimal
     )
 
 
-def unrendered_failure(custom_id: str, message: str) -> Failure:
-    """The failure of a row whose template couldn't be rendered; nothing was sent for it."""
+def unrendered_failure(row: Unrendered) -> Failure:
+    """The failure of a row for which nothing was sent."""
     return Failure(
-        custom_id=custom_id,
-        kind="template_error",
-        message=message,
+        custom_id=row.custom_id,
+        kind=row.kind,
+        message=row.message,
         http_status=None,
         attempts=0,
         response=None,

@@ -26,8 +26,10 @@ from promptmill.planning.prepared_job import Prepared
 from promptmill.prompts.request_builder import RequestBuilder
 from promptmill.provider.billing import Billing
 from promptmill.provider.client import Client
-from promptmill.provider.evidence import Evidence
+from promptmill.provider.evidence import MOST_UNPROVEN, Evidence
+from promptmill.provider.formats import MOST_OUT, Formats
 from promptmill.provider.key_renewal import RenewKeys
+from promptmill.provider.tiers import Tiers
 from promptmill.provider.transport import Credentials, Transport
 from promptmill.runs.elsewhere import NOTHING_ELSEWHERE, Elsewhere
 from promptmill.runs.judging import Validate
@@ -114,7 +116,7 @@ async def open_engine(
     budget = await _open_budget(prepared, kept.listing, share)
     stop = Stop(None if lease is None else lease.confirm)
     progress = Progress(sum(chunk.rows for chunk in chunks), job.max_failure_ratio, stop)
-    timeout, most = job.retry.request_timeout_seconds, job.limits.max_concurrency
+    timeout, most = job.attempt_seconds, job.limits.max_concurrency
     async with Transport(credentials, job.request.endpoint, most, timeout) as transport:
         client = _client(prepared, transport, limiter, budget, stop, progress, look_up_credentials)
         try:
@@ -148,19 +150,31 @@ def _client(
     progress: Progress,
     look_up_credentials: LookUpCredentials | None,
 ) -> Client:
-    job = prepared.job
+    job, modes = prepared.job, prepared.builder.structured
+    formats = None if modes is None else Formats(modes.modes, modes.write, modes.tokens)
+    most_out = MOST_OUT if formats is not None and formats.is_learning else MOST_UNPROVEN
     return Client(
         sender=transport,
         endpoint=job.request.endpoint,
         limiter=limiter,
         budget=budget,
-        billing=Billing(prepared.prices, requested_tier(job.request.parameters), prepared.counter.count),
+        billing=Billing(prepared.prices, requested_tier(job.request.sent_parameters), prepared.counter.count),
         retry=job.retry,
         stop=stop,
         secrets=transport.secrets,
-        evidence=Evidence(lambda: progress.done > progress.failed),
+        evidence=Evidence(lambda: progress.done > progress.failed, most_out),
+        formats=formats,
+        tiers=_tiers(job),
         renew_key=_renewing(transport, look_up_credentials),
     )
+
+
+def _tiers(job: Job) -> Tiers | None:
+    """The choice between tiers; None where there is none."""
+    tier, wait = job.request.tier, job.retry.max_wait_seconds
+    if tier is None or tier.fall_back == "none":
+        return None
+    return Tiers(0.0 if wait is None else wait)
 
 
 def _renewing(transport: Transport, look_up: LookUpCredentials | None) -> RenewKeys | None:

@@ -7,7 +7,8 @@ Finish reasons: OpenAI, Azure, Gemini, Mistral, DeepSeek, Z.AI, OpenRouter and v
 
 from collections.abc import Callable
 
-from promptmill.provider.attempt import Complaint
+from promptmill.prompts.response_schema import NO_JSON
+from promptmill.provider.attempt import Complaint, VectorHabits
 from promptmill.provider.response_body import Answer
 from promptmill.records import FailureKind
 
@@ -16,6 +17,12 @@ _CUT = "the answer was cut at the output limit"
 _LEFT_OUT = "the provider's filter cut the answer"
 _BROKEN = "the provider broke the answer off"
 _FULL = "the row and its answer are longer than the model's context"
+_SPOILT = "the provider threw the answer away, since it breaks the format"
+_NO_VECTOR = Complaint("invalid_response", "the answer has no embedding that can be used", is_worth_another=True)
+_LEAST_PROMPT = 200  # tokens, below which a prompt isn't cut
+_LEAST_READ = (
+    0.6  # of our count: tokenizers differ by less, and servers that cut leave half of their window (Ollama, llama.cpp)
+)
 _ENDS: dict[str, tuple[FailureKind, str]] = {
     **dict.fromkeys(("length", "max_tokens", "max_output_tokens"), ("truncated", _CUT)),
     **dict.fromkeys(
@@ -28,6 +35,10 @@ _ENDS: dict[str, tuple[FailureKind, str]] = {
          "server_error"),
         ("server_error", _BROKEN),
     ),
+    **dict.fromkeys(
+        ("malformed_function_call", "function_call_filter: malformed_function_call", "unexpected_tool_call"),
+        ("invalid_response", _SPOILT),
+    ),
     **dict.fromkeys(("model_context_window_exceeded", "model_length"), ("context_length_exceeded", _FULL)),
 }  # fmt: skip
 
@@ -39,13 +50,31 @@ def judge_text(answer: Answer, validate: Validate | None, *, allow_empty: bool =
     if (end := _ENDS.get(answer.finish_reason.lower())) is not None:
         kind, message = end
         told = "" if kind == "truncated" else f" (finish_reason {answer.finish_reason})"
-        return Complaint(kind, f"{message}{told}", is_worth_another=kind == "server_error")
+        return Complaint(kind, f"{message}{told}", is_worth_another=kind in {"server_error", "invalid_response"})
     if answer.text is None or not answer.text.strip():
         if allow_empty:
             return None
         return Complaint("empty_response", _describe_empty(answer), is_worth_another=True)
     wrong = validate(answer.text) if validate is not None else None
-    return None if wrong is None else Complaint("invalid_response", wrong, is_worth_another=True)
+    if wrong is None:
+        return None
+    return Complaint("invalid_response", wrong, is_worth_another=True, is_formless=wrong.startswith(NO_JSON))
+
+
+def judge_input(answer: Answer, text_tokens: int) -> Complaint | None:
+    """Whether the provider cut the prompt in silence: it counts far fewer tokens than the prompt's texts have.
+
+    A count of 0 is how some servers say that they don't count.
+    """
+    told = answer.usage.input_tokens
+    if not told or text_tokens < _LEAST_PROMPT or told + answer.usage.beside_tokens >= text_tokens * _LEAST_READ:
+        return None
+    message = (
+        f"the provider counts {told:,} input tokens where the prompt's texts have about {text_tokens:,}: it has cut the prompt "
+        "and answered the rest. Make its context window larger (num_ctx of Ollama, --ctx-size of llama.cpp), or keep long "
+        "rows from it by request.max_input_tokens"
+    )
+    return Complaint("truncated_input", message, is_worth_another=False)
 
 
 def refused_text(answer: Answer) -> str | None:
@@ -68,4 +97,16 @@ def judge_vectors(answer: Answer, expected: int, dimensions: int | None) -> Comp
     if dimensions is not None and lengths - {dimensions}:
         message = f"the embedding has {min(lengths)} numbers, where {dimensions} are due"
         return Complaint("invalid_response", message, is_worth_another=True)
+    return None
+
+
+def judge_only_vector(answer: Answer, habits: VectorHabits) -> Complaint | None:
+    """What is wrong with an answer's one vector, or None; the first good one says how long the others are."""
+    complaint = judge_vectors(answer, 1, habits.dimensions)
+    if complaint is not None:
+        return complaint
+    vector = answer.embeddings[0]
+    if vector is None:
+        return _NO_VECTOR
+    habits.dimensions = len(vector)
     return None

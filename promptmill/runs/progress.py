@@ -76,6 +76,7 @@ class Progress:
             pc.sum(answers["input_tokens"]).as_py() or 0,
             pc.sum(answers["cached_input_tokens"]).as_py() or 0,
             pc.sum(answers["output_tokens"]).as_py() or 0,
+            pc.sum(answers["reasoning_tokens"]).as_py() or 0,
         )
         failed = answers.filter(pc.is_valid(answers["kind"]))
         for kind, count in Counter(failed["kind"].to_pylist()).items():

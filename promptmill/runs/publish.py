@@ -61,10 +61,10 @@ class Totals:
         self.kinds.update(kinds)
         self.cost_usd += pc.sum(answers["cost_usd"]).as_py() or ZERO_USD
         tokens = [int(pc.sum(answers[name]).as_py() or 0) for name in _TOKENS]
-        self.usage += Usage(tokens[0], tokens[1], tokens[2])
+        self.usage += Usage(tokens[0], tokens[1], tokens[2], tokens[3])
 
 
-_TOKENS = ("input_tokens", "cached_input_tokens", "output_tokens")
+_TOKENS = ("input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens")
 
 
 def publish(prepared: Prepared, plan: Plan, facts: RunFacts, target: Storage | None = None) -> Manifest:
@@ -175,6 +175,7 @@ def _manifest(prepared: Prepared, facts: RunFacts, totals: Totals, state: str = 
         input_tokens=totals.usage.input_tokens,
         cached_input_tokens=totals.usage.cached_input_tokens,
         output_tokens=totals.usage.output_tokens,
+        reasoning_tokens=totals.usage.reasoning_tokens,
         cost_usd=totals.cost_usd,
         estimated_cost_usd=facts.estimate.usd(facts.mode),
         budget_usd=prepared.budget_usd,

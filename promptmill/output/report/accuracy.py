@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from math import sqrt
 from typing import Any, cast
 
-import orjson
 import pyarrow as pa
 
 from promptmill.cell_values import values_of
+from promptmill.output.arrow_types import parse_object
 
 _MOST_LABELS = 12  # shown in a matrix
 _MOST_PAIRS = 1_000  # with more of them the values are no labels, and we count agreement only
@@ -124,11 +124,7 @@ def add_agreements(agreements: Sequence[Agreement], rows: pa.Table, answers: pa.
 def _answer(response: str | None, key: str | None) -> object:
     if key is None or response is None:
         return response
-    try:
-        values: object = orjson.loads(response)
-    except orjson.JSONDecodeError:
-        return None
-    return cast(dict[str, object], values).get(key) if isinstance(values, dict) else None
+    return parse_object(response).get(key)
 
 
 def _as_text(value: object) -> str:

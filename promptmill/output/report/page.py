@@ -55,6 +55,7 @@ def _cards(manifest: Manifest) -> list[tuple[str, str, str]]:
     pace = manifest.requests_sent / manifest.seconds if manifest.seconds else 0.0
     estimate = "" if manifest.estimated_cost_usd is None else f"estimated {usd(manifest.estimated_cost_usd)}"
     budget = "" if manifest.budget_usd is None else f", budget {usd(manifest.budget_usd)}"
+    reasoning = f"{count(manifest.reasoning_tokens)} of them reasoning" if manifest.reasoning_tokens else ""
     cached = f"{count(manifest.cached_input_tokens)} cached"
     return [
         ("rows", count(manifest.rows), f"{count(manifest.reused)} reused from earlier runs"),
@@ -62,7 +63,7 @@ def _cards(manifest: Manifest) -> list[tuple[str, str, str]]:
         ("failed", count(manifest.failed), percent(manifest.failed / max(1, manifest.rows))),
         ("cost", usd(manifest.cost_usd), f"{estimate}{budget}"),
         ("tokens in", count(manifest.input_tokens), cached),
-        ("tokens out", count(manifest.output_tokens), ""),
+        ("tokens out", count(manifest.output_tokens), reasoning),
         ("requests", count(manifest.requests_sent), f"{count(manifest.attempts)} attempts"),
         ("time", duration(manifest.seconds), f"{count(pace)} requests/s"),
     ]

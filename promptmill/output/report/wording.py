@@ -27,6 +27,8 @@ REMEDIES: dict[FailureKind, str] = {
     "content_filter": "The provider's filter stopped the request or its answer. Rephrase the prompt, or leave the row out.",
     "refusal": "The model declined to answer. Say in the prompt what the answer is for, or take another model.",
     "truncated": "The answer ran into the output limit. Raise it in request.parameters, or ask for a shorter answer.",
+    "truncated_input": "The server cut the prompt and answered the rest. Make its context window larger, or set "
+    "request.max_input_tokens.",
     "invalid_response": "The answer didn't fit response_schema, nor did a second one. Describe the fields in the schema, "
     "make it simpler, or take a stronger model.",
     "empty_response": "The model answered with an empty text, twice. Say in the prompt what to answer in every case, or set "

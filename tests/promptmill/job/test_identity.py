@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import pytest
 
-from promptmill.job.identity import row_digest
+from promptmill.job.identity import identifying_request, row_digest
 from promptmill.job.spec import RequestSpec
 from promptmill.prompts.request_builder import RequestBuilder
 from promptmill.prompts.response_schema import ResponseSchema
@@ -81,6 +81,16 @@ def test_the_order_of_schema_properties_is_part_of_the_request() -> None:
 
     assert ["reason", "label"] == list(json.loads(bodies[0])["response_format"]["json_schema"]["schema"]["properties"])
     assert bodies[0] != bodies[1]
+
+
+@pytest.mark.parametrize("mode", ["json_schema", "json_object", "prompt", "tool"])
+def test_how_the_schema_is_conveyed_is_no_part_of_a_jobs_identity(mode: str) -> None:
+    values = {"model": "m", "user": "{{ text }}", "response_schema": "schema.json"}
+    jobs = [RequestSpec.model_validate({**values, **more}) for more in ({}, {"structured": mode})]
+    digested = [identifying_request(job.model_dump(mode="json")) for job in jobs]
+
+    assert digested[0] == digested[1]
+    assert "structured" not in digested[0]
 
 
 def test_rows_that_share_an_id_have_different_identities() -> None:

@@ -2,14 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
+from promptmill.checkpoints.answer_files import answers_table
 from promptmill.job.spec import Job
 from promptmill.output.arrow_types import JSON_TEXT, parse_responses, schema_types
-from promptmill.output.columns import clashing_columns, column_names, failure_schema, output_schema
+from promptmill.output.columns import clashing_columns, column_names, failure_schema, output_schema, success_columns
+from promptmill.records import Completion, Usage
 
 DEFINITIONS: dict[str, Any] = {
     "Mood": {"enum": ["good", "bad"], "type": "string"},
@@ -145,6 +148,41 @@ def test_the_outputs_columns_are_those_of_the_contract_in_its_order() -> None:
     assert ["row_index", "text", *failed.split()] == failure.names
     assert pa.decimal128(18, 12) == success.field("llm_cost_usd").type
     assert success.metadata is None
+
+
+CONFIDENT: dict[str, Any] = {
+    "mood": {"$ref": "#/$defs/Mood"},
+    "text": {"type": "string"},
+    "is_new": {"anyOf": [{"type": "boolean"}, {"type": "null"}]},
+    "number": {"type": "number"},
+    "tags": {"type": "array", "items": {"type": "string"}},
+    "either": {"anyOf": [{"type": "string"}, {"type": "number"}]},
+}
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "parameters"),
+    [
+        pytest.param("chat.completions", {"logprobs": True}, id="chat"),
+        pytest.param("responses", {"include": ["message.output_text.logprobs"]}, id="responses"),
+    ],
+)
+def test_probabilities_that_a_job_asks_for_have_columns(endpoint: str, parameters: dict[str, Any]) -> None:
+    asking = job(endpoint)
+    request = asking.request.model_copy(update={"parameters": parameters})
+    asking = asking.model_copy(update={"request": request})
+    rows = Columns(pa.schema([("text", pa.string())]), [])
+    success, _ = output_schema(asking, rows, CONFIDENT, DEFINITIONS)
+    sure = ["llm_confidence", "mood_confidence", "text_confidence", "is_new_confidence"]
+    found = [Completion("a", '{"mood":"good"}', None, "m", "stop", Usage(), Decimal(0), 0.1, 1, "id", 0.0, told)
+             for told in ('{"":0.75,"mood":0.5}', None)]  # fmt: skip
+
+    table = success_columns(answers_table(found), list(success)[1:], list(CONFIDENT))
+
+    assert success.names[-len(sure) :] == sure
+    assert [table[name].to_pylist() for name in sure] == [[0.75, None], [0.5, None], [None, None], [None, None]]
+    assert table["mood"].to_pylist() == ["good", "good"]
+    assert clashing_columns(asking, ["mood_confidence"], ["mood"], sure) == ["mood_confidence"]
 
 
 def test_embeddings_have_no_response_and_an_id_column_no_row_index() -> None:

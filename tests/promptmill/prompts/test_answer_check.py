@@ -137,10 +137,42 @@ def test_a_pattern_is_read_as_json_schema_says(pattern: str, text: str, is_found
     assert Pattern(pattern, "#").matches(text) is is_found
 
 
+_LOOKING_AHEAD = [
+    pytest.param(r"^(?!^[-+.]*$)[+-]?0*\d*\.?\d*$", id="Decimal-of-pydantic"),
+    pytest.param(r"^(?=.*\d)(?=.*[a-z]).{2,4}$", id="password"),
+    pytest.param(r"^(?!-)[a-z-]+$", id="no-dash-first"),
+    pytest.param(r"^(?!.*\(\))[()a]+$", id="escaped-parentheses"),
+    pytest.param(r"^(?![()])[(a)]*(a|b)$", id="parentheses-in-a-set"),
+    pytest.param(r"^(?=a|b)(?!(ab|ba)$)", id="alternatives-inside"),
+]
+
+
+@pytest.mark.parametrize("pattern", _LOOKING_AHEAD)
+@given(text=st.text(st.sampled_from("ab1.+-()"), max_size=6))
+def test_a_look_ahead_right_after_the_anchor_is_matched_as_pythons_re_does(pattern: str, text: str) -> None:
+    assert Pattern(pattern, "#").matches(text) is (re.search(pattern, text) is not None)
+
+
+@pytest.mark.parametrize("pattern", _LOOKING_AHEAD)
+def test_a_pattern_that_looks_ahead_is_kept_but_not_sent(pattern: str) -> None:
+    amount = {"anyOf": [{"type": "number"}, {"type": "string", "pattern": pattern}]}
+    schema = ResponseSchema({"type": "object", "properties": {"amount": amount, "pattern": {"type": "string"}}})
+
+    assert "(?" not in str(schema.strict_schema)
+    assert "pattern" in schema.properties
+    assert any("amount" in change and "pattern" in change for change in schema.additions)
+    assert schema.validate('{"amount": "%", "pattern": ""}') is not None
+
+
 @pytest.mark.parametrize(
     ("pattern", "fault"),
     [
         pytest.param(r"(?=a)b", r"can't be used", id="look-ahead"),
+        pytest.param(r"^(?=a)b|c", r"can't be used", id="look-ahead-of-one-alternative"),
+        pytest.param(r"^(?=a)?b", r"can't be used", id="repeated-look-ahead"),
+        pytest.param(r"^(?=a", r"can't be used", id="look-ahead-without-an-end"),
+        pytest.param(r"^a(?=b)", r"can't be used", id="look-ahead-inside"),
+        pytest.param(r"^(?!(?=a)b)c", r"can't be used", id="look-ahead-in-a-look-ahead"),
         pytest.param(r"(?<!a)b", r"can't be used", id="look-behind"),
         pytest.param(r"(a)\1", r"can't be used", id="back-reference"),
         pytest.param("a" * 1_001, "has 1,001 characters; the limit is 1,000", id="long"),

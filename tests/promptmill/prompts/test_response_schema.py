@@ -145,7 +145,7 @@ def test_a_file_that_holds_no_schema_is_refused(tmp_path: Path, content: str) ->
         pytest.param('{"reason":"","label":"good","x":1}', "at $: Additional properties", id="additional"),
         pytest.param('["good"]', "at $: ['good'] is not of type 'object'", id="no-object"),
         pytest.param("The label is good.", "isn't JSON", id="prose"),
-        pytest.param('```json\n{"label":"good"}\n```', "isn't JSON", id="fenced"),
+        pytest.param('```json\n{"label":"good"}\n```', "'reason' is a required property", id="fenced"),
         pytest.param('{"reason":"it', "isn't JSON", id="cut"),
         pytest.param("", "isn't JSON", id="empty"),
         pytest.param('{"reason":"\\ud800","label":"good"}', "isn't JSON", id="surrogate"),

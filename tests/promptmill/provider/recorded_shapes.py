@@ -130,6 +130,14 @@ SHAPES = [
     seen("Cloudflare", ("made up: a gateway's page", "2026-11-27"), 502, PAGE.format("502 Bad Gateway", "502 Bad Gateway"), "again", {"content-type": "text/html"}),
     seen("Cloudflare", issue("anomalyco/opencode/issues/9038", "2026-01-17"), 520, "error code: 520", "again"),
     seen("nginx", ("made up: a redirect to another host", "2026-11-27"), 307, b"", "stop", {"location": "https://elsewhere.example/v1"}),
+    # an answer that the provider keeps back, since it breaks the format
+    seen("Groq", issue("thepersonalaicompany/amurex-backend/issues/38", "2025-02-11"), 400, error("Failed to generate JSON. Please adjust your prompt. See 'failed_generation' for more details.", type="invalid_request_error", code="json_validate_failed", failed_generation='{"a'), "again, kept back, bought"),
+    seen("Groq", issue("lucagrippa/obsidian-ai-tagger/issues/34", "2025-02-07"), 400, error("Failed to call a function. Please adjust your prompt. See 'failed_generation' for more details.", type="invalid_request_error", code="tool_use_failed", failed_generation=""), "again, kept back, bought"),
+    seen("Groq", (f"Groq, API error codes; {MEMORY}", "2026-11-27"), 400, error("Parsing failed. The model generated output that could not be parsed. See 'failed_generation' for more details.", type="invalid_request_error", code="output_parse_failed"), "again, kept back, bought"),
+    seen("Groq", ("made up: the same without its code, through a gateway", "2026-11-27"), 400, error("GroqException - Generated JSON does not match the expected schema. See 'failed_generation' for more details.", type="invalid_request_error"), "again, kept back, bought"),
+    seen("OpenAI", issue("BerriAI/litellm/issues/8020", "2025-01-27"), 500, error("The model produced invalid content. Consider modifying your prompt if you are seeing this error persistently.", type="model_error", param=None, code=None), "again, kept back, bought"),
+    seen("OpenAI", ("made up: the same in another type", "2026-11-27"), 500, error("The model produced invalid content.", type="server_error"), "again, kept back, bought"),
+    seen("Gemini", (f"Gemini, OpenAI compatibility; {MEMORY}", "2026-11-27"), 200, chat(None, "function_call_filter: MALFORMED_FUNCTION_CALL"), "answer: invalid_response"),
     # an error inside a 200
     seen("OpenRouter", issue("open-webui/computer/issues/293", "2026-09-20"), 200, error("Provider returned error", code=429, metadata={"raw": "temporarily rate-limited upstream. Please retry shortly"}), "wait"),
     seen("OpenRouter", (f"OpenRouter, errors; {MEMORY}", "2026-11-27"), 200, error("Insufficient credits", code=402), "row? money"),

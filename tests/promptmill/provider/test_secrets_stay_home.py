@@ -5,6 +5,7 @@ import base64
 import gzip
 import json
 import traceback
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -186,6 +187,27 @@ def test_an_answer_is_read_up_to_a_limit_after_decompression(
     with pytest.raises(TransportError, match="more than 1,000,000 bytes") as lost:
         asyncio.run(scenario(large))
     assert (lost.value.kind, lost.value.was_sent) == ("invalid_response", True)
+
+
+@pytest.mark.parametrize("told", ["gzip", "deflate", "identity", "br"])
+@pytest.mark.parametrize(
+    ("sent", "read"),
+    [
+        pytest.param(b'{"a": 1}', b'{"a": 1}', id="plain"),
+        pytest.param(gzip.compress(b'{"a": 1}'), b'{"a": 1}', id="gzip"),
+        pytest.param(zlib.compress(b'{"a": 1}'), b'{"a": 1}', id="zlib"),
+        pytest.param(b"\x1f\x8bdamaged", b"\x1f\x8bdamaged", id="damaged"),
+        pytest.param(b"x\x9cno zlib", b"x\x9cno zlib", id="looks-like-zlib"),
+        pytest.param(b"", b"", id="empty"),
+    ],
+)
+def test_a_body_is_read_whatever_its_header_says_of_compression(told: str, sent: bytes, read: bytes) -> None:
+    async def scenario() -> RawAnswer:
+        with answering(lambda _: Reply(200, sent, {"content-encoding": told})) as provider:
+            async with Transport(credentials(provider), "chat.completions", 2, 5.0) as transport:
+                return await transport.post(b"{}")
+
+    assert asyncio.run(scenario()).content == read
 
 
 @pytest.mark.parametrize("key", [KEY + "\n", f"  {KEY}\r\n", f"{KEY}\t"])

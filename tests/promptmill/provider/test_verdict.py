@@ -6,9 +6,10 @@ from collections.abc import Mapping
 
 import pytest
 
+from promptmill.provider.error_body import ErrorBody
 from promptmill.provider.response_body import Answer
 from promptmill.provider.retry_policy import GiveUp, RenewKey, StopRun, TryAgain, Verdict
-from promptmill.provider.verdict import classify
+from promptmill.provider.verdict import among_lines, classify, verdict_on
 from promptmill.runs.judging import judge_text
 from tests.promptmill.provider.recorded_shapes import SHAPES, Shape, chat, error
 
@@ -29,6 +30,7 @@ def said(verdict: Answer | Verdict) -> str:
     if isinstance(verdict, TryAgain):
         wait = "" if verdict.wait_seconds is None else f" {round(verdict.wait_seconds, 3):g}"
         word = f"wait{wait}" if verdict.holds_everybody_up else "again"
+        word += ", kept back" * verdict.is_answered
         return word + ", bought" * verdict.is_bought + ", unknown" * verdict.is_unknown
     return {StopRun: "stop", RenewKey: "renew"}[type(verdict)]
 
@@ -107,3 +109,28 @@ def test_thinking_is_no_part_of_the_text_and_is_kept_apart() -> None:
 
     assert isinstance(answer, Answer)
     assert (answer.text, answer.thinking) == ("yes", "hm")
+
+
+@pytest.mark.parametrize(
+    ("status", "fields", "has_answers", "expected"),
+    [
+        pytest.param(403, {}, True, "row: invalid_request", id="firewall-among-answers"),
+        pytest.param(403, {}, False, "stop", id="no-rights"),
+        pytest.param(404, {}, True, "row: invalid_request", id="model-among-answers"),
+        pytest.param(404, {}, False, "stop", id="no-model"),
+        pytest.param(400, {"param": "temperature"}, True, "row: invalid_request", id="parameter-among-answers"),
+        pytest.param(400, {"param": "temperature"}, False, "stop", id="parameter-of-all"),
+        pytest.param(400, {"param": "messages[0]"}, False, "row: invalid_request", id="row"),
+        pytest.param(400, {}, False, "row: invalid_request", id="request"),
+        pytest.param(402, {}, True, "stop", id="money-that-ended"),
+        pytest.param(401, {}, True, "stop", id="key-that-ended"),
+        pytest.param(400, {"code": "content_filter"}, False, "row: content_filter", id="filter"),
+        pytest.param(500, {}, True, "again", id="server"),
+    ],
+)
+def test_other_lines_of_a_batch_say_whose_fault_a_refused_line_is(
+    status: int, fields: dict[str, str], has_answers: bool, expected: str
+) -> None:
+    error = ErrorBody("no", **fields)
+
+    assert said(among_lines(verdict_on(status, {}, error, NOW), has_answers=has_answers)) == expected

@@ -63,6 +63,39 @@ async def test_every_row_is_answered_in_input_order_with_typed_columns(
     assert manifest.input_tokens == simulator.ledger()["totals"]["input_tokens"]
 
 
+async def test_a_row_longer_than_the_job_allows_fails_unsent_and_is_answered_once_it_is_allowed(
+    make_job: MakeJob, credentials: Credentials, simulator: Simulator
+) -> None:
+    job = make_job(12, request={**make_job(1).request.model_dump(), "max_input_tokens": 1}, max_failure_ratio=1)
+    short = await carry_out(job, credentials)
+    wide = make_job(12)
+
+    assert simulator.ledger()["totals"]["requests"] == 0
+    assert (short.failures_by_kind, short.cost_usd) == ({"context_length_exceeded": 12}, 0)
+    assert set(promptmill.read_failures(job.output.url)["llm_attempts"]) == {0}
+
+    manifest = await carry_out(wide, credentials, retry_failed=True)
+
+    assert (manifest.succeeded, manifest.job_digest) == (12, short.job_digest)
+    reconcile(wide, manifest)
+
+
+async def test_reasoning_is_counted_and_answers_of_unknown_shape_are_shown_in_the_report(
+    make_job: MakeJob, credentials: Credentials, simulator: Simulator
+) -> None:
+    simulator.configure(reasoning_tokens=7, garbage=0.5)
+    job = make_job(12, max_failure_ratio=1, request={**make_job(1).request.model_dump(), "parameters": {}})
+
+    manifest = await carry_out(job, credentials)
+
+    answered = promptmill.read(job.output.url)
+    page = Path(job.output.url, "_report.html").read_text()
+    assert manifest.reasoning_tokens >= sum(answered["llm_reasoning_tokens"]) == 7 * len(answered) > 0
+    assert f"{manifest.reasoning_tokens} of them reasoning" in page
+    assert "shape" in page
+    assert "the answer can" in page
+
+
 async def test_a_run_leaves_a_finished_output_alone(
     make_job: MakeJob, credentials: Credentials, simulator: Simulator
 ) -> None:
