@@ -90,7 +90,7 @@ def prepare(job: Job, today: date, dataset: Dataset | None = None) -> Prepared:
     schema = load_schema(job.request.response_schema) if job.request.response_schema is not None else None
     prices = prices_for(job.request.model, job.pricing)
     counter = counter_for(job.request.model)
-    dataset = dataset or open_dataset(job.input)
+    dataset = dataset or open_dataset(job.input, job.output.url)
     builder = RequestBuilder(job.request, dataset.schema.names, schema, counter)
     _refuse_unwritable(dataset)
     _refuse_clashes(job, dataset, schema)
