@@ -12,11 +12,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from promptmill.dataset.csv_reader import CsvReader
-from promptmill.dataset.files import Files, InputFile, shown_place, translated
+from promptmill.dataset.files import Files, InputFile, translated
 from promptmill.dataset.jsonl import JsonlReader
 from promptmill.dataset.partitions import PartitionedSource
 from promptmill.errors import DatasetError
 from promptmill.job.input_spec import Csv, Input
+from promptmill.places import shown_place
 from promptmill.suggest import did_you_mean
 
 if TYPE_CHECKING:  # pandas takes 49 MB, and only a notebook needs it

@@ -1,6 +1,5 @@
 """The files of an input: how they are found, and how they are opened."""
 
-import os
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -16,7 +15,8 @@ from promptmill.dataset.finding import Found, find, is_marker, partitions_of, pa
 from promptmill.dataset.streams import COMPRESSIONS, open_stream, refuse_bomb
 from promptmill.errors import DatasetError
 from promptmill.job.spec import Input
-from promptmill.public_url import public_text, public_url
+from promptmill.places import shown_place
+from promptmill.public_url import public_text
 from promptmill.storage import STORAGE_ERRORS, open_filesystem
 
 _Format = Literal["parquet", "csv", "jsonl"]
@@ -120,11 +120,6 @@ def _inputs(spec: Input, found: Found) -> list[str]:
     return paths
 
 
-def shown_place(url: str) -> str:
-    """A URL as people may see it; a relative path as the absolute one that it means here."""
-    return public_url(url) if "://" in url or "::" in url else os.path.abspath(url)
-
-
 def _one_format(spec: Input, paths: Sequence[str]) -> _Format:
     if spec.format != "auto":
         return spec.format
@@ -139,7 +134,7 @@ def _one_format(spec: Input, paths: Sequence[str]) -> _Format:
             "jsonl."
         )
     raise DatasetError(
-        f"{public_url(spec.url)} holds files of {' and '.join(known)}; a dataset has one format (input.format). Set "
+        f"{shown_place(spec.url)} holds files of {' and '.join(known)}; a dataset has one format (input.format). Set "
         "input.format, or give a glob that matches one format only."
     )
 
