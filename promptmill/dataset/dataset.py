@@ -57,11 +57,11 @@ class Dataset:
         self._source = source
         self._limit = spec.limit
         self.carried: tuple[str, ...] = tuple(spec.columns if spec.columns is not None else self.schema.names)
-        for name in (*self.carried, *([spec.id_column] if spec.id_column else [])):
+        for name in (*self.carried, *([spec.id_column] if spec.id_column else []), *(spec.types or ())):
             if name not in self.schema.names:
                 raise DatasetError(
                     f"{shown_place(spec.url)} has no column {name!r}; it has {', '.join(self.schema.names)} (input.columns, "
-                    f"input.id_column). {did_you_mean(name, self.schema.names)}"
+                    f"input.id_column, input.types). {did_you_mean(name, self.schema.names)}"
                 )
 
     def read(

@@ -7,7 +7,8 @@ from pathlib import PurePosixPath
 from typing import IO, Any, Literal, cast
 
 import fsspec
-from fsspec.core import split_protocol, url_to_fs
+from fsspec import get_filesystem_class
+from fsspec.core import split_protocol
 from fsspec.implementations.local import LocalFileSystem
 
 from promptmill.allowed_urls import require_allowed
@@ -93,18 +94,14 @@ class Files:
 def _without(fs: fsspec.AbstractFileSystem, found: Found, output: str) -> Sequence[str]:
     """The files that don't lie in the output's folder."""
     try:
-        other, folder = url_to_fs(output) if split_protocol(output)[0] in (None, "file", "local") else (None, "")
-    except (ValueError, ImportError, OSError):
+        other = get_filesystem_class(split_protocol(output)[0] or "file")
+    except (ValueError, ImportError):
         return found.paths  # an error of the output's own
-    same = type(other) is type(fs) if other is not None else output.startswith(_protocols(fs))
-    return (
-        without_output(found, folder if other is not None else str(fs._strip_protocol(output))) if same else found.paths
-    )
+    return without_output(found, _path_in(other, output)) if isinstance(fs, other) else found.paths
 
 
-def _protocols(fs: fsspec.AbstractFileSystem) -> tuple[str, ...]:
-    names = (fs.protocol,) if isinstance(fs.protocol, str) else fs.protocol
-    return tuple(f"{name}://" for name in names)
+def _path_in(kind: type[fsspec.AbstractFileSystem], url: str) -> str:
+    return str(kind._strip_protocol(url))  # pyright: ignore[reportPrivateUsage] - it asks for no connection, unlike url_to_fs
 
 
 def _inputs(spec: Input, found: Found) -> list[str]:

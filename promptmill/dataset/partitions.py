@@ -42,7 +42,10 @@ class PartitionedSource:
             }
             for file in files.files
         }
-        self.schema = pa.schema([*source.schema, *(pa.field(name, kind) for name, kind in self._kinds.items())])
+        asked = types if files.format == "parquet" else {}  # the readers of text do it themselves
+        self._asked = {name: TYPES[kind] for name, kind in asked.items() if name in own}
+        fields = [field.with_type(self._asked.get(field.name, field.type)) for field in source.schema]
+        self.schema = pa.schema([*fields, *(pa.field(name, kind) for name, kind in self._kinds.items())])
         told = f"columns by folders: {', '.join(names)}" if names else ""
         self.notes = (*source.notes, *files.notes, *([told] if told else []))
 
@@ -50,17 +53,25 @@ class PartitionedSource:
         """The rows from number `start` on, with only these columns."""
         own = [name for name in columns if name not in self._kinds]
         for file, table in self._source.of_files(own or self._source.schema.names[:1], start):
-            if len(own) == len(columns):
+            if len(own) == len(columns) and not self._asked:
                 yield table
-                continue
-            values = self._values[file.path]
-            arrays = [
-                pa.chunked_array([pa.repeat(values.get(name, pa.scalar(None, self._kinds[name])), table.num_rows)])
-                if name in self._kinds
-                else table[name]
-                for name in columns
-            ]
-            yield pa.table(arrays, schema=pa.schema([self.schema.field(name) for name in columns]))
+            else:
+                arrays = [self._column(file, table, name) for name in columns]
+                yield pa.table(arrays, schema=pa.schema([self.schema.field(name) for name in columns]))
+
+    def _column(self, file: InputFile, table: pa.Table, name: str) -> pa.ChunkedArray:
+        if name in self._kinds:
+            value = self._values[file.path].get(name, pa.scalar(None, self._kinds[name]))
+            return pa.chunked_array([pa.repeat(value, table.num_rows)])
+        if name not in self._asked:
+            return table[name]
+        try:
+            return table[name].cast(self._asked[name])
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            raise DatasetError(
+                f"{file.shown} has a value in column {name!r} that is no {self._asked[name]}: {error} (input.types). Fix the "
+                "value, or ask for another type."
+            ) from error
 
 
 def _value(file: InputFile, name: str, text: str, kind: pa.DataType) -> pa.Scalar:

@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import lzma
+from collections.abc import Callable
 from pathlib import Path
 
 import fsspec
@@ -164,7 +165,9 @@ def _lz4(data: bytes) -> bytes:
     ],
 )
 @pytest.mark.parametrize("name", ["a.tsv", "a.tab", "a.txt", "a.csv", "a.jsonl"])
-def test_compressed_text_of_every_suffix_is_read(tmp_path: Path, name: str, suffix: str, pack) -> None:
+def test_compressed_text_of_every_suffix_is_read(
+    tmp_path: Path, name: str, suffix: str, pack: Callable[[bytes], bytes]
+) -> None:
     data = b'{"id":"1","text":"x, y"}\n' if name == "a.jsonl" else b"id\ttext\n01\tx, y\n"
     (tmp_path / f"{name}.{suffix}").write_bytes(pack(data))
 
@@ -185,3 +188,34 @@ def test_relative_path_is_told_as_the_absolute_one(tmp_path: Path, monkeypatch: 
     with pytest.raises(DatasetError) as caught:
         opened("data/missing.csv")
     assert f"{tmp_path}/data/missing.csv" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("types", "values"),
+    [
+        pytest.param({"n": "string"}, ["7", None], id="text"),
+        pytest.param({"n": "double"}, [7.0, None], id="double"),
+    ],
+)
+def test_job_may_say_the_type_of_a_column_of_parquet(
+    tmp_path: Path, types: dict[str, str], values: list[object]
+) -> None:
+    pq.write_table(pa.table({"n": pa.array([7, None], pa.int32())}), tmp_path / "a.parquet")
+
+    found = opened(tmp_path / "a.parquet", types=types)
+
+    assert [row["n"] for row in rows(found)] == values
+
+
+@pytest.mark.parametrize(
+    ("types", "word"),
+    [
+        pytest.param({"text": "int64"}, "a.parquet has a value in column 'text' that is no int64", id="misfit"),
+        pytest.param({"txt": "int64"}, "no column 'txt'", id="unknown"),
+    ],
+)
+def test_type_that_does_not_fit_is_an_error(tmp_path: Path, types: dict[str, str], word: str) -> None:
+    pq.write_table(pa.table({"text": ["x"]}), tmp_path / "a.parquet")
+
+    with pytest.raises(DatasetError, match=word):
+        rows(opened(tmp_path / "a.parquet", types=types))
