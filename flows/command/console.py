@@ -57,7 +57,7 @@ def say(line: str) -> None:
 def show_finding(is_well: bool, name: str, detail: str) -> None:
     """One line of `promptmill doctor`."""
     mark = "[green]ok  [/]" if is_well else "[bold red]FAIL[/]"
-    stderr().print(f"{mark} [dim]{name}:[/] ", end="")
+    stderr().print(f"{mark} [dim]{escape(name)}:[/] ", end="")
     stderr().print(public_text(detail), markup=False, soft_wrap=True)
 
 
@@ -71,9 +71,9 @@ def show_batches(batches: Sequence[Mapping[str, Any]]) -> None:
     for batch in batches:
         numbers = (f"{batch[name]:,}" for name in ("requests", "completed", "failed"))
         table.add_row(
-            batch["id"] or batch["key"][:12],
-            batch["state"],
-            batch["status"],
+            escape(printable(batch["id"] or batch["key"][:12])),
+            escape(printable(batch["state"])),
+            escape(printable(batch["status"])),
             *numbers,
             escape(printable(public_text(batch["note"]))),
         )

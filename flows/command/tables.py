@@ -31,7 +31,9 @@ def show_check(run: PendingRun, contact: Contact) -> None:
     out.print(f"[bold green]ok[/] {plan.rows:,} rows in {files:,} file(s); columns: {escape(printable(columns))}")
     for note in prepared.dataset.notes:
         out.print(f"   {escape(printable(note))}")
-    out.print(f"   output {escape(prepared.output.shown)} can be written, read and cleared; credentials are there")
+    out.print(
+        f"   output {escape(printable(prepared.output.shown))} can be written, read and cleared; credentials are there"
+    )
     out.print(f"   provider {escape(printable(contact.found))}")
     if plan.first_request is not None:
         request = plan.first_request
@@ -42,7 +44,9 @@ def show_check(run: PendingRun, contact: Contact) -> None:
         )
         out.print(Panel(escape(body), title="the first request", title_align="left"))
         most = f"and at most {limit:,} out, so at most ${price:.8f}" if limit else f"in: ${price:.8f}, and its answer"
-        out.print(f"   {request.input_tokens:,} tokens in ({prepared.counter.label}) {most} ({prepared.prices.label})")
+        out.print(
+            f"   {request.input_tokens:,} tokens in ({escape(prepared.counter.label)}) {most} ({escape(prepared.prices.label)})"
+        )
     problem = [] if contact.problem is None else [f"a run would end at once: {contact.problem}"]
     show_estimate(run.preflight.estimate, (*run.preflight.warnings, *problem), None, as_json=False)
 
@@ -54,15 +58,15 @@ def show_estimate(estimate: Estimate, warnings: Sequence[str], cheapest: str | N
     grid.add_column(style="dim", justify="right")
     grid.add_column()
     grid.add_row("rows", f"{estimate.rows:,}")
-    grid.add_row("tokens in", f"{estimate.input_tokens:,} ({estimate.counting})")
-    grid.add_row("tokens out", f"{estimate.output_tokens:,} ({estimate.output_tokens_source})")
+    grid.add_row("tokens in", f"{estimate.input_tokens:,} ({escape(estimate.counting)})")
+    grid.add_row("tokens out", f"{estimate.output_tokens:,} ({escape(estimate.output_tokens_source)})")
     grid.add_row("online", f"${estimate.online_usd:,.6f}")
     grid.add_row("by batch", f"${estimate.batch_usd:,.6f}, within 24 hours")
     if estimate.minutes is not None:
         grid.add_row("time", f"{format_seconds(estimate.minutes * 60)} at the job's limits")
-    grid.add_row("prices", estimate.prices)
+    grid.add_row("prices", escape(estimate.prices))
     if cheapest is not None:
-        grid.add_row("cheapest in time", cheapest)
+        grid.add_row("cheapest in time", escape(cheapest))
     out.print(grid)
     for warning in warnings:
         out.print(f"[yellow]note:[/] {escape(warning)}", soft_wrap=True)

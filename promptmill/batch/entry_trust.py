@@ -98,6 +98,8 @@ def _closed_places(job: Job, rules: Rules) -> Iterator[tuple[str, str, str]]:
             yield "request.response_schema", schema, "is in a module that isn't listed"
     elif isinstance(schema, str) and not is_schema_text(schema):
         places["request.response_schema"] = schema
+    if "{{" in job.input.url or "{%" in job.input.url:  # it would lead elsewhere than `locate` says
+        yield "input.url", job.input.url, "is a template, which the entries of runs never have"
     for place, url in places.items():
         if (reason := verdict_on_stranger(locate(url), rules)) is not None:
             yield place, url, reason

@@ -78,7 +78,8 @@ def sniff(start: bytes, asked: Csv, shown: str, is_tabbed: bool) -> Dialect:
         text = text[line.end() :]
     comment = asked.comment if asked.comment is not None else _comment_of(text)
     text = without_comments(text, comment)
-    delimiters = [asked.delimiter or line[1]] if asked.delimiter or line else list(DELIMITERS)
+    given = line[1] if line is not None else asked.delimiter
+    delimiters = list(DELIMITERS) if given is None else [given]
     readings = [(asked.quote, asked.escape or "")] if asked.quote is not None else _readings(text, asked.escape)
     delimiter, quote = _choose(text, delimiters, readings, is_cut, shown, is_tabbed)
     header = asked.header

@@ -51,8 +51,18 @@ class CsvReader:
         for file in files.files:
             self._known[file.path] = self._survey(file)
         self.schema = pa.schema([(name, self._type_of(name)) for name in self._kinds])
-        dialects = dict.fromkeys(str(known.dialect) for known in self._known.values() if known.names)
-        self.notes = tuple(f"CSV is read with {dialect}" for dialect in dialects)
+        self.notes = tuple(self._notes())
+
+    def _notes(self) -> Iterator[str]:
+        with_rows = [(file, self._known[file.path]) for file in self._files.files if self._known[file.path].names]
+        for dialect in dict.fromkeys(str(known.dialect) for _, known in with_rows):
+            yield f"CSV is read with {dialect}"
+        if len(with_rows) < len(self._files.files):
+            yield f"{len(self._files.files) - len(with_rows):,} file(s) with a header only skipped"
+        for name in self.schema.names:
+            lacking = [file.shown for file, known in with_rows if name not in known.names]
+            if lacking:
+                yield f"the column {name!r} is null in {len(lacking):,} file(s) that don't have it, such as {lacking[0]}"
 
     def blocks(self, file: InputFile) -> Iterator[pa.RecordBatch]:
         """A file's rows with the types of the whole input."""

@@ -15,10 +15,11 @@ from promptmill.column_types import ARROW_ERRORS, cast_column
 from promptmill.dataset.csv_reader import CsvReader
 from promptmill.dataset.files import Files, InputFile, translated
 from promptmill.dataset.jsonl import JsonlReader
+from promptmill.dataset.partitions import PartitionedSource
 from promptmill.dataset.unifying import parquet_indices, refuse_unfitting, unify_files
 from promptmill.errors import DatasetError
 from promptmill.job.input_spec import Csv, Input
-from promptmill.public_url import public_url
+from promptmill.places import shown_place
 from promptmill.suggest import did_you_mean
 
 _BUFFER_BYTES = 1 << 20  # for each column that is read from a Parquet file
@@ -55,11 +56,11 @@ class Dataset:
         self._source = source
         self._limit = spec.limit
         self.carried: tuple[str, ...] = tuple(spec.columns if spec.columns is not None else self.schema.names)
-        for name in (*self.carried, *([spec.id_column] if spec.id_column else [])):
+        for name in (*self.carried, *([spec.id_column] if spec.id_column else []), *(spec.types or ())):
             if name not in self.schema.names:
                 raise DatasetError(
-                    f"{public_url(spec.url)} has no column {name!r}; it has {', '.join(self.schema.names)} (input.columns, "
-                    f"input.id_column). {did_you_mean(name, self.schema.names)}"
+                    f"{shown_place(spec.url)} has no column {name!r}; it has {', '.join(self.schema.names)} (input.columns, "
+                    f"input.id_column, input.types). {did_you_mean(name, self.schema.names)}"
                 )
 
     def read(
@@ -94,21 +95,22 @@ class Dataset:
             yield pa.concat_tables(held).combine_chunks()
 
 
-def open_dataset(spec: Input) -> Dataset:
-    """The dataset at `input.url`. Raises: DatasetError when it can't be read, has no rows or isn't what the job says."""
-    files = Files(spec)
+def open_dataset(spec: Input, output: str | None = None) -> Dataset:
+    """The dataset at `input.url`, without what is in the folder `output`. Raises: DatasetError when it can't be used."""
+    files = Files(spec, output)
     with translated(spec.url):
-        source = _ParquetSource(files) if files.format == "parquet" else _TextSource(files, spec)
+        found = _ParquetSource(files) if files.format == "parquet" else _TextSource(files, spec)
+        source = PartitionedSource(found, files, spec.types or {})
         if not source.schema.names or next(source.blocks(source.schema.names[:1], 0), None) is None:
             raise DatasetError(
-                f"{public_url(spec.url)} has 0 rows; at least 1 is needed (input.url). Give a dataset with rows."
+                f"{shown_place(spec.url)} has 0 rows; at least 1 is needed (input.url). Give a dataset with rows."
             )
     return Dataset(source=source, spec=spec, files=files.files, fingerprint=_fingerprint(files, spec), is_frame=False)
 
 
-def fingerprint_of(spec: Input) -> str:
+def fingerprint_of(spec: Input, output: str | None = None) -> str:
     """The fingerprint that the input has now; its rows aren't read. Raises: DatasetError."""
-    return _fingerprint(Files(spec), spec)
+    return _fingerprint(Files(spec, output), spec)
 
 
 def _fingerprint(files: Files, spec: Input) -> str:
@@ -127,7 +129,7 @@ class _TextSource:
         self.notes = self._reader.notes
         self.schema = self._reader.schema
 
-    def blocks(self, columns: list[str], start: int) -> Iterator[pa.Table]:
+    def of_files(self, columns: list[str], start: int) -> Iterator[tuple[InputFile, pa.Table]]:
         skip = start
         for file in self._files.files:
             with translated(self._files.url, file):
@@ -135,7 +137,7 @@ class _TextSource:
                     if skip >= batch.num_rows:
                         skip -= batch.num_rows
                         continue
-                    yield pa.Table.from_batches([batch]).select(columns).slice(skip)
+                    yield file, pa.Table.from_batches([batch]).select(columns).slice(skip)
                     skip = 0
 
 
@@ -171,7 +173,7 @@ class _ParquetSource:
         except pa.ArrowException as error:
             raise _corrupt(file, error) from error
 
-    def blocks(self, columns: list[str], start: int) -> Iterator[pa.Table]:
+    def of_files(self, columns: list[str], start: int) -> Iterator[tuple[InputFile, pa.Table]]:
         skip = start
         for file in self._files.files:
             with translated(self._files.url, file), self._open(file) as parquet:
@@ -184,7 +186,7 @@ class _ParquetSource:
                         groups.append(group)
                 for table in self._tables(file, parquet, groups, columns):
                     if skip < table.num_rows:
-                        yield table.slice(skip)
+                        yield file, table.slice(skip)
                     skip = max(0, skip - table.num_rows)
 
     def _tables(

@@ -3,14 +3,19 @@
 There is no bound on a file's size: 10 GB of usual lines are read like 10 MB of them.
 """
 
+import bz2
 import gzip
 import io
+import lzma
 import zlib
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import PurePosixPath
 from typing import IO, Any, cast
+from urllib.parse import urlsplit
 
+import pyarrow as pa
 import zstandard
 
 from promptmill.errors import DatasetError
@@ -18,20 +23,28 @@ from promptmill.errors import DatasetError
 _MAX_LINE_BYTES = 64 << 20  # of a JSON line: an image of 45 MB in base64 fits
 _MAX_RATIO = 100  # times that a file may grow when it is decompressed: text grows 3 to 20 times, repetitive logs 50
 _FREE_BYTES = 8 << 20  # that any file may grow to: short files of equal rows compress well too
+COMPRESSIONS = (".gz", ".zst", ".bz2", ".xz", ".lz4")
 _BUFFER_BYTES = 1 << 20
 _MAX_WINDOW = 1 << 27  # bytes that zstd keeps in memory; its own command line allows as many
 
 
 @contextmanager
 def open_stream(raw: Any, path: str, shown: str) -> Generator[IO[bytes]]:
-    """The bytes of an open file, decompressed when its suffix is .gz or .zst. Raises: DatasetError, also while it is read."""
+    """The bytes of an open file, decompressed as its suffix says. Raises: DatasetError, also while it is read."""
     counted = _Counted(raw)
     unpacked: Any = counted
-    if path.endswith(".gz"):
+    suffix = PurePosixPath(urlsplit(path).path).suffix.lower()
+    if suffix == ".gz":
         unpacked = gzip.GzipFile(fileobj=cast(Any, counted), mode="rb")
-    elif path.endswith(".zst"):
+    elif suffix == ".zst":
         decompressor = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW)
         unpacked = decompressor.stream_reader(cast(Any, counted), read_across_frames=True)
+    elif suffix == ".bz2":
+        unpacked = bz2.BZ2File(cast(Any, counted))
+    elif suffix == ".xz":
+        unpacked = lzma.LZMAFile(cast(Any, counted))  # noqa: SIM115 - it holds nothing to close
+    elif suffix == ".lz4":
+        unpacked = pa.CompressedInputStream(pa.PythonFile(cast(Any, counted), mode="r"), "lz4")
     with io.BufferedReader(_Bounded(unpacked, counted, shown), _BUFFER_BYTES) as stream:
         yield cast(IO[bytes], stream)
 
@@ -64,6 +77,17 @@ class _Counted:
         self._raw = raw
         self.bytes = 0
 
+    closed = False
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        """Leave the file open: the caller that opened it closes it."""
+
     def read(self, size: int = -1) -> bytes:
         data = cast(bytes, self._raw.read(size))
         self.bytes += len(data)
@@ -86,7 +110,7 @@ class _Bounded(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         try:
             data = cast(bytes, self._unpacked.read(len(buffer)))
-        except (zlib.error, zstandard.ZstdError) as error:
+        except (zlib.error, zstandard.ZstdError, lzma.LZMAError, pa.ArrowException) as error:
             raise DatasetError(
                 f"{self._shown} can't be decompressed ({error}); it is damaged, or packed with a larger window than "
                 f"{_MAX_WINDOW:,} bytes (input.url). Write it again."

@@ -4,6 +4,7 @@ Overrides may have lost the order of their keys on the way (key_order.py). So th
 paths, and the keys of mappings among them are sorted.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -16,11 +17,16 @@ from promptmill.documents import MAX_DOCUMENT_DEPTH, DocumentTooLarge, load_yaml
 from promptmill.errors import JobError
 from promptmill.job.key_order import canonical, keep_schema_order
 from promptmill.job.spec import Job
-from promptmill.public_url import public_text, public_url
+from promptmill.places import shown_place
+from promptmill.public_url import public_text
 from promptmill.shorten import shorten
 from promptmill.storage import STORAGE_ERRORS, open_filesystem
 from promptmill.suggest import did_you_mean
 
+# a value with a template that doesn't begin with a quote, a bar or a bracket: behind a key, or as an element of a list
+_UNQUOTED = re.compile(
+    r"""^[ \t]*((?:-[ \t]+)*(?:([\w."-]+):[ \t]+|(?<=-[ ]))(?!["'|>#])[^\n]*?\{[{%])""", re.MULTILINE
+)
 _SHOWN_MISTAKES = 12
 _SHOWN_CHARACTERS = 100  # of a value or a place
 _MESSAGE_CHARACTERS = 400
@@ -77,7 +83,8 @@ def parse_override(text: str) -> tuple[str, object]:
         return path.strip(), load_yaml(value)
     except yaml.YAMLError as error:
         raise JobError(
-            f"--set {shorten(text, _SHOWN_CHARACTERS)!r} has a value that isn't YAML: {error}. Put the value in quotes."
+            f"--set {shorten(text, _SHOWN_CHARACTERS)!r} has a value that isn't YAML: {error}. Put the value in "
+            "quotes, those of YAML inside those of the shell."
         ) from error
 
 
@@ -103,7 +110,7 @@ def _read(url: str) -> object:
         raise _beyond_bound(url, error) from error
     except (*STORAGE_ERRORS, ValueError, ImportError) as error:
         raise JobError(
-            f"the job file {public_url(url)} can't be read: {public_text(describe_cause(error), url)}. Give the path "
+            f"the job file {shown_place(url)} can't be read: {public_text(describe_cause(error), url)}. Give the path "
             "or URL of a YAML file."
         ) from error
     try:
@@ -112,13 +119,28 @@ def _read(url: str) -> object:
         raise _beyond_bound(url, error) from error
     except yaml.YAMLError as error:
         raise JobError(
-            f"the job file {public_url(url)} isn't YAML: {describe_cause(error)}. Fix it and try again."
+            f"the job file {shown_place(url)} isn't YAML: {describe_cause(error)}. {_advice(text, error)}"
         ) from error
+
+
+def _advice(text: str, error: yaml.YAMLError) -> str:
+    """What to do with a file that isn't YAML; most often a prompt that begins with a template has no quotes."""
+    found = _UNQUOTED.finditer(text)
+    lines = {text.count("\n", 0, match.start(1)) + 1: match for match in found}
+    mark = error.problem_mark.line + 1 if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark else 0
+    line = min(lines, key=lambda number: abs(number - mark), default=None)
+    if line is None or is_closed_process():
+        return "Fix it and try again."
+    key = lines[line][2]
+    return (
+        f"In line {line} a template stands without quotes, and its braces are YAML's own. Put the prompt in quotes, as in "
+        f'{key or "-"}{" " if not key else ": "}"{{{{ text }}}}", or write it on the next lines after a |.'
+    )
 
 
 def _beyond_bound(url: str, error: DocumentTooLarge) -> JobError:
     return JobError(
-        f"the job file {public_url(url)} can't be used: {error}. Make it smaller, or move data into the input."
+        f"the job file {shown_place(url)} can't be used: {error}. Make it smaller, or move data into the input."
     )
 
 
@@ -128,7 +150,7 @@ def _is_meant_as_job(content: object) -> bool:
 
 def _not_a_job(url: str) -> JobError:
     return JobError(
-        f"job_url {public_url(url)!r} holds no job; a job file has the keys {', '.join(_REQUIRED)}. Name another "
+        f"job_url {shown_place(url)!r} holds no job; a job file has the keys {', '.join(_REQUIRED)}. Name another "
         "file, or add the keys."
     )
 

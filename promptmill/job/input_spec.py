@@ -50,9 +50,13 @@ class Csv(Section):
 class Input(Section):
     """Where the rows come from."""
 
-    url: str = Field(min_length=1, description="File, directory or glob; any fsspec URL (s3://…, file, memory://).")
+    url: str = Field(
+        min_length=1,
+        description="File, directory or glob; any fsspec URL (s3://…, file, memory://); may have {{ date }}.",
+    )
     format: Literal["auto", "parquet", "csv", "jsonl"] = Field(
-        "auto", description="auto takes it from the suffix; .gz and .zst are understood for CSV and JSONL."
+        "auto",
+        description="auto takes it from the suffix; .gz, .zst, .bz2, .xz and .lz4 are understood for CSV and JSONL.",
     )
     id_column: str | None = Field(
         None, description="A column that is unique for each row. Default: the row's number, added as row_index."

@@ -20,11 +20,12 @@ from promptmill.limits.approved_cap import Approved
 from promptmill.limits.pricing import PriceList, prices_for
 from promptmill.output.columns import ColumnNames, clashing_columns, column_names, confidence_columns
 from promptmill.output.parts import unwritable_columns
+from promptmill.places import shown_place
 from promptmill.prompts.request_builder import RequestBuilder
 from promptmill.prompts.response_schema import ResponseSchema, load_schema
 from promptmill.prompts.templates import render_once
 from promptmill.prompts.tokens import TokenCounter, counter_for
-from promptmill.public_url import public_text, public_url
+from promptmill.public_url import public_text
 from promptmill.storage import Storage
 
 CHECKPOINTS = "_checkpoints"
@@ -36,7 +37,7 @@ _NAMES = {"response_column": None, "answer_prefix": "", "meta_prefix": "llm_", "
 class Prepared:
     """A job, and everything that a run needs to carry it out."""
 
-    job: Job  # its output.url is rendered
+    job: Job  # its input.url and output.url are rendered
     digest: str  # of the job, 8 hex
     dataset: Dataset
     schema: ResponseSchema | None
@@ -106,7 +107,7 @@ def prepare(job: Job, today: date, dataset: Dataset | None = None) -> Prepared:
     schema = load_schema(job.request.response_schema) if job.request.response_schema is not None else None
     prices = prices_for(job.request.model, job.pricing)
     counter = counter_for(job.request.model)
-    dataset = dataset or open_dataset(job.input)
+    dataset = dataset or open_dataset(job.input, job.output.url)
     builder = RequestBuilder(job.request, dataset.schema.names, schema, counter, prices.context_tokens)
     _refuse_unwritable(dataset)
     _refuse_clashes(job, dataset, schema)
@@ -116,11 +117,15 @@ def prepare(job: Job, today: date, dataset: Dataset | None = None) -> Prepared:
 
 
 def resolve_output(job: Job, today: date) -> Job:
-    """The job with its output.url rendered. Raises: JobError when the template is wrong."""
-    stem = PurePosixPath(urlsplit(job.input.url).path).name.split(".")[0]
-    values: Mapping[str, str] = {"job": job.name, "input_name": stem, "date": today.isoformat()}
-    url = render_once("output.url", job.output.url, values)
-    return job.model_copy(update={"output": job.output.model_copy(update={"url": url})})
+    """The job with its input.url and output.url rendered. Raises: JobError when a template is wrong."""
+    values: Mapping[str, str] = {"job": job.name, "date": today.isoformat()}
+    source = job.input.url
+    if "{{" in source or "{%" in source:
+        source = render_once("input.url", source, values)
+    stem = PurePosixPath(urlsplit(source).path).name.split(".")[0]
+    url = render_once("output.url", job.output.url, {**values, "input_name": stem})
+    urls = {"input": job.input.model_copy(update={"url": source}), "output": job.output.model_copy(update={"url": url})}
+    return job.model_copy(update=urls)
 
 
 def open_output(url: str) -> Storage:
@@ -129,7 +134,7 @@ def open_output(url: str) -> Storage:
         return Storage(url)
     except (ValueError, ImportError, OSError) as error:
         raise OutputError(
-            f"output.url {public_url(url)!r} can't be opened: {public_text(str(error), url)}. Give a folder at a URL "
+            f"output.url {shown_place(url)!r} can't be opened: {public_text(str(error), url)}. Give a folder at a URL "
             "that fsspec knows."
         ) from error
 

@@ -29,13 +29,14 @@ from promptmill.bounded_json import JsonTooLarge, load_json
 from promptmill.documents import load_json_document, load_yaml, read_document
 from promptmill.errors import JobError
 from promptmill.job.key_order import canonical, is_schema_text, parse_schema_text
+from promptmill.places import shown_place
 from promptmill.prompts.answer_check import AnswerCheck
 from promptmill.prompts.faults import TooMuchWork
 from promptmill.prompts.references import resolve
 from promptmill.prompts.schema_size import require_small, require_small_expanded, too_large
 from promptmill.prompts.strict_schema import JsonSchema, to_strict, without_look_ahead
 from promptmill.prompts.unwrapping import read_answer
-from promptmill.public_url import public_text, public_url
+from promptmill.public_url import public_text
 from promptmill.shorten import shorten
 from promptmill.storage import STORAGE_ERRORS, open_filesystem
 
@@ -160,8 +161,8 @@ def _read_text(text: str) -> JsonSchema:
 def _read_file(url: str) -> JsonSchema:
     if not url.endswith((".json", ".yaml", ".yml")):
         raise JobError(
-            f"request.response_schema is {public_url(url)!r}; a file ends in .json, .yaml or .yml, a pydantic model is written "
-            "package.module:Model, and a schema as text begins with a brace. Give one of these, or the schema inline."
+            f"request.response_schema is {shown_place(url)!r}; a file ends in .json, .yaml or .yml, a pydantic model is "
+            "written package.module:Model, and a schema as text begins with a brace. Give one of these, or the schema inline."
         )
     try:
         filesystem, path = open_filesystem(url, "request.response_schema")
@@ -169,13 +170,13 @@ def _read_file(url: str) -> JsonSchema:
         loaded = load_json_document(data) if url.endswith(".json") else load_yaml(data.decode())
     except (*STORAGE_ERRORS, ImportError, ValueError, yaml.YAMLError) as error:
         raise JobError(
-            f"request.response_schema: {public_url(url)!r} can't be read ({type(error).__name__}: "
+            f"request.response_schema: {shown_place(url)!r} can't be read ({type(error).__name__}: "
             f"{public_text(describe_cause(error), url)}); it must hold one JSON Schema. Fix the path or the file; "
             "relative paths start at the working directory."
         ) from error
     if not isinstance(loaded, dict):
         raise JobError(
-            f"request.response_schema: {public_url(url)!r} holds {type(loaded).__name__!r}; a JSON Schema is an object. "
+            f"request.response_schema: {shown_place(url)!r} holds {type(loaded).__name__!r}; a JSON Schema is an object. "
             "Fix the file."
         )
     return cast(JsonSchema, loaded)

@@ -148,7 +148,10 @@ def _answers_of(prepared: Prepared, chunk: Chunk) -> pa.Table:
 
 
 def _refuse_changed(prepared: Prepared, plan: Plan) -> None:
-    if not prepared.dataset.is_frame and fingerprint_of(prepared.job.input) != plan.fingerprint:
+    if (
+        not prepared.dataset.is_frame
+        and fingerprint_of(prepared.job.input, prepared.job.output.url) != plan.fingerprint
+    ):
         raise DatasetError(_changed(prepared))
 
 

@@ -67,7 +67,7 @@ INPUTS: dict[str, tuple[str, Callable[[Path], object], str]] = {  # file name, h
     "csv-of-one-quote": ("a.csv", _repeat(b'text\n"', b"aaa\n" * (_MEGABYTE // 4), 300), "row"),
     "csv-of-equal-columns": ("a.csv", _repeat(b"b", b",a", 9_000), "twice"),
     "csv-of-many-columns": ("a.csv", _bytes(b",".join(b"c%d" % i for i in range(100_000)) + b"\n"), "columns"),
-    "csv-of-one-quote-after-a-backslash": ("a.csv", _repeat(b'text\n"\\"', b"aaa\n" * (_MEGABYTE // 4), 300), "row"),
+    "csv-of-one-quote-after-a-backslash": ("a.csv", _repeat(b'text\n"\\""', b"aaa\n" * (_MEGABYTE // 4), 300), "row"),
     "csv-utf-16-of-one-row": ("a.csv", _repeat("text\n".encode("utf-16"), b"a\0" * (_MEGABYTE // 2), 300), "row"),
     "jsonl-of-many-columns": (
         "a.jsonl",
