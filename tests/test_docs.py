@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from promptmill.checkpoints.answer_files import ANSWERS
 from promptmill.job.request_spec import Tier
-from promptmill.job.spec import RESERVED_PARAMETERS, Job, Message, RequestSpec, Section
+from promptmill.job.spec import RESERVED_PARAMETERS, Csv, Job, Message, RequestSpec, Section
 from promptmill.output.columns import FAILURE_COLUMNS, SUCCESS_COLUMNS
 from promptmill.output.manifest import Manifest
 from promptmill.prompts.request_builder import RequestBuilder
@@ -60,7 +60,7 @@ def _models(annotation: Any) -> Iterator[type[BaseModel]]:
 
 def headings() -> dict[type[BaseModel], str]:
     """Under which heading each model is described: the key that holds it."""
-    named = {Job: "The job", Message: "messages", Tier: "tier"}
+    named = {Job: "The job", Message: "messages", Csv: "csv", Tier: "tier"}
     for key, one in Job.model_fields.items():
         named.update(dict.fromkeys(_models(one.annotation), key))
     return named

@@ -12,10 +12,19 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from promptmill.job.input_spec import Csv, Input
 from promptmill.job.request_spec import RESERVED_PARAMETERS, Endpoint, Message, RequestSpec
 from promptmill.job.section import Section
 
-__all__ = ["RESERVED_PARAMETERS", "Endpoint", "Message", "RequestSpec", "Section"]  # the job's parts come from here
+__all__ = [
+    "RESERVED_PARAMETERS",
+    "Csv",
+    "Endpoint",
+    "Input",
+    "Message",
+    "RequestSpec",
+    "Section",
+]  # the job's parts come from here
 
 _MOST_DIGITS = 40  # of an amount or a price, before and after the point; Decimal would take 1e999999999 and print it
 
@@ -26,26 +35,13 @@ def _refuse_odd_amount(value: Decimal) -> Decimal:
     return value
 
 
+RetryFailed = Literal["passing", "all", "none"]
 _Money = Annotated[Decimal, Field(ge=0), AfterValidator(_refuse_odd_amount)]
 _Share = Annotated[Decimal, Field(ge=0, le=1), AfterValidator(_refuse_odd_amount)]
 _TIMEOUT_SECONDS = 120.0
 _FLEX_TIMEOUT_SECONDS = 900.0  # OpenAI's guide to flex processing, from memory
 _MAX_BATCH_REQUESTS = 50_000
 _MAX_BATCH_BYTES = 200_000_000
-
-
-class Input(Section):
-    """Where the rows come from."""
-
-    url: str = Field(min_length=1, description="File, directory or glob; any fsspec URL (s3://…, file, memory://).")
-    format: Literal["auto", "parquet", "csv", "jsonl"] = Field(
-        "auto", description="auto takes it from the suffix; .gz and .zst are understood for CSV and JSONL."
-    )
-    id_column: str | None = Field(
-        None, description="A column that is unique for each row. Default: the row's number, added as row_index."
-    )
-    columns: list[str] | None = Field(None, description="Columns carried to the output. Default: all.")
-    limit: int | None = Field(None, ge=1, description="Read only this many rows, from the first.")
 
 
 class Limits(Section):
@@ -114,6 +110,18 @@ class Output(Section):
         description="For rows whose right answer you know: {answer column: input column}; the report shows how often "
         "they agree.",
     )
+    response_column: str | None = Field(
+        None,
+        min_length=1,
+        description="The answer's column, where the input has one of that name. Default: response, or embedding.",
+    )
+    answer_prefix: str = Field(
+        "", description="What stands before the names of the columns of response_schema's properties."
+    )
+    meta_prefix: str = Field("llm_", description="What stands before the names of the columns that Promptmill adds.")
+    row_index_column: str = Field(
+        "row_index", min_length=1, description="The column of the row's number, if there is no input.id_column."
+    )
 
 
 class Batch(Section):
@@ -158,6 +166,11 @@ class Job(Section):
     limits: Limits = Field(default_factory=lambda: Limits.model_validate({}))
     retry: Retry = Field(
         default_factory=lambda: Retry.model_validate({}), description="How often and how long a row is tried."
+    )
+    retry_failed: RetryFailed = Field(
+        "passing",
+        description="Which failed rows a new run of the job asks again: those that failed for a passing reason, such as a "
+        "timeout, all of them, or none.",
     )
     pricing: Pricing | None = Field(None, description="Prices, for a model that the price table doesn't know.")
     chunk_rows: int = Field(500, ge=1, le=100_000, description="Rows in a chunk: one Prefect task, one checkpoint.")

@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import zstandard
 
-from promptmill.dataset.dataset import open_dataset, rows_of
+from promptmill.cell_values import rows_of
+from promptmill.dataset.dataset import open_dataset
 from promptmill.job.spec import Input
 
 _MEGABYTE = 1 << 20
@@ -64,7 +65,15 @@ INPUTS: dict[str, tuple[str, Callable[[Path], object], str]] = {  # file name, h
     "csv-gzip-of-one-header": ("a.csv.gz", _repeat(b"a", b"a" * _MEGABYTE, 150), "header"),
     "csv-of-one-row": ("a.csv", _repeat(b"text\n", b"a" * _MEGABYTE, 300), "row"),
     "csv-of-one-quote": ("a.csv", _repeat(b'text\n"', b"aaa\n" * (_MEGABYTE // 4), 300), "row"),
-    "csv-of-equal-columns": ("a.csv", _repeat(b"b", b",a", 100_000), "twice"),
+    "csv-of-equal-columns": ("a.csv", _repeat(b"b", b",a", 9_000), "twice"),
+    "csv-of-many-columns": ("a.csv", _bytes(b",".join(b"c%d" % i for i in range(100_000)) + b"\n"), "columns"),
+    "csv-of-one-quote-after-a-backslash": ("a.csv", _repeat(b'text\n"\\"', b"aaa\n" * (_MEGABYTE // 4), 300), "row"),
+    "csv-utf-16-of-one-row": ("a.csv", _repeat("text\n".encode("utf-16"), b"a\0" * (_MEGABYTE // 2), 300), "row"),
+    "jsonl-of-many-columns": (
+        "a.jsonl",
+        _bytes(b"{" + b",".join(b'"c%d":1' % i for i in range(100_000)) + b"}"),
+        "columns",
+    ),
     "jsonl-of-one-line": ("a.jsonl", _repeat(b'{"text":"', b"a" * _MEGABYTE, 300), "line 1"),
     "jsonl-zstd-of-one-line": ("a.jsonl.zst", _repeat(b'{"text":"', b"a" * _MEGABYTE, 300), "compressed"),
     "jsonl-gzip-of-empty-lines": ("a.jsonl.gz", _repeat(b"", b"\n" * _MEGABYTE, 300), "compressed"),

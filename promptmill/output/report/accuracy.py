@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import pyarrow as pa
 
+from promptmill.cell_values import values_of
 from promptmill.output.arrow_types import parse_object
 
 _MOST_LABELS = 12  # shown in a matrix
@@ -42,9 +43,11 @@ class Matrix:
 class Agreement:
     """Answers of one column against one column of the input."""
 
-    def __init__(self, answer_column: str, known_column: str) -> None:
+    def __init__(self, answer_column: str, known_column: str, key: str | None) -> None:
+        """`key` is the column's key in the model's JSON; None compares the whole answer."""
         self.answer_column = answer_column
         self.known_column = known_column
+        self._key = key
         self.compared = 0
         self.correct = 0
         self._pairs: Counter[tuple[str, str]] = Counter()  # (known, answered), case folded
@@ -54,7 +57,7 @@ class Agreement:
         """Count succeeded rows: a known value and a raw response for each."""
         for right, response in zip(known, responses, strict=True):
             if right is not None:
-                self._count(_as_text(right), _as_text(_answer(response, self.answer_column)))
+                self._count(_as_text(right), _as_text(_answer(response, self._key)))
 
     def _count(self, known: str, answered: str) -> None:
         pair = (known.casefold(), answered.casefold())
@@ -115,13 +118,13 @@ def add_agreements(agreements: Sequence[Agreement], rows: pa.Table, answers: pa.
     responses = cast(list[str | None], answers["response"].to_pylist()) if agreements else []
     for agreement in agreements:
         if agreement.known_column in rows.column_names:
-            agreement.add(rows[agreement.known_column].to_pylist(), responses)
+            agreement.add(values_of(rows[agreement.known_column]), responses)
 
 
-def _answer(response: str | None, column: str) -> object:
-    if column == "response" or response is None:
+def _answer(response: str | None, key: str | None) -> object:
+    if key is None or response is None:
         return response
-    return parse_object(response).get(column)
+    return parse_object(response).get(key)
 
 
 def _as_text(value: object) -> str:

@@ -11,7 +11,7 @@ import pytest
 from promptmill.checkpoints.answer_files import answers_table
 from promptmill.job.spec import Job
 from promptmill.output.arrow_types import JSON_TEXT, parse_responses, schema_types
-from promptmill.output.columns import clashing_columns, failure_schema, output_schema, success_columns
+from promptmill.output.columns import clashing_columns, column_names, failure_schema, output_schema, success_columns
 from promptmill.records import Completion, Usage
 
 DEFINITIONS: dict[str, Any] = {
@@ -177,7 +177,7 @@ def test_probabilities_that_a_job_asks_for_have_columns(endpoint: str, parameter
     found = [Completion("a", '{"mood":"good"}', None, "m", "stop", Usage(), Decimal(0), 0.1, 1, "id", 0.0, told)
              for told in ('{"":0.75,"mood":0.5}', None)]  # fmt: skip
 
-    table = success_columns(answers_table(found), list(success)[1:])
+    table = success_columns(answers_table(found), list(success)[1:], list(CONFIDENT))
 
     assert success.names[-len(sure) :] == sure
     assert [table[name].to_pylist() for name in sure] == [[0.75, None], [0.5, None], [None, None], [None, None]]
@@ -192,7 +192,7 @@ def test_embeddings_have_no_response_and_an_id_column_no_row_index() -> None:
 
     assert ["sku", "embedding", "llm_custom_id"] == success.names[:3]
     assert pa.list_(pa.float32()) == success.field("embedding").type
-    assert failure == failure_schema(success)
+    assert failure == failure_schema(success, column_names(job("embeddings", "sku")))
 
 
 @pytest.mark.parametrize(

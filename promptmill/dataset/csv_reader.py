@@ -1,0 +1,213 @@
+"""CSV: a first pass over all files finds how they are written and their types, later passes give the rows in blocks.
+
+The types come from the whole input, because a value late in a file must not break a run that has begun to pay.
+A row has to fit into what Arrow reads at once. That is little for usual rows, so little is read ahead of them, and more
+only for a file that has longer rows.
+"""
+
+import csv
+import io
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+import pyarrow as pa
+import pyarrow.csv as pacsv
+
+from promptmill.dataset.csv_dialect import Dialect, decoded, escape_of, first_row, short_lines, sniff, without_comments
+from promptmill.dataset.csv_errors import RowTooLong, explain, misfit, refuse_repeated, too_long
+from promptmill.dataset.csv_streams import Watch, utf8_stream
+from promptmill.dataset.files import Files, InputFile
+from promptmill.dataset.shapes import refuse_wide
+from promptmill.dataset.stoppable import StoppableFile
+from promptmill.dataset.text_types import KINDS, TYPES, ZONED, cast_texts, has_zone, still_possible
+from promptmill.errors import DatasetError
+from promptmill.job.input_spec import Csv, TypeName
+
+_BLOCKS = (1 << 20, 8 << 20, 32 << 20)  # bytes that Arrow reads at once; it holds several
+_MOST_BLOCKS = 4  # that Arrow holds when they are large; with 3 it sometimes waits for one more
+_TABBED = (".tsv", ".tab")
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What the first pass found out about a file."""
+
+    names: tuple[str, ...]  # empty when the file has no rows
+    dialect: Dialect
+    block_bytes: int = _BLOCKS[0]
+
+
+class CsvReader:
+    """CSV files."""
+
+    def __init__(self, files: Files, asked: Csv, types: Mapping[str, TypeName]) -> None:
+        self._files = files
+        self._asked = asked
+        self._types = types
+        self._known: dict[str, _Known] = {}  # by path
+        self._kinds: dict[str, tuple[pa.DataType, ...]] = {}  # column → types that it may still have
+        self._zoned: dict[str, bool] = {}
+        for file in files.files:
+            self._known[file.path] = self._survey(file)
+        self.schema = pa.schema([(name, self._type_of(name)) for name in self._kinds])
+        dialects = dict.fromkeys(str(known.dialect) for known in self._known.values() if known.names)
+        self.notes = tuple(f"CSV is read with {dialect}" for dialect in dialects)
+
+    def blocks(self, file: InputFile) -> Iterator[pa.RecordBatch]:
+        """A file's rows with the types of the whole input."""
+        known = self._known[file.path]
+        if not known.names:
+            return
+        own = pa.schema(
+            [(name, pa.string() if name in self._types else self.schema.field(name).type) for name in known.names]
+        )
+        row = 1 + known.dialect.header
+        for block in self._read(file, known, own, Watch()):
+            columns = [self._column(file, block, field, row) for field in self.schema]
+            yield pa.RecordBatch.from_arrays(columns, schema=self.schema)
+            row += block.num_rows
+
+    def _column(self, file: InputFile, block: pa.RecordBatch, field: pa.Field, row: int) -> pa.Array:
+        if field.name not in block.schema.names:
+            return pa.nulls(block.num_rows, field.type)
+        values = block.column(field.name)
+        if field.name not in self._types:
+            return values
+        found = cast_texts(values, field.type)
+        if found is None:
+            raise misfit(file, row, field.name, values, field.type, self._types[field.name])
+        return found
+
+    def _type_of(self, name: str) -> pa.DataType:
+        if name in self._types:
+            return ZONED if self._zoned.get(name) else TYPES[self._types[name]]
+        return self._kinds[name][0] if self._kinds[name] else pa.string()
+
+    def _survey(self, file: InputFile) -> _Known:
+        """How a file is written, its names, and what types its rows leave to its columns."""
+        with self._files.open(file) as opened:
+            start = opened.read(_BLOCKS[0])
+        dialect = sniff(start, self._asked, file.shown, any(end in file.path.lower() for end in _TABBED))
+        known = _Known(self._names(file, start, dialect), dialect)
+        if not known.names:
+            return known
+        watch = Watch()
+        wrong: DatasetError | None = None
+        try:
+            known = self._infer(file, known, watch)
+        except DatasetError as error:
+            wrong = error
+        asks = self._asked.escape is None and dialect.quote and (watch.has_escapes or wrong is not None)
+        escape = self._escape(file, dialect, watch.has_escapes) if asks else ""
+        if escape:
+            return self._infer(file, replace(known, dialect=replace(dialect, escape=escape)), watch)
+        if wrong is not None:
+            raise wrong
+        return known
+
+    def _names(self, file: InputFile, start: bytes, dialect: Dialect) -> tuple[str, ...]:
+        lines = decoded(start, dialect.encoding).split("\n", dialect.skip_lines)[dialect.skip_lines :]
+        text = without_comments("".join(lines), dialect.comment)
+        try:
+            names = first_row(text, dialect.delimiter, dialect.quote)
+        except csv.Error as error:
+            raise DatasetError(
+                f"{file.shown} has a header that can't be read with {dialect}: {error}; a column's name is a short text "
+                "(input.csv). Fix the header."
+            ) from error
+        if len(start) == _BLOCKS[0] and len("".join(names)) + len(names) >= len(text.rstrip("\n")) - 1:
+            raise too_long(file, _BLOCKS[0], dialect)
+        refuse_wide(file.shown, len(names))
+        if not dialect.header:
+            return tuple(f"column_{number}" for number in range(1, len(names) + 1))
+        refuse_repeated(file, names)
+        return tuple(names)
+
+    def _infer(self, file: InputFile, known: _Known, watch: Watch) -> _Known:
+        """The file with the bytes at once that its longest row needs; narrows the types of its columns."""
+        text = pa.schema([(name, pa.string()) for name in known.names])
+        for block_bytes in _BLOCKS:
+            known = replace(known, block_bytes=block_bytes)
+            try:
+                rows = 0
+                for block in self._read(file, known, text, watch):
+                    self._narrow(block)
+                    rows += block.num_rows
+                return known if rows else replace(known, names=())
+            except RowTooLong:
+                continue
+        raise too_long(file, _BLOCKS[-1], known.dialect)
+
+    def _narrow(self, block: pa.RecordBatch) -> None:
+        for name in block.schema.names:
+            values = block.column(name)
+            if self._types.get(name) == "timestamp" and name not in self._zoned:
+                found = has_zone(values)
+                self._zoned.update({} if found is None else {name: found})
+            kinds = self._kinds.get(name, () if name in self._types else KINDS)
+            self._kinds[name] = still_possible(values, kinds)
+
+    def _escape(self, file: InputFile, dialect: Dialect, has_escapes: bool) -> str:
+        with self._files.open(file) as first, self._files.open(file) as second:
+            texts = [
+                io.TextIOWrapper(cast(Any, opened), dialect.encoding, "replace", newline="")
+                for opened in (first, second)
+            ]
+            found = escape_of(short_lines(texts[0]), short_lines(texts[1]), dialect, file.shown, has_escapes)
+            for text in texts:
+                text.detach()
+            return found
+
+    def _read(self, file: InputFile, known: _Known, schema: pa.Schema, watch: Watch) -> Iterator[pa.RecordBatch]:
+        wrong: list[pacsv.InvalidRow] = []
+
+        def note(row: pacsv.InvalidRow) -> str:
+            wrong.append(row)
+            return "error"
+
+        read, parse, convert = _options(known, schema, self._asked)
+        parse.invalid_row_handler = note
+        most_blocks = None if known.block_bytes == _BLOCKS[0] else _MOST_BLOCKS
+        with self._files.open(file) as opened:
+            stream = utf8_stream(opened, known.dialect, file.shown, watch)
+            stoppable = StoppableFile(stream, most_blocks)
+            reader = None
+            try:
+                reader = pacsv.open_csv(cast(Any, stoppable), read, parse, convert)
+                for batch in reader:
+                    stoppable.require_whole()  # before the last row is given, which may be half a row
+                    yield batch
+                stoppable.require_whole()
+            except pa.ArrowInvalid as error:
+                stoppable.require_whole()
+                if "straddling" in str(error):
+                    raise RowTooLong from error
+                raise explain(file, known.dialect, error, wrong, lambda: self._files.open(file)) from error
+            finally:
+                stoppable.stop(reader)
+
+
+def _options(
+    known: _Known, schema: pa.Schema, asked: Csv
+) -> tuple[pacsv.ReadOptions, pacsv.ParseOptions, pacsv.ConvertOptions]:
+    dialect = known.dialect
+    read = pacsv.ReadOptions(
+        use_threads=False,
+        block_size=known.block_bytes,
+        skip_rows=dialect.skip_lines,
+        column_names=None if dialect.header else list(known.names),
+    )
+    parse = pacsv.ParseOptions(
+        delimiter=dialect.delimiter,
+        quote_char=dialect.quote or False,
+        escape_char=dialect.escape or False,
+        newlines_in_values=True,
+    )
+    convert = pacsv.ConvertOptions(
+        column_types=schema,
+        strings_can_be_null=True,
+        quoted_strings_can_be_null=False,
+        null_values=[""] if asked.null_values is None else asked.null_values,
+    )
+    return read, parse, convert

@@ -1,0 +1,205 @@
+"""JSONL: a first pass over all files finds the types, later passes give the rows in blocks.
+
+The types come from the whole input, because a value late in a file must not break a run that has begun to pay. Values
+that have no common type become JSON text, and so do numbers that wouldn't come back as they are written: an integer
+beside a double, `1.10`, 30 digits.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
+
+import orjson
+import pyarrow as pa
+
+from promptmill.arrow import MAX_LEVELS, levels_of, pc
+from promptmill.bounded_json import JsonTooLarge, load_json
+from promptmill.dataset.files import Files, InputFile
+from promptmill.dataset.json_numbers import load_as_written, odd_lines
+from promptmill.dataset.shapes import is_too_wide, refuse_wide
+from promptmill.dataset.streams import lines_of
+from promptmill.dataset.text_types import TYPES, ZONED, cast_texts, first_misfit, has_zone
+from promptmill.errors import DatasetError
+from promptmill.job.input_spec import TypeName
+from promptmill.shorten import shorten
+
+_BLOCK_ROWS = 2_000
+_BLOCK_LINE_BYTES = 1 << 23  # a block ends with the line that passes it
+_LARGEST_IN_DOUBLE = 1 << 53
+_BOM = b"\xef\xbb\xbf"
+
+_Row = dict[str, Any]
+
+
+class JsonlReader:
+    """Files with a JSON object in each line."""
+
+    def __init__(self, files: Files, types: Mapping[str, TypeName]) -> None:
+        self._files = files
+        self._types = types
+        self.notes: tuple[str, ...] = ()
+        self._with_large: set[str] = set()  # columns with integers inside that no double holds
+        self._with_odd: set[str] = set()  # paths of files that hold numbers to keep as they are written
+        self.schema = self._infer()
+
+    def blocks(self, file: InputFile) -> Iterator[pa.RecordBatch]:
+        """A file's rows with the types of the whole input."""
+        looks = file.path in self._with_odd
+        for numbers, rows in self._rows(file, looks):
+            columns = [self._column(file, numbers, rows, field) for field in self.schema]
+            yield pa.RecordBatch.from_arrays(columns, schema=self.schema)
+
+    def _infer(self) -> pa.Schema:
+        types: dict[str, pa.DataType | None] = {}  # None: the values have no common type
+        zoned: dict[str, bool] = {}
+        for file in self._files.files:
+            for _, rows in self._rows(file, True):
+                names = dict.fromkeys(name for row in rows for name in row)
+                refuse_wide(file.shown, len(types | names))
+                for name in names:
+                    values = [row.get(name) for row in rows]
+                    if self._types.get(name) == "timestamp" and name not in zoned:
+                        found = has_zone(pa.array(_texts(values), pa.string()))
+                        zoned.update({} if found is None else {name: found})
+                    seen = types.get(name, pa.null()) if name in types else pa.null()
+                    types[name] = None if seen is None or name in self._types else self._common(name, seen, values)
+        kinds = {name: pa.string() if kind is None or pa.types.is_null(kind) else kind for name, kind in types.items()}
+        asked = {name: TYPES[kind] for name, kind in self._types.items() if name in kinds}
+        return pa.schema(list((kinds | asked | {name: ZONED for name, is_zoned in zoned.items() if is_zoned}).items()))
+
+    def _common(self, name: str, seen: pa.DataType, values: list[Any]) -> pa.DataType | None:
+        """The type that holds what a column had so far and these values; None where no type does, or one too deep or wide."""
+        if is_too_wide(values):
+            return None
+        try:
+            array = pa.array(values, from_pandas=False)
+            fields = [pa.schema([("x", seen)]), pa.schema([("x", array.type)])]
+            joined = pa.unify_schemas(fields, promote_options="permissive").field("x").type
+        except (pa.ArrowException, OverflowError, TypeError):
+            return None
+        if pa.types.is_nested(array.type) and _has_large_integer(array):
+            self._with_large.add(name)
+        takes_doubles = pa.types.is_nested(joined) and name not in self._with_large
+        if levels_of(joined) > MAX_LEVELS or _has_integer(values, array):
+            return None
+        if not (_keeps(seen, joined, takes_doubles) and _keeps(array.type, joined, takes_doubles)):
+            return None
+        texts = (pa.types.is_string(seen), pa.types.is_string(array.type))
+        return None if pa.types.is_string(joined) and not all(texts) and not _has_null(seen, array.type) else joined
+
+    def _rows(self, file: InputFile, looks: bool) -> Iterator[tuple[list[int], list[_Row]]]:
+        """Rows with the numbers of their lines; `looks` for numbers to keep as they are written."""
+        for numbers, lines in self._blocks_of_lines(file):
+            rows = [_parse(file, number, line) for number, line in zip(numbers, lines, strict=True)]
+            if looks:
+                for at in odd_lines(lines, rows):
+                    rows[at], is_odd = load_as_written(lines[at])
+                    self._with_odd.update([file.path] if is_odd else [])
+            yield numbers, rows
+
+    def _blocks_of_lines(self, file: InputFile) -> Iterator[tuple[list[int], list[bytes]]]:
+        numbers: list[int] = []
+        lines: list[bytes] = []
+        held = 0
+        with self._files.open(file) as opened:
+            for number, read in enumerate(lines_of(opened, file.shown), 1):
+                line = read.removeprefix(_BOM) if number == 1 else read
+                if line.isspace():
+                    continue
+                numbers.append(number)
+                lines.append(line)
+                held += len(line)
+                if len(lines) == _BLOCK_ROWS or held > _BLOCK_LINE_BYTES:
+                    yield numbers, lines
+                    numbers, lines, held = [], [], 0
+        if lines:
+            yield numbers, lines
+
+    def _column(self, file: InputFile, numbers: list[int], rows: list[_Row], field: pa.Field) -> pa.Array:
+        values = [row.get(field.name) for row in rows]
+        if field.name not in self._types and not pa.types.is_string(field.type):
+            return pa.array(values, field.type)
+        texts = pa.array(_texts(values), pa.string())
+        found = cast_texts(texts, field.type)
+        if found is None:
+            at = first_misfit(texts, field.type)
+            raise DatasetError(
+                f"{file.shown} has {shorten(str(texts[at]), 80)!r} in line {numbers[at]:,}, column {field.name!r}, which is no "
+                f"{self._types[field.name]} (input.types). Fix the value, or ask for another type."
+            )
+        return found
+
+
+def _texts(values: list[Any]) -> list[str | None]:
+    return [value if value is None or isinstance(value, str) else _text_of(value) for value in values]
+
+
+def _text_of(value: object) -> str:
+    """A value as JSON; a double that is read as a double is one that Python prints as it is written."""
+    return repr(value) if isinstance(value, float) else orjson.dumps(value).decode()
+
+
+def _parse(file: InputFile, number: int, line: bytes) -> _Row:
+    try:
+        row = load_json(line)
+    except JsonTooLarge as error:
+        raise DatasetError(
+            f"{file.shown} has a row in line {number} that can't be used: {error} (input.url). Write the value that is so "
+            "deep or large as a text, or leave it out."
+        ) from error
+    except orjson.JSONDecodeError as error:
+        try:
+            line.decode()
+        except UnicodeDecodeError:
+            raise _not_utf8(file, number) from error
+        raise DatasetError(
+            f"{file.shown} isn't JSON in line {number}: {error}; JSONL has one object a line (input.url). Fix the line."
+        ) from error
+    if not isinstance(row, dict):
+        raise DatasetError(
+            f"{file.shown} has {type(row).__name__} in line {number}; JSONL has one object a line (input.url). Fix the line."
+        )
+    return cast(_Row, row)
+
+
+def _not_utf8(file: InputFile, line: int) -> DatasetError:
+    """The error of a file whose line isn't UTF-8."""
+    return DatasetError(
+        f"{file.shown} isn't UTF-8 in line {line}; text is read as UTF-8 (input.url). Convert the file: if it was written on "
+        "Windows, it is probably Windows-1252 or UTF-16."
+    )
+
+
+def _keeps(kind: pa.DataType, joined: pa.DataType, takes_doubles: bool) -> bool:
+    """Whether values of a type come back from a joined one; `takes_doubles` for integers inside lists and objects."""
+    if pa.types.is_integer(kind):
+        return takes_doubles or not pa.types.is_floating(joined)
+    if pa.types.is_struct(kind) and pa.types.is_struct(joined):
+        names = [kind.field(at).name for at in range(kind.num_fields)]
+        return all(_keeps(kind.field(name).type, joined.field(name).type, takes_doubles) for name in names)
+    if pa.types.is_list(kind) and pa.types.is_list(joined):
+        return _keeps(kind.value_type, joined.value_type, takes_doubles)
+    return True
+
+
+def _has_integer(values: list[Any], array: Any) -> bool:
+    """Whether one of the values that became doubles is an integer, and would come back with a point."""
+    if not pa.types.is_floating(array.type):
+        return False
+    whole = pc.any(pc.equal(pc.floor(array), array)).as_py()
+    return bool(whole) and any(type(value) is int for value in values)
+
+
+def _has_large_integer(array: Any) -> bool:
+    """Whether an integer in an array, or inside its lists and objects, is larger than a double holds."""
+    if pa.types.is_integer(array.type):
+        bounds = pc.min_max(array)
+        low, high = bounds["min"].as_py() or 0, bounds["max"].as_py() or 0
+        return max(-low, high) > _LARGEST_IN_DOUBLE
+    if pa.types.is_list(array.type) or pa.types.is_struct(array.type):
+        inner = [array.flatten()] if pa.types.is_list(array.type) else array.flatten()
+        return any(_has_large_integer(part) for part in inner)
+    return False
+
+
+def _has_null(*types: pa.DataType) -> bool:
+    return any(pa.types.is_null(kind) for kind in types)

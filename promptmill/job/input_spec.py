@@ -1,0 +1,71 @@
+"""The `input` of a job: where its rows come from, and how the files that hold them are read."""
+
+from typing import Any, Literal
+
+from pydantic import Field, field_validator
+
+from promptmill.job.section import Section
+
+TypeName = Literal["string", "int64", "double", "bool", "date", "timestamp"]
+_LATER = ("types", "csv")  # keys that an earlier version didn't know; None by default
+
+
+class Csv(Section):
+    """How CSV files are written. What is left out is found out from the files."""
+
+    delimiter: str | None = Field(
+        None, min_length=1, max_length=1, description="Between two fields: , ; | or a tab. Empty: found out."
+    )
+    quote: str | None = Field(
+        None, max_length=1, description='Around a field that holds delimiters, such as ". Empty text: none.'
+    )
+    escape: str | None = Field(
+        None, max_length=1, description="Before a quote that belongs to the text: a backslash. Empty text: none."
+    )
+    encoding: str | None = Field(None, min_length=1, description="utf-8, utf-16, latin-1, windows-1252 and others.")
+    header: bool | None = Field(None, description="Whether the first row names the columns; else column_1, column_2, …")
+    comment: str | None = Field(
+        None, max_length=1, description="Lines that begin with it are left out, such as #. Empty text: none."
+    )
+    null_values: list[str] | None = Field(None, description="Fields that stand for a null. Default: the empty one.")
+
+    @field_validator("delimiter", "quote", "escape", "comment")
+    @classmethod
+    def _require_ascii(cls, value: str | None) -> str | None:
+        if value and (not value.isascii() or value in "\r\n\0"):
+            raise ValueError(f"{value!r} can't be used; it is one ASCII character, and no line break")
+        return value
+
+    @field_validator("encoding")
+    @classmethod
+    def _require_known(cls, value: str | None) -> str | None:
+        try:
+            if value is not None:
+                "".encode(value)
+        except (LookupError, UnicodeError) as error:
+            raise ValueError(f"Python knows no encoding {value!r}; utf-8, latin-1 and windows-1252 are some") from error
+        return value
+
+
+class Input(Section):
+    """Where the rows come from."""
+
+    url: str = Field(min_length=1, description="File, directory or glob; any fsspec URL (s3://…, file, memory://).")
+    format: Literal["auto", "parquet", "csv", "jsonl"] = Field(
+        "auto", description="auto takes it from the suffix; .gz and .zst are understood for CSV and JSONL."
+    )
+    id_column: str | None = Field(
+        None, description="A column that is unique for each row. Default: the row's number, added as row_index."
+    )
+    columns: list[str] | None = Field(None, description="Columns carried to the output. Default: all.")
+    limit: int | None = Field(None, ge=1, description="Read only this many rows, from the first.")
+    types: dict[str, TypeName] | None = Field(
+        None,
+        description="Types of columns: {column: string, int64, double, bool, date or timestamp}. Default: found out.",
+    )
+    csv: Csv | None = Field(None, description="How CSV files are written. Default: found out.")
+
+
+def identifying_input(values: dict[str, Any]) -> dict[str, Any]:
+    """The values of `input` as identities cover them; keys that came later count only where the job sets them."""
+    return {key: value for key, value in values.items() if key not in _LATER or value is not None}
