@@ -62,8 +62,12 @@ def value_at(column: _Column, place: int, row: int = 0) -> object:
 
 def rows_of(table: pa.Table, start: int = 0) -> list[dict[str, Any]]:
     """A table's rows as mappings; its first row has the number `start`. A value that Python can't hold is an Unreadable."""
-    columns = [values_of(column, start) for column in table.columns]
-    return [dict(zip(table.column_names, values, strict=True)) for values in zip(*columns, strict=True)]
+    try:
+        return table.to_pylist()
+    except VALUE_ERRORS:
+        names = table.column_names
+        columns = [values_of(column, start) for column in table.columns]
+        return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
 
 
 def _shown(scalar: "pa.Scalar[Any]") -> str:

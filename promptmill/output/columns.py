@@ -13,7 +13,8 @@ import pyarrow as pa
 from promptmill.checkpoints.answer_files import ANSWERS
 from promptmill.job.spec import Job
 from promptmill.output.arrow_types import parse_responses, schema_types
-from promptmill.output.confidence import confidence_fields, confidence_values
+from promptmill.output.confidences import confidence_fields, confidences, is_confidence, is_scalar
+from promptmill.prompts.confidence import WHOLE
 
 _ROW_INDEX = pa.field("row_index", pa.int64())  # 0 = first row of the input; only if the job has no id column
 
@@ -27,6 +28,7 @@ _OF_FAILURES = {
     "http_status": "http_status",
     "attempts": "attempts",
 }
+_CONFIDENCE = "confidence"
 _COMPARED_PREFIX = "answer_"  # of a property whose right answers the input has under the same name
 
 
@@ -61,6 +63,15 @@ class ColumnNames:
         """Properties whose column has another name because the input has theirs."""
         return {name: column for name, column in self.properties.items() if column == f"{_COMPARED_PREFIX}{name}"}
 
+    @property
+    def confidence(self) -> str:
+        """The column that says how sure the model was of its whole answer."""
+        return f"{self.meta_prefix}{_CONFIDENCE}"
+
+    def confidence_of(self, name: str) -> str:
+        """The column that says how sure the model was of a property."""
+        return f"{self.properties[name]}_{_CONFIDENCE}"
+
     def property_of(self, column: str) -> str:
         """The property that a column holds, which may be named by itself too."""
         return next((name for name, known in self.properties.items() if known == column), column)
@@ -71,9 +82,12 @@ class ColumnNames:
             return "output.row_index_column"
         if column in (self.answer, self.refused):
             return "output.response_column"
-        if column in self.success or column in self.failure:
+        if column in self.success or column in self.failure or column == self.confidence:
             return "output.meta_prefix"
-        return "output.answer_prefix" if column in self.properties.values() else None
+        is_property = (
+            column in self.properties.values() or column.removesuffix(f"_{_CONFIDENCE}") in self.properties.values()
+        )
+        return "output.answer_prefix" if is_property else None
 
 
 def column_names(job: Job, carried: Sequence[str] = (), properties: Iterable[str] = ()) -> ColumnNames:
@@ -129,9 +143,9 @@ def output_schema(
     carried = [*_row_index(job), *(dataset.schema.field(name) for name in dataset.carried)]
     source = "embedding" if job.request.endpoint == "embeddings" else "response"
     typed = [field.with_name(names.properties[field.name]) for field in schema_types(properties, definitions)]
-    sure = confidence_fields(job, names.properties, properties, definitions)
-    ours = [*_answer_fields({names.answer: source}), *typed, *_answer_fields(names.success), *sure]
-    return pa.schema([*carried, *ours]), pa.schema([*carried, *_answer_fields(names.failure)])
+    ours = [*_answer_fields({names.answer: source}), *typed, *_answer_fields(names.success)]
+    sure = confidence_fields(confidence_columns(job, names, properties, definitions))
+    return pa.schema([*carried, *ours, *sure]), pa.schema([*carried, *_answer_fields(names.failure)])
 
 
 def failure_schema(success: pa.Schema, names: ColumnNames) -> pa.Schema:
@@ -151,6 +165,12 @@ def clashing_columns(
     return list(dict.fromkeys(name for found in counted for name, times in found.items() if times > 1))
 
 
+def typed_names(fields: Sequence[pa.Field]) -> list[str]:
+    """The columns of the schema's properties; `fields` are those of the output's schema that don't come from the input."""
+    others = [field for field in fields if not is_confidence(field)]
+    return [field.name for field in others[1 : len(others) - len(_DEFAULT.success)]]
+
+
 def success_columns(answers: pa.Table, fields: Sequence[pa.Field], properties: Sequence[str]) -> pa.Table:
     """Our columns of succeeded rows: `fields` are those of the output's schema that don't come from the input.
 
@@ -160,7 +180,7 @@ def success_columns(answers: pa.Table, fields: Sequence[pa.Field], properties: S
     typed = pa.schema([field.with_name(name) for field, name in zip(fields[1 : 1 + count], properties, strict=True)])
     answer = answers["embedding" if pa.types.is_list(fields[0].type) else "response"]
     added = [answers[source] for source in _DEFAULT.success.values()]
-    sure = confidence_values(answers, fields[1 + count + len(added) :])
+    sure = confidences(answers, fields)
     columns = [answer, *parse_responses(answers["response"], typed).columns, *added, *sure]
     return pa.table(columns, schema=pa.schema(fields))
 
@@ -168,6 +188,16 @@ def success_columns(answers: pa.Table, fields: Sequence[pa.Field], properties: S
 def failure_columns(answers: pa.Table, fields: Sequence[pa.Field]) -> pa.Table:
     """Our columns of failed rows: `fields` are those of the output's schema that don't come from the input."""
     return pa.table([answers[source] for source in _DEFAULT.failure.values()], schema=pa.schema(fields))
+
+
+def confidence_columns(
+    job: Job, names: ColumnNames, properties: Mapping[str, Any], definitions: Mapping[str, Any]
+) -> dict[str, str]:
+    """The columns that say how sure the model was → the property that each is about; "" is the whole answer."""
+    if not job.request.wants_confidence:
+        return {}
+    sure = [name for name, schema in properties.items() if is_scalar(schema, definitions)]
+    return {names.confidence: WHOLE, **{names.confidence_of(name): name for name in sure}}
 
 
 def _answer_fields(sources: Mapping[str, str]) -> list[pa.Field]:

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from promptmill.arrow import pc
 from promptmill.column_types import carried_type, cast_column, filter_rows
-from promptmill.output.columns import FAILURE_COLUMNS, SUCCESS_COLUMNS, failure_columns, success_columns
+from promptmill.output.columns import FAILURE_COLUMNS, failure_columns, success_columns, typed_names
 from promptmill.output.manifest import PART_NAME, Manifest, PartInfo
 from promptmill.output.publishing import FAILURES
 from promptmill.storage import STORAGE_ERRORS, Storage
@@ -50,7 +50,7 @@ class OutputWriter:
         """`properties` are the keys of the answers' typed columns; by default they are called as the columns are."""
         name = f"part-{job_digest}-"
         self._carried: list[str] = failure_schema.names[: -len(FAILURE_COLUMNS)]
-        typed = success_schema.names[len(self._carried) + 1 : -len(SUCCESS_COLUMNS)]
+        typed = typed_names(list(success_schema)[len(self._carried) :])
         self._properties = typed if properties is None else properties
         self._successes = _Parts(storage, name, success_schema, part_bytes, first_number)
         self._failures = _Parts(storage, f"{FAILURES}/{name}", failure_schema, part_bytes, first_number)

@@ -18,8 +18,7 @@ from promptmill.job.input_spec import identifying_input
 from promptmill.job.spec import Job
 from promptmill.limits.approved_cap import Approved
 from promptmill.limits.pricing import PriceList, prices_for
-from promptmill.output.columns import ColumnNames, clashing_columns, column_names
-from promptmill.output.confidence import confidence_fields
+from promptmill.output.columns import ColumnNames, clashing_columns, column_names, confidence_columns
 from promptmill.output.parts import unwritable_columns
 from promptmill.prompts.request_builder import RequestBuilder
 from promptmill.prompts.response_schema import ResponseSchema, load_schema
@@ -144,11 +143,10 @@ def _refuse_unwritable(dataset: Dataset) -> None:
 
 
 def _refuse_clashes(job: Job, dataset: Dataset, schema: ResponseSchema | None) -> None:
-    properties = schema.properties if schema is not None else {}
+    properties, definitions = (schema.properties, schema.definitions) if schema is not None else ({}, {})
     names = column_names(job, dataset.carried, properties)
-    definitions = schema.definitions if schema is not None else {}
-    sure = confidence_fields(job, names.properties, properties, definitions)
-    clashes = clashing_columns(job, dataset.carried, properties, [field.name for field in sure])
+    sure = confidence_columns(job, names, properties, definitions)
+    clashes = clashing_columns(job, dataset.carried, properties, sure)
     if clashes:
         settings = dict.fromkeys(key for key in map(names.setting_of, clashes) if key is not None)
         raise JobError(
