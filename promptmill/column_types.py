@@ -205,11 +205,14 @@ def _drops_digits(kind: pa.DataType, target: pa.DataType) -> bool:
     return (pa.types.is_decimal(kind) and pa.types.is_floating(target)) or any(_drops_digits(a, b) for a, b in inner)
 
 
-def has_text_dictionary(kind: pa.DataType) -> bool:
-    """Whether a column is a dictionary of texts, or holds one: Arrow 26 reads none with a text that isn't UTF-8."""
+def may_be_unreadable(kind: pa.DataType) -> bool:
+    """Whether it depends on the values if Arrow 26 can read a column of this type from Parquet.
+
+    It reads no dictionary with a text that isn't UTF-8, and builds broken lists and structs around a column of nulls.
+    """
     if _types.is_dictionary(kind):
         return plain_type(kind) in (pa.string(), pa.large_string())
-    return any(has_text_dictionary(inner) for inner in _children(kind))
+    return any(pa.types.is_null(inner) or may_be_unreadable(inner) for inner in _children(kind))
 
 
 def is_always_held(kind: pa.DataType, target: pa.DataType) -> bool:

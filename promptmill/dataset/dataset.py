@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from promptmill.column_types import ARROW_ERRORS, cast_column
 from promptmill.dataset.csv_reader import CsvReader
 from promptmill.dataset.files import Files, InputFile, translated
+from promptmill.dataset.int96 import has_int96, has_nanoseconds
 from promptmill.dataset.jsonl import JsonlReader
 from promptmill.dataset.partitions import PartitionedSource
 from promptmill.dataset.unifying import parquet_indices, refuse_unfitting, unify_files
@@ -145,14 +146,24 @@ class _ParquetSource:
     def __init__(self, files: Files) -> None:
         self._files = files
         self.notes: tuple[str, ...] = ()
+        self._int96_unit = "us"
+        self._int96: list[InputFile] = []  # files with such times
         self._unified = unify_files(self._schemas())
+        if any(self._has_nanoseconds(file) for file in self._int96):
+            self._int96_unit = "ns"
+            self._unified = unify_files(self._schemas())
         self.schema = self._unified.schema
         self._try_values()
 
     def _schemas(self) -> Iterator[tuple[InputFile, pa.Schema]]:
         for file in self._files.files:
             with self._open(file) as parquet:
-                yield file, parquet.schema_arrow.remove_metadata()
+                self._int96 += [file] if has_int96(parquet) else []
+                yield file, _schema_of(file, parquet)
+
+    def _has_nanoseconds(self, file: InputFile) -> bool:
+        with translated(self._files.url, file), self._open(file) as coarse, self._open(file, "ns") as fine:
+            return has_nanoseconds(coarse, fine)
 
     def _try_values(self) -> None:
         """Read the columns whose values may not fit their common type. Raises: DatasetError."""
@@ -166,10 +177,11 @@ class _ParquetSource:
                     except ARROW_ERRORS as error:
                         raise refuse_unfitting(self._unified, file, name, error) from error
 
-    def _open(self, file: InputFile) -> pq.ParquetFile:
+    def _open(self, file: InputFile, int96_unit: str | None = None) -> pq.ParquetFile:
+        unit = self._int96_unit if int96_unit is None else int96_unit
         try:
             opened = self._files.fs.open(file.path, "rb")
-            return pq.ParquetFile(opened, pre_buffer=False, buffer_size=_BUFFER_BYTES)
+            return pq.ParquetFile(opened, pre_buffer=False, buffer_size=_BUFFER_BYTES, coerce_int96_timestamp_unit=unit)
         except pa.ArrowException as error:
             raise _corrupt(file, error) from error
 
@@ -211,6 +223,17 @@ class _ParquetSource:
                 for column in schema
             ]
             yield pa.table(arrays, schema=schema)
+
+
+def _schema_of(file: InputFile, parquet: pq.ParquetFile) -> pa.Schema:
+    schema = parquet.schema_arrow.remove_metadata()
+    try:
+        _ = schema.names
+    except UnicodeDecodeError as error:
+        raise DatasetError(
+            f"{file.shown} has a column whose name isn't UTF-8 ({error}); a name is valid Unicode (input.url). Rename it."
+        ) from error
+    return schema
 
 
 def _corrupt(file: InputFile, error: Exception) -> DatasetError:

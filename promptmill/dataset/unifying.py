@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from promptmill.column_types import carried_type, common_type, has_text_dictionary, is_always_held, leaves_of
+from promptmill.column_types import carried_type, common_type, is_always_held, leaves_of, may_be_unreadable
 from promptmill.dataset.files import InputFile
 from promptmill.errors import DatasetError
 
@@ -36,7 +36,7 @@ class Unified:
         return [
             column.name
             for column in schema
-            if has_text_dictionary(column.type) or not is_always_held(column.type, self.schema.field(column.name).type)
+            if may_be_unreadable(column.type) or not is_always_held(column.type, self.schema.field(column.name).type)
         ]
 
 

@@ -133,6 +133,25 @@ def test_a_value_that_python_cannot_hold_is_marked_and_others_are_read(tmp_path:
     assert second["z"] is None
 
 
+@pytest.mark.parametrize(
+    ("values", "unit"),
+    [
+        pytest.param(["9999-12-31T00:00:00.123456", "0001-01-01T00:00:00"], "us", id="far-away"),
+        pytest.param(["2024-01-01T00:00:00", None], "us", id="near"),
+        pytest.param(["2024-01-01T00:00:00.000000001", None], "ns", id="nanoseconds"),
+    ],
+)
+def test_times_of_spark_keep_their_year_and_their_digits(tmp_path: Path, values: list[str | None], unit: str) -> None:
+    times = pa.array(values, S).cast(pa.timestamp(unit))
+    written = tmp_path / "0.parquet"
+    pq.write_table(pa.table({"x": times, "n": [1, 2]}), written, use_deprecated_int96_timestamps=True)
+
+    found = column(open_dataset(Input.model_validate({"url": str(written)})))
+
+    assert found.type == pa.timestamp(unit)
+    assert found.chunk(0).equals(times)
+
+
 def from_columns(**columns: Any) -> Dataset:
     return from_frame(pd.DataFrame(columns), Input.model_validate({"url": "memory://frame"}))
 
