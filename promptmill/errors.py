@@ -6,7 +6,8 @@
     │   ├── DatasetError                the input can't be read, or isn't what the job says
     │   ├── OutputError                 the output can't be written, or belongs to another job
     │   │   └── OutputInUse                 another run works on it, and this one was told not to wait
-    │   └── CredentialsError            no credentials, or none that the provider would take
+    │   ├── CredentialsError            no credentials, or none that the provider would take
+    │   └── ProviderUnreachable         nobody answers at the provider's address
     ├── RunStopped               1    the run ended early; all that was paid for is kept
     │   ├── ProviderRefused             401, no quota, an unknown model, a wait of hours
     │   ├── TooManyFailures             more failed rows than `max_failure_ratio` allows
@@ -57,6 +58,10 @@ class OutputInUse(OutputError):
 
 class CredentialsError(SetupError):
     """Credentials are missing or unusable."""
+
+
+class ProviderUnreachable(SetupError):
+    """Nobody answers at the provider's address."""
 
 
 class RunStopped(PromptmillError):

@@ -10,13 +10,14 @@ import pandas as pd
 
 from promptmill.batch.session import refuse_rows_in_batches
 from promptmill.checkpoints.output_turn import Asking, take_turn_at
-from promptmill.dataset.dataset import from_frame
+from promptmill.dataset.frames import from_frame
 from promptmill.errors import SetupError
 from promptmill.job.file import load_job, parse_job
 from promptmill.job.spec import Job
 from promptmill.output.manifest import Manifest
 from promptmill.output.reading import read, read_failures
 from promptmill.planning.prepared_job import today
+from promptmill.provider.first_contact import require_contact
 from promptmill.provider.transport import Credentials
 from promptmill.runs.holding import holding
 from promptmill.runs.run import FinishedRun, PendingRun, Planning, plan_run, run_plainly
@@ -103,6 +104,7 @@ async def _run(frame: pd.DataFrame, job: Job, retry_failed: bool, wait: bool) ->
 
 async def _run_alone(planned: PendingRun, wait: bool) -> FinishedRun:
     """Carry out a run once no other works on its output."""
+    await asyncio.to_thread(require_contact, planned.credentials)
     store = planned.prepared.store
     turn = await take_turn_at(store.storage, Asking("promptmill.run in Python", wait=wait))
     async with holding(planned, turn) as held:

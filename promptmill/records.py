@@ -28,6 +28,9 @@ FailureKind = Literal[
     "missing",
 ]
 FAILURE_KINDS: tuple[FailureKind, ...] = get_args(FailureKind)
+PASSING_KINDS: frozenset[FailureKind] = frozenset(  # of reasons that are no row's and may be over by the next run
+    {"rate_limited", "server_error", "timeout", "connection", "batch_expired", "batch_cancelled", "missing"}
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from tests.support.own_server import SHARED_PER_MINUTE, OwnServer, own_server
 from tests.support.prefect_server import end_prefects_threads, prefect_server, prepare_home
 from tests.support.rows import write_rows
 from tests.support.s3 import s3_server
-from tests.support.serving import serving
+from tests.support.serving import serving, start_runs_without_a_supervisor
 
 __all__ = ["s3_server"]  # a fixture of all rooms
 
@@ -102,6 +102,7 @@ def served_folder(new_home: Callable[[str], Path]) -> Path:
 def served(served_folder: Path, served_provider: Simulator) -> Iterator[str]:
     """A served Promptmill, one for all modules of a group; yields the API's URL."""
     with serving(served_folder, served_provider) as api_url:
+        start_runs_without_a_supervisor(api_url)
         yield api_url
 
 

@@ -10,9 +10,11 @@ from promptmill.job.spec import Job
 from promptmill.limits.approved_cap import write_approved
 from promptmill.output.manifest import manifest_values
 from promptmill.planning.estimate import cheaper_mode
+from promptmill.planning.kept import retry_scope
 from promptmill.planning.preflight import check_places
 from promptmill.planning.prepared_job import SAMPLES, prepare, today
 from promptmill.planning.standing_output import finished_manifest
+from promptmill.provider.first_contact import first_contact, require_contact
 from promptmill.provider.transport import Credentials
 from promptmill.runs.run import FinishedRun, PendingRun, Planning, plan_pending_run, run_plainly
 from promptmill.runs.sample import extrapolate, sample_job_of
@@ -43,9 +45,11 @@ def finished_run(
     Raises: PromptmillError; OutputInUse without `wait`, while another run works on the output.
     """
     prepared = prepare(job, today())
-    if (manifest := finished_manifest(prepared, retry_failed)) is not None:
+    if (manifest := finished_manifest(prepared, retry_scope(job, retry_failed))) is not None:
         return manifest_values(manifest)
-    check_places(prepared, credentials_of(job), overwrite)
+    credentials = credentials_of(job)
+    check_places(prepared, credentials, overwrite)
+    require_contact(credentials)
     if not wait:
         refuse_to_wait(prepared.store.storage)
     if approve:
@@ -55,7 +59,8 @@ def finished_run(
 
 def check_job(job: Job) -> None:
     """Show what is known of a job for free."""
-    tables.show_check(plan_job(job, overwrite=False))
+    run = plan_job(job, overwrite=False)
+    tables.show_check(run, first_contact(run.credentials))
 
 
 def estimate_job(job: Job, within_hours: float | None, as_json: bool) -> None:
@@ -96,6 +101,7 @@ def sample_job(job: Job, rows: int, as_json: bool, wait: bool) -> None:
     """Run the first rows and show what the whole would cost. `wait`: wait for another run that works on the output."""
     whole = plan_job(job)
     part = plan_job(sample_job_of(whole.prepared.job, rows))
+    require_contact(part.credentials)
     sampled = asyncio.run(_answer_sample(part, whole.prepared.output.folder(SAMPLES), wait))
     tables.show_sample(part, sampled.manifest, extrapolate(whole, sampled.manifest), as_json)
     if as_json:

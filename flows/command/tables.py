@@ -11,10 +11,11 @@ from rich.table import Table
 from flows.command import console
 from promptmill.limits.pricing import requested_tier
 from promptmill.output.manifest import Manifest
-from promptmill.output.reading import read, read_failures
+from promptmill.output.reading import read_rows
 from promptmill.planning.estimate import Estimate
 from promptmill.planning.prepared_job import SAMPLES
 from promptmill.printable import printable
+from promptmill.provider.first_contact import Contact
 from promptmill.runs.display import format_seconds
 from promptmill.runs.run import PendingRun
 from promptmill.runs.sample import Extrapolation
@@ -23,8 +24,8 @@ from promptmill.shorten import shorten
 LONGEST_CELL = 160
 
 
-def show_check(run: PendingRun) -> None:
-    """What is known of a job, and its first request."""
+def show_check(run: PendingRun, contact: Contact) -> None:
+    """What is known of a job, of its provider, and its first request."""
     out, plan, prepared = console.stdout(), run.preflight.plan, run.prepared
     files, columns = len(prepared.dataset.files), ", ".join(prepared.dataset.schema.names)
     out.print(f"[bold green]ok[/] {plan.rows:,} rows in {files:,} file(s); columns: {escape(printable(columns))}")
@@ -33,6 +34,7 @@ def show_check(run: PendingRun) -> None:
     out.print(
         f"   output {escape(printable(prepared.output.shown))} can be written, read and cleared; credentials are there"
     )
+    out.print(f"   provider {escape(printable(contact.found))}")
     if plan.first_request is not None:
         request = plan.first_request
         body = orjson.dumps(prepared.builder.preview(request), option=orjson.OPT_INDENT_2).decode()
@@ -42,10 +44,10 @@ def show_check(run: PendingRun) -> None:
         )
         out.print(Panel(escape(body), title="the first request", title_align="left"))
         most = f"and at most {limit:,} out, so at most ${price:.8f}" if limit else f"in: ${price:.8f}, and its answer"
-        out.print(
-            f"   {request.input_tokens:,} tokens in ({escape(prepared.counter.label)}) {most} ({escape(prepared.prices.label)})"
-        )
-    show_estimate(run.preflight.estimate, run.preflight.warnings, None, as_json=False)
+        labels = escape(prepared.counter.label), escape(prepared.prices.label)
+        out.print(f"   {request.input_tokens:,} tokens in ({labels[0]}) {most} ({labels[1]})")
+    problem = [] if contact.problem is None else [f"a run would end at once: {contact.problem}"]
+    show_estimate(run.preflight.estimate, (*run.preflight.warnings, *problem), None, as_json=False)
 
 
 def show_estimate(estimate: Estimate, warnings: Sequence[str], cheapest: str | None, as_json: bool) -> None:
@@ -89,21 +91,23 @@ def _answers_table(part: PendingRun, manifest: Manifest) -> Table:
     table = Table(show_lines=True)
     for name in ("prompt", "answer", "tokens in", "out", "USD"):
         table.add_column(name, overflow="fold", justify="left" if name in ("prompt", "answer") else "right")
+    names = part.prepared.names
+    meta = names.meta_prefix
     columns = sorted(part.prepared.builder.columns & set(part.prepared.dataset.carried))
     if manifest.succeeded:
-        for row in read(url).to_dict("records"):
-            answer = row.get("response") or f"{len(row.get('embedding', ()))} dimensions"
+        for row in read_rows(url):
+            answer = row[names.answer]
             table.add_row(
                 _inputs(row, columns),
-                _clip(str(answer)),
-                f"{row['llm_input_tokens']:,}",
-                f"{row['llm_output_tokens']:,}",
-                f"{row['llm_cost_usd']:.8f}",
+                _clip(answer if isinstance(answer, str) else f"{len(answer)} dimensions"),
+                f"{row[f'{meta}input_tokens']:,}",
+                f"{row[f'{meta}output_tokens']:,}",
+                f"{row[f'{meta}cost_usd']:.8f}",
             )
     if manifest.failed:
-        for row in read_failures(url).to_dict("records"):
+        for row in read_rows(url, failures=True):
             table.add_row(
-                _inputs(row, columns), f"[red]{row['llm_error_kind']}[/] {_clip(str(row['llm_error_message']))}"
+                _inputs(row, columns), f"[red]{row[f'{meta}error_kind']}[/] {_clip(str(row[f'{meta}error_message']))}"
             )
     return table
 

@@ -80,5 +80,5 @@ def _expected(run: PendingRun) -> Expected:
 
 def _pending(run: PendingRun) -> PendingRows:
     ledger = Ledger(run.prepared.store.storage).load()
-    kept = find_kept(run.prepared.store, run.preflight.plan, run.retry_before)
+    kept = find_kept(run.prepared.store, run.preflight.plan, run.again)
     return PendingRows(run, ledger, kept, time.time())

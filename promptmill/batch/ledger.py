@@ -85,6 +85,7 @@ class LedgerState:
 
     enqueued_tokens: int | None = None  # learned from refusals
     retry_before: float | None = None  # failures answered before are asked again
+    retry_all: bool = True  # of every kind
     is_all_submitted: bool = False  # no row waits for room
     started_at: float = 0.0  # of the run under way, first of all its processes; 0 = none is
     is_cancelled: bool = False  # somebody cancelled the job: nothing more is submitted

@@ -11,6 +11,7 @@ from promptmill.checkpoints.output_lease import OutputLease
 from promptmill.checkpoints.store import Store
 from promptmill.errors import OutputInUse, RunStopped
 from promptmill.job.spec import Job
+from promptmill.planning.kept import again_from
 from promptmill.planning.prepared_job import CHECKPOINTS
 from promptmill.provider.transport import Credentials
 from promptmill.public_url import public_url
@@ -42,10 +43,13 @@ def start_batches(run: PendingRun) -> BatchWork:
     """The batches of a run that starts or goes on. Blocks. Raises: StorageFailed, CredentialsError."""
     work = open_batches(run.prepared.job, run.credentials, lambda: run, run.lease)
     state = work.ledger.state
+    begun = again_from(state.retry_before, state.retry_all) if state.started_at else None
+    again = run.again if begun is None else begun
     work.ledger.restart(
         LedgerState(
             enqueued_tokens=state.enqueued_tokens,
-            retry_before=state.retry_before if state.started_at and state.retry_before else run.retry_before,
+            retry_before=None if again is None else again.before,
+            retry_all=again is None or again.is_all,
             started_at=state.started_at or _later_than(work.ledger.records.values(), work.clock()),
         )
     )
@@ -59,14 +63,14 @@ def _later_than(earlier: Iterable[BatchRecord], now: float) -> float:
 
 def work_of_batches(work: BatchWork) -> Elsewhere:
     """What a run's batches did for it."""
-    records = work.of_this_run
+    records, state = work.of_this_run, work.ledger.state
     requests = sum(record.requests for record in records)
     return Elsewhere(
         requests=requests,
         attempts=requests,
         answered=sum(record.answered for record in records),
         batches=[{"id": record.batch_id, "status": record.status, "requests": record.requests} for record in records],
-        retry_since=work.ledger.state.retry_before,
+        again=again_from(state.retry_before, state.retry_all),
     )
 
 

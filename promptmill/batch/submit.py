@@ -23,7 +23,7 @@ from promptmill.checkpoints.spend import SpendRecords
 from promptmill.errors import BudgetExhausted, ProviderRefused
 from promptmill.limits.approved_cap import describe_cap
 from promptmill.limits.output_guess import UNKNOWN_OUTPUT_TOKENS
-from promptmill.planning.kept import Kept, find_kept
+from promptmill.planning.kept import Kept, again_from, find_kept
 from promptmill.planning.plan import Chunk, Unrendered, needed_columns
 from promptmill.planning.prepared_job import Prepared
 from promptmill.planning.rows import read_chunks, render_chunk
@@ -60,7 +60,7 @@ def submit_wave(run: Run, ledger: Ledger, now: float, submit: Submit) -> bool:
     if not isinstance(run, PendingRun):
         return True  # another run over the output has done it all
     prepared = run.prepared
-    kept = find_kept(prepared.store, run.preflight.plan, ledger.state.retry_before)
+    kept = find_kept(prepared.store, run.preflight.plan, again_from(ledger.state.retry_before, ledger.state.retry_all))
     spent = ZERO_USD
     if prepared.budget_usd is not None:
         spent = SpendRecords(prepared.store).settle(kept.listing)
@@ -132,7 +132,7 @@ class PendingRows:
     @cached_property
     def _tried(self) -> list[BatchRecord]:
         """Batches whose leftovers count as tries; `--retry-failed` starts the count again."""
-        since = 0.0 if self.kept.retry_before is None else self.ledger.state.started_at
+        since = 0.0 if self.kept.again is None else self.ledger.state.started_at
         return [record for record in self.ledger.collected if record.packed_at >= since]
 
     @cached_property

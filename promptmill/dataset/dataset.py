@@ -5,29 +5,28 @@ A run reads its input three times (to plan, to send, to publish) and holds the r
 
 from collections.abc import Collection, Iterator
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import Any, Protocol, cast
 
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from promptmill.column_types import ARROW_ERRORS, cast_column
 from promptmill.dataset.csv_reader import CsvReader
 from promptmill.dataset.files import Files, InputFile, translated
 from promptmill.dataset.jsonl import JsonlReader
 from promptmill.dataset.partitions import PartitionedSource
+from promptmill.dataset.unifying import parquet_indices, refuse_unfitting, unify_files
 from promptmill.errors import DatasetError
 from promptmill.job.input_spec import Csv, Input
 from promptmill.places import shown_place
 from promptmill.suggest import did_you_mean
 
-if TYPE_CHECKING:  # pandas takes 49 MB, and only a notebook needs it
-    import pandas as pd
-
 _BUFFER_BYTES = 1 << 20  # for each column that is read from a Parquet file
 _BATCH_ROWS = 1_000
 
 
-class _Source(Protocol):
+class Source(Protocol):
     """Something that has rows and gives them in blocks of any size, in order."""
 
     schema: pa.Schema
@@ -43,7 +42,7 @@ class Dataset:
 
     def __init__(
         self,
-        source: _Source,
+        source: Source,
         spec: Input,
         files: tuple[InputFile, ...],
         fingerprint: str,
@@ -119,39 +118,6 @@ def _fingerprint(files: Files, spec: Input) -> str:
     return blake2b(orjson.dumps(identity), digest_size=16).hexdigest()
 
 
-def from_frame(frame: "pd.DataFrame", spec: Input) -> Dataset:
-    """A dataset over a frame in memory, without the frame's index. Raises: DatasetError."""
-    try:
-        table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
-    except (pa.ArrowException, TypeError) as error:
-        raise DatasetError(
-            f"the frame has a column whose values have no common type: {error}. Give each column one type."
-        ) from error
-    if not table.num_rows:
-        raise DatasetError("the frame has 0 rows; at least 1 is needed. Give a frame with rows.")
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table)
-    digest = blake2b(sink.getvalue(), digest_size=16)
-    digest.update(str(spec.limit).encode())
-    return Dataset(source=_TableSource(table), spec=spec, files=(), fingerprint=digest.hexdigest(), is_frame=True)
-
-
-def rows_of(table: pa.Table) -> list[dict[str, Any]]:
-    """A table's rows as mappings, which templates take."""
-    return cast(list[dict[str, Any]], table.to_pylist())
-
-
-class _TableSource:
-    def __init__(self, table: pa.Table) -> None:
-        self.schema = table.schema
-        self.notes: tuple[str, ...] = ()
-        self._table = table
-
-    def blocks(self, columns: list[str], start: int) -> Iterator[pa.Table]:
-        yield self._table.select(columns).slice(start)
-
-
 class _TextSource:
     def __init__(self, files: Files, spec: Input) -> None:
         self._files = files
@@ -179,22 +145,26 @@ class _ParquetSource:
     def __init__(self, files: Files) -> None:
         self._files = files
         self.notes: tuple[str, ...] = ()
-        self.schema = self._unify()
+        self._unified = unify_files(self._schemas())
+        self.schema = self._unified.schema
+        self._try_values()
 
-    def _unify(self) -> pa.Schema:
-        whole: pa.Schema | None = None
+    def _schemas(self) -> Iterator[tuple[InputFile, pa.Schema]]:
         for file in self._files.files:
             with self._open(file) as parquet:
-                schema = parquet.schema_arrow.remove_metadata()
-            try:
-                whole = schema if whole is None else pa.unify_schemas([whole, schema], promote_options="permissive")
-            except pa.ArrowException as error:
-                raise DatasetError(
-                    f"{file.shown} doesn't fit {self._files.files[0].shown}: {error}. A column has one type in all files "
-                    "of a dataset (input.url). Fix the file, or give a glob of the files that fit."
-                ) from error
-        assert whole is not None  # noqa: S101 - there is at least one file
-        return whole
+                yield file, parquet.schema_arrow.remove_metadata()
+
+    def _try_values(self) -> None:
+        """Read the columns whose values may not fit their common type. Raises: DatasetError."""
+        for file, names in self._unified.to_try().items():
+            for name in names:
+                with translated(self._files.url, file), self._open(file) as parquet:
+                    groups = list(range(parquet.metadata.num_row_groups))
+                    try:
+                        for _ in self._read(parquet, groups, [name]):
+                            pass
+                    except ARROW_ERRORS as error:
+                        raise refuse_unfitting(self._unified, file, name, error) from error
 
     def _open(self, file: InputFile) -> pq.ParquetFile:
         try:
@@ -220,27 +190,27 @@ class _ParquetSource:
                     skip = max(0, skip - table.num_rows)
 
     def _tables(
-        self,
-        file: InputFile,
-        parquet: pq.ParquetFile,
-        groups: list[int],
-        columns: list[str],
+        self, file: InputFile, parquet: pq.ParquetFile, groups: list[int], columns: list[str]
     ) -> Iterator[pa.Table]:
-        """A file's rows with the types of the whole input; a column that the file lacks is null."""
-        schema = pa.schema([self.schema.field(name) for name in columns])
-        present = [name for name in columns if name in parquet.schema_arrow.names]
         try:
-            for batch in parquet.iter_batches(_BATCH_ROWS, row_groups=groups, columns=present, use_threads=False):
-                table = pa.Table.from_batches([batch])
-                arrays = [
-                    table[name].cast(schema.field(name).type)
-                    if name in present
-                    else pa.nulls(batch.num_rows, schema.field(name).type)
-                    for name in columns
-                ]
-                yield pa.table(arrays, schema=schema) if arrays else table
+            yield from self._read(parquet, groups, columns)
         except pa.ArrowException as error:
             raise _corrupt(file, error) from error
+
+    def _read(self, parquet: pq.ParquetFile, groups: list[int], columns: list[str]) -> Iterator[pa.Table]:
+        """A file's rows with the types of the whole input; a column that the file lacks is null."""
+        schema = pa.schema([self.schema.field(name) for name in columns])
+        indices = parquet_indices(parquet.schema_arrow, columns)
+        reader = cast(Any, parquet).reader  # ParquetFile itself takes names only
+        for batch in reader.iter_batches(_BATCH_ROWS, row_groups=groups, column_indices=indices, use_threads=False):
+            table = pa.Table.from_batches([batch])
+            arrays = [
+                cast_column(table[column.name], column.type)
+                if column.name in table.column_names
+                else pa.nulls(table.num_rows, column.type)
+                for column in schema
+            ]
+            yield pa.table(arrays, schema=schema)
 
 
 def _corrupt(file: InputFile, error: Exception) -> DatasetError:

@@ -35,6 +35,7 @@ def _refuse_odd_amount(value: Decimal) -> Decimal:
     return value
 
 
+RetryFailed = Literal["passing", "all", "none"]
 _Money = Annotated[Decimal, Field(ge=0), AfterValidator(_refuse_odd_amount)]
 _Share = Annotated[Decimal, Field(ge=0, le=1), AfterValidator(_refuse_odd_amount)]
 _MAX_BATCH_REQUESTS = 50_000
@@ -94,6 +95,18 @@ class Output(Section):
         description="For rows whose right answer you know: {answer column: input column}; the report shows how often "
         "they agree.",
     )
+    response_column: str | None = Field(
+        None,
+        min_length=1,
+        description="The answer's column, where the input has one of that name. Default: response, or embedding.",
+    )
+    answer_prefix: str = Field(
+        "", description="What stands before the names of the columns of response_schema's properties."
+    )
+    meta_prefix: str = Field("llm_", description="What stands before the names of the columns that Promptmill adds.")
+    row_index_column: str = Field(
+        "row_index", min_length=1, description="The column of the row's number, if there is no input.id_column."
+    )
 
 
 class Batch(Section):
@@ -138,6 +151,11 @@ class Job(Section):
     limits: Limits = Field(default_factory=lambda: Limits.model_validate({}))
     retry: Retry = Field(
         default_factory=lambda: Retry.model_validate({}), description="How often and how long a row is tried."
+    )
+    retry_failed: RetryFailed = Field(
+        "passing",
+        description="Which failed rows a new run of the job asks again: those that failed for a passing reason, such as a "
+        "timeout, all of them, or none.",
     )
     pricing: Pricing | None = Field(None, description="Prices, for a model that the price table doesn't know.")
     chunk_rows: int = Field(500, ge=1, le=100_000, description="Rows in a chunk: one Prefect task, one checkpoint.")

@@ -5,6 +5,7 @@ The types of a response schema's properties, and what becomes of a value that do
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -13,20 +14,98 @@ from promptmill.checkpoints.answer_files import ANSWERS
 from promptmill.job.spec import Job
 from promptmill.output.arrow_types import parse_responses, schema_types
 
-ROW_INDEX = pa.field("row_index", pa.int64())  # 0 = first row of the input; only if the job has no id column
+_ROW_INDEX = pa.field("row_index", pa.int64())  # 0 = first row of the input; only if the job has no id column
 
-# output column → column of the answers, in the output's order
+# columns of the answers, in the output's order; the job says what stands before their names
 _ANSWERED = ("custom_id", "model", "finish_reason", "input_tokens", "cached_input_tokens", "output_tokens", "cost_usd")
 _ABOUT = ("latency_seconds", "attempts", "response_id", "reasoning_tokens", "usage_estimated")
-SUCCESS_COLUMNS = {f"llm_{name}": name for name in (*_ANSWERED, *_ABOUT)}
-FAILURE_COLUMNS = {
-    "llm_custom_id": "custom_id",
-    "llm_error_kind": "kind",
-    "llm_error_message": "message",
-    "llm_http_status": "http_status",
-    "llm_attempts": "attempts",
-    "response": "response",
+_OF_FAILURES = {
+    "custom_id": "custom_id",
+    "error_kind": "kind",
+    "error_message": "message",
+    "http_status": "http_status",
+    "attempts": "attempts",
 }
+_COMPARED_PREFIX = "answer_"  # of a property whose right answers the input has under the same name
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnNames:
+    """What the output calls the columns that don't come from the input."""
+
+    row_index: str
+    answer: str  # of a part
+    refused: str  # of a failure part: an answer that wasn't accepted
+    meta_prefix: str
+    properties: Mapping[str, str]  # property of response_schema → its column
+
+    @property
+    def success(self) -> dict[str, str]:
+        """Output column → column of the answers, for what we add to a succeeded row."""
+        return {f"{self.meta_prefix}{name}": name for name in (*_ANSWERED, *_ABOUT)}
+
+    @property
+    def failure_pairs(self) -> list[tuple[str, str]]:
+        """Output column and column of the answers, for a failed row."""
+        named = [(f"{self.meta_prefix}{name}", source) for name, source in _OF_FAILURES.items()]
+        return [*named, (self.refused, "response")]
+
+    @property
+    def failure(self) -> dict[str, str]:
+        """Output column → column of the answers, for a failed row."""
+        return dict(self.failure_pairs)
+
+    @property
+    def renamed(self) -> dict[str, str]:
+        """Properties whose column has another name because the input has theirs."""
+        return {name: column for name, column in self.properties.items() if column == f"{_COMPARED_PREFIX}{name}"}
+
+    def property_of(self, column: str) -> str:
+        """The property that a column holds, which may be named by itself too."""
+        return next((name for name, known in self.properties.items() if known == column), column)
+
+    def setting_of(self, column: str) -> str | None:
+        """The job's key that gives a column of ours another name; None for a column of the input."""
+        if column == self.row_index:
+            return "output.row_index_column"
+        if column in (self.answer, self.refused):
+            return "output.response_column"
+        if column in self.success or column in self.failure:
+            return "output.meta_prefix"
+        return "output.answer_prefix" if column in self.properties.values() else None
+
+
+def column_names(job: Job, carried: Sequence[str] = (), properties: Iterable[str] = ()) -> ColumnNames:
+    """The names of our columns; `carried` and `properties` are the input's columns and the response schema's properties."""
+    output, compared = job.output, job.output.compare or {}
+    found = {
+        name: f"{_COMPARED_PREFIX}{name}"
+        if not output.answer_prefix and name in carried and compared.get(name) == name
+        else f"{output.answer_prefix}{name}"
+        for name in properties
+    }
+    return _names(job.request.endpoint, output.model_dump(), found)
+
+
+def names_in_manifest(job: Mapping[str, Any]) -> ColumnNames:
+    """The names of our columns in the output of a manifest's job, but for those of the properties."""
+    return _names(str(job.get("request", {}).get("endpoint")), job.get("output", {}), {})
+
+
+def _names(endpoint: str, output: Mapping[str, Any], properties: Mapping[str, str]) -> ColumnNames:
+    given = output.get("response_column")
+    return ColumnNames(
+        row_index=output.get("row_index_column", _ROW_INDEX.name),
+        answer=given if given is not None else "embedding" if endpoint == "embeddings" else "response",
+        refused=given if given is not None else "response",
+        meta_prefix=output.get("meta_prefix", "llm_"),
+        properties=properties,
+    )
+
+
+_DEFAULT = _names("", {}, {})
+SUCCESS_COLUMNS = _DEFAULT.success  # by their default names
+FAILURE_COLUMNS = _DEFAULT.failure
 
 
 class Rows(Protocol):
@@ -45,42 +124,45 @@ def output_schema(
 
     We drop the input's schema metadata (pandas, Hugging Face): it describes the input's columns, and the output has others.
     """
+    names = column_names(job, dataset.carried, properties)
     carried = [*_row_index(job), *(dataset.schema.field(name) for name in dataset.carried)]
-    answer = _answer_column(job)
-    typed = schema_types(properties, definitions)
-    success = pa.schema([*carried, *_answer_fields({answer: answer}), *typed, *_answer_fields(SUCCESS_COLUMNS)])
-    return success, failure_schema(success)
+    source = "embedding" if job.request.endpoint == "embeddings" else "response"
+    typed = [field.with_name(names.properties[field.name]) for field in schema_types(properties, definitions)]
+    ours = [*_answer_fields({names.answer: source}), *typed, *_answer_fields(names.success)]
+    return pa.schema([*carried, *ours]), pa.schema([*carried, *_answer_fields(names.failure)])
 
 
-def failure_schema(success: pa.Schema) -> pa.Schema:
+def failure_schema(success: pa.Schema, names: ColumnNames) -> pa.Schema:
     """The schema of the failure parts that go with such parts: the same input columns, then those of a failure."""
-    first_of_ours = next(at for at, name in enumerate(success.names) if name in ("response", "embedding"))
-    return pa.schema([*list(success)[:first_of_ours], *_answer_fields(FAILURE_COLUMNS)])
+    first_of_ours = success.names.index(names.answer)
+    return pa.schema([*list(success)[:first_of_ours], *_answer_fields(names.failure)])
 
 
 def clashing_columns(job: Job, carried: Sequence[str], properties: Iterable[str]) -> list[str]:
     """Names that the output would hold twice: carried input columns against ours, and properties against both."""
+    names = column_names(job, carried, properties)
     inputs = [*(field.name for field in _row_index(job)), *carried]
-    answers = [*inputs, _answer_column(job), *properties, *SUCCESS_COLUMNS]
-    counted = [Counter(answers), Counter([*inputs, *FAILURE_COLUMNS])]
-    return list(dict.fromkeys(name for names in counted for name, times in names.items() if times > 1))
+    answers = [*inputs, names.answer, *names.properties.values(), *names.success]
+    counted = [Counter(answers), Counter([*inputs, *(name for name, _ in names.failure_pairs)])]
+    return list(dict.fromkeys(name for found in counted for name, times in found.items() if times > 1))
 
 
-def success_columns(answers: pa.Table, fields: Sequence[pa.Field]) -> pa.Table:
-    """Our columns of succeeded rows: `fields` are those of the output's schema that don't come from the input."""
-    sources = {"response": "response", "embedding": "embedding", **SUCCESS_COLUMNS}
-    parsed = parse_responses(answers["response"], pa.schema([field for field in fields if field.name not in sources]))
-    columns = [answers[sources[field.name]] if field.name in sources else parsed[field.name] for field in fields]
+def success_columns(answers: pa.Table, fields: Sequence[pa.Field], properties: Sequence[str]) -> pa.Table:
+    """Our columns of succeeded rows: `fields` are those of the output's schema that don't come from the input.
+
+    The first is the answer; then comes a field for each of the properties, then what we add.
+    """
+    count = len(properties)
+    typed = pa.schema([field.with_name(name) for field, name in zip(fields[1 : 1 + count], properties, strict=True)])
+    answer = answers["embedding" if pa.types.is_list(fields[0].type) else "response"]
+    added = [answers[source] for source in _DEFAULT.success.values()]
+    columns = [answer, *parse_responses(answers["response"], typed).columns, *added]
     return pa.table(columns, schema=pa.schema(fields))
 
 
-def failure_columns(answers: pa.Table) -> pa.Table:
-    """Our columns of failed rows."""
-    return answers.select(list(FAILURE_COLUMNS.values())).rename_columns(list(FAILURE_COLUMNS))
-
-
-def _answer_column(job: Job) -> str:
-    return "embedding" if job.request.endpoint == "embeddings" else "response"
+def failure_columns(answers: pa.Table, fields: Sequence[pa.Field]) -> pa.Table:
+    """Our columns of failed rows: `fields` are those of the output's schema that don't come from the input."""
+    return pa.table([answers[source] for source in _DEFAULT.failure.values()], schema=pa.schema(fields))
 
 
 def _answer_fields(sources: Mapping[str, str]) -> list[pa.Field]:
@@ -88,4 +170,4 @@ def _answer_fields(sources: Mapping[str, str]) -> list[pa.Field]:
 
 
 def _row_index(job: Job) -> list[pa.Field]:
-    return [ROW_INDEX] if job.input.id_column is None else []
+    return [_ROW_INDEX.with_name(job.output.row_index_column)] if job.input.id_column is None else []

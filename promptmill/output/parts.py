@@ -9,7 +9,6 @@ Row groups: 100,000 rows or 16 MiB in memory. DuckDB's own are of 122,880 rows (
 the bound in bytes keeps wide rows (an embedding is 6 KB) from filling the memory.
 """
 
-import io
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,7 +18,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from promptmill.arrow import pc
-from promptmill.output.columns import FAILURE_COLUMNS, failure_columns, success_columns
+from promptmill.column_types import carried_type, cast_column, filter_rows
+from promptmill.output.columns import FAILURE_COLUMNS, SUCCESS_COLUMNS, failure_columns, success_columns
 from promptmill.output.manifest import PART_NAME, Manifest, PartInfo
 from promptmill.output.publishing import FAILURES
 from promptmill.storage import STORAGE_ERRORS, Storage
@@ -45,9 +45,13 @@ class OutputWriter:
         failure_schema: pa.Schema,
         part_bytes: int,
         first_number: int = 0,
+        properties: Sequence[str] | None = None,
     ) -> None:
+        """`properties` are the keys of the answers' typed columns; by default they are called as the columns are."""
         name = f"part-{job_digest}-"
         self._carried: list[str] = failure_schema.names[: -len(FAILURE_COLUMNS)]
+        typed = success_schema.names[len(self._carried) + 1 : -len(SUCCESS_COLUMNS)]
+        self._properties = typed if properties is None else properties
         self._successes = _Parts(storage, name, success_schema, part_bytes, first_number)
         self._failures = _Parts(storage, f"{FAILURES}/{name}", failure_schema, part_bytes, first_number)
 
@@ -63,10 +67,15 @@ class OutputWriter:
         succeeded = pc.is_null(answers["kind"])
         if not pc.all(succeeded, min_count=0).as_py():
             failed = pc.invert(succeeded)
-            self._failures.append(carried.filter(failed), failure_columns(answers.filter(failed)))
-            carried, answers = carried.filter(succeeded), answers.filter(succeeded)
-        fields = list(self._successes.schema)[len(self._carried) :]
-        self._successes.append(carried, success_columns(answers, fields))
+            self._failures.append(
+                filter_rows(carried, failed), failure_columns(answers.filter(failed), self._ours(self._failures))
+            )
+            carried, answers = filter_rows(carried, succeeded), answers.filter(succeeded)
+        self._successes.append(carried, success_columns(answers, self._ours(self._successes), self._properties))
+
+    def _ours(self, parts: "_Parts") -> list[pa.Field]:
+        """The fields that don't come from the input."""
+        return list(parts.schema)[len(self._carried) :]
 
     def close(self) -> tuple[tuple[PartInfo, ...], tuple[PartInfo, ...]]:
         """Upload what is left; returns the parts and the failure parts. The caller then publishes `files`.
@@ -116,8 +125,9 @@ class _Parts:
         self.finished: list[UnpublishedFile] = []
 
     def append(self, carried: pa.Table, ours: pa.Table) -> None:
-        expected = pa.schema(list(self.schema)[: carried.num_columns])
-        table = pa.table([*carried.cast(expected).columns, *ours.columns], schema=self.schema)
+        kinds = self.schema.types[: carried.num_columns]
+        columns = [cast_column(column, kind) for column, kind in zip(carried.columns, kinds, strict=True)]
+        table = pa.table([*columns, *ours.columns], schema=self.schema)
         for piece in _pieces(table, self._group_bytes):
             self._pending.append(piece)
             self._pending_rows += piece.num_rows
@@ -186,11 +196,5 @@ def next_part_number(standing: Manifest | None, job_digest: str) -> int:
 
 def unwritable_columns(schema: pa.Schema, carried: Sequence[str]) -> list[str]:
     """Carried columns of a type that Parquet can't hold, with that type, such as a column of empty objects from JSON."""
-    found: list[str] = []
-    for name in carried:
-        alone = pa.schema([schema.field(name)])
-        try:
-            pq.write_table(alone.empty_table(), io.BytesIO())
-        except (pa.ArrowNotImplementedError, pa.ArrowInvalid):
-            found.append(f"{name} ({schema.field(name).type})")
-    return found
+    fields = [schema.field(name) for name in carried]
+    return [f"{column.name!r} ({column.type})" for column in fields if carried_type(column.type) is None]

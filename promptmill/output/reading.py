@@ -11,8 +11,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from promptmill.cell_values import VALUE_ERRORS, rows_of
 from promptmill.errors import OutputError
-from promptmill.output.columns import failure_schema
+from promptmill.output.columns import failure_schema, names_in_manifest
 from promptmill.output.manifest import MANIFEST, Manifest, PartInfo, read_manifest
 from promptmill.public_url import public_text, public_url
 from promptmill.storage import STORAGE_ERRORS, Storage
@@ -25,7 +26,7 @@ def read(url: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
     Raises: OutputError when the output isn't complete, can't be read, or lacks one of the columns.
     """
     storage = _open(url)
-    return _read_current(storage, _manifest_of(storage), columns, failures=False).to_pandas()
+    return _to_frame(_read_current(storage, _manifest_of(storage), columns, failures=False))
 
 
 def read_failures(url: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
@@ -34,7 +35,32 @@ def read_failures(url: str, columns: Sequence[str] | None = None) -> pd.DataFram
     Raises: OutputError when the output isn't complete, can't be read, or lacks one of the columns.
     """
     storage = _open(url)
-    return _read_current(storage, _manifest_of(storage), columns, failures=True).to_pandas()
+    return _to_frame(_read_current(storage, _manifest_of(storage), columns, failures=True))
+
+
+def read_rows(url: str, *, failures: bool = False) -> list[dict[str, Any]]:
+    """The succeeded or the failed rows of an output as mappings; a value that Python can't hold is an Unreadable.
+
+    Raises: OutputError when the output isn't complete or can't be read.
+    """
+    storage = _open(url)
+    return rows_of(_read_current(storage, _manifest_of(storage), None, failures=failures))
+
+
+def _to_frame(table: pa.Table) -> pd.DataFrame:
+    """A table as a frame, in which a column with values that Python can't hold stays in Arrow's types."""
+    try:
+        return table.to_pandas()
+    except VALUE_ERRORS:
+        columns = [_to_series(table.select([place])) for place in range(table.num_columns)]
+        return pd.concat(columns, axis=1)
+
+
+def _to_series(table: pa.Table) -> pd.DataFrame:
+    try:
+        return table.to_pandas()
+    except VALUE_ERRORS:
+        return table.to_pandas(types_mapper=pd.ArrowDtype)
 
 
 def _open(url: str) -> Storage:
@@ -81,7 +107,8 @@ def _read_current(storage: Storage, manifest: Manifest, columns: Sequence[str] |
 def _read_listed(storage: Storage, manifest: Manifest, columns: Sequence[str] | None, *, failures: bool) -> pa.Table:
     parts = manifest.failure_parts if failures else manifest.parts
     if not parts:  # no row failed, so the other parts tell the columns
-        empty = failure_schema(_schema(storage, manifest.parts[0])).empty_table()
+        names_of_ours = names_in_manifest(manifest.job)
+        empty = failure_schema(_schema(storage, manifest.parts[0]), names_of_ours).empty_table()
         return empty if columns is None else empty.select(_known(columns, empty.column_names, storage))
     names = None if columns is None else _known(columns, _schema(storage, parts[0]).names, storage)
     paths = [storage.path(part.path) for part in parts]

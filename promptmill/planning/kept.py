@@ -13,10 +13,20 @@ from promptmill.checkpoints.answer_files import ANSWERS, merge_answers
 from promptmill.checkpoints.index import AnswerIndex
 from promptmill.checkpoints.store import Listing, Store
 from promptmill.errors import CheckpointUnreadable
+from promptmill.job.spec import Job, RetryFailed
 from promptmill.planning.plan import Chunk, Plan
-from promptmill.records import Result
+from promptmill.records import PASSING_KINDS, Result
 
 log = logging.getLogger("promptmill")
+_PASSING = pa.array(sorted(PASSING_KINDS))
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """Which failures of earlier runs a run asks for again."""
+
+    before: float  # those that were answered before; seconds since the epoch
+    is_all: bool  # of every kind; otherwise those of PASSING_KINDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +36,7 @@ class Kept:
     store: Store
     listing: Listing
     index: AnswerIndex
-    retry_before: float | None = None  # failures answered before are asked again (`retry_mark`)
+    again: Again | None = None
 
     def finished(self, chunk: Chunk) -> pa.Table | None:
         """All answers of a finished chunk, in row order; None if the chunk has work to do.
@@ -64,23 +74,43 @@ class Kept:
 
     def to_retry(self, answers: pa.Table) -> pa.Table:
         """The failures among these answers that the run asks for again."""
-        return answers.filter(self._is_retried(answers)) if self.retry_before is not None else ANSWERS.empty_table()
+        return answers.filter(_is_asked_again(answers, self.again)) if self.again is not None else ANSWERS.empty_table()
 
     def to_keep(self, answers: pa.Table) -> pa.Table:
         """Those of these answers that the run keeps."""
-        return answers.filter(pc.invert(self._is_retried(answers))) if self.retry_before is not None else answers
+        return answers.filter(pc.invert(_is_asked_again(answers, self.again))) if self.again is not None else answers
 
     def dated(self, result: Result) -> Result:
         """A result of this run with a time that no process takes for that of a failure before it, whatever our clock says."""
-        if self.retry_before is None or result.answered_at >= self.retry_before:
+        if self.again is None or result.answered_at >= self.again.before:
             return result
-        return replace(result, answered_at=self.retry_before)
-
-    def _is_retried(self, answers: pa.Table) -> pa.ChunkedArray:
-        return pc.and_(pc.is_valid(answers["kind"]), pc.less(answers["answered_at"], self.retry_before))
+        return replace(result, answered_at=self.again.before)
 
 
-def retry_mark(store: Store, plan: Plan, now: float) -> float:
+def _is_asked_again(answers: pa.Table, again: Again) -> pa.ChunkedArray:
+    kinds = answers["kind"]
+    is_chosen = pc.is_valid(kinds) if again.is_all else pc.is_in(kinds, value_set=_PASSING)
+    return pc.and_(is_chosen, pc.less(answers["answered_at"], again.before))
+
+
+def again_from(before: float | None, is_all: bool) -> Again | None:
+    """As a state file holds it, where None asks for none again."""
+    return None if before is None else Again(before, is_all)
+
+
+def retry_scope(job: Job, is_all: bool) -> RetryFailed:
+    """Which failures a run asks for again; `is_all`: it was told to ask for all of them (`--retry-failed`)."""
+    return "all" if is_all else job.retry_failed
+
+
+def asked_again(store: Store, plan: Plan, scope: RetryFailed, now: float) -> Again | None:
+    """The failures there are that a run asks for again; `now` in seconds since the epoch. Blocks. Raises: StorageFailed."""
+    if scope == "all":
+        return Again(_retry_mark(store, plan, now), is_all=True)
+    return Again(now, is_all=False) if scope == "passing" else None
+
+
+def _retry_mark(store: Store, plan: Plan, now: float) -> float:
     """The time that tells the failures there are from those to come: later than each of them; seconds since the epoch.
 
     It isn't simply now: a machine whose clock is an hour ahead dates its failures an hour from now. `dated` keeps the
@@ -95,11 +125,9 @@ def retry_mark(store: Store, plan: Plan, now: float) -> float:
     return newest
 
 
-def find_kept(
-    store: Store, plan: Plan, retry_before: float | None = None, chunks: Sequence[Chunk] | None = None
-) -> Kept:
+def find_kept(store: Store, plan: Plan, again: Again | None = None, chunks: Sequence[Chunk] | None = None) -> Kept:
     """The answers that are there now, for all chunks of the plan or only for `chunks`. Blocks. Raises: StorageFailed."""
     listing = store.listing()
     ours = None if chunks is None else {chunk.key for chunk in chunks}
     others = [] if ours is None else [key for key in plan.keys if key not in ours]
-    return Kept(store, listing, AnswerIndex(store, listing.loose(plan.keys, others)), retry_before)
+    return Kept(store, listing, AnswerIndex(store, listing.loose(plan.keys, others)), again)

@@ -8,13 +8,16 @@ prove that the ids are unique.
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from math import isnan
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from promptmill.dataset.dataset import Dataset, rows_of
+from promptmill.cell_values import Unreadable, rows_of, values_of
+from promptmill.column_types import plain_type
+from promptmill.dataset.dataset import Dataset
 from promptmill.errors import DatasetError
 from promptmill.job.identity import chunk_key
 from promptmill.job.spec import Job
@@ -75,7 +78,7 @@ class Plan:
 
 def row_ids(table: pa.Table, id_column: str | None, start: int) -> Sequence[object]:
     """The ids of a chunk's rows: the id column's values, else the rows' numbers."""
-    return range(start, start + table.num_rows) if id_column is None else table[id_column].to_pylist()
+    return range(start, start + table.num_rows) if id_column is None else values_of(table[id_column], start)
 
 
 def render_rows(
@@ -103,13 +106,14 @@ def needed_columns(builder: RequestBuilder, job: Job) -> set[str]:
 def plan_chunks(dataset: Dataset, builder: RequestBuilder, job: Job) -> Plan:
     """The plan of a dataset. Raises: DatasetError for an input that is empty or can't be read, and a null or repeated id."""
     plan = Plan(fingerprint=dataset.fingerprint)
+    _refuse_id_type(dataset, job.input.id_column)
     ids, requests = _Hashes(), _Hashes()
     for start, table in _chunks_of(dataset, builder, job):
         named = row_ids(table, job.input.id_column, start)
         if job.input.id_column is not None:
-            _refuse_null_ids(named, job.input.id_column, start)
+            _refuse_odd_ids(named, job.input.id_column, start)
             ids.add(named)
-        rendered = render_rows(builder, rows_of(table), named)
+        rendered = render_rows(builder, rows_of(table, start), named)
         requests.add([request.custom_id for request in rendered] if job.input.id_column is not None else [])
         _add_chunk(plan, rendered, start)
     if job.input.id_column is not None:
@@ -182,8 +186,26 @@ class _Hashes:
         return found
 
 
-def _refuse_null_ids(ids: Sequence[object], column: str, start: int) -> None:
+def _refuse_id_type(dataset: Dataset, column: str | None) -> None:
+    if column is None:
+        return
+    kind = plain_type(dataset.schema.field(column).type)
+    if kind.num_fields or pa.types.is_null(kind):
+        raise DatasetError(
+            f"the column {column!r} is {kind}; an id is a number, a text, a date or bytes (input.id_column). Name a column "
+            "of such values, or leave input.id_column out to number the rows."
+        )
+
+
+def _refuse_odd_ids(ids: Sequence[object], column: str, start: int) -> None:
     for number, row_id in enumerate(ids, start):
+        is_nan = isinstance(row_id, float) and isnan(row_id)
+        if isinstance(row_id, Unreadable) or is_nan:
+            reason = row_id.reason if isinstance(row_id, Unreadable) else "NaN"
+            raise DatasetError(
+                f"row {number} has {reason} in {column!r}; an id is a value that tells rows apart (input.id_column). Fix "
+                "the value, or leave input.id_column out to number the rows."
+            )
         if row_id is None:
             raise DatasetError(
                 f"row {number} has a null in {column!r}; an id column has a value in every row (input.id_column). "

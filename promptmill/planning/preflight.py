@@ -109,6 +109,11 @@ def _warnings(prepared: Prepared, plan: Plan, estimate: Estimate, sample: Manife
         warnings.append(
             "nobody has run a sample of this job yet; `promptmill sample` tries a few rows and measures the cost"
         )
+    warnings += [
+        f"the answers' {name!r} is the output's column {column!r}, since the input has a column {name!r} too "
+        "(output.answer_prefix chooses another name)"
+        for name, column in prepared.names.renamed.items()
+    ]
     warnings += _money_warnings(prepared, plan, estimate)
     if prepared.schema is not None and prepared.schema.additions:
         warnings.append("the response schema was made strict: " + "; ".join(prepared.schema.additions[:5]))

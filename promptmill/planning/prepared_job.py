@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import PurePosixPath
+from typing import Any
 from urllib.parse import urlsplit
 
 import orjson
@@ -17,7 +18,7 @@ from promptmill.job.input_spec import identifying_input
 from promptmill.job.spec import Job
 from promptmill.limits.approved_cap import Approved
 from promptmill.limits.pricing import PriceList, prices_for
-from promptmill.output.columns import clashing_columns
+from promptmill.output.columns import ColumnNames, clashing_columns, column_names
 from promptmill.output.parts import unwritable_columns
 from promptmill.places import shown_place
 from promptmill.prompts.request_builder import RequestBuilder
@@ -29,6 +30,7 @@ from promptmill.storage import Storage
 
 CHECKPOINTS = "_checkpoints"
 SAMPLES = "_samples"
+_NAMES = {"response_column": None, "answer_prefix": "", "meta_prefix": "llm_", "row_index_column": "row_index"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +67,29 @@ class Prepared:
         return self.job.model_copy(update={"budget_usd": self.budget_usd})
 
     @property
+    def properties(self) -> Mapping[str, Any]:
+        """The top-level properties of the response schema."""
+        return self.schema.properties if self.schema is not None else {}
+
+    @property
+    def names(self) -> ColumnNames:
+        """What the output calls its columns."""
+        return column_names(self.job, self.dataset.carried, self.properties)
+
+    @property
     def identity(self) -> str:
         """A digest of everything that the output's content depends on: equal identity, equal output."""
-        parts = {
+        parts: dict[str, Any] = {
             "input": identifying_input(self.job.input.model_dump(mode="json")),
             "rows": self.dataset.fingerprint,
             "request": identifying_request(self.job.request.model_dump(mode="json")),
             "schema": self.schema.strict_schema if self.schema else None,
             "compare": self.job.output.compare,
         }
+        output = self.job.output.model_dump()
+        named = {key: output[key] for key, default in _NAMES.items() if output[key] != default}
+        if named:  # a job without them keeps the identity that it had before there were such keys
+            parts["names"] = named
         return request_digest("identity", orjson.dumps(parts, option=orjson.OPT_SORT_KEYS))
 
 
@@ -132,14 +148,18 @@ def _refuse_unwritable(dataset: Dataset) -> None:
 
 
 def _refuse_clashes(job: Job, dataset: Dataset, schema: ResponseSchema | None) -> None:
-    clashes = clashing_columns(job, dataset.carried, schema.properties if schema else {})
+    properties = schema.properties if schema is not None else {}
+    names = column_names(job, dataset.carried, properties)
+    clashes = clashing_columns(job, dataset.carried, properties)
     if clashes:
+        settings = dict.fromkeys(key for key in map(names.setting_of, clashes) if key is not None)
         raise JobError(
-            f"the input's columns {', '.join(map(repr, clashes))} have the names of output columns; every name is "
-            "needed once (input.columns, request.response_schema). Carry other columns or rename a schema property."
+            f"{', '.join(map(repr, clashes))} would be the name of more than one column of the output; the input's columns "
+            f"and ours have different names. Set {', '.join(settings) or 'input.columns'}, or "
+            "leave the input's column out of the output by input.columns: templates see it either way."
         )
     for answer, known in (job.output.compare or {}).items():
-        if known not in dataset.carried or (schema is not None and answer not in schema.properties):
+        if known not in dataset.carried or (schema is not None and names.property_of(answer) not in properties):
             raise JobError(
                 f"output.compare sets {answer!r} against {known!r}; the first must be a property of response_schema and "
                 "the second a carried input column. Fix output.compare."

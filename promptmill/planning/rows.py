@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 
-from promptmill.dataset.dataset import Dataset, rows_of
+from promptmill.cell_values import rows_of
+from promptmill.dataset.dataset import Dataset
 from promptmill.errors import DatasetError, InputChanged
 from promptmill.job.identity import chunk_key
 from promptmill.job.spec import Job
@@ -39,7 +40,7 @@ def render_chunk(
 ) -> list[Request | Unrendered]:
     """The request of each row of a chunk. Raises: InputChanged when the plan was made of other rows."""
     ids = row_ids(table, job.input.id_column, chunk.start)
-    rows = rows_of(table)
+    rows = rows_of(table, chunk.start)
     rendered = render_rows(builder, rows, ids)
     if chunk_key(request.custom_id for request in rendered) != chunk.key:
         raise _changed(job, chunk)

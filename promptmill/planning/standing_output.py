@@ -4,16 +4,18 @@ import logging
 from dataclasses import replace
 
 from promptmill.errors import OutputError, StorageFailed
+from promptmill.job.spec import RetryFailed
 from promptmill.output.manifest import REPORT, Manifest, describe_difference, read_manifest
 from promptmill.output.publishing import settle_publishing, unlisted_parts
 from promptmill.planning.prepared_job import Prepared
+from promptmill.records import PASSING_KINDS
 from promptmill.storage import STORAGE_ERRORS, Storage
 
 _OUR_REPORT = b'<span class="state'  # every report of ours has it
 log = logging.getLogger("promptmill")
 
 
-def finished_manifest(prepared: Prepared, retry_failed: bool) -> Manifest | None:
+def finished_manifest(prepared: Prepared, retry_failed: RetryFailed) -> Manifest | None:
     """The manifest of an output that is already what this job would make, with this run's own figures; None otherwise.
 
     Finishes the cleaning that a killed run left undone. Raises: OutputError when the output can't be read or cleaned.
@@ -22,7 +24,7 @@ def finished_manifest(prepared: Prepared, retry_failed: bool) -> Manifest | None
     _finish_cleaning(prepared.output, standing)
     if standing is None or standing.input_fingerprint != prepared.identity or standing.job_digest != prepared.digest:
         return None
-    if standing.state != "completed" or (retry_failed and standing.failed):
+    if standing.state != "completed" or _failures_to_ask_again(standing, retry_failed):
         return None
     listed = {part.path: part.bytes for part in (*standing.parts, *standing.failure_parts)}
     found = {name: size for name, size in prepared.output.sizes().items() if name in listed}
@@ -30,6 +32,12 @@ def finished_manifest(prepared: Prepared, retry_failed: bool) -> Manifest | None
         return None
     _warn_of_unlisted(prepared.output, standing)
     return replace(standing, reused=standing.rows, requests_sent=0, attempts=0)
+
+
+def _failures_to_ask_again(standing: Manifest, retry_failed: RetryFailed) -> int:
+    if retry_failed == "all":
+        return standing.failed
+    return sum(standing.failures_by_kind.get(kind, 0) for kind in PASSING_KINDS) if retry_failed == "passing" else 0
 
 
 def _finish_cleaning(output: Storage, standing: Manifest | None) -> None:

@@ -18,6 +18,8 @@ import numpy as np
 import orjson
 from jinja2 import StrictUndefined, Undefined, UndefinedError
 
+from promptmill.cell_values import Unreadable
+
 _JSON_OPTIONS = orjson.OPT_SORT_KEYS | orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
 _NUMPY_TIMES = (np.datetime64, np.timedelta64)
 PLAIN = frozenset({str, int, float, bool, datetime, date, Decimal})  # a template may get these as they are
@@ -54,14 +56,24 @@ class _Blob(bytes):
 def shield(name: str, value: object) -> object:
     """A column's value as a template may see it: nulls raise when they are printed, also inside lists and structs."""
     if value is None:
-        word = name if name.isidentifier() else f"row[{name!r}]"
+        word = _word(name)
         return _Null(f'column {name!r} is null; a null has no text. Write {{{{ {word} or "" }}}} or {{% if {word} %}}')
+    if isinstance(value, Unreadable):
+        return StrictUndefined(
+            f"column {name!r} has {value.reason} in row {value.row}, and a prompt needs text. Fix the value, or write "
+            f'{{{{ {_word(name)} | default("") }}}}'
+        )
     if isinstance(value, bytes | bytearray):
         return _Blob(value)
     if isinstance(value, list | tuple | dict):
         inside = _Null(f"column {name!r} holds a null inside; a null has no text. Filter it out in the template")
         return _shield_inside(cast(object, value), inside)
     return value
+
+
+def _word(name: str) -> str:
+    """How a template names a column."""
+    return name if name.isidentifier() else f"row[{name!r}]"
 
 
 def _shield_inside(value: object, null: _Null) -> object:
@@ -129,7 +141,7 @@ def _json_value(value: object) -> Any:
 
 def to_base64(value: object) -> str:
     """The filter `b64`, for image data URLs: bytes, or the UTF-8 of a text, in base64."""
-    if isinstance(value, _Null):
+    if isinstance(value, Undefined):
         return str(value)  # raises, and says why
     if isinstance(value, str):
         return base64.b64encode(value.encode()).decode()

@@ -32,7 +32,7 @@ def unpaid_usd(run: PendingRun, in_batches: InBatches = _NO_BATCHES) -> Decimal:
     Blocks. Raises: StorageFailed.
     """
     plan, estimate = run.preflight.plan, run.preflight.estimate
-    kept = find_kept(run.prepared.store, plan, run.retry_before)
+    kept = find_kept(run.prepared.store, plan, run.again)
     waiting = sum(chunk.input_tokens for chunk in plan.chunks if kept.finished(chunk) is None)
     if run.mode == "batch":
         waiting -= in_batches.input_tokens

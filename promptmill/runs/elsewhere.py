@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from promptmill.planning.kept import Again
+
 
 @dataclass(frozen=True, slots=True)
 class Elsewhere:
@@ -14,7 +16,7 @@ class Elsewhere:
     batches: Sequence[dict[str, object]] = ()  # id, status and requests of each batch
     flow_run_ids: tuple[str, ...] = ()  # of the runs that did it
     are_chunks_recorded: bool = False  # the process that finished a chunk wrote Prefect's record of it too
-    retry_since: float | None = None  # failures answered before are asked again; seconds since the epoch
+    again: Again | None = None  # the failures of earlier runs that they asked for again
 
 
 NOTHING_ELSEWHERE = Elsewhere()

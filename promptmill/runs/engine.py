@@ -20,7 +20,7 @@ from promptmill.limits.budget import Budget
 from promptmill.limits.leased_bucket import Lessor
 from promptmill.limits.pricing import requested_tier
 from promptmill.limits.rate_limiter import RateLimiter
-from promptmill.planning.kept import Kept, find_kept
+from promptmill.planning.kept import Again, Kept, find_kept
 from promptmill.planning.plan import Chunk, Plan
 from promptmill.planning.prepared_job import Prepared
 from promptmill.prompts.request_builder import RequestBuilder
@@ -90,7 +90,7 @@ async def open_engine(
     prepared: Prepared,
     plan: Plan,
     credentials: Credentials,
-    retry_before: float | None = None,
+    again: Again | None = None,
     lessor: Lessor | None = None,
     share: Share | None = None,
     elsewhere: Elsewhere = NOTHING_ELSEWHERE,
@@ -101,8 +101,8 @@ async def open_engine(
 ) -> AsyncGenerator[Engine]:
     """The shared parts of a run, closed at its end.
 
-    `lessor` hands out the limit that `limits.shared` names. Failures that were answered before `retry_before` (seconds
-    since the epoch) are asked again. With a `share`, this process answers only that part of the run. With a `lease`,
+    `lessor` hands out the limit that `limits.shared` names. `again` names the failures of earlier
+    runs that are asked for again. With a `share`, this process answers only that part of the run. With a `lease`,
     nothing is sent once another run holds the output. `look_up_credentials` is asked when the provider refuses the key.
 
     Raises: CredentialsError, StorageFailed; SetupError when `limits.shared` has no lessor.
@@ -110,7 +110,7 @@ async def open_engine(
     job, store = prepared.job, prepared.store
     limiter = _limiter(job.limits, lessor, 1.0 if share is None else share.part)
     chunks = plan.chunks if share is None else plan.chunks[share.first : share.stop]
-    kept = await asyncio.to_thread(find_kept, store, plan, retry_before, None if share is None else chunks)
+    kept = await asyncio.to_thread(find_kept, store, plan, again, None if share is None else chunks)
     budget = await _open_budget(prepared, kept.listing, share)
     stop = Stop(None if lease is None else lease.confirm)
     progress = Progress(sum(chunk.rows for chunk in chunks), job.max_failure_ratio, stop)

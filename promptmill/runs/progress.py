@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from promptmill.arrow import pc
 from promptmill.errors import TooManyFailures
-from promptmill.records import Failure, Result, Usage
+from promptmill.records import PASSING_KINDS, Failure, Result, Usage
 from promptmill.shorten import shorten
 from promptmill.stop import Stop
 
@@ -93,12 +93,18 @@ class Progress:
         if self.done >= JUDGED_ROWS and self.failed > self.max_failure_ratio * self.done and self.stop.reason is None:
             self.stop.because(TooManyFailures(self._describe(message)))
 
+    @property
+    def _way_on(self) -> str:
+        if all(kind in PASSING_KINDS for kind in self.kinds):
+            return "Run the same command again once the cause is over: it asks these rows again"
+        return "Fix the cause and run with --retry-failed"
+
     def _describe(self, message: str) -> str:
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in self.kinds.most_common())
         reason = shorten(message, 200).rstrip(".")
         return (
             f"{self.failed:,} of {self.done:,} rows failed ({kinds}); the limit is {self.max_failure_ratio:.1%} "
-            f"(max_failure_ratio). The last said: {reason}. Fix the cause and run with --retry-failed, "
+            f"(max_failure_ratio). The last said: {reason}. {self._way_on}, "
             "or raise max_failure_ratio: what was answered is kept."
         )
 

@@ -45,7 +45,9 @@ class RunFacts:
 
 
 @dataclass(slots=True)
-class _Totals:
+class Totals:
+    """Sums over answers."""
+
     rows: int = 0
     failed: int = 0
     usage: Usage = field(default_factory=Usage)
@@ -85,18 +87,15 @@ def publish(prepared: Prepared, plan: Plan, facts: RunFacts, target: Storage | N
 def _publish(prepared: Prepared, plan: Plan, facts: RunFacts, storage: Storage) -> Manifest:
     job = prepared.job
     standing = read_manifest(storage)
-    properties = prepared.schema.properties if prepared.schema else {}
+    properties = prepared.properties
     definitions = prepared.schema.definitions if prepared.schema else {}
     schemas = output_schema(job, prepared.dataset, properties, definitions)
-    totals, report = _Totals(), ReportData(job, facts.started_at)
+    report = ReportData(job, facts.started_at, prepared.names)
     settle_publishing(storage, standing, is_ours=True)
     begin_upload(storage)
     first = next_part_number(standing, prepared.digest)
-    with OutputWriter(storage, prepared.digest, *schemas, job.output.part_bytes, first) as writer:
-        for rows, answers in _rows_and_answers(prepared, plan):
-            writer.add(rows, answers)
-            report.add(rows, answers)
-            totals.add(answers)
+    with OutputWriter(storage, prepared.digest, *schemas, job.output.part_bytes, first, [*properties]) as writer:
+        totals = write_rows(prepared, plan, writer, report)
         parts, failure_parts = writer.close()
         manifest = _manifest(prepared, facts, totals)
         manifest = replace(manifest, parts=parts, failure_parts=failure_parts, accuracy=report.accuracy)
@@ -109,6 +108,19 @@ def _publish(prepared: Prepared, plan: Plan, facts: RunFacts, storage: Storage) 
     return manifest
 
 
+def write_rows(prepared: Prepared, plan: Plan, writer: OutputWriter, report: ReportData) -> Totals:
+    """Give every row with its answer to the parts and to the report; returns the sums over all answers.
+
+    Raises: DatasetError when the input changed; StorageFailed; any of STORAGE_ERRORS.
+    """
+    totals = Totals()
+    for rows, answers in _rows_and_answers(prepared, plan):
+        writer.add(rows, answers)
+        report.add(rows, answers)
+        totals.add(answers)
+    return totals
+
+
 def _rows_and_answers(prepared: Prepared, plan: Plan) -> Iterator[tuple[pa.Table, pa.Table]]:
     """The carried columns of each chunk's rows with their answers, in input order."""
     _refuse_changed(prepared, plan)
@@ -119,7 +131,7 @@ def _rows_and_answers(prepared: Prepared, plan: Plan) -> Iterator[tuple[pa.Table
             raise DatasetError(_changed(prepared))
         if prepared.job.input.id_column is None:
             numbers = pa.array(range(chunk.start, chunk.start + chunk.rows), pa.int64())
-            yield table.add_column(0, "row_index", numbers), answers
+            yield table.add_column(0, prepared.names.row_index, numbers), answers
         else:
             yield table, answers
 
@@ -150,7 +162,7 @@ def _changed(prepared: Prepared) -> str:
     )
 
 
-def _manifest(prepared: Prepared, facts: RunFacts, totals: _Totals, state: str = "completed") -> Manifest:
+def _manifest(prepared: Prepared, facts: RunFacts, totals: Totals, state: str = "completed") -> Manifest:
     finished = datetime.now(UTC)
     return Manifest(
         job=public_job(prepared.job),
@@ -187,5 +199,5 @@ def counted_manifest(prepared: Prepared, facts: RunFacts, progress: Progress, st
     """What a run that publishes nothing can say of itself; it isn't written beside the parts: there a manifest says that
     the output is complete.
     """
-    totals = _Totals(progress.done, progress.failed, progress.usage, progress.spent_usd, progress.kinds)
+    totals = Totals(progress.done, progress.failed, progress.usage, progress.spent_usd, progress.kinds)
     return _manifest(prepared, facts, totals, state)

@@ -20,7 +20,7 @@ from promptmill.job.spec import Job
 from promptmill.limits.approved_cap import read_approved
 from promptmill.limits.leased_bucket import Lessor
 from promptmill.output.manifest import Manifest, manifest_values
-from promptmill.planning.kept import retry_mark
+from promptmill.planning.kept import Again, asked_again, retry_scope
 from promptmill.planning.plan import Chunk
 from promptmill.planning.preflight import Preflight, preflight
 from promptmill.planning.prepared_job import Prepared, prepare
@@ -56,8 +56,7 @@ class PendingRun:
     credentials: Credentials
     preflight: Preflight
     started_at: datetime
-    retry_failed: bool = False
-    retry_since: float | None = None  # what tells the failures to ask again from those of this run (kept.retry_mark)
+    again: Again | None = None  # the failures of earlier runs that it asks for again
     overwrite: bool = False  # another job's output may be replaced
     flow_run_ids: tuple[str, ...] = ()
     mode: str = "online"  # or "batch"
@@ -65,11 +64,9 @@ class PendingRun:
     lease: OutputLease | None = None  # this run's hold on the output; a shard's run has none, and nor has a mere plan
 
     @property
-    def retry_before(self) -> float | None:
-        """Failures that were answered before this are asked again; seconds since the epoch. None: none are."""
-        if not self.retry_failed:
-            return None
-        return self.started_at.timestamp() if self.retry_since is None else self.retry_since
+    def retry_failed(self) -> bool:
+        """Whether it asks again for failures of every kind."""
+        return self.again is not None and self.again.is_all
 
 
 Run = FinishedRun | PendingRun
@@ -91,7 +88,7 @@ def plan_run(job: Job, credentials: Credentials, planning: Planning) -> Run:
     """The run of a job: finished where its output is complete already. Blocks. Raises: SetupError or a subclass."""
     started = datetime.now(UTC)
     prepared = _prepare(job, planning)
-    standing = finished_manifest(prepared, planning.retry_failed)
+    standing = finished_manifest(prepared, retry_scope(job, planning.retry_failed))
     if standing is not None:
         return FinishedRun(prepared, standing)
     return _pending(prepared, credentials, planning, started)
@@ -110,14 +107,14 @@ def _prepare(job: Job, planning: Planning) -> Prepared:
 
 def _pending(prepared: Prepared, credentials: Credentials, planning: Planning, started: datetime) -> PendingRun:
     found = preflight(prepared, credentials, planning.overwrite)
-    since = retry_mark(prepared.store, found.plan, started.timestamp()) if planning.retry_failed else None
     return PendingRun(
         prepared=prepared,
         credentials=credentials,
         preflight=found,
         started_at=started,
-        retry_failed=planning.retry_failed,
-        retry_since=since,
+        again=asked_again(
+            prepared.store, found.plan, retry_scope(prepared.job, planning.retry_failed), started.timestamp()
+        ),
         overwrite=planning.overwrite,
         flow_run_ids=planning.flow_run_ids,
         mode=planning.mode,
@@ -129,7 +126,7 @@ def look_again(run: PendingRun) -> Run:
 
     Raises: OutputError when the other run left another job's output, which this run may not replace.
     """
-    manifest = finished_manifest(run.prepared, run.retry_failed)
+    manifest = finished_manifest(run.prepared, retry_scope(run.prepared.job, run.retry_failed))
     if manifest is not None:
         return FinishedRun(run.prepared, manifest)
     refuse_foreign_output(run.prepared, run.overwrite)
@@ -148,13 +145,13 @@ async def answering(
     Raises: RunStopped or a subclass when the run ended early, with the manifest of how far it came; SetupError when
     `limits.shared` has no lessor.
     """
-    retry_before = run.retry_before if elsewhere.retry_since is None else elsewhere.retry_since
+    again = run.again if elsewhere.again is None else elsewhere.again
     plan, may_send = run.preflight.plan, run.mode == "online" or run.prepared.job.batch.leftovers == "online"
     async with open_engine(
         run.prepared,
         plan,
         run.credentials,
-        retry_before,
+        again,
         lessor,
         run.share,
         elsewhere,

@@ -11,6 +11,7 @@ from promptmill import errors
 from promptmill.errors import Interrupted, PromptmillError, RunStopped
 from promptmill.job.spec import Job
 from promptmill.output.manifest import Manifest
+from promptmill.planning.kept import Again, again_from
 from promptmill.planning.plan import Chunk, Plan
 from promptmill.records import Usage
 from promptmill.runs.progress import Progress
@@ -32,13 +33,19 @@ class ShardPlan:
     repetitions: dict[int, int]
     bounds: list[tuple[int, int]]  # of each shard: first chunk, chunk after the last
     budgets_usd: list[Decimal | None]  # of each shard
-    retry_before: float | None  # seconds since the epoch
+    retry_before: float | None  # failures answered before are asked again; seconds since the epoch
+    retry_all: bool = True  # of every kind
 
-    def is_of(self, job: Job, plan: Plan, retry_before: float | None) -> bool:
+    @property
+    def again(self) -> Again | None:
+        """The failures of earlier runs that the shards ask for again."""
+        return again_from(self.retry_before, self.retry_all)
+
+    def is_of(self, job: Job, plan: Plan, again: Again | None) -> bool:
         """Whether this plan splits the same work, so that shards that began on it may go on."""
         keys = [chunk.key for chunk in self.chunks]
         return (self.job, keys, self.fingerprint) == (absolute_job(job), plan.keys, plan.fingerprint) and (
-            (self.retry_before is None) == (retry_before is None)
+            (self.retry_before is None, self.retry_all) == (again is None, again is None or again.is_all)
         )
 
     def plan(self) -> Plan:

@@ -36,7 +36,14 @@ def split_run(run: PendingRun) -> ShardPlan | None:
         sums = [sum(weights[first:stop]) for first, stop in bounds]
         budgets = [*split_money(max(Decimal(0), job.budget_usd - spent), sums)]
     return ShardPlan(
-        absolute_job(job), plan.fingerprint, plan.chunks, plan.repetitions, bounds, budgets, run.retry_before
+        job=absolute_job(job),
+        fingerprint=plan.fingerprint,
+        chunks=plan.chunks,
+        repetitions=plan.repetitions,
+        bounds=bounds,
+        budgets_usd=budgets,
+        retry_before=None if run.again is None else run.again.before,
+        retry_all=run.again is None or run.again.is_all,
     )
 
 
@@ -67,8 +74,7 @@ def open_share(
         credentials=credentials,
         preflight=found,
         started_at=started,
-        retry_failed=plan.retry_before is not None,
-        retry_since=plan.retry_before,
+        again=plan.again,
         flow_run_ids=flow_run_ids,
         share=share,
     )

@@ -15,6 +15,7 @@ from promptmill.job.spec import Job
 from promptmill.memory import spare_memory
 from promptmill.planning.estimate import describe_estimate
 from promptmill.planning.prepared_job import open_output, resolve_output
+from promptmill.provider.first_contact import require_contact
 from promptmill.provider.transport import Credentials
 from promptmill.runs.run import FinishedRun, PendingRun, Planning, Run, plan_pending_run, plan_run
 from tasks.run.deployed import close_if_deployed
@@ -57,6 +58,7 @@ async def plan_dataset(
     if isinstance(run, FinishedRun):
         get_run_logger().info("The output at %s is complete: nothing is to be sent.", run.prepared.output.shown)
     else:
+        await asyncio.to_thread(require_contact, credentials)
         _log_plan(run)
     return run
 

@@ -97,7 +97,7 @@ async def _begin(run: PendingRun, carrier: Carrier) -> tuple[ShardFolder, ShardP
     store, run_id = run.prepared.store, run.flow_run_ids[0]
     for folder in await asyncio.to_thread(folders, store):
         plan = await asyncio.to_thread(folder.read_plan) if folder.name.startswith(run_id) and carrier.adopts else None
-        if plan is not None and plan.is_of(run.prepared.capped_job, run.preflight.plan, run.retry_before):
+        if plan is not None and plan.is_of(run.prepared.capped_job, run.preflight.plan, run.again):
             await end_strays(run, kept=folder.plan_url)
             log.info("this run goes on with the %d shards that it began before", len(plan.bounds))
             return folder, plan

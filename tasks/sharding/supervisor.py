@@ -84,7 +84,7 @@ class Following:
             answered=sums.answered,
             flow_run_ids=tuple(self._carrier.all_ids),
             are_chunks_recorded=bool(heard),
-            retry_since=self._plan.retry_before,
+            again=self._plan.again,
         )
 
     @property

@@ -24,13 +24,14 @@ pytestmark = pytest.mark.xdist_group("shards")
 
 
 def sharded(folder: Path, name: str, rows: int = 60, **changes: Any) -> dict[str, Any]:
-    """A job in three shards, its provider slow enough to meet it at work."""
-    return {**job_values(folder, name, rows), "shards": 3, "chunk_rows": 5, "chunks_in_flight": 1, **changes}
+    """A job in two shards, its provider slow enough to meet it at work."""
+    return {**job_values(folder, name, rows), "shards": 2, "chunk_rows": 5, "chunks_in_flight": 1, **changes}
 
 
-async def shards_of(client: PrefectClient, job: dict[str, Any], at_least: int = 3) -> list[FlowRun]:
-    """The runs of a job's shards, in the order of their making, once there are so many."""
-    until = time.monotonic() + 60
+async def shards_of(client: PrefectClient, job: dict[str, Any], at_least: int | None = None) -> list[FlowRun]:
+    """The runs of a job's shards, in the order of their making, once there are so many (None: as the job says)."""
+    at_least = job["shards"] if at_least is None else at_least
+    until = time.monotonic() + 120  # a busy machine starts a run within a minute or two
     while True:
         found = await client.read_flow_runs(
             flow_run_filter=FlowRunFilter(tags=FlowRunFilterTags(all_=["promptmill-shard"]))
@@ -53,7 +54,7 @@ def requests_sent(provider: Simulator) -> int:
 
 
 async def test_a_run_in_shards_publishes_one_output(served: str, provider: Simulator, tmp_path: Path):
-    job, before = sharded(tmp_path, "in-three"), requests_sent(provider)
+    job, before = sharded(tmp_path, "in-three", shards=3), requests_sent(provider)
     async with client_of(served) as client:
         done = await ended(client, await start(client, "online-inference/manual", job))
         shards = await shards_of(client, job)
@@ -70,7 +71,7 @@ async def test_a_run_in_shards_publishes_one_output(served: str, provider: Simul
 
 
 async def test_a_killed_shard_is_run_again_alone(served: str, provider: Simulator, tmp_path: Path):
-    job = sharded(tmp_path, "one-dies", limits={"max_concurrency": 6})
+    job = sharded(tmp_path, "one-dies", shards=3, limits={"max_concurrency": 6})
     before = requests_sent(provider)
     provider.configure(latency_seconds=1.0)
     async with client_of(served) as client:
@@ -95,7 +96,7 @@ async def test_a_killed_shard_is_run_again_alone(served: str, provider: Simulato
 async def at_work(client: PrefectClient, job: dict[str, Any]) -> FlowRun:
     """A shard's run that has processes, once some rows of the job are answered."""
     folder = Path(job["output"]["url"]) / "_checkpoints"
-    until = time.monotonic() + 60
+    until = time.monotonic() + 120  # a busy machine starts a run within a minute or two
     while True:
         running = [one for one in await shards_of(client, job) if one.state_name == "Running" and processes_of(one)]
         if running and len(list(folder.glob("*.parquet"))) >= 2:
@@ -122,7 +123,7 @@ async def test_a_killed_run_finds_its_shards_at_work_and_goes_on_with_them(
         shards = await shards_of(client, job)
 
     assert done.run_count == 2
-    assert len(shards) == 3
+    assert len(shards) == 2
     assert requests_sent(provider) - before == 60
     assert manifest_of(job)["succeeded"] == 60
 

@@ -1,12 +1,8 @@
-"""A process that runs a job by batches and kills itself at a named point, as `kill -9` would.
-
-`python -m tests.support.crashing JOB.json BASE_URL POINT`
-"""
+"""A process that runs a job by batches and kills itself at a named point, as `kill -9` would."""
 
 import asyncio
 import os
 import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -72,12 +68,8 @@ def arm(point: str) -> None:
         _after(*after[point])
 
 
-def main(job_file: str, base_url: str, point: str) -> None:
-    """Run the job until the point."""
+def run_until(job_file: Path, base_url: str, point: str) -> None:
+    """Run the job until the point; for a process of its own."""
     arm(point)
-    job = Job.model_validate_json(Path(job_file).read_bytes())
+    job = Job.model_validate_json(job_file.read_bytes())
     asyncio.run(tests.support.batching.carry_batches(job, Credentials(api_key="test", base_url=base_url)))
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import zstandard
 
-from promptmill.dataset.dataset import open_dataset, rows_of
+from promptmill.cell_values import rows_of
+from promptmill.dataset.dataset import open_dataset
 from promptmill.job.spec import Input
 
 _MEGABYTE = 1 << 20

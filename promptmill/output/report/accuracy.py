@@ -13,6 +13,8 @@ from typing import Any, cast
 import orjson
 import pyarrow as pa
 
+from promptmill.cell_values import values_of
+
 _MOST_LABELS = 12  # shown in a matrix
 _MOST_PAIRS = 1_000  # with more of them the values are no labels, and we count agreement only
 _LABEL_CHARACTERS = 40
@@ -41,9 +43,11 @@ class Matrix:
 class Agreement:
     """Answers of one column against one column of the input."""
 
-    def __init__(self, answer_column: str, known_column: str) -> None:
+    def __init__(self, answer_column: str, known_column: str, key: str | None) -> None:
+        """`key` is the column's key in the model's JSON; None compares the whole answer."""
         self.answer_column = answer_column
         self.known_column = known_column
+        self._key = key
         self.compared = 0
         self.correct = 0
         self._pairs: Counter[tuple[str, str]] = Counter()  # (known, answered), case folded
@@ -53,7 +57,7 @@ class Agreement:
         """Count succeeded rows: a known value and a raw response for each."""
         for right, response in zip(known, responses, strict=True):
             if right is not None:
-                self._count(_as_text(right), _as_text(_answer(response, self.answer_column)))
+                self._count(_as_text(right), _as_text(_answer(response, self._key)))
 
     def _count(self, known: str, answered: str) -> None:
         pair = (known.casefold(), answered.casefold())
@@ -114,17 +118,17 @@ def add_agreements(agreements: Sequence[Agreement], rows: pa.Table, answers: pa.
     responses = cast(list[str | None], answers["response"].to_pylist()) if agreements else []
     for agreement in agreements:
         if agreement.known_column in rows.column_names:
-            agreement.add(rows[agreement.known_column].to_pylist(), responses)
+            agreement.add(values_of(rows[agreement.known_column]), responses)
 
 
-def _answer(response: str | None, column: str) -> object:
-    if column == "response" or response is None:
+def _answer(response: str | None, key: str | None) -> object:
+    if key is None or response is None:
         return response
     try:
         values: object = orjson.loads(response)
     except orjson.JSONDecodeError:
         return None
-    return cast(dict[str, object], values).get(column) if isinstance(values, dict) else None
+    return cast(dict[str, object], values).get(key) if isinstance(values, dict) else None
 
 
 def _as_text(value: object) -> str:

@@ -18,9 +18,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from promptmill.arrow import pc
+from promptmill.cell_values import value_at
 from promptmill.checkpoints.answer_files import ZERO_USD
+from promptmill.column_types import filter_rows
 from promptmill.job.spec import Job
-from promptmill.output.columns import ROW_INDEX
+from promptmill.output.columns import ColumnNames, column_names
 from promptmill.output.report.accuracy import Agreement, add_agreements
 from promptmill.output.report.histograms import Floats, LogHistogram, Timeline
 from promptmill.output.report.wording import cell, vector
@@ -59,9 +61,10 @@ class FailedRow:
 class ReportData:
     """Gathers what a report shows. Not for several threads at once."""
 
-    def __init__(self, job: Job, started_at: datetime | None = None) -> None:
+    def __init__(self, job: Job, started_at: datetime | None = None, names: ColumnNames | None = None) -> None:
         """`started_at` tells this run's answers from earlier ones, which the timeline leaves out."""
-        self._id_column = job.input.id_column or ROW_INDEX.name
+        names = column_names(job) if names is None else names
+        self._id_column = names.row_index if job.input.id_column is None else job.input.id_column
         self._prompt = "\n".join(_texts(job.request.model_dump(include={"system", "user", "messages", "input"})))
         self._started_at = started_at.timestamp() if started_at is not None else 0.0
         self._random = np.random.default_rng(_SEED)
@@ -76,7 +79,9 @@ class ReportData:
         self.output_tokens = LogHistogram(1, 1e8)
         self.timeline = Timeline()  # of this run
         self.failures: dict[str, list[FailedRow]] = {}  # by kind, most attempts first
-        self.agreements = [Agreement(answer, known) for answer, known in (job.output.compare or {}).items()]
+        self.agreements = [
+            Agreement(answer, known, _key_of(answer, names)) for answer, known in (job.output.compare or {}).items()
+        ]
 
     @property
     def samples(self) -> list[SampleRow]:
@@ -96,9 +101,9 @@ class ReportData:
         chosen = succeeded.to_numpy()
         if not chosen.all():
             self._add_failures(
-                rows.filter(pc.invert(succeeded)), answers.filter(pc.invert(succeeded)), numbers[~chosen]
+                filter_rows(rows, pc.invert(succeeded)), answers.filter(pc.invert(succeeded)), numbers[~chosen]
             )
-            rows, answers, numbers = rows.filter(succeeded), answers.filter(succeeded), numbers[chosen]
+            rows, answers, numbers = filter_rows(rows, succeeded), answers.filter(succeeded), numbers[chosen]
         self.rows += len(chosen)
         self.latency.add(_floats(answers["latency_seconds"].drop_null()))
         self.input_tokens.add(_floats(answers["input_tokens"]))
@@ -146,7 +151,7 @@ class ReportData:
 
     def _sample(self, rows: pa.Table, answers: pa.Table, numbers: NDArray[np.int64], place: int) -> SampleRow:
         shown = self._shown_columns(rows.column_names)
-        values = {name: rows[name][place].as_py() for name in shown}
+        values = {name: value_at(rows[name], place) for name in shown}
         embedding = cast(list[float] | None, answers["embedding"][place].as_py())
         response = cast(str | None, answers["response"][place].as_py()) or ""
         return SampleRow(
@@ -164,8 +169,15 @@ class ReportData:
 
     def _name(self, rows: pa.Table, numbers: NDArray[np.int64], place: int) -> str:
         if self._id_column in rows.column_names:
-            return cell(rows[self._id_column][place].as_py(), 80)
+            return cell(value_at(rows[self._id_column], place), 80)
         return str(numbers[place])
+
+
+def _key_of(answer: str, names: ColumnNames) -> str | None:
+    """The key of an answer column in the model's JSON; None for the whole answer."""
+    name = names.property_of(answer)
+    is_whole = name not in names.properties and name in ("response", names.answer)
+    return None if is_whole else name
 
 
 def _floats(column: pa.ChunkedArray) -> Floats:

@@ -16,7 +16,7 @@ from promptmill.shorten import shorten
 _NUMBERS_SHOWN = 4  # of a vector
 _YAML_CHARACTERS = 12_000
 
-_RETRY = "then run the same command with --retry-failed"
+_AGAIN = "then run the same command again: it asks these rows again (retry_failed)"
 REMEDIES: dict[FailureKind, str] = {
     "template_error": "The template failed for this row, usually because a column is null. Handle it in the "
     "template, as in {{ text or 'none' }}, or leave such rows out.",
@@ -31,13 +31,13 @@ REMEDIES: dict[FailureKind, str] = {
     "make it simpler, or take a stronger model.",
     "empty_response": "The model answered with an empty text, twice. Say in the prompt what to answer in every case, or set "
     "request.allow_empty if an empty answer is one.",
-    "rate_limited": f"The provider said 429 until the row's time was up. Lower limits.*, {_RETRY}.",
-    "server_error": f"The provider failed each time; such faults are usually over soon. Wait, {_RETRY}.",
-    "timeout": f"No answer came in time. Raise retry.request_timeout_seconds or lower limits.max_concurrency, {_RETRY}.",
-    "connection": f"The connection broke each time. Check the network and the provider's status, {_RETRY}.",
-    "batch_expired": f"The batch expired before the row's turn. Set batch.leftovers to online, {_RETRY}.",
-    "batch_cancelled": f"The batch was cancelled before the row's turn. If that wasn't meant, {_RETRY.removeprefix('then ')}.",
-    "missing": f"The provider's results have no line for this row. Report it to them, {_RETRY}.",
+    "rate_limited": f"The provider said 429 until the row's time was up. Lower limits.*, {_AGAIN}.",
+    "server_error": f"The provider failed each time; such faults are usually over soon. Wait, {_AGAIN}.",
+    "timeout": f"No answer came in time. Raise retry.request_timeout_seconds or lower limits.max_concurrency, {_AGAIN}.",
+    "connection": f"The connection broke each time. Check the network and the provider's status, {_AGAIN}.",
+    "batch_expired": f"The batch expired before the row's turn. Set batch.leftovers to online, {_AGAIN}.",
+    "batch_cancelled": f"The batch was cancelled before the row's turn. If that wasn't meant, {_AGAIN.removeprefix('then ')}.",
+    "missing": f"The provider's results have no line for this row. Report it to them, {_AGAIN}.",
 }
 
 

@@ -194,7 +194,7 @@ async def test_the_budget_is_a_hard_cap_and_raising_it_resumes(
     assert (billed(simulator), paid_twice(simulator), resumed.cost_usd) == (40, 0, whole.cost_usd)
 
 
-async def test_failed_rows_are_asked_again_only_with_retry_failed(
+async def test_failed_rows_are_asked_again_for_passing_reasons_or_with_retry_failed(
     make_job: MakeJob, credentials: Credentials, simulator: Simulator
 ):
     simulator.configure(line_error_ratio=1.0)
@@ -204,7 +204,9 @@ async def test_failed_rows_are_asked_again_only_with_retry_failed(
     left = await carry_batches(job, credentials)
     retried = await carry_batches(job, credentials, retry_failed=True)
 
-    assert (first.failed, left.failed, left.requests_sent) == (20, 20, 0)
+    passing = first.failures_by_kind["server_error"]
+    assert 0 < passing < first.failed == 20
+    assert (left.failures_by_kind, left.requests_sent) == ({"invalid_request": 20 - passing}, passing)
     assert (retried.failed, retried.succeeded) == (0, 20)
 
 

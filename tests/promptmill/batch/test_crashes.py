@@ -1,8 +1,7 @@
 """A batch run killed at each boundary and run again: one batch a file, no row lost, none paid twice."""
 
+import multiprocessing
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,11 +10,13 @@ from promptmill.provider.transport import Credentials
 from promptmill.simulator import Simulator
 from tests.support.batching import carry_batches
 from tests.support.billing import assert_whole, billed, counter, paid_twice
-from tests.support.crashing import POINTS
+from tests.support.crashing import POINTS, run_until
 from tests.support.jobs import MakeJob
-from tests.support.paths import ROOT
 
 ROWS = 60
+
+_PROCESSES = multiprocessing.get_context("forkserver")  # each process begins with all that it imports
+_PROCESSES.set_forkserver_preload(["tests.support.crashing"])
 
 
 async def test_a_run_killed_at_every_boundary_loses_nothing_and_pays_for_nothing_twice(
@@ -50,5 +51,8 @@ async def test_a_run_killed_once_goes_on(
 
 
 def _run_until(point: str, job_file: Path, simulator: Simulator) -> int:
-    command = [sys.executable, "-m", "tests.support.crashing", str(job_file), simulator.base_url, point]
-    return subprocess.run(command, cwd=ROOT, timeout=120, check=False).returncode
+    process = _PROCESSES.Process(target=run_until, args=(job_file, simulator.base_url, point))
+    process.start()
+    process.join(120)
+    assert process.exitcode is not None
+    return process.exitcode

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from promptmill.dataset.dataset import open_dataset, rows_of
+from promptmill.cell_values import rows_of
+from promptmill.dataset.dataset import open_dataset
 from promptmill.errors import DatasetError
 from promptmill.job.spec import Input
 

@@ -12,7 +12,9 @@ import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from promptmill.dataset.dataset import Dataset, from_frame, open_dataset, rows_of
+from promptmill.cell_values import rows_of
+from promptmill.dataset.dataset import Dataset, open_dataset
+from promptmill.dataset.frames import from_frame
 from promptmill.errors import DatasetError
 from promptmill.job.spec import Input
 

@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from promptmill.dataset.dataset import Dataset, fingerprint_of, open_dataset, rows_of
+from promptmill.cell_values import rows_of
+from promptmill.dataset.dataset import Dataset, fingerprint_of, open_dataset
 from promptmill.dataset.finding import partitions_of
 from promptmill.errors import DatasetError
 from promptmill.job.spec import Input
@@ -219,3 +220,11 @@ def test_type_that_does_not_fit_is_an_error(tmp_path: Path, types: dict[str, str
 
     with pytest.raises(DatasetError, match=word):
         rows(opened(tmp_path / "a.parquet", types=types))
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet", "csv.gz"])
+def test_folder_of_empty_files_is_an_error(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / f"a.{suffix}").touch()
+
+    with pytest.raises(DatasetError, match="0 rows"):
+        opened(tmp_path)

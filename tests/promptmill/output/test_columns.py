@@ -9,7 +9,7 @@ import pytest
 
 from promptmill.job.spec import Job
 from promptmill.output.arrow_types import JSON_TEXT, parse_responses, schema_types
-from promptmill.output.columns import clashing_columns, failure_schema, output_schema
+from promptmill.output.columns import clashing_columns, column_names, failure_schema, output_schema
 
 DEFINITIONS: dict[str, Any] = {
     "Mood": {"enum": ["good", "bad"], "type": "string"},
@@ -154,7 +154,7 @@ def test_embeddings_have_no_response_and_an_id_column_no_row_index() -> None:
 
     assert ["sku", "embedding", "llm_custom_id"] == success.names[:3]
     assert pa.list_(pa.float32()) == success.field("embedding").type
-    assert failure == failure_schema(success)
+    assert failure == failure_schema(success, column_names(job("embeddings", "sku")))
 
 
 @pytest.mark.parametrize(

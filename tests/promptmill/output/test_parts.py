@@ -248,7 +248,7 @@ def test_new_parts_are_numbered_so_that_no_standing_one_is_overwritten(
 def test_columns_that_parquet_cannot_hold_are_named() -> None:
     schema = pa.schema([("a", pa.int8()), ("b", pa.struct([])), ("c", pa.list_(pa.struct([])))])
 
-    assert ["b (struct<>)"] == unwritable_columns(schema, ["a", "b"])
+    assert ["'b' (struct<>)"] == unwritable_columns(schema, ["a", "b"])
 
 
 def test_an_input_that_no_output_can_carry_is_refused_until_its_columns_are_chosen(
@@ -257,6 +257,6 @@ def test_an_input_that_no_output_can_carry_is_refused_until_its_columns_are_chos
     (tmp_path / "rows.jsonl").write_text('{"text": "x", "tags": {}}\n')
     job = make_job(input={"url": str(tmp_path / "rows.jsonl")})
 
-    with pytest.raises(JobError, match=r"tags \(struct<>\).*input\.columns"):
+    with pytest.raises(JobError, match=r"'tags' \(struct<>\).*input\.columns"):
         prepare(job, date(2026, 11, 24))
     prepare(make_job(input={"url": str(tmp_path / "rows.jsonl"), "columns": ["text"]}), date(2026, 11, 24))

@@ -73,7 +73,7 @@ async def test_what_another_process_of_the_run_asked_again_is_not_asked_once_mor
     async with answering(run) as shard:
         await drive_chunks(shard, reuse, complete_chunk)
     sent = attempts(simulator)
-    async with answering(run, elsewhere=Elsewhere(retry_since=run.retry_before)) as parent:
+    async with answering(run, elsewhere=Elsewhere(again=run.again)) as parent:
         await drive_chunks(parent, reuse, complete_chunk)
 
     assert attempts(simulator) == sent == 7

@@ -208,10 +208,41 @@ async def test_a_poisoned_row_fails_alone_with_its_reason(
     assert attempts["template_error"] == 0
 
 
+@pytest.mark.parametrize(
+    ("scope", "asked"), [pytest.param("passing", 1), pytest.param("none", 0), pytest.param("all", 2)]
+)
+async def test_a_new_run_asks_again_for_the_failures_that_the_job_names(
+    scope: str, asked: int, make_job: MakeJob, credentials: Credentials
+) -> None:
+    texts = ["a", "POISON-TRUNCATE", "b", "c", "POISON-500"]
+    job = make_job(texts, retry={"max_attempts": 1}, retry_failed=scope, max_failure_ratio=1.0)
+    first = await carry_out(job, credentials)
+    again = await carry_out(job, credentials)
+
+    assert (first.failures_by_kind, again.failures_by_kind) == ({"truncated": 1, "server_error": 1},) * 2
+    assert again.requests_sent == asked
+
+
+async def test_a_row_that_failed_for_a_passing_reason_is_answered_by_the_same_command(
+    make_job: MakeJob, credentials: Credentials, simulator: Simulator
+) -> None:
+    job = make_job(["POISON-TRUNCATE", *"abcdefgh"], retry={"max_attempts": 1}, max_failure_ratio=1.0)
+    simulator.configure(error_500=0.5)
+    first = await carry_out(job, credentials)
+    simulator.configure(error_500=0.0)
+    healed = await carry_out(job, credentials)
+    finished = await carry_out(job, credentials)
+
+    assert first.failures_by_kind["server_error"] > 0
+    assert healed.failures_by_kind == {"truncated": 1}
+    assert healed.requests_sent >= first.failures_by_kind["server_error"]
+    assert finished.requests_sent == 0
+
+
 async def test_failed_rows_stay_failed_until_retry_failed(
     make_job: MakeJob, credentials: Credentials, simulator: Simulator
 ) -> None:
-    job = make_job(["a", "POISON-TRUNCATE", "b", "c", "POISON-500"], retry={"max_attempts": 1})
+    job = make_job(["a", "POISON-TRUNCATE", "b", "c", "POISON-500"], retry={"max_attempts": 1}, retry_failed="none")
     first = await carry_out(job, credentials)
     sent = simulator.ledger()["counters"]["attempts"]
 

@@ -20,6 +20,7 @@ from promptmill.errors import (
     RunStopped,
     StorageFailed,
 )
+from promptmill.planning.kept import Again
 from promptmill.provider.transport import Credentials
 from promptmill.runs.run import answering
 from promptmill.sharding.folder import ShardFolder, folders
@@ -186,9 +187,10 @@ def test_a_run_does_not_go_on_with_a_plan_of_other_work(make_job: MakeJob, crede
     assert found is not None
     other = plan(make_job(40, shards=2, budget_usd="2"), credentials)
 
-    assert found.is_of(run.prepared.job, run.preflight.plan, None)
-    assert not found.is_of(run.prepared.job, run.preflight.plan, 1.0)
-    assert not found.is_of(other.prepared.job, run.preflight.plan, None)
+    assert found.is_of(run.prepared.job, run.preflight.plan, Again(1.0, is_all=False))  # when it began doesn't matter
+    assert not found.is_of(run.prepared.job, run.preflight.plan, Again(1.0, is_all=True))
+    assert not found.is_of(run.prepared.job, run.preflight.plan, None)
+    assert not found.is_of(other.prepared.job, run.preflight.plan, run.again)
 
 
 @pytest.mark.parametrize(
