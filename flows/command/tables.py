@@ -40,13 +40,12 @@ def show_check(run: PendingRun, contact: Contact) -> None:
         body = orjson.dumps(prepared.builder.preview(request), option=orjson.OPT_INDENT_2).decode()
         limit = request.max_output_tokens
         price = prepared.prices.request_usd(
-            request.input_tokens, limit or 0, requested_tier(prepared.job.request.sent_parameters)
+            request.input_tokens, limit or 0, requested_tier(prepared.job.request.parameters)
         )
         out.print(Panel(escape(body), title="the first request", title_align="left"))
         most = f"and at most {limit:,} out, so at most ${price:.8f}" if limit else f"in: ${price:.8f}, and its answer"
-        out.print(
-            f"   {request.input_tokens:,} tokens in ({escape(prepared.counter.label)}) {most} ({escape(prepared.prices.label)})"
-        )
+        labels = escape(prepared.counter.label), escape(prepared.prices.label)
+        out.print(f"   {request.input_tokens:,} tokens in ({labels[0]}) {most} ({labels[1]})")
     problem = [] if contact.problem is None else [f"a run would end at once: {contact.problem}"]
     show_estimate(run.preflight.estimate, (*run.preflight.warnings, *problem), None, as_json=False)
 

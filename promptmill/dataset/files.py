@@ -82,6 +82,11 @@ class Files:
             described = [_describe(self.fs, path, public_text(path, spec.url), found.root) for path in kept]
         self.files = tuple(file for file in described if file.bytes or not found.is_listed)
         skipped = len(described) - len(self.files)
+        if not self.files:
+            raise DatasetError(
+                f"{shown_place(spec.url)} has 0 rows: its {skipped:,} file(s) are empty; at least 1 row is needed (input.url). "
+                "Give a dataset with rows."
+            )
         self.notes = (f"{skipped:,} empty file(s) skipped",) if skipped else ()
 
     @contextmanager

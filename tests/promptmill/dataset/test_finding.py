@@ -220,3 +220,11 @@ def test_type_that_does_not_fit_is_an_error(tmp_path: Path, types: dict[str, str
 
     with pytest.raises(DatasetError, match=word):
         rows(opened(tmp_path / "a.parquet", types=types))
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet", "csv.gz"])
+def test_folder_of_empty_files_is_an_error(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / f"a.{suffix}").touch()
+
+    with pytest.raises(DatasetError, match="0 rows"):
+        opened(tmp_path)
