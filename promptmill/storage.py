@@ -33,6 +33,7 @@ def _storage_errors() -> tuple[type[Exception], ...]:
 
 
 STORAGE_ERRORS = _storage_errors()  # what any call of this module may raise
+PROBE = "_probe-"  # what the names of objects begin with that only try the storage
 
 
 def open_filesystem(url: str, place: str | None) -> tuple[fsspec.AbstractFileSystem, str]:
@@ -128,7 +129,7 @@ class Storage:
 
         Raises: any of STORAGE_ERRORS when nothing can be written at all.
         """
-        name = f"_probe-{secrets.token_hex(4)}"
+        name = f"{PROBE}{secrets.token_hex(4)}"
         try:
             return self.create(name, b"first") and not self.create(name, b"second")
         except (*STORAGE_ERRORS, NotImplementedError, TypeError, ValueError):

@@ -122,6 +122,9 @@ class Output(Section):
     row_index_column: str = Field(
         "row_index", min_length=1, description="The column of the row's number, if there is no input.id_column."
     )
+    allow_other_files: bool = Field(
+        False, description="Begin an output in a folder that holds files of somebody else. They are left alone."
+    )
 
 
 class Batch(Section):

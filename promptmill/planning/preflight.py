@@ -14,7 +14,7 @@ from promptmill.planning.prepared_job import SAMPLES, Prepared
 from promptmill.planning.standing_output import refuse_foreign_output
 from promptmill.provider.response_body import MAX_INPUT_TOKENS
 from promptmill.provider.transport import Credentials, make_sdk
-from promptmill.storage import STORAGE_ERRORS, Storage
+from promptmill.storage import PROBE, STORAGE_ERRORS, Storage
 
 _PROBE_BYTES = 64 * 1024
 _CREATES_TWICE = (
@@ -56,7 +56,7 @@ def check_places(prepared: Prepared, credentials: Credentials, overwrite: bool) 
 
 def probe_output(storage: Storage) -> list[str]:
     """Write, read back and delete an object; returns what isn't safe there. Raises: OutputError."""
-    name, data = f"_probe-{secrets.token_hex(4)}", secrets.token_bytes(_PROBE_BYTES)
+    name, data = f"{PROBE}{secrets.token_hex(4)}", secrets.token_bytes(_PROBE_BYTES)
     try:
         storage.require_bucket()
         storage.write(name, data)

@@ -5,12 +5,13 @@ from dataclasses import replace
 
 from promptmill.errors import OutputError, StorageFailed
 from promptmill.job.spec import RetryFailed
-from promptmill.output.manifest import REPORT, Manifest, describe_difference, read_manifest
-from promptmill.output.publishing import settle_publishing, unlisted_parts
-from promptmill.planning.prepared_job import Prepared
+from promptmill.output.manifest import MANIFEST, PART_NAME, REPORT, Manifest, describe_difference, read_manifest
+from promptmill.output.publishing import FAILURES, PUBLISHING, settle_publishing, unlisted_parts
+from promptmill.planning.prepared_job import CHECKPOINTS, SAMPLES, Prepared
 from promptmill.records import PASSING_KINDS
-from promptmill.storage import STORAGE_ERRORS, Storage
+from promptmill.storage import PROBE, STORAGE_ERRORS, Storage
 
+_OURS = frozenset({MANIFEST, REPORT, PUBLISHING, FAILURES, CHECKPOINTS, SAMPLES})  # files and folders beside the parts
 _OUR_REPORT = b'<span class="state'  # every report of ours has it
 log = logging.getLogger("promptmill")
 
@@ -66,6 +67,8 @@ def refuse_foreign_output(prepared: Prepared, overwrite: bool) -> None:
     standing = read_manifest(prepared.output)
     if standing is None:
         _refuse_foreign_report(prepared.output)
+        if not overwrite and not prepared.job.output.allow_other_files:
+            _refuse_other_files(prepared)
     if overwrite or standing is None or standing.job_digest == prepared.digest:
         return
     differences = "\n".join(f"  {line}" for line in describe_difference(standing, prepared.job))
@@ -73,6 +76,33 @@ def refuse_foreign_output(prepared: Prepared, overwrite: bool) -> None:
         f"{prepared.output.shown} holds the output of another job:\n{differences}\nOne folder holds one job's output "
         "(output.url). Give another output.url, or run with --overwrite to replace it."
     )
+
+
+def _refuse_other_files(prepared: Prepared) -> None:
+    """Raises: OutputError if the folder of a first run holds files that are neither ours nor the input's."""
+    output = prepared.output
+    try:
+        found = output.sizes()
+    except STORAGE_ERRORS as error:
+        raise OutputError(
+            f"{output.shown} can't be listed: {output.describe(error)}. A run looks there for files of others (output.url). "
+            "Check the permissions and AWS_*."
+        ) from error
+    inputs = {file.path for file in prepared.dataset.files}
+    others = [name for name, size in found.items() if size and is_foreign(name) and output.path(name) not in inputs]
+    if others:
+        raise OutputError(
+            f"{output.shown} holds {len(others):,} file(s) that Promptmill didn't write, such as {min(others)}; an output has "
+            "a folder of its own, which its readers read as a whole (output.url). Give another output.url, or set "
+            "output.allow_other_files: true, which leaves them alone."
+        )
+
+
+def is_foreign(name: str) -> bool:
+    """Whether a file of an output's folder isn't called as ours are. Hidden files, such as .gitkeep, are nobody's."""
+    first = name.split("/", maxsplit=1)[0]
+    is_ours = first in _OURS or first.startswith(PROBE) or PART_NAME.fullmatch(name) is not None
+    return not is_ours and not first.startswith(".")
 
 
 def _refuse_foreign_report(output: Storage) -> None:
