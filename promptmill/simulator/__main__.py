@@ -52,7 +52,10 @@ def main(prog: str = "python -m promptmill.simulator") -> None:
         options = with_changes(SimulatorOptions(), changes)
     except ValueError as error:
         parser.error(str(error))
-    serve(options, arguments.host, arguments.port)
+    try:
+        serve(options, arguments.host, arguments.port)
+    except OSError as error:
+        parser.error(f"it can't listen at {arguments.host}:{arguments.port}: {error.strerror}. Give another --port")
 
 
 if __name__ == "__main__":

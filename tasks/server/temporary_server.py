@@ -19,9 +19,13 @@ import httpx
 from prefect.settings import PREFECT_API_URL, PREFECT_SERVER_ALLOW_EPHEMERAL_MODE, temporary_settings
 
 from promptmill.errors import SetupError
+from promptmill.public_url import public_text, public_url
 
 _START_SECONDS = 120.0
 _STOP_SECONDS = 10.0
+_LOOKS = 3  # at a server that somebody may just be restarting
+_PAUSE_SECONDS = 1.0
+_LOOK_SECONDS = 5.0
 _ENVIRONMENT = {
     "PREFECT_UI_ENABLED": "0",
     "PREFECT__SERVER_EPHEMERAL": "1",
@@ -35,11 +39,34 @@ def some_server() -> Generator[None]:
 
     The temporary one lives until the process ends, since Prefect sends its last events and log lines then.
     """
-    if PREFECT_API_URL.value() is not None or not PREFECT_SERVER_ALLOW_EPHEMERAL_MODE.value():
+    api_url = PREFECT_API_URL.value()
+    if api_url is not None:
+        _require_answer(api_url)
+    if api_url is not None or not PREFECT_SERVER_ALLOW_EPHEMERAL_MODE.value():
         yield
         return
     with temporary_settings({PREFECT_API_URL: _start()}):
         yield
+
+
+def _require_answer(api_url: str) -> None:
+    """Raises: SetupError when nobody listens at the address; Prefect would say so in 140 lines."""
+    with httpx.Client(timeout=_LOOK_SECONDS) as client:
+        for left in reversed(range(_LOOKS)):
+            try:
+                client.get(f"{api_url}/health")
+            except (httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol) as error:
+                if left == 0:
+                    raise SetupError(
+                        f"no Prefect server answers at {public_url(api_url)}: {public_text(str(error))}. The run would be a "
+                        "flow run there (PREFECT_API_URL). Start that server, correct the address, or unset it: the command "
+                        "then starts a server of its own."
+                    ) from error
+                time.sleep(_PAUSE_SECONDS)
+            except httpx.HTTPError:
+                return  # somebody is there: what it says to the run's own calls decides
+            else:
+                return
 
 
 def _start() -> str:

@@ -53,7 +53,7 @@ _LOOP = {"anyOf": [{"$ref": "#/$defs/t"}, {"type": "string"}]}
 _WIDE = {"anyOf": [{"type": "array", "items": {"enum": [i]}} for i in range(1_000)]}
 
 SCHEMAS: dict[str, tuple[Callable[[], Any], str]] = {  # refused before anything is sent
-    "pattern-look-ahead": (lambda: _strings("^(?=a)b"), "RE2"),
+    "pattern-look-ahead": (lambda: _strings("b(?=a)b"), "RE2"),
     "pattern-back-reference": (lambda: _strings(r"^(a+)\1$"), "RE2"),
     "pattern-nested-counts": (lambda: _strings("(((a{1,1000}){1,1000}){1,1000}){1,1000}"), "RE2"),
     "pattern-categories": (lambda: _strings(r"(\p{L}\p{N}){500}"), "weight"),
