@@ -112,7 +112,7 @@ async def start(client: PrefectClient, name: str, job: dict[str, Any], **paramet
     return await client.create_flow_run_from_deployment(deployment.id, parameters={"job": job, **parameters})
 
 
-async def reached(client: PrefectClient, run: FlowRun, state_name: str, seconds: float = 90) -> FlowRun:
+async def reached(client: PrefectClient, run: FlowRun, state_name: str, seconds: float = 180) -> FlowRun:
     """A run once it is in a state."""
     until = time.monotonic() + seconds
     while (found := await client.read_flow_run(run.id)).state_name != state_name:
@@ -140,7 +140,7 @@ def processes_with(name: str, value: str) -> list[int]:
 async def kill_midway(run: FlowRun, job: dict[str, Any], saved: int = 3) -> None:
     """Kill the processes of a run, as `kill -9` does, once it has saved so many pieces of work."""
     checkpoints = Path(job["output"]["url"]) / "_checkpoints"
-    until = time.monotonic() + 60
+    until = time.monotonic() + 120
     while len(list(checkpoints.glob("*.parquet"))) < saved:
         assert time.monotonic() < until
         await asyncio.sleep(0.1)
@@ -150,7 +150,7 @@ async def kill_midway(run: FlowRun, job: dict[str, Any], saved: int = 3) -> None
 
 async def ended(client: PrefectClient, run: FlowRun) -> FlowRun:
     """A run once it has ended."""
-    until = time.monotonic() + 120
+    until = time.monotonic() + 240
     while not (found := await client.read_flow_run(run.id)).state or not found.state.is_final():  # pyright: ignore[reportOptionalMemberAccess]
         assert time.monotonic() < until, found.state
         await asyncio.sleep(0.5)
@@ -172,7 +172,7 @@ def job_values(folder: Path, name: str, rows: int = 20) -> dict[str, Any]:
 async def told_events(client: PrefectClient, name: str, resource: str) -> list[Any]:
     """Events of a name on a resource, once there are some."""
     chosen = EventFilter(event=EventNameFilter(name=[name]), resource=EventResourceFilter(id=[resource]))
-    until = time.monotonic() + 30
+    until = time.monotonic() + 90
     while not (found := (await client.read_events(filter=chosen, limit=10)).events):
         assert time.monotonic() < until
         await asyncio.sleep(0.5)
