@@ -15,9 +15,9 @@ from promptmill.job.spec import Job
 from promptmill.memory import spare_memory
 from promptmill.planning.estimate import describe_estimate
 from promptmill.planning.prepared_job import open_output, resolve_output
-from promptmill.provider.first_contact import require_contact
 from promptmill.provider.transport import Credentials
 from promptmill.runs.run import FinishedRun, PendingRun, Planning, Run, plan_pending_run, plan_run
+from tasks.run.contact import require_provider
 from tasks.run.deployed import close_if_deployed
 from tasks.run.logs import quiet_expected_errors
 from tasks.run.one_at_a_time import queue_up
@@ -58,7 +58,7 @@ async def plan_dataset(
     if isinstance(run, FinishedRun):
         get_run_logger().info("The output at %s is complete: nothing is to be sent.", run.prepared.output.shown)
     else:
-        await asyncio.to_thread(require_contact, credentials)
+        await require_provider(run)
         _log_plan(run)
     return run
 

@@ -1,0 +1,23 @@
+"""The provider of a run, looked at before its first request."""
+
+import asyncio
+
+from promptmill.errors import SetupError
+from promptmill.provider.first_contact import require_contact
+from promptmill.runs.elsewhere import NOTHING_ELSEWHERE
+from promptmill.runs.progress import Progress
+from promptmill.runs.publish import counted_manifest
+from promptmill.runs.run import PendingRun, facts_of_work
+from promptmill.stop import Stop
+from tasks.run.publish import announce
+
+
+async def require_provider(run: PendingRun) -> None:
+    """Announce the end of a run that can send nothing. Raises: ProviderUnreachable; CredentialsError: the key is refused."""
+    try:
+        await asyncio.to_thread(require_contact, run.credentials)
+    except SetupError:
+        progress = Progress(run.preflight.plan.rows, 1.0, Stop())  # it has asked nothing
+        facts = facts_of_work(run, NOTHING_ELSEWHERE)
+        await announce(run.prepared, counted_manifest(run.prepared, facts, progress, "failed"))
+        raise
