@@ -54,7 +54,7 @@ async def test_an_interrupted_run_is_given_seconds_whatever_it_was_doing(
     with pytest.raises(type(first) if first is not None else Interrupted):
         async with answering(run) as engine:
             driving = asyncio.ensure_future(drive_chunks(engine, complete_chunk, complete_chunk))
-            while engine.client.counters.in_flight < 5:
+            while engine.client.counters.in_flight < 2:  # as many as may be out before the first answer
                 await asyncio.sleep(0.01)
             if first is not None:
                 engine.stop.because(first)
