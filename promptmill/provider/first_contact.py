@@ -21,7 +21,7 @@ from promptmill.shorten import shorten
 
 _TRIES = 3  # a name server or a gateway may stumble once
 _PAUSE_SECONDS = 1.0
-_TIMEOUT = httpx2.Timeout(10.0, connect=5.0)
+_TIMEOUT = httpx2.Timeout(5.0)
 _NOBODY_LISTENS = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.UnsupportedProtocol)
 
 
