@@ -12,15 +12,16 @@ from promptmill.planning.estimate import Estimate, estimate_run
 from promptmill.planning.plan import Plan, plan_chunks
 from promptmill.planning.prepared_job import SAMPLES, Prepared
 from promptmill.planning.standing_output import refuse_foreign_output
+from promptmill.prompts.tokens import LOW_DETAIL_TOKENS, MEDIA_TOKENS
 from promptmill.provider.response_body import MAX_INPUT_TOKENS
 from promptmill.provider.transport import Credentials, make_sdk
 from promptmill.storage import PROBE, STORAGE_ERRORS, Storage
 
 _PROBE_BYTES = 64 * 1024
 _CREATES_TWICE = (
-    "{url} ignores conditional writes (PUT with If-None-Match). So Promptmill keeps runs over this output apart by what the "
-    "storage lists: if its listings are late, two runs that start within seconds of each other could pay for the same "
-    "rows, and two processes could submit the same batch. Start one run at a time there, or use another storage."
+    "{url} ignores or refuses conditional writes (PUT with If-None-Match). So Promptmill keeps runs over this output apart "
+    "by what the storage lists: if its listings are late, two runs that start within seconds of each other could pay for the "
+    "same rows, and two processes could submit the same batch. Start one run at a time there, or use another storage."
 )
 
 
@@ -115,6 +116,16 @@ def _warnings(prepared: Prepared, plan: Plan, estimate: Estimate, sample: Manife
         for name, column in prepared.names.renamed.items()
     ]
     warnings += _money_warnings(prepared, plan, estimate)
+    return [*warnings, *_request_warnings(prepared)]
+
+
+def _request_warnings(prepared: Prepared) -> list[str]:
+    warnings = list[str]()
+    if prepared.builder.media_tokens:
+        warnings.append(
+            f"{prepared.builder.media_tokens:,} input tokens a row are a guess: an image, a file or a sound counts as "
+            f"{MEDIA_TOKENS:,} tokens, an image with detail: low as {LOW_DETAIL_TOKENS}; a sample tells what they really take"
+        )
     if prepared.schema is not None and prepared.schema.additions:
         warnings.append("the response schema was made strict: " + "; ".join(prepared.schema.additions[:5]))
     if prepared.job.request.sent_parameters.get("service_tier") == "flex":

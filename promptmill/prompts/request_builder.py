@@ -21,7 +21,7 @@ from promptmill.prompts.input_limit import limit_of
 from promptmill.prompts.response_schema import ResponseSchema
 from promptmill.prompts.structured_modes import StructuredModes
 from promptmill.prompts.templates import RowTemplate, RowUnrenderable, row_values
-from promptmill.prompts.tokens import MEDIA_TOKENS, REPLY_TOKENS, TokenCounter
+from promptmill.prompts.tokens import REPLY_TOKENS, TokenCounter, media_tokens
 from promptmill.records import Request
 
 __all__ = ["RequestBuilder", "RowUnrenderable"]
@@ -61,6 +61,7 @@ class RequestBuilder:
         self._slots: list[_Slot] = []
         self.limit = limit_of(spec.max_input_tokens, context_tokens, counter)
         self._static_tokens = 0
+        self.media_tokens = 0  # of these, those of images, files and sound, which are guessed
         self._other_tokens = 0  # of these, those of schema and media
         self._is_embedding = spec.endpoint == "embeddings"
         self.max_output_tokens = 0 if self._is_embedding else _output_limit(spec.parameters)
@@ -163,7 +164,8 @@ class RequestBuilder:
 
     def _part(self, part: Mapping[str, Any], label: str) -> dict[str, Any]:
         """A content part; a part without text (an image, a file, sound) counts as one image."""
-        media = 0 if "text" in part else MEDIA_TOKENS
+        media = 0 if "text" in part else media_tokens(part)
+        self.media_tokens += media
         self._static_tokens += media
         self._other_tokens += media
         return {key: self._tree(value, f"{label}.{key}", is_counted=key == "text") for key, value in part.items()}

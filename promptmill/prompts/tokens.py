@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 import orjson
 import tiktoken
@@ -21,11 +21,19 @@ from promptmill.prompts.tokenizer_files import Encodings
 
 _MESSAGE_TOKENS = 3  # around every message; cookbook
 REPLY_TOKENS = 3  # each answer begins with <|start|>assistant<|message|>; cookbook
+LOW_DETAIL_TOKENS = 85  # an image with `detail: low`, whatever its size, for gpt-4o; OpenAI's vision guide
 MEDIA_TOKENS = 765  # an image of 1024 x 1024 at high detail for gpt-4o (85 + 4 tiles of 170); OpenAI's vision guide
 _BYTES_PER_TOKEN = 4  # of English in UTF-8; OpenAI's help article on tokens
 PIECE_CHARACTERS = 50_000  # tiktoken 0.14.0 panics on 10**6 blanks (o200k) and slows down on long words
 
 _log = logging.getLogger("promptmill")
+
+
+def media_tokens(part: Mapping[str, Any]) -> int:
+    """What a content part without text (an image, a file, sound) is taken to have; a guess."""
+    image = part.get("image_url")
+    told = cast(Mapping[str, Any], image) if isinstance(image, Mapping) else part  # chat completions, responses
+    return LOW_DETAIL_TOKENS if told.get("detail") == "low" else MEDIA_TOKENS
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """Runs that contend for one output: at most one may send at any time, and somebody always may in the end."""
 
+import errno
 import os
 import uuid
 from collections.abc import Callable, Iterator
@@ -286,12 +287,36 @@ async def test_a_lease_is_taken_waited_for_and_released_on_a_real_storage(checkp
     assert standing.holder.is_over
 
 
-async def test_a_storage_that_creates_only_once_is_told_from_one_that_does_not(checkpoints: Storage) -> None:
-    class Careless(Storage):
-        def create(self, name: str, data: bytes) -> bool:
-            self.write(name, data)
-            return True
+class _Ignoring(Storage):
+    """A server that takes no notice of the condition."""
 
+    def _create_once(self, name: str, data: bytes) -> bool:
+        self.write(name, data)
+        return True
+
+
+class _Refusing(Storage):
+    """A server that answers 501 to conditional writes."""
+
+    def _create_once(self, name: str, data: bytes) -> bool:
+        raise OSError(errno.ENOSYS, "A header you provided implies functionality that is not implemented")
+
+
+@pytest.mark.parametrize("server", [_Ignoring, _Refusing])
+def test_a_storage_that_creates_only_once_is_told_from_one_that_does_not(
+    server: type[Storage], checkpoints: Storage
+) -> None:
     assert checkpoints.creates_once()
-    assert not Careless(checkpoints.url).creates_once()
+    assert not server(checkpoints.url).creates_once()
     assert not [name for name in checkpoints.sizes() if "_probe" in name]
+
+
+async def test_runs_take_turns_on_a_storage_that_refuses_conditional_writes(checkpoints: Storage) -> None:
+    storage = _Refusing(checkpoints.url)
+
+    assert [storage.create("a", data) for data in (b"1", b"2", b"1")] == [True, False, True]
+
+    turn = await take_turn_at(storage, Asking("the first"))
+    async with releasing(turn):
+        with pytest.raises(OutputInUse, match="^the first"):
+            await take_turn_at(storage, Asking("the second", wait=False))

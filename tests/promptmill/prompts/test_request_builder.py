@@ -13,7 +13,7 @@ from promptmill.job.identity import request_digest
 from promptmill.job.spec import RequestSpec
 from promptmill.prompts.request_builder import RequestBuilder, RowUnrenderable
 from promptmill.prompts.response_schema import ResponseSchema
-from promptmill.prompts.tokens import MEDIA_TOKENS
+from promptmill.prompts.tokens import LOW_DETAIL_TOKENS, MEDIA_TOKENS, media_tokens
 from tests.support.rendering import LETTERS, builder_of, render
 
 SCHEMA = ResponseSchema({"type": "object", "properties": {"reason": {"type": "string"}, "label": {"enum": ["a", "b"]}}})
@@ -83,7 +83,26 @@ def test_each_string_of_a_content_part_is_a_template_at_any_depth() -> None:
 
     assert {"type": "text", "text": "What is this?"} == sent[0]
     assert {"url": "data:image/png;base64,AP8=", "detail": "low"} == sent[1]["image_url"]
-    assert 3 + len("user") + len("What is this?") + MEDIA_TOKENS + 3 == request.input_tokens
+    assert 3 + len("user") + len("What is this?") + LOW_DETAIL_TOKENS + 3 == request.input_tokens
+
+
+@pytest.mark.parametrize(
+    ("part", "expected"),
+    [
+        pytest.param({"type": "image_url", "image_url": {"url": "{{ a }}"}}, MEDIA_TOKENS, id="chat"),
+        pytest.param(
+            {"type": "image_url", "image_url": {"url": "{{ a }}", "detail": "low"}}, LOW_DETAIL_TOKENS, id="low"
+        ),
+        pytest.param({"type": "image_url", "image_url": {"url": "{{ a }}", "detail": "high"}}, MEDIA_TOKENS, id="high"),
+        pytest.param({"type": "image_url", "image_url": "{{ a }}"}, MEDIA_TOKENS, id="a-bare-address"),
+        pytest.param(
+            {"type": "input_image", "image_url": "{{ a }}", "detail": "low"}, LOW_DETAIL_TOKENS, id="responses"
+        ),
+        pytest.param({"type": "input_audio", "input_audio": {"data": "{{ a }}"}}, MEDIA_TOKENS, id="sound"),
+    ],
+)
+def test_a_part_without_text_is_estimated_by_its_detail(part: dict[str, Any], expected: int) -> None:
+    assert media_tokens(part) == expected
 
 
 def test_embeddings_share_an_http_request_and_keep_their_own_ids() -> None:
