@@ -110,19 +110,22 @@ def run(
 
 async def _flow_run(mode: Mode, job: Job, retry_failed: bool, overwrite: bool, wait_for_others: bool) -> dict[str, Any]:
     """Run the flow of a mode to its end."""
+    from flows.command.large_jobs import parameters_of
     from tasks.run.output_turn import may_wait
 
     may_wait.set(wait_for_others)
     if mode is Mode.batch:
         from flows.batch_inference import batch_inference
 
-        return await batch_inference(job=job, retry_failed=retry_failed, overwrite=overwrite, wait=True)
+        with parameters_of(job) as given:
+            return await batch_inference(**given, retry_failed=retry_failed, overwrite=overwrite, wait=True)
     from flows.online_inference import online_inference
     from tasks.sharding.flow_runs import require_server
 
     if job.shards > 1 and job.task_runner == "local":
         require_server(job.shards)
-    return await online_inference(job=job, retry_failed=retry_failed, overwrite=overwrite)
+    with parameters_of(job) as given:
+        return await online_inference(**given, retry_failed=retry_failed, overwrite=overwrite)
 
 
 @app.command()

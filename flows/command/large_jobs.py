@@ -1,0 +1,27 @@
+"""A job as the parameter of a flow run. Prefect's server takes 512 KB of parameters, so a larger job goes by a file."""
+
+import json
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from promptmill.job.spec import Job
+from promptmill.sharding.plan import absolute_job
+
+_MOST_CHARACTERS = 400_000  # of JSON, where Prefect writes any other character as six; the rest is for what it adds
+
+
+@contextmanager
+def parameters_of(job: Job) -> Generator[dict[str, Any]]:
+    """What a flow is to be given of a job: the job itself, or the address of a file that lasts as long as this does."""
+    values = absolute_job(job).model_dump(mode="json")
+    text = json.dumps(values)
+    if len(text) <= _MOST_CHARACTERS:
+        yield {"job": job}
+        return
+    with tempfile.TemporaryDirectory(prefix="promptmill-job-") as folder:
+        path = Path(folder, "job.json")
+        path.write_text(text)
+        yield {"job_url": str(path)}
