@@ -19,7 +19,7 @@ _BROKEN = "the provider broke the answer off"
 _FULL = "the row and its answer are longer than the model's context"
 _SPOILT = "the provider threw the answer away, since it breaks the format"
 _NO_VECTOR = Complaint("invalid_response", "the answer has no embedding that can be used", is_worth_another=True)
-_LEAST_PROMPT = 200  # tokens, below which a prompt isn't cut
+_LEAST_WINDOW = 256  # tokens: no server cuts a prompt to fewer, and one that tells fewer doesn't count
 _LEAST_READ = (
     0.6  # of our count: tokenizers differ by less, and servers that cut leave half of their window (Ollama, llama.cpp)
 )
@@ -64,10 +64,10 @@ def judge_text(answer: Answer, validate: Validate | None, *, allow_empty: bool =
 def judge_input(answer: Answer, text_tokens: int) -> Complaint | None:
     """Whether the provider cut the prompt in silence: it counts far fewer tokens than the prompt's texts have.
 
-    A count of 0 is how some servers say that they don't count.
+    A count below any window, such as 0 or a constant, is how some servers say that they don't count.
     """
     told = answer.usage.input_tokens
-    if not told or text_tokens < _LEAST_PROMPT or told + answer.usage.beside_tokens >= text_tokens * _LEAST_READ:
+    if told is None or told < _LEAST_WINDOW or told + answer.usage.beside_tokens >= text_tokens * _LEAST_READ:
         return None
     message = (
         f"the provider counts {told:,} input tokens where the prompt's texts have about {text_tokens:,}: it has cut the prompt "

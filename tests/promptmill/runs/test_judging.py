@@ -35,6 +35,7 @@ def answer(**usage: Any) -> Answer:
         pytest.param({"prompt_tokens": 3_000}, 4_200, False, id="a-tokenizer-of-larger-tokens"),
         pytest.param({"prompt_tokens": 10}, 100, False, id="a-short-prompt"),
         pytest.param({"prompt_tokens": 0}, 4_200, False, id="not-counted"),
+        pytest.param({"prompt_tokens": 10}, 78_000, False, id="the-same-for-every-prompt"),
         pytest.param({"prompt_tokens": None}, 4_200, False, id="null"),
         pytest.param({}, 4_200, False, id="untold"),
         pytest.param(
