@@ -117,15 +117,17 @@ async def _flow_run(mode: Mode, job: Job, retry_failed: bool, overwrite: bool, w
     if mode is Mode.batch:
         from flows.batch_inference import batch_inference
 
-        with parameters_of(job) as given:
-            return await batch_inference(**given, retry_failed=retry_failed, overwrite=overwrite, wait=True)
+        with parameters_of(job) as (given, job_url):
+            return await batch_inference(
+                job=given, job_url=job_url, retry_failed=retry_failed, overwrite=overwrite, wait=True
+            )
     from flows.online_inference import online_inference
     from tasks.sharding.flow_runs import require_server
 
     if job.shards > 1 and job.task_runner == "local":
         require_server(job.shards)
-    with parameters_of(job) as given:
-        return await online_inference(**given, retry_failed=retry_failed, overwrite=overwrite)
+    with parameters_of(job) as (given, job_url):
+        return await online_inference(job=given, job_url=job_url, retry_failed=retry_failed, overwrite=overwrite)
 
 
 @app.command()

@@ -5,7 +5,6 @@ import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from promptmill.job.spec import Job
 from promptmill.sharding.plan import absolute_job
@@ -14,14 +13,14 @@ _MOST_CHARACTERS = 400_000  # of JSON, where Prefect writes any other character 
 
 
 @contextmanager
-def parameters_of(job: Job) -> Generator[dict[str, Any]]:
+def parameters_of(job: Job) -> Generator[tuple[Job | None, str | None]]:
     """What a flow is to be given of a job: the job itself, or the address of a file that lasts as long as this does."""
     values = absolute_job(job).model_dump(mode="json")
     text = json.dumps(values)
     if len(text) <= _MOST_CHARACTERS:
-        yield {"job": job}
+        yield job, None
         return
     with tempfile.TemporaryDirectory(prefix="promptmill-job-") as folder:
         path = Path(folder, "job.json")
         path.write_text(text)
-        yield {"job_url": str(path)}
+        yield None, str(path)

@@ -24,13 +24,13 @@ def with_examples(job: Job, characters: int) -> Job:
 
 
 @pytest.mark.parametrize(
-    ("characters", "name"), [pytest.param(60_000, "job", id="small"), pytest.param(70_000, "job_url", id="large")]
+    ("characters", "is_given_itself"), [pytest.param(60_000, True, id="small"), pytest.param(70_000, False, id="large")]
 )
-def test_a_job_reaches_its_flow_whatever_its_size(characters: int, name: str, make_job: MakeJob) -> None:
+def test_a_job_reaches_its_flow_whatever_its_size(characters: int, is_given_itself: bool, make_job: MakeJob) -> None:
     job = with_examples(make_job(3), characters)
-    with parameters_of(job) as given:
-        assert list(given) == [name]
-        found = resolve_job(given.get("job"), given.get("job_url"), None)
+    with parameters_of(job) as (given, job_url):
+        found = resolve_job(given, job_url, None)
 
     assert found == job
-    assert name == "job" or not Path(given["job_url"]).exists()
+    assert (given is job, job_url is None) == (is_given_itself, is_given_itself)
+    assert job_url is None or not Path(job_url).exists()
