@@ -43,21 +43,25 @@ def require_contact(credentials: Credentials) -> None:
 def first_contact(credentials: Credentials, pause: Callable[[float], None] = time.sleep) -> Contact:
     """Ask for the models. Blocks, for seconds where nobody answers. Raises: CredentialsError when they can't be used."""
     with make_blocking_sdk(credentials).with_options(timeout=_TIMEOUT) as client:
-        address, secrets = public_url(str(client.base_url)), sent_secrets(client)
-        for left in reversed(range(_TRIES)):
-            try:
-                models = client.models.with_raw_response.list()
-            except openai.OpenAIError as error:
-                contact = _judge(error, address, secrets)
-            else:
-                return Contact(f"{address} answers this key (HTTP {models.http_response.status_code})")
-            if not isinstance(contact.problem, ProviderUnreachable) or left == 0:
-                return contact
+        contact = _ask(client)
+        for _ in range(_TRIES - 1):
+            if not isinstance(contact.problem, ProviderUnreachable):
+                break
             pause(_PAUSE_SECONDS)
-    raise AssertionError("there is at least one try")
+            contact = _ask(client)
+    return contact
 
 
-def _judge(error: openai.OpenAIError, address: str, secrets: tuple[str, ...] = ()) -> Contact:
+def _ask(client: openai.OpenAI) -> Contact:
+    address = public_url(str(client.base_url))
+    try:
+        models = client.models.with_raw_response.list()
+    except openai.OpenAIError as error:
+        return _judge(error, address, sent_secrets(client))
+    return Contact(f"{address} answers this key (HTTP {models.http_response.status_code})")
+
+
+def _judge(error: openai.OpenAIError, address: str, secrets: tuple[str, ...]) -> Contact:
     """What an error means for a run. Pure."""
     said = redact(shorten(str(error), 300), secrets)
     if isinstance(error, openai.APIConnectionError):
