@@ -8,18 +8,11 @@ import pytest
 
 from promptmill.errors import ProviderRefused, RunStopped
 from promptmill.job.spec import Retry
-from promptmill.limits.budget import Budget
-from promptmill.limits.pricing import prices_for
-from promptmill.limits.rate_limiter import RateLimiter
-from promptmill.provider.billing import Billing
-from promptmill.provider.client import Client
 from promptmill.provider.evidence import Evidence
 from promptmill.provider.key_renewal import RenewKeys
 from promptmill.provider.transport import RawAnswer, TransportError
 from promptmill.records import Completion, Failure, Request, Result
-from promptmill.runs.completion import complete_request
-from promptmill.stop import Slot, Stop
-from tests.support.clock import run_on_clock
+from tests.support.asking import answer_each
 from tests.support.odd_answers import WELL_FORMED
 
 ANSWER = RawAnswer(200, {}, orjson.dumps(WELL_FORMED["chat.completions"]))
@@ -53,35 +46,17 @@ def answer_all(
     renew_key: RenewKeys | None = None,
 ) -> dict[str, Result | RunStopped]:
     """Each row's result, or why it has none."""
-
-    async def scenario() -> dict[str, Result | RunStopped]:
-        client = Client(
-            sender=provider,
-            endpoint="chat.completions",
-            limiter=RateLimiter(60_000, None),
-            budget=Budget(None),
-            billing=Billing(prices_for("gpt-6-luna", None), None, len),
-            retry=Retry() if retry is None else retry,
-            stop=Stop(),
-            evidence=evidence,
-            renew_key=renew_key,
-        )
-        places = asyncio.Semaphore(at_once)
-
-        async def answer(row: str) -> Result | RunStopped:
-            slot = Slot(places)
-            await slot.acquire()
-            try:
-                return await complete_request(client, Request(row, row.encode(), 20, 64), slot, None)
-            except RunStopped as error:
-                return error
-            finally:
-                slot.release()
-
-        names = [f"{number}" for number in range(rows)]
-        return dict(zip(names, await asyncio.gather(*map(answer, names)), strict=True))
-
-    return run_on_clock(scenario())
+    names = [f"{number}" for number in range(rows)]
+    requests = [Request(name, name.encode(), 20, 64) for name in names]
+    results = answer_each(
+        provider,
+        requests,
+        at_once=at_once,
+        retry=Retry() if retry is None else retry,
+        evidence=evidence,
+        renew_key=renew_key,
+    )
+    return dict(zip(names, results, strict=True))
 
 
 def kinds(results: dict[str, Result | RunStopped]) -> dict[str, str]:

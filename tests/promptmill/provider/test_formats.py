@@ -11,23 +11,15 @@ import pytest
 
 from promptmill.errors import RunStopped
 from promptmill.job.request_spec import RequestSpec, StructuredMode
-from promptmill.job.spec import Retry
-from promptmill.limits.budget import Budget
-from promptmill.limits.pricing import prices_for
-from promptmill.limits.rate_limiter import RateLimiter
 from promptmill.prompts.request_builder import RequestBuilder
 from promptmill.prompts.response_schema import ResponseSchema
-from promptmill.provider.billing import Billing
-from promptmill.provider.client import Client
 from promptmill.provider.error_body import read_error
 from promptmill.provider.evidence import MOST_UNPROVEN, Evidence
 from promptmill.provider.formats import MOST_OUT, Formats, refuses_format
 from promptmill.provider.transport import RawAnswer
 from promptmill.provider.verdict import verdict_on
-from promptmill.records import Completion, Failure, Request, Result
-from promptmill.runs.completion import complete_request
-from promptmill.stop import Slot, Stop
-from tests.support.clock import run_on_clock
+from promptmill.records import Completion, Failure, Result
+from tests.support.asking import answer_each
 from tests.support.rendering import LETTERS
 
 SCHEMA = ResponseSchema({"type": "object", "properties": {"label": {"type": "string"}}})
@@ -161,37 +153,12 @@ class Server:
 
 
 def answer_all(server: Server, builder: RequestBuilder, rows: int = 40) -> Sequence[Result | RunStopped]:
-    async def scenario() -> list[Result | RunStopped]:
-        modes = builder.structured
-        assert modes is not None
-        formats = Formats(modes.modes, modes.write, modes.tokens)
-        client = Client(
-            sender=server,
-            endpoint="chat.completions",
-            limiter=RateLimiter(60_000, None),
-            budget=Budget(None),
-            billing=Billing(prices_for("gpt-6-luna", None), None, len),
-            retry=Retry.model_validate({}),
-            stop=Stop(),
-            evidence=Evidence(most_out=MOST_OUT if formats.is_learning else MOST_UNPROVEN),
-            formats=formats,
-        )
-        places = asyncio.Semaphore(8)
-
-        async def answer(request: Request) -> Result | RunStopped:
-            slot = Slot(places)
-            await slot.acquire()
-            try:
-                return await complete_request(client, request, slot, SCHEMA.validate)
-            except RunStopped as error:
-                return error
-            finally:
-                slot.release()
-
-        requests = [builder.build({"text": f"row {number}"}, number) for number in range(rows)]
-        return await asyncio.gather(*map(answer, requests))
-
-    return run_on_clock(scenario())
+    modes = builder.structured
+    assert modes is not None
+    formats = Formats(modes.modes, modes.write, modes.tokens)
+    evidence = Evidence(most_out=MOST_OUT if formats.is_learning else MOST_UNPROVEN)
+    requests = [builder.build({"text": f"row {number}"}, number) for number in range(rows)]
+    return answer_each(server, requests, validate=SCHEMA.validate, evidence=evidence, formats=formats)
 
 
 @pytest.mark.parametrize(("status", "body"), REFUSALS)

@@ -9,18 +9,13 @@ import pytest
 
 from promptmill.errors import RunStopped
 from promptmill.job.spec import RequestSpec, Retry
-from promptmill.limits.budget import Budget
 from promptmill.limits.pricing import prices_for, requested_tier
-from promptmill.limits.rate_limiter import RateLimiter
 from promptmill.prompts.request_builder import RequestBuilder
 from promptmill.provider.billing import Billing
-from promptmill.provider.client import Client
 from promptmill.provider.tiers import Tiers
 from promptmill.provider.transport import RawAnswer
 from promptmill.records import Completion, Result
-from promptmill.runs.completion import complete_request
-from promptmill.stop import Slot, Stop
-from tests.support.clock import run_on_clock
+from tests.support.asking import answer_each
 from tests.support.rendering import LETTERS
 
 FULL = {"error": {"message": "Resource Unavailable", "type": "resource_unavailable", "code": "resource_unavailable"}}
@@ -51,33 +46,10 @@ class Server:
 def answer_all(server: Server, tiers: Tiers | None, rows: int = 30) -> list[Result | RunStopped]:
     spec = RequestSpec.model_validate(FLEX)
     builder = RequestBuilder(spec, ["text"], None, LETTERS)
-
-    async def scenario() -> list[Result | RunStopped]:
-        client = Client(
-            sender=server,
-            endpoint="chat.completions",
-            limiter=RateLimiter(60_000, None),
-            budget=Budget(None),
-            billing=Billing(prices_for(spec.model, None), requested_tier(spec.sent_parameters), len),
-            retry=Retry.model_validate({"max_attempts": 1, "max_elapsed_seconds": 100}),
-            stop=Stop(),
-            tiers=tiers,
-        )
-        places = asyncio.Semaphore(4)
-
-        async def answer(number: int) -> Result | RunStopped:
-            slot = Slot(places)
-            await slot.acquire()
-            try:
-                return await complete_request(client, builder.build({"text": "x"}, number), slot, None)
-            except RunStopped as error:
-                return error
-            finally:
-                slot.release()
-
-        return await asyncio.gather(*map(answer, range(rows)))
-
-    return run_on_clock(scenario())
+    requests = [builder.build({"text": "x"}, number) for number in range(rows)]
+    billing = Billing(prices_for(spec.model, None), requested_tier(spec.sent_parameters), len)
+    retry = Retry.model_validate({"max_attempts": 1, "max_elapsed_seconds": 100})
+    return answer_each(server, requests, at_once=4, billing=billing, retry=retry, tiers=tiers)
 
 
 def costs(results: list[Result | RunStopped]) -> set[Decimal]:
