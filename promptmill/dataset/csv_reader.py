@@ -181,10 +181,10 @@ class CsvReader:
         most_blocks = None if known.block_bytes == _BLOCKS[0] else _MOST_BLOCKS
         with self._files.open(file) as opened:
             stream = utf8_stream(opened, known.dialect, file.shown, watch)
-            stoppable = StoppableFile(stream, most_blocks)
+            stoppable = StoppableFile(stream, known.block_bytes, most_blocks)
             reader = None
             try:
-                reader = pacsv.open_csv(cast(Any, stoppable), read, parse, convert)
+                reader = pacsv.open_csv(stoppable.for_arrow(), read, parse, convert)
                 for batch in reader:
                     stoppable.require_whole()  # before the last row is given, which may be half a row
                     yield batch

@@ -2,20 +2,32 @@
 
 Arrow reads ahead in a thread of its own, which takes Python's lock for each read. If a reader is given up early (a
 limit, a wrong row), Arrow waits for that thread while it holds the lock: two of six reads of a wrong .csv.gz never ended.
-At the end of the process that thread can abort it. So `stop` gives the thread an end, and waits until it has seen it.
-It reads up to 32 blocks ahead. Where blocks are large, `most_blocks` says how many Arrow may hold.
+So `stop` gives the thread an end, and waits until it has seen it.
+
+A thread that takes Python's lock while Python ends aborts the process (exit code 134, in 1 of 12 reads on a busy
+machine). Arrow's threads would take it to give back bytes of Python's and the file itself. So the blocks are Arrow's own
+memory, and the file is kept for a while.
+
+Arrow reads up to 32 blocks ahead. Where blocks are large, `most_blocks` says how many Arrow may hold.
 """
 
 import queue
+import time
 import weakref
-from contextlib import suppress
-from typing import IO, Any, cast
+from collections import deque
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
 _MOST_WAIT_SECONDS = 5.0  # for Arrow to drop a block, so that a wrong idea of how many it needs costs time only
+_LOOK_SECONDS = 0.002
 _PAUSE_SECONDS = 1.0  # without a read after which Arrow's thread has paused: it does so with 32 blocks in advance
+
+_kept: deque[pa.NativeFile] = deque(
+    maxlen=64
+)  # the last files, so that none of Arrow's threads is the last to hold them
+_pools: list[pa.MemoryPool] = []  # they outlive the blocks of them that Arrow holds; the system gets freed blocks back
 
 
 class StoppableFile:
@@ -23,17 +35,20 @@ class StoppableFile:
 
     closed = False
 
-    def __init__(self, opened: IO[bytes], most_blocks: int | None = None) -> None:
-        self._opened = opened
-        self._room: queue.SimpleQueue[Any] | None = None if most_blocks is None else queue.SimpleQueue()
-        for _ in range(most_blocks or 0):
-            cast(Any, self._room).put(None)
-        self._lent: dict[int, weakref.ref[memoryview]] = {}  # the blocks that Arrow holds
-        self._is_stopped = False
+    def __init__(self, opened: IO[bytes], block_bytes: int = 0, most_blocks: int | None = None) -> None:
+        self._opened: IO[bytes] | None = opened
+        self._most_bytes = None if most_blocks is None else (most_blocks - 1) * block_bytes
+        self._pool = pa.system_memory_pool() if most_blocks is None else _unused_pool()
         self._is_reading = False
         self._error: Exception | None = None
         self._ends: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._watched: list[weakref.ref[memoryview]] = []
+
+    def for_arrow(self) -> pa.NativeFile:
+        """The file as Arrow takes it: a buffer of one byte makes Arrow copy each block into memory of its own."""
+        file = pa.BufferedInputStream(pa.PythonFile(self, mode="r"), 1, memory_pool=self._pool)
+        _kept.append(file)
+        return file
 
     def readable(self) -> bool:
         """Whether bytes can be read."""
@@ -51,11 +66,11 @@ class StoppableFile:
         """Leave the file open: the caller that opened it closes it."""
 
     def read(self, size: int = -1) -> bytes | memoryview:
-        """The next bytes. The object for the end tells, when Arrow's thread drops it, that the thread is done with Python."""
+        """The next bytes. The empty ones at the end tell, when Arrow drops them, that its thread is done with Python."""
         self._is_reading = True
         try:
             self._await_room()
-            data = b"" if self._is_stopped else self._read(size)
+            data = b"" if self._opened is None else self._opened.read(size)
         except Exception as error:  # `require_whole` raises it, in the thread that asked for the rows
             self._error = error
             data = b""
@@ -70,19 +85,11 @@ class StoppableFile:
 
     def _await_room(self) -> None:
         """Wait until Arrow has dropped a block, or seems to need one more before it can."""
-        if self._room is not None and not self._is_stopped:
-            with suppress(queue.Empty):
-                dropped = self._room.get(timeout=_MOST_WAIT_SECONDS)
-                self._lent.pop(id(dropped), None)
-
-    def _read(self, size: int) -> bytes | memoryview:
-        data = self._opened.read(size)
-        if self._room is None or not data:
-            return data
-        block = memoryview(data)
-        lent = weakref.ref(block, self._room.put)
-        self._lent[id(lent)] = lent
-        return block
+        if self._most_bytes is None:
+            return
+        end = time.monotonic() + _MOST_WAIT_SECONDS
+        while self._opened is not None and self._pool.bytes_allocated() > self._most_bytes and time.monotonic() < end:
+            time.sleep(_LOOK_SECONDS)
 
     def require_whole(self) -> None:
         """Raises: what a read raised, if one did: Arrow's thread would still hold it at the end of the process."""
@@ -91,9 +98,7 @@ class StoppableFile:
 
     def stop(self, reader: pacsv.CSVStreamingReader | None) -> None:
         """End the reads of Arrow's thread, and wait until it is done with Python."""
-        self._is_stopped = True
-        if self._room is not None:
-            self._room.put(None)
+        self._opened = None
         try:
             while reader is not None:
                 reader.read_next_batch()
@@ -106,3 +111,12 @@ class StoppableFile:
             except queue.Empty:
                 if not self._is_reading:
                     return
+
+
+def _unused_pool() -> pa.MemoryPool:
+    """A pool that none holds memory of. It counts what a reader holds; two readers may share it, which costs time only."""
+    for pool in _pools:
+        if not pool.bytes_allocated():
+            return pool
+    _pools.append(pa.proxy_memory_pool(pa.system_memory_pool()))
+    return _pools[-1]

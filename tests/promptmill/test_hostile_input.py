@@ -3,6 +3,8 @@
 The cases run in other processes, because the system may kill a case that goes wrong. A template's error is that of its row.
 """
 
+import ctypes
+import gc
 import json
 import resource
 import subprocess
@@ -12,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from tests.support.hostile_documents import DOCUMENTS, read_document
@@ -153,8 +156,11 @@ def run_cases(names: list[str], folder: Path) -> None:
 
 
 def _forget_peak() -> None:
-    """Let the kernel take the memory that this process holds now for its peak, so that each case has its own."""
+    """Give freed memory back, and let the kernel take what this process holds then for its peak: each case has its own."""
+    gc.collect()
+    pa.default_memory_pool().release_unused()
     if sys.platform == "linux":
+        ctypes.CDLL(None).malloc_trim(0)
         Path("/proc/self/clear_refs").write_text("5")
 
 
