@@ -47,7 +47,7 @@ async def batch_inference(
     run = await approve(run)
     async with ending(run):
         run = await take_turn(run)
-        async with holding_output(run) as held:
+        async with holding_output(run, end_strays) as held:
             run = held
             if isinstance(run, PendingRun):
                 await end_strays(run)

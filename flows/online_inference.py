@@ -21,6 +21,7 @@ from tasks.run.plan import plan_dataset
 from tasks.run.publish import announce_end, publish_output
 from tasks.run.unknown_parameters import explain_crash
 from tasks.sharding.coordinator import answer_in_shards
+from tasks.sharding.leftovers import end_strays
 
 
 @as_form
@@ -45,7 +46,7 @@ async def online_inference(
     run = await approve(run)
     async with ending(run):
         run = await take_turn(run)
-        async with holding_output(run) as held:
+        async with holding_output(run, end_strays) as held:
             run = held
             if isinstance(run, PendingRun):
                 shards = await answer_in_shards(run)

@@ -19,6 +19,7 @@ from promptmill.public_url import public_text, public_url
 from promptmill.storage import STORAGE_ERRORS
 
 _FOLDER = "lease"
+HELPERS = f"{_FOLDER}/shards"
 _LOOKS = 5  # at claims that are listed and can't be read
 
 
@@ -107,6 +108,11 @@ class Claims:
             names = self.objects.sizes(_FOLDER)
         found = {name: name.removeprefix(f"{_FOLDER}/").removesuffix(".json").partition("-")[0] for name in names}
         return {name: int(text) for name, text in found.items() if text.isdecimal()}
+
+    def helpers(self) -> list[str]:
+        """Names of the objects by which shards show that they live (shard_lease.py)."""
+        with _storage_failing(self.objects):
+            return sorted(self.objects.sizes(HELPERS))
 
     def highest(self) -> Claim | None:
         """The claim that holds the output, or did last; None where there was never any."""

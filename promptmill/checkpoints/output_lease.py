@@ -173,15 +173,25 @@ class OutputLease:
             self._holder = replace(self._holder, beat=self._holder.beat + 1)
             began = self._timing.now()
             self._claims.write(self._name, self._holder)
-            higher = {name: number for name, number in self._claims.numbers().items() if number > self.number}
-            if not higher:
+            if (successor := self._successor()) is None:
                 self._valid_until = began + VALID_SECONDS
                 return
-            name, number = max(higher.items(), key=lambda item: item[1])
-            self._lost = str(self._claims.read(name, number) or "another run")
-            with suppress(StorageFailed):
-                self._claims.delete([self._name])  # written above where its successor may have removed it
+            self._lost = str(successor)
+            self._withdraw()
             raise self._loss()
+
+    def _withdraw(self) -> None:
+        """Remove the claim, which was written a moment ago and which its successor may have removed."""
+        with suppress(StorageFailed):
+            self._claims.delete([self._name])
+
+    def _successor(self) -> Claim | None:
+        """The claim by which another run holds the output."""
+        higher = {name: number for name, number in self._claims.numbers().items() if number > self.number}
+        if not higher:
+            return None
+        name, number = max(higher.items(), key=lambda item: item[1])
+        return self._claims.read(name, number) or Claim(name, number, b"", None)
 
     def keep(self) -> None:
         """Renew from a thread of its own until `release`: an event loop may be busy for longer than a lease is valid."""

@@ -5,7 +5,7 @@ import logging
 import os
 import platform
 import random
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,6 +14,7 @@ import anyio
 
 from promptmill.checkpoints.lease_claims import Claim, Claims, Holder, Objects
 from promptmill.checkpoints.output_lease import PERIOD_SECONDS, REAL_TIME, Contender, OutputLease, Timing, is_over
+from promptmill.checkpoints.shard_lease import Stragglers
 from promptmill.errors import OutputInUse, StorageFailed
 from promptmill.processes import this_machine
 from promptmill.public_url import public_url
@@ -45,8 +46,15 @@ class Turn:
     has_waited: bool  # another run may have left something there meanwhile
 
 
-async def take_turn_at(objects: Objects, asking: Asking, timing: Timing = REAL_TIME) -> Turn:
+async def take_turn_at(
+    objects: Objects,
+    asking: Asking,
+    timing: Timing = REAL_TIME,
+    end_shards: Callable[[], Awaitable[None]] | None = None,
+) -> Turn:
     """The lease of an output, renewed from now on; release it (`releasing`).
+
+    Shards that an earlier run left at work are ended by `end_shards`, as far as it can, and waited for.
 
     Raises: OutputInUse when another run works on the output and the run was told not to wait; StorageFailed.
     """
@@ -62,9 +70,37 @@ async def take_turn_at(objects: Objects, asking: Asking, timing: Timing = REAL_T
         else:
             failures = 0
             if lease is not None:
+                stragglers = Stragglers(objects, asking.holder(), timing)
+                async with _releasing_on_error(lease):
+                    if end_shards is not None and await asyncio.to_thread(stragglers.first) is not None:
+                        await end_shards()
+                    await _outlast_shards(stragglers, lease, objects.url, asking, told)
                 return Turn(lease, has_waited=bool(told))
             _wait_or_refuse(objects.url, contender.in_the_way, asking, told)
         await asyncio.sleep(_LOOK_SECONDS * (0.5 + random.random()))
+
+
+async def _outlast_shards(
+    stragglers: Stragglers, lease: OutputLease, place: str, asking: Asking, told: set[str]
+) -> None:
+    """Wait until no shard of an earlier run sends: each sees the new claim at its next renewal.
+
+    Raises: OutputInUse; StorageFailed; LeaseLost.
+    """
+    while (shard := await asyncio.to_thread(stragglers.first)) is not None:
+        _wait_or_refuse(place, shard, asking, told)
+        await asyncio.sleep(_LOOK_SECONDS * (0.5 + random.random()))
+        await lease.confirm()
+
+
+@asynccontextmanager
+async def _releasing_on_error(lease: OutputLease) -> AsyncGenerator[None]:
+    try:
+        yield
+    except BaseException:
+        with anyio.CancelScope(shield=True):
+            await asyncio.to_thread(lease.release)
+        raise
 
 
 def _wait_or_refuse(place: str, claim: Claim | None, asking: Asking, told: set[str]) -> None:

@@ -61,7 +61,7 @@ class PendingRun:
     flow_run_ids: tuple[str, ...] = ()
     mode: str = "online"  # or "batch"
     share: Share | None = None  # the part that this process answers, where the run is one shard of a split run
-    lease: OutputLease | None = None  # this run's hold on the output; a shard's run has none, and nor has a mere plan
+    lease: OutputLease | None = None  # this run's hold on the output, or a shard's part in it; a mere plan has none
 
     @property
     def retry_failed(self) -> bool:

@@ -62,6 +62,11 @@ class ShardFolder:
         self.name = name
 
     @property
+    def run_id(self) -> str:
+        """The flow run that split its dataset, as its hold on the output names it (coordinator.py names the folder)."""
+        return self.name.rpartition("-")[0] or self.name
+
+    @property
     def plan_url(self) -> str:
         """What a shard is told."""
         return str(self.storage.fs.unstrip_protocol(self.storage.path(self._path(_PLAN))))

@@ -5,9 +5,10 @@ another Prefect home, a machine with a server of its own, a notebook, a sample.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
+from functools import partial
 
 from prefect.runtime import flow_run
 
@@ -27,8 +28,10 @@ def asking() -> Asking:
 
 
 @asynccontextmanager
-async def holding_output(run: Run) -> AsyncGenerator[Run]:
+async def holding_output(run: Run, end_shards: Callable[[Run], Awaitable[None]]) -> AsyncGenerator[Run]:
     """The run while no other works on its output; finished, if the one before it has done its work.
+
+    `end_shards` ends the shards that other runs over the output left at work on this Prefect server.
 
     Raises: CancelledThere, TakenForDead, Deleted when the run isn't this process's any more; OutputInUse; OutputError when
     the run before it left the output of another job; LeaseLost, through whatever sends.
@@ -36,7 +39,7 @@ async def holding_output(run: Run) -> AsyncGenerator[Run]:
     if isinstance(run, FinishedRun):
         yield run
         return
-    turn = await while_ours(take_turn_at(run.prepared.store.storage, asking()))
+    turn = await while_ours(take_turn_at(run.prepared.store.storage, asking(), end_shards=partial(end_shards, run)))
     async with holding(run, turn) as held:
         if isinstance(held, PendingRun) and held.mode == "online":
             await asyncio.to_thread(refuse_rows_in_batches, held.prepared.store, held.prepared.output.url)

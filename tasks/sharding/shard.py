@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, nullcontext, suppress
+from dataclasses import replace
 from typing import Any
 
 from prefect import task
@@ -10,6 +11,8 @@ from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
 from promptmill.allowed_urls import close_to_unlisted
+from promptmill.checkpoints.output_turn import Asking, Turn, releasing
+from promptmill.checkpoints.shard_lease import ShardLease
 from promptmill.errors import Interrupted, PromptmillError, RunStopped, SetupError, StorageFailed
 from promptmill.memory import spare_memory
 from promptmill.output.manifest import Manifest
@@ -61,7 +64,11 @@ async def _answer(plan_url: str, shard: int, attempt: int, is_watched: bool) -> 
     engine: Engine | None = None
     try:
         run = await _open(folder, shard)
-        async with answering_visibly(run) as engine, watching_run(folder, engine) if is_watched else nullcontext():
+        async with (
+            _holding(run, folder, shard) as run,
+            answering_visibly(run) as engine,
+            watching_run(folder, engine) if is_watched else nullcontext(),
+        ):
             await answer_rows(engine)
     except (PromptmillError, asyncio.CancelledError) as error:
         reason = error if isinstance(error, PromptmillError) else Interrupted()
@@ -92,6 +99,18 @@ async def _open(folder: ShardFolder, shard: int) -> PendingRun:
         )
     credentials = await load_credentials(plan.job.provider)
     return await asyncio.to_thread(open_share, folder, plan, shard, credentials, (str(flow_run.get_id()),))
+
+
+@asynccontextmanager
+async def _holding(run: PendingRun, folder: ShardFolder, shard: int) -> AsyncGenerator[PendingRun]:
+    """The shard with its part in its run's hold on the output: no other run sends before this shard has stopped.
+
+    Raises: LeaseLost when its run holds the output no more; StorageFailed.
+    """
+    asking = Asking(f"shard {shard} of the flow run {folder.run_id}", run_id=folder.run_id)
+    lease = await asyncio.to_thread(ShardLease(folder.storage, asking.holder()).begin)
+    async with releasing(Turn(lease, has_waited=False)):
+        yield replace(run, lease=lease)
 
 
 @asynccontextmanager

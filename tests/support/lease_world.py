@@ -1,6 +1,6 @@
 """A storage and a time that tests set, for runs that contend for an output: no waiting, any order of their steps."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -79,7 +79,8 @@ class Actor:
         self.lease: OutputLease | None = None
         self.error: Exception | None = None
         self.looks = 0  # attempts that met another's claim
-        self._contender = world.contender(pid, offset, rate)
+        self.world, self.pid, self.timing = world, pid, world.timing(offset, rate)
+        self.contender = world.contender(pid, offset, rate)
         self._greenlet = greenlet(self._run)
 
     def step(self) -> None:
@@ -89,7 +90,7 @@ class Actor:
 
     def _run(self) -> None:
         try:
-            while (lease := self._contender.attempt()) is None:
+            while (lease := self.contender.attempt()) is None:
                 self.looks += 1
                 pause()
             self.lease = lease
@@ -109,7 +110,7 @@ def pause() -> None:
     getcurrent().parent.switch()
 
 
-def interleave(world: World, actors: list[Actor], order: Iterable[tuple[int, float]], look: Callable[[], None]) -> None:
+def interleave(world: World, actors: Sequence[Actor], order: Iterable[tuple[int, float]], look: Callable[[], None]) -> None:
     """Let actors take their steps in an order of (which one, seconds that pass before); `look` after each."""
     world.before_each = pause
     for index, seconds in order:

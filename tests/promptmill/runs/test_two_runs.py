@@ -14,7 +14,9 @@ import pytest
 
 import promptmill
 from promptmill.batch.session import start_batches
+from promptmill.checkpoints import output_lease
 from promptmill.checkpoints.output_turn import Asking, Turn, releasing, take_turn_at
+from promptmill.checkpoints.shard_lease import ShardLease
 from promptmill.errors import LeaseLost, OutputInUse
 from promptmill.job.spec import Job
 from promptmill.provider.transport import Credentials
@@ -178,3 +180,34 @@ async def test_a_run_that_lost_its_output_sends_and_publishes_nothing(
 async def turn_of(job: Job) -> Turn:
     """The output of a job, held by another run."""
     return await take_turn_at(plan(job, Credentials("test")).prepared.store.storage, Asking("the other run"))
+
+
+async def test_a_run_that_takes_over_pays_for_no_row_that_a_shard_of_the_run_before_it_has_under_way(
+    make_job: MakeJob, credentials: Credentials, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two machines with Prefect servers of their own: neither can cancel the other's shards."""
+    monkeypatch.setattr(output_lease, "RENEW_SECONDS", 0.3)
+    simulator.configure(latency_seconds=0.3)
+    job = make_job(60, limits={"max_concurrency": 4}, checkpoint_rows=4)
+    run = plan(job, credentials)
+    objects = run.prepared.store.storage
+    parent = await take_turn_at(objects, Asking("the run that split", run_id="a"))
+    shard = ShardLease(objects, Asking("its shard", run_id="a").holder())
+    told: list[str] = []
+
+    async def answer_shard() -> None:
+        async with releasing(Turn(shard.begin(), has_waited=False)):
+            await run_plainly(replace(run, lease=shard))
+
+    working = asyncio.create_task(answer_shard())
+    await asyncio.to_thread(wait_until_sent, simulator, 8)
+    await asyncio.to_thread(parent.lease.release)  # it is gone, and its shard goes on
+    turn = await take_turn_at(objects, Asking("a run elsewhere", tell=told.append))
+    async with releasing(turn) as lease:
+        manifest = (await run_plainly(replace(run, lease=lease))).manifest
+    with pytest.raises(LeaseLost, match="the run of this shard holds the output no more"):
+        await working
+
+    assert manifest.rows == 60
+    assert simulator.ledger()["totals"]["requests"] == 60
+    assert any("its shard" in text for text in told)

@@ -1,0 +1,89 @@
+"""Shards send for the run that holds an output: each shows that it lives, so that no other run sends before it has stopped.
+
+A run's claim says nothing of its shards: if the run dies, or its machine sleeps, they go on, and a run that takes over from
+another Prefect server can't cancel them. So each shard renews an object of its own beside the claims, and stops once the
+highest claim isn't its run's. A run that has taken over waits until every such object is gone, says that its shard has
+ended, belongs to this run or was silent for the period. The order is that of claims: a shard writes and then looks at the
+claims, a run claims and then looks at the shards, so that at least one of the two sees the other.
+"""
+
+import secrets
+from contextlib import suppress
+from dataclasses import replace
+
+from promptmill.checkpoints.lease_claims import HELPERS, Claim, Claims, Holder, Objects
+from promptmill.checkpoints.output_lease import REAL_TIME, OutputLease, Timing, is_over
+from promptmill.errors import LeaseLost, StorageFailed
+
+
+class ShardLease(OutputLease):
+    """A shard's part in its run's hold on the output. Safe to use from many threads."""
+
+    def __init__(self, objects: Objects, holder: Holder, timing: Timing = REAL_TIME) -> None:
+        token = secrets.token_hex(6)
+        name = f"{HELPERS}/{token}.json"
+        super().__init__(Claims(objects), name, 0, replace(holder, token=token), timing.now(), timing)
+
+    def begin(self) -> "ShardLease":
+        """Show that the shard lives, and keep showing it until `release`; returns itself. Blocks.
+
+        Raises: LeaseLost when the shard's run doesn't hold the output (any more); StorageFailed.
+        """
+        self.renew()
+        self.keep()
+        return self
+
+    def release(self) -> None:
+        """Let the next run go on. Blocks. A storage that is away is no error: the next run then waits for the period."""
+        super().release()
+        with suppress(StorageFailed):  # it says already that the shard has ended
+            self._claims.delete([self._name])
+
+    def _withdraw(self) -> None:
+        """Leave the object until `release`: requests on their way are still to be answered and kept."""
+
+    def _successor(self) -> Claim | None:
+        standing = self._claims.highest()
+        if standing is None:
+            return None  # somebody deleted the claims; our run's next renewal brings its own back
+        holder = standing.holder
+        is_our_runs = holder is not None and holder.run_id == self._holder.run_id and not holder.is_over
+        return None if is_our_runs else standing
+
+    def _loss(self) -> LeaseLost:
+        return LeaseLost(
+            f"the run of this shard holds the output no more; last it was held by {self._lost}. Nothing more is sent, and "
+            "all that was answered is kept. Run the same command again once no other run works on the output."
+        )
+
+
+class Stragglers:
+    """Shards of earlier runs, as a run that has just taken the output watches them."""
+
+    def __init__(self, objects: Objects, us: Holder, timing: Timing = REAL_TIME) -> None:
+        self._claims = Claims(objects)
+        self._us = us
+        self._timing = timing
+        self._seen: dict[str, tuple[bytes, float]] = {}  # name → its bytes, and when they were first read
+
+    def first(self) -> Claim | None:
+        """A shard that may still send; None once there is none. Blocks. Raises: StorageFailed."""
+        for name in self._claims.helpers():
+            claim = self._claims.read(name, 0)
+            if claim is None or self._is_ours(claim):
+                continue
+            if not is_over(claim, self._us, self._silence(claim), self._timing.is_gone):
+                return claim
+            self._claims.delete([name])
+        return None
+
+    def _is_ours(self, claim: Claim) -> bool:
+        return claim.holder is not None and claim.holder.run_id == self._us.run_id != ""
+
+    def _silence(self, claim: Claim) -> float:
+        now = self._timing.now()
+        data, since = self._seen.get(claim.name, (b"", now))
+        if data != claim.data:
+            since = now
+            self._seen[claim.name] = claim.data, now
+        return now - since
