@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 FailureKind = Literal[
     "template_error",
+    "unreadable_row",
     "invalid_request",
     "context_length_exceeded",
     "content_filter",

@@ -6,13 +6,11 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import IO
 
-import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from promptmill.dataset.csv_dialect import DELIMITERS, Dialect
 from promptmill.dataset.files import InputFile
 from promptmill.dataset.streams import lines_of
-from promptmill.dataset.text_types import first_misfit
 from promptmill.errors import DatasetError
 from promptmill.shorten import shorten
 
@@ -50,13 +48,11 @@ def explain(
     wrong: Sequence[pacsv.InvalidRow],
     open_bytes: Callable[[], AbstractContextManager[IO[bytes]]],
 ) -> DatasetError:
-    """What Arrow's error means."""
+    """What Arrow's error means; `wrong` are the first of too many rows that can't be read."""
     if wrong:
-        row = wrong[0]
         return DatasetError(
-            f"{file.shown} has {row.actual_columns} fields in row {row.number or '?'} ({shorten(row.text, 80)!r}); its "
-            f"header has {row.expected_columns}, read with {dialect} (input.csv){_suspect(row.text, dialect)}. Quote fields "
-            "that hold the delimiter, fix the row, or set the keys of input.csv."
+            f"{wrong_fields(file, dialect, wrong[0])}. So are the rows after it, more than can be held until one can be "
+            "read. Set the keys of input.csv, or fix the file."
         )
     if "UTF8" in str(error):
         with open_bytes() as opened:
@@ -71,12 +67,11 @@ def explain(
     )
 
 
-def misfit(file: InputFile, row: int, column: str, texts: pa.Array, kind: pa.DataType, asked: str) -> DatasetError:
-    """The error of a text that isn't of the type that the job asks for; `row` is the number of the first text's row."""
-    at = first_misfit(texts, kind)
-    return DatasetError(
-        f"{file.shown} has {shorten(str(texts[at]), 80)!r} in row {row + at:,}, column {column!r}, which is no {asked} "
-        "(input.types). Fix the value, or ask for another type."
+def wrong_fields(file: InputFile, dialect: Dialect, row: pacsv.InvalidRow) -> str:
+    """What is wrong with a row that has too many or too few fields."""
+    return (
+        f"{file.shown} has {row.actual_columns} fields in row {row.number or '?'} ({shorten(row.text, 80)!r}); its "
+        f"header has {row.expected_columns}, read with {dialect} (input.csv){_suspect(row.text, dialect)}"
     )
 
 

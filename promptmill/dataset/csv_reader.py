@@ -8,48 +8,54 @@ only for a file that has longer rows.
 import csv
 import io
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, cast
 
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from promptmill.dataset.csv_dialect import Dialect, decoded, escape_of, first_row, short_lines, sniff, without_comments
-from promptmill.dataset.csv_errors import RowTooLong, explain, misfit, refuse_repeated, too_long
+from promptmill.dataset.csv_errors import RowTooLong, explain, refuse_repeated, too_long, wrong_fields
+from promptmill.dataset.csv_options import BLOCKS, Known, arrow_options
 from promptmill.dataset.csv_streams import Watch, utf8_stream
 from promptmill.dataset.files import Files, InputFile
 from promptmill.dataset.shapes import refuse_wide
 from promptmill.dataset.stoppable import StoppableFile
-from promptmill.dataset.text_types import KINDS, TYPES, ZONED, cast_texts, has_zone, still_possible
+from promptmill.dataset.text_types import KINDS, TYPES, ZONED, has_zone, still_possible
+from promptmill.dataset.unreadable import (
+    UNREADABLE,
+    UNREADABLE_TYPE,
+    BadRow,
+    Gaps,
+    cast_fitting,
+    marks,
+    misfit_reason,
+    refusal,
+)
 from promptmill.errors import DatasetError
 from promptmill.job.input_spec import Csv, TypeName
 
-_BLOCKS = (1 << 20, 8 << 20, 32 << 20)  # bytes that Arrow reads at once; it holds several
 _MOST_BLOCKS = 4  # that Arrow holds when they are large; with 3 it sometimes waits for one more
 _TABBED = (".tsv", ".tab")
-
-
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """What the first pass found out about a file."""
-
-    names: tuple[str, ...]  # empty when the file has no rows
-    dialect: Dialect
-    block_bytes: int = _BLOCKS[0]
 
 
 class CsvReader:
     """CSV files."""
 
-    def __init__(self, files: Files, asked: Csv, types: Mapping[str, TypeName]) -> None:
+    def __init__(self, files: Files, asked: Csv, types: Mapping[str, TypeName], skips: bool = False) -> None:
+        """`skips`: a row with too many or too few fields is marked as unreadable, else it is an error."""
         self._files = files
         self._asked = asked
         self._types = types
-        self._known: dict[str, _Known] = {}  # by path
+        self._skips = skips
+        self.has_marks = skips or bool(types)
+        self._known: dict[str, Known] = {}  # by path
         self._kinds: dict[str, tuple[pa.DataType, ...]] = {}  # column → types that it may still have
         self._zoned: dict[str, bool] = {}
         for file in files.files:
             self._known[file.path] = self._survey(file)
+        if not skips:
+            self._refuse_wrong()
         self.schema = pa.schema([(name, self._type_of(name)) for name in self._kinds])
         self.notes = tuple(self._notes())
 
@@ -72,34 +78,67 @@ class CsvReader:
         own = pa.schema(
             [(name, pa.string() if name in self._types else self.schema.field(name).type) for name in known.names]
         )
-        row = 1 + known.dialect.header
-        for block in self._read(file, known, own, Watch()):
-            columns = [self._column(file, block, field, row) for field in self.schema]
-            yield pa.RecordBatch.from_arrays(columns, schema=self.schema)
-            row += block.num_rows
+        gaps = Gaps(known.first_row)
+        row = known.first_row
+        for block in self._read(file, known, own, Watch(), gaps):
+            found = self._finished(file, known, *gaps.fill(block), row)
+            yield found
+            row += found.num_rows
+        rest = self._finished(file, known, *gaps.fill(pa.RecordBatch.from_pylist([], own)), row)
+        if rest.num_rows:
+            yield rest
 
-    def _column(self, file: InputFile, block: pa.RecordBatch, field: pa.Field, row: int) -> pa.Array:
+    def _finished(
+        self, file: InputFile, known: Known, block: pa.RecordBatch, wrong: Mapping[int, pacsv.InvalidRow], row: int
+    ) -> pa.RecordBatch:
+        """A block with the types of the whole input; its first row has the number `row`."""
+        bad = {place: BadRow(wrong_fields(file, known.dialect, found), found.text) for place, found in wrong.items()}
+        if bad and not self._skips:  # the first pass found none
+            raise DatasetError(refusal([row.reason for row in bad.values()], len(bad)))
+        columns = [self._column(file, block, field, row, bad) for field in self.schema]
+        if not self.has_marks:
+            return pa.RecordBatch.from_arrays(columns, schema=self.schema)
+        schema = self.schema.append(pa.field(UNREADABLE, UNREADABLE_TYPE))
+        return pa.RecordBatch.from_arrays([*columns, marks(block.num_rows, bad)], schema=schema)
+
+    def _column(
+        self, file: InputFile, block: pa.RecordBatch, field: pa.Field, row: int, bad: dict[int, BadRow]
+    ) -> pa.Array:
         if field.name not in block.schema.names:
             return pa.nulls(block.num_rows, field.type)
         values = block.column(field.name)
         if field.name not in self._types:
             return values
-        found = cast_texts(values, field.type)
-        if found is None:
-            raise misfit(file, row, field.name, values, field.type, self._types[field.name])
+        found, misfits = cast_fitting(values, field.type)
+        for place in misfits:
+            text = str(values[place])
+            reason = misfit_reason(file.shown, f"row {row + place:,}, ", field.name, text, self._types[field.name])
+            bad.setdefault(place, BadRow(reason, text))
         return found
+
+    def _refuse_wrong(self) -> None:
+        """Raises: DatasetError when some rows have too many or too few fields."""
+        wrong = [
+            (file, known, row)
+            for file in self._files.files
+            for known in [self._known[file.path]]
+            for row in known.wrong
+        ]
+        if wrong:
+            count = sum(known.wrong_count for known in self._known.values())
+            raise DatasetError(refusal((wrong_fields(file, known.dialect, row) for file, known, row in wrong), count))
 
     def _type_of(self, name: str) -> pa.DataType:
         if name in self._types:
             return ZONED if self._zoned.get(name) else TYPES[self._types[name]]
         return self._kinds[name][0] if self._kinds[name] else pa.string()
 
-    def _survey(self, file: InputFile) -> _Known:
+    def _survey(self, file: InputFile) -> Known:
         """How a file is written, its names, and what types its rows leave to its columns."""
         with self._files.open(file) as opened:
-            start = opened.read(_BLOCKS[0])
+            start = opened.read(BLOCKS[0])
         dialect = sniff(start, self._asked, file.shown, any(end in file.path.lower() for end in _TABBED))
-        known = _Known(self._names(file, start, dialect), dialect)
+        known = Known(self._names(file, start, dialect), dialect)
         if not known.names:
             return known
         watch = Watch()
@@ -108,7 +147,8 @@ class CsvReader:
             known = self._infer(file, known, watch)
         except DatasetError as error:
             wrong = error
-        asks = self._asked.escape is None and dialect.quote and (watch.has_escapes or wrong is not None)
+        is_wrong = wrong is not None or known.wrong_count
+        asks = self._asked.escape is None and dialect.quote and (watch.has_escapes or is_wrong)
         escape = self._escape(file, dialect, watch.has_escapes) if asks else ""
         if escape:
             return self._infer(file, replace(known, dialect=replace(dialect, escape=escape)), watch)
@@ -126,28 +166,32 @@ class CsvReader:
                 f"{file.shown} has a header that can't be read with {dialect}: {error}; a column's name is a short text "
                 "(input.csv). Fix the header."
             ) from error
-        if len(start) == _BLOCKS[0] and len("".join(names)) + len(names) >= len(text.rstrip("\n")) - 1:
-            raise too_long(file, _BLOCKS[0], dialect)
+        if len(start) == BLOCKS[0] and len("".join(names)) + len(names) >= len(text.rstrip("\n")) - 1:
+            raise too_long(file, BLOCKS[0], dialect)
         refuse_wide(file.shown, len(names))
         if not dialect.header:
             return tuple(f"column_{number}" for number in range(1, len(names) + 1))
         refuse_repeated(file, names)
         return tuple(names)
 
-    def _infer(self, file: InputFile, known: _Known, watch: Watch) -> _Known:
+    def _infer(self, file: InputFile, known: Known, watch: Watch) -> Known:
         """The file with the bytes at once that its longest row needs; narrows the types of its columns."""
         text = pa.schema([(name, pa.string()) for name in known.names])
-        for block_bytes in _BLOCKS:
+        for block_bytes in BLOCKS:
             known = replace(known, block_bytes=block_bytes)
             try:
-                rows = 0
-                for block in self._read(file, known, text, watch):
+                rows, gaps = 0, Gaps(known.first_row)
+                for block in self._read(file, known, text, watch, gaps):
                     self._narrow(block)
+                    gaps.fill(block)
                     rows += block.num_rows
-                return known if rows else replace(known, names=())
+                if not (rows or gaps.count):
+                    return replace(known, names=())
+                self._narrow(pa.RecordBatch.from_pylist([], text))  # perhaps no row could be read
+                return replace(known, wrong=tuple(gaps.first), wrong_count=gaps.count)
             except RowTooLong:
                 continue
-        raise too_long(file, _BLOCKS[-1], known.dialect)
+        raise too_long(file, BLOCKS[-1], known.dialect)
 
     def _narrow(self, block: pa.RecordBatch) -> None:
         for name in block.schema.names:
@@ -169,16 +213,13 @@ class CsvReader:
                 text.detach()
             return found
 
-    def _read(self, file: InputFile, known: _Known, schema: pa.Schema, watch: Watch) -> Iterator[pa.RecordBatch]:
-        wrong: list[pacsv.InvalidRow] = []
-
-        def note(row: pacsv.InvalidRow) -> str:
-            wrong.append(row)
-            return "error"
-
-        read, parse, convert = _options(known, schema, self._asked)
-        parse.invalid_row_handler = note
-        most_blocks = None if known.block_bytes == _BLOCKS[0] else _MOST_BLOCKS
+    def _read(
+        self, file: InputFile, known: Known, schema: pa.Schema, watch: Watch, gaps: Gaps
+    ) -> Iterator[pa.RecordBatch]:
+        """A file's rows without those that have too many or too few fields; `gaps` takes these down."""
+        read, parse, convert = arrow_options(known, schema, self._asked)
+        parse.invalid_row_handler = gaps.note
+        most_blocks = None if known.block_bytes == BLOCKS[0] else _MOST_BLOCKS
         with self._files.open(file) as opened:
             stream = utf8_stream(opened, known.dialect, file.shown, watch)
             stoppable = StoppableFile(stream, known.block_bytes, most_blocks)
@@ -193,31 +234,7 @@ class CsvReader:
                 stoppable.require_whole()
                 if "straddling" in str(error):
                     raise RowTooLong from error
+                wrong = gaps.first if gaps.is_too_much else []
                 raise explain(file, known.dialect, error, wrong, lambda: self._files.open(file)) from error
             finally:
                 stoppable.stop(reader)
-
-
-def _options(
-    known: _Known, schema: pa.Schema, asked: Csv
-) -> tuple[pacsv.ReadOptions, pacsv.ParseOptions, pacsv.ConvertOptions]:
-    dialect = known.dialect
-    read = pacsv.ReadOptions(
-        use_threads=False,
-        block_size=known.block_bytes,
-        skip_rows=dialect.skip_lines,
-        column_names=None if dialect.header else list(known.names),
-    )
-    parse = pacsv.ParseOptions(
-        delimiter=dialect.delimiter,
-        quote_char=dialect.quote or False,
-        escape_char=dialect.escape or False,
-        newlines_in_values=True,
-    )
-    convert = pacsv.ConvertOptions(
-        column_types=schema,
-        strings_can_be_null=True,
-        quoted_strings_can_be_null=False,
-        null_values=[""] if asked.null_values is None else asked.null_values,
-    )
-    return read, parse, convert

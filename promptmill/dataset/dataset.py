@@ -5,26 +5,21 @@ A run reads its input three times (to plan, to send, to publish) and holds the r
 
 from collections.abc import Collection, Iterator
 from hashlib import blake2b
-from typing import Any, Protocol, cast
+from typing import Protocol
 
 import orjson
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from promptmill.column_types import ARROW_ERRORS, cast_column
 from promptmill.dataset.csv_reader import CsvReader
 from promptmill.dataset.files import Files, InputFile, translated
-from promptmill.dataset.int96 import has_int96, has_nanoseconds
 from promptmill.dataset.jsonl import JsonlReader
+from promptmill.dataset.parquet_source import ParquetSource
 from promptmill.dataset.partitions import PartitionedSource
-from promptmill.dataset.unifying import parquet_indices, refuse_unfitting, unify_files
+from promptmill.dataset.unreadable import UNREADABLE
 from promptmill.errors import DatasetError
 from promptmill.job.input_spec import Csv, Input
 from promptmill.places import shown_place
 from promptmill.suggest import did_you_mean
-
-_BUFFER_BYTES = 1 << 20  # for each column that is read from a Parquet file
-_BATCH_ROWS = 1_000
 
 
 class Source(Protocol):
@@ -32,6 +27,7 @@ class Source(Protocol):
 
     schema: pa.Schema
     notes: tuple[str, ...]  # how its files are read, for people
+    has_marks: bool  # its blocks can have the column UNREADABLE
 
     def blocks(self, columns: list[str], start: int) -> Iterator[pa.Table]:
         """The rows from number `start` on, with only these columns."""
@@ -57,6 +53,10 @@ class Dataset:
         self._source = source
         self._limit = spec.limit
         self.carried: tuple[str, ...] = tuple(spec.columns if spec.columns is not None else self.schema.names)
+        if UNREADABLE in self.schema.names:
+            raise DatasetError(
+                f"{shown_place(spec.url)} has a column {UNREADABLE!r}, a name that we use ourselves. Rename it (input.url)."
+            )
         for name in (*self.carried, *([spec.id_column] if spec.id_column else []), *(spec.types or ())):
             if name not in self.schema.names:
                 raise DatasetError(
@@ -73,10 +73,12 @@ class Dataset:
     ) -> Iterator[pa.Table]:
         """The rows `start` to `stop` in chunks, in input order; each but the last has exactly `chunk_rows` rows.
 
-        The columns are those asked for, in the schema's order; when none is asked for, the first column.
+        The columns are those asked for, in the schema's order; when none is asked for, the first column. If
+        UNREADABLE is asked for and the dataset may have rows that can't be read, that column comes last.
         Raises: DatasetError.
         """
         names = [name for name in self.schema.names if columns is None or name in columns] or self.schema.names[:1]
+        names = [*names, UNREADABLE] if self._source.has_marks and UNREADABLE in (columns or ()) else names
         ends = [end for end in (stop, self._limit) if end is not None]
         left = min(ends) - start if ends else None
         held: list[pa.Table] = []
@@ -100,7 +102,7 @@ def open_dataset(spec: Input, output: str | None = None) -> Dataset:
     """The dataset at `input.url`, without what is in the folder `output`. Raises: DatasetError when it can't be used."""
     files = Files(spec, output)
     with translated(spec.url):
-        found = _ParquetSource(files) if files.format == "parquet" else _TextSource(files, spec)
+        found = ParquetSource(files) if files.format == "parquet" else _TextSource(files, spec)
         source = PartitionedSource(found, files, spec.types or {})
         if not source.schema.names or next(source.blocks(source.schema.names[:1], 0), None) is None:
             raise DatasetError(
@@ -122,11 +124,14 @@ def _fingerprint(files: Files, spec: Input) -> str:
 class _TextSource:
     def __init__(self, files: Files, spec: Input) -> None:
         self._files = files
-        types = spec.types or {}
+        types, skips = spec.types or {}, spec.on_bad_row == "skip"
         is_csv = files.format == "csv"
         self._reader = (
-            CsvReader(files, spec.csv or Csv.model_validate({}), types) if is_csv else JsonlReader(files, types)
+            CsvReader(files, spec.csv or Csv.model_validate({}), types, skips)
+            if is_csv
+            else JsonlReader(files, types, skips)
         )
+        self.has_marks = self._reader.has_marks
         self.notes = self._reader.notes
         self.schema = self._reader.schema
 
@@ -140,103 +145,3 @@ class _TextSource:
                         continue
                     yield file, pa.Table.from_batches([batch]).select(columns).slice(skip)
                     skip = 0
-
-
-class _ParquetSource:
-    def __init__(self, files: Files) -> None:
-        self._files = files
-        self.notes: tuple[str, ...] = ()
-        self._int96_unit = "us"
-        self._int96: list[InputFile] = []  # files with such times
-        self._unified = unify_files(self._schemas())
-        if any(self._has_nanoseconds(file) for file in self._int96):
-            self._int96_unit = "ns"
-            self._unified = unify_files(self._schemas())
-        self.schema = self._unified.schema
-        self._try_values()
-
-    def _schemas(self) -> Iterator[tuple[InputFile, pa.Schema]]:
-        for file in self._files.files:
-            with self._open(file) as parquet:
-                self._int96 += [file] if has_int96(parquet) else []
-                yield file, _schema_of(file, parquet)
-
-    def _has_nanoseconds(self, file: InputFile) -> bool:
-        with translated(self._files.url, file), self._open(file) as coarse, self._open(file, "ns") as fine:
-            return has_nanoseconds(coarse, fine)
-
-    def _try_values(self) -> None:
-        """Read the columns whose values may not fit their common type. Raises: DatasetError."""
-        for file, names in self._unified.to_try().items():
-            for name in names:
-                with translated(self._files.url, file), self._open(file) as parquet:
-                    groups = list(range(parquet.metadata.num_row_groups))
-                    try:
-                        for _ in self._read(parquet, groups, [name]):
-                            pass
-                    except ARROW_ERRORS as error:
-                        raise refuse_unfitting(self._unified, file, name, error) from error
-
-    def _open(self, file: InputFile, int96_unit: str | None = None) -> pq.ParquetFile:
-        unit = self._int96_unit if int96_unit is None else int96_unit
-        try:
-            opened = self._files.fs.open(file.path, "rb")
-            return pq.ParquetFile(opened, pre_buffer=False, buffer_size=_BUFFER_BYTES, coerce_int96_timestamp_unit=unit)
-        except pa.ArrowException as error:
-            raise _corrupt(file, error) from error
-
-    def of_files(self, columns: list[str], start: int) -> Iterator[tuple[InputFile, pa.Table]]:
-        skip = start
-        for file in self._files.files:
-            with translated(self._files.url, file), self._open(file) as parquet:
-                groups: list[int] = []
-                for group in range(parquet.metadata.num_row_groups):
-                    rows = parquet.metadata.row_group(group).num_rows
-                    if not groups and skip >= rows:
-                        skip -= rows
-                    else:
-                        groups.append(group)
-                for table in self._tables(file, parquet, groups, columns):
-                    if skip < table.num_rows:
-                        yield file, table.slice(skip)
-                    skip = max(0, skip - table.num_rows)
-
-    def _tables(
-        self, file: InputFile, parquet: pq.ParquetFile, groups: list[int], columns: list[str]
-    ) -> Iterator[pa.Table]:
-        try:
-            yield from self._read(parquet, groups, columns)
-        except pa.ArrowException as error:
-            raise _corrupt(file, error) from error
-
-    def _read(self, parquet: pq.ParquetFile, groups: list[int], columns: list[str]) -> Iterator[pa.Table]:
-        """A file's rows with the types of the whole input; a column that the file lacks is null."""
-        schema = pa.schema([self.schema.field(name) for name in columns])
-        indices = parquet_indices(parquet.schema_arrow, columns)
-        reader = cast(Any, parquet).reader  # ParquetFile itself takes names only
-        for batch in reader.iter_batches(_BATCH_ROWS, row_groups=groups, column_indices=indices, use_threads=False):
-            table = pa.Table.from_batches([batch])
-            arrays = [
-                cast_column(table[column.name], column.type)
-                if column.name in table.column_names
-                else pa.nulls(table.num_rows, column.type)
-                for column in schema
-            ]
-            yield pa.table(arrays, schema=schema)
-
-
-def _schema_of(file: InputFile, parquet: pq.ParquetFile) -> pa.Schema:
-    schema = parquet.schema_arrow.remove_metadata()
-    try:
-        _ = schema.names
-    except UnicodeDecodeError as error:
-        raise DatasetError(
-            f"{file.shown} has a column whose name isn't UTF-8 ({error}); a name is valid Unicode (input.url). Rename it."
-        ) from error
-    return schema
-
-
-def _corrupt(file: InputFile, error: Exception) -> DatasetError:
-    return DatasetError(
-        f"{file.shown} isn't Parquet that can be read: {error}. A run reads every row (input.url). Write the file again."
-    )

@@ -86,6 +86,7 @@ class _TableSource:
     def __init__(self, table: pa.Table) -> None:
         self.schema = table.schema
         self.notes: tuple[str, ...] = ()
+        self.has_marks = False
         self._table = table
 
     def blocks(self, columns: list[str], start: int) -> Iterator[pa.Table]:

@@ -17,10 +17,20 @@ from promptmill.dataset.files import Files, InputFile
 from promptmill.dataset.json_numbers import load_as_written, odd_lines
 from promptmill.dataset.shapes import is_too_wide, refuse_wide
 from promptmill.dataset.streams import lines_of
-from promptmill.dataset.text_types import TYPES, ZONED, cast_texts, first_misfit, has_zone
+from promptmill.dataset.text_types import TYPES, ZONED, has_zone
+from promptmill.dataset.unreadable import (
+    MOST_RAW,
+    NAMED,
+    UNREADABLE,
+    UNREADABLE_TYPE,
+    BadRow,
+    cast_fitting,
+    marks,
+    misfit_reason,
+    refusal,
+)
 from promptmill.errors import DatasetError
 from promptmill.job.input_spec import TypeName
-from promptmill.shorten import shorten
 
 _BLOCK_ROWS = 2_000
 _BLOCK_LINE_BYTES = 1 << 23  # a block ends with the line that passes it
@@ -33,26 +43,39 @@ _Row = dict[str, Any]
 class JsonlReader:
     """Files with a JSON object in each line."""
 
-    def __init__(self, files: Files, types: Mapping[str, TypeName]) -> None:
+    def __init__(self, files: Files, types: Mapping[str, TypeName], skips: bool = False) -> None:
+        """`skips`: a line that isn't a JSON object is marked as unreadable, else it is an error."""
         self._files = files
         self._types = types
+        self._skips = skips
+        self.has_marks = skips or bool(types)
+        self._wrong: list[str] = []  # what is wrong with the first lines that can't be read
+        self._wrong_count = 0
         self.notes: tuple[str, ...] = ()
         self._with_large: set[str] = set()  # columns with integers inside that no double holds
         self._with_odd: set[str] = set()  # paths of files that hold numbers to keep as they are written
         self.schema = self._infer()
+        if self._wrong and not (skips and self.schema.names):
+            raise DatasetError(refusal(self._wrong, self._wrong_count))
 
     def blocks(self, file: InputFile) -> Iterator[pa.RecordBatch]:
         """A file's rows with the types of the whole input."""
         looks = file.path in self._with_odd
-        for numbers, rows in self._rows(file, looks):
-            columns = [self._column(file, numbers, rows, field) for field in self.schema]
-            yield pa.RecordBatch.from_arrays(columns, schema=self.schema)
+        schema = self.schema.append(pa.field(UNREADABLE, UNREADABLE_TYPE)) if self.has_marks else self.schema
+        for numbers, rows, bad in self._rows(file, looks):
+            if bad and not self._skips:  # the first pass found none
+                raise DatasetError(refusal([row.reason for row in bad.values()], len(bad)))
+            columns = [self._column(file, numbers, rows, field, bad) for field in self.schema]
+            ours = [marks(len(rows), bad)] if self.has_marks else []
+            yield pa.RecordBatch.from_arrays([*columns, *ours], schema=schema)
 
     def _infer(self) -> pa.Schema:
         types: dict[str, pa.DataType | None] = {}  # None: the values have no common type
         zoned: dict[str, bool] = {}
         for file in self._files.files:
-            for _, rows in self._rows(file, True):
+            for _, rows, bad in self._rows(file, True):
+                self._wrong_count += len(bad)
+                self._wrong = [*self._wrong, *(row.reason for row in bad.values())][:NAMED]
                 names = dict.fromkeys(name for row in rows for name in row)
                 refuse_wide(file.shown, len(types | names))
                 for name in names:
@@ -86,15 +109,24 @@ class JsonlReader:
         texts = (pa.types.is_string(seen), pa.types.is_string(array.type))
         return None if pa.types.is_string(joined) and not all(texts) and not _has_null(seen, array.type) else joined
 
-    def _rows(self, file: InputFile, looks: bool) -> Iterator[tuple[list[int], list[_Row]]]:
-        """Rows with the numbers of their lines; `looks` for numbers to keep as they are written."""
+    def _rows(self, file: InputFile, looks: bool) -> Iterator[tuple[list[int], list[_Row], dict[int, BadRow]]]:
+        """Rows with the numbers of their lines, and those that can't be read by place, which are empty.
+
+        `looks` for numbers to keep as they are written.
+        """
         for numbers, lines in self._blocks_of_lines(file):
-            rows = [_parse(file, number, line) for number, line in zip(numbers, lines, strict=True)]
+            bad: dict[int, BadRow] = {}
+            try:
+                rows = [_parse(line) for line in lines]
+            except _ROW_ERRORS:
+                bad = _bad_rows(file, numbers, lines)
+                lines = [b"{}" if place in bad else line for place, line in enumerate(lines)]  # noqa: PLW2901
+                rows = [_parse(line) for line in lines]
             if looks:
                 for at in odd_lines(lines, rows):
                     rows[at], is_odd = load_as_written(lines[at])
                     self._with_odd.update([file.path] if is_odd else [])
-            yield numbers, rows
+            yield numbers, rows, bad
 
     def _blocks_of_lines(self, file: InputFile) -> Iterator[tuple[list[int], list[bytes]]]:
         numbers: list[int] = []
@@ -114,18 +146,19 @@ class JsonlReader:
         if lines:
             yield numbers, lines
 
-    def _column(self, file: InputFile, numbers: list[int], rows: list[_Row], field: pa.Field) -> pa.Array:
+    def _column(
+        self, file: InputFile, numbers: list[int], rows: list[_Row], field: pa.Field, bad: dict[int, BadRow]
+    ) -> pa.Array:
         values = [row.get(field.name) for row in rows]
         if field.name not in self._types and not pa.types.is_string(field.type):
             return pa.array(values, field.type)
         texts = pa.array(_texts(values), pa.string())
-        found = cast_texts(texts, field.type)
-        if found is None:
-            at = first_misfit(texts, field.type)
-            raise DatasetError(
-                f"{file.shown} has {shorten(str(texts[at]), 80)!r} in line {numbers[at]:,}, column {field.name!r}, which is no "
-                f"{self._types[field.name]} (input.types). Fix the value, or ask for another type."
-            )
+        found, misfits = cast_fitting(texts, field.type)
+        for place in misfits:
+            text = str(texts[place])
+            where = f"line {numbers[place]:,}, "
+            reason = misfit_reason(file.shown, where, field.name, text, self._types[field.name])
+            bad.setdefault(place, BadRow(reason, text))
         return found
 
 
@@ -138,35 +171,47 @@ def _text_of(value: object) -> str:
     return repr(value) if isinstance(value, float) else orjson.dumps(value).decode()
 
 
-def _parse(file: InputFile, number: int, line: bytes) -> _Row:
-    try:
-        row = load_json(line)
-    except JsonTooLarge as error:
-        raise DatasetError(
-            f"{file.shown} has a row in line {number} that can't be used: {error} (input.url). Write the value that is so "
-            "deep or large as a text, or leave it out."
-        ) from error
-    except orjson.JSONDecodeError as error:
-        try:
-            line.decode()
-        except UnicodeDecodeError:
-            raise _not_utf8(file, number) from error
-        raise DatasetError(
-            f"{file.shown} isn't JSON in line {number}: {error}; JSONL has one object a line (input.url). Fix the line."
-        ) from error
+class _NoObject(Exception):
+    """A line of JSON isn't an object; the first argument says what it is."""
+
+
+_ROW_ERRORS = (JsonTooLarge, orjson.JSONDecodeError, _NoObject)
+
+
+def _parse(line: bytes) -> _Row:
+    """The object in a line. Raises: one of _ROW_ERRORS."""
+    row = load_json(line)
     if not isinstance(row, dict):
-        raise DatasetError(
-            f"{file.shown} has {type(row).__name__} in line {number}; JSONL has one object a line (input.url). Fix the line."
-        )
+        raise _NoObject(type(row).__name__)
     return cast(_Row, row)
 
 
-def _not_utf8(file: InputFile, line: int) -> DatasetError:
-    """The error of a file whose line isn't UTF-8."""
-    return DatasetError(
-        f"{file.shown} isn't UTF-8 in line {line}; text is read as UTF-8 (input.url). Convert the file: if it was written on "
-        "Windows, it is probably Windows-1252 or UTF-16."
-    )
+def _bad_rows(file: InputFile, numbers: list[int], lines: list[bytes]) -> dict[int, BadRow]:
+    """The lines of a block that can't be read, by place."""
+    found: dict[int, BadRow] = {}
+    for place, line in enumerate(lines):
+        try:
+            _parse(line)
+        except _ROW_ERRORS as error:
+            raw = line[:MOST_RAW].decode(errors="backslashreplace").strip()
+            found[place] = BadRow(_reason(file, numbers[place], line, error), raw)
+    return found
+
+
+def _reason(file: InputFile, number: int, line: bytes, error: Exception) -> str:
+    """What is wrong with a line."""
+    if isinstance(error, JsonTooLarge):
+        return f"{file.shown} has a row in line {number} that can't be used: {error} (input.url)"
+    if isinstance(error, _NoObject):
+        return f"{file.shown} has {error} in line {number}; JSONL has one object a line (input.url)"
+    try:
+        line.decode()
+    except UnicodeDecodeError:
+        return (
+            f"{file.shown} isn't UTF-8 in line {number}; text is read as UTF-8, and a file written on Windows is probably "
+            "Windows-1252 or UTF-16 (input.url)"
+        )
+    return f"{file.shown} isn't JSON in line {number}: {error}; JSONL has one object a line (input.url)"
 
 
 def _keeps(kind: pa.DataType, joined: pa.DataType, takes_doubles: bool) -> bool:

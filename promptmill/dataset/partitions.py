@@ -8,8 +8,10 @@ from typing import Protocol
 
 import pyarrow as pa
 
+from promptmill.cell_values import value_at
 from promptmill.dataset.files import Files, InputFile
 from promptmill.dataset.text_types import TYPES, cast_texts
+from promptmill.dataset.unreadable import UNREADABLE, UNREADABLE_TYPE, BadRow, cast_fitting, marks, misfit_reason
 from promptmill.errors import DatasetError
 from promptmill.job.input_spec import TypeName
 from promptmill.shorten import shorten
@@ -20,6 +22,7 @@ class FileSource(Protocol):
 
     schema: pa.Schema
     notes: tuple[str, ...]
+    has_marks: bool  # its blocks can have the column UNREADABLE
 
     def of_files(self, columns: list[str], start: int) -> Iterator[tuple[InputFile, pa.Table]]:
         """The rows from number `start` on, with only these columns, each block with its file."""
@@ -44,34 +47,55 @@ class PartitionedSource:
         }
         asked = types if files.format == "parquet" else {}  # the readers of text do it themselves
         self._asked = {name: TYPES[kind] for name, kind in asked.items() if name in own}
+        self.has_marks = source.has_marks or bool(self._asked)
         fields = [field.with_type(self._asked.get(field.name, field.type)) for field in source.schema]
         self.schema = pa.schema([*fields, *(pa.field(name, kind) for name, kind in self._kinds.items())])
         told = f"columns by folders: {', '.join(names)}" if names else ""
         self.notes = (*source.notes, *files.notes, *([told] if told else []))
 
     def blocks(self, columns: list[str], start: int) -> Iterator[pa.Table]:
-        """The rows from number `start` on, with only these columns."""
+        """The rows from number `start` on, with only these columns; UNREADABLE may be one, if there is such a column."""
         own = [name for name in columns if name not in self._kinds]
+        if UNREADABLE in own and self._asked:
+            own = [*dict.fromkeys([name for name in own if name != UNREADABLE] + [*self._asked])]
         for file, table in self._source.of_files(own or self._source.schema.names[:1], start):
-            if len(own) == len(columns) and not self._asked:
+            if own == columns and not self._asked:
                 yield table
             else:
-                arrays = [self._column(file, table, name) for name in columns]
-                yield pa.table(arrays, schema=pa.schema([self.schema.field(name) for name in columns]))
+                yield self._changed(file, table, columns)
 
-    def _column(self, file: InputFile, table: pa.Table, name: str) -> pa.ChunkedArray:
-        if name in self._kinds:
-            value = self._values[file.path].get(name, pa.scalar(None, self._kinds[name]))
-            return pa.chunked_array([pa.repeat(value, table.num_rows)])
-        if name not in self._asked:
-            return table[name]
+    def _changed(self, file: InputFile, table: pa.Table, columns: list[str]) -> pa.Table:
+        """The table with the columns of the folders, and those with a type that the job asks for."""
+        bad: dict[int, BadRow] = {}
+        asked = {name: self._cast(file, table, name, bad) for name in table.column_names if name in self._asked}
+        found: list[pa.ChunkedArray | pa.Array] = []
+        for name in columns:
+            if name in self._kinds:
+                value = self._values[file.path].get(name, pa.scalar(None, self._kinds[name]))
+                found.append(pa.repeat(value, table.num_rows))
+            elif name == UNREADABLE and name not in table.column_names:
+                found.append(marks(table.num_rows, bad))
+            else:
+                found.append(asked[name] if name in asked else table[name])
+        fields = [
+            self.schema.field(name) if name != UNREADABLE else pa.field(name, UNREADABLE_TYPE) for name in columns
+        ]
+        return pa.table(found, schema=pa.schema(fields))
+
+    def _cast(self, file: InputFile, table: pa.Table, name: str, bad: dict[int, BadRow]) -> pa.Array:
+        """A column of a Parquet file with the type that the job asks for; notes the rows with a value that doesn't fit."""
+        values, kind = pa.concat_arrays(table[name].chunks), self._asked[name]
         try:
-            return table[name].cast(self._asked[name])
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            found, misfits = cast_fitting(values, kind)
+        except pa.ArrowNotImplementedError as error:
             raise DatasetError(
-                f"{file.shown} has a value in column {name!r} that is no {self._asked[name]}: {error} (input.types). Fix the "
-                "value, or ask for another type."
+                f"{file.shown} has the column {name!r} of {values.type}, which can't be {kind}: {error} (input.types). Ask "
+                "for another type."
             ) from error
+        for place in misfits:
+            text = str(value_at(values, place))
+            bad.setdefault(place, BadRow(misfit_reason(file.shown, "", name, text, kind), text))
+        return found
 
 
 def _value(file: InputFile, name: str, text: str, kind: pa.DataType) -> pa.Scalar:

@@ -58,18 +58,6 @@ def cast_texts(texts: pa.Array, kind: pa.DataType) -> pa.Array | None:
         return None
 
 
-def first_misfit(texts: pa.Array, kind: pa.DataType) -> int:
-    """Where the first text stands that is no value of a type; there is one."""
-    low, high = 0, len(texts)  # the first `low` fit, the first `high` don't
-    while high - low > 1:
-        middle = (low + high) // 2
-        if cast_texts(texts.slice(low, middle - low), kind) is None:
-            high = middle
-        else:
-            low = middle
-    return low
-
-
 def has_zone(texts: pa.Array) -> bool | None:
     """Whether the first of these times tells its zone; None where there is none."""
     present = pc.drop_null(texts)

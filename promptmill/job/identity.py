@@ -37,6 +37,11 @@ def unrendered_digest(endpoint: str, templates: bytes) -> str:
     return request_digest(endpoint, b"unrendered\0" + templates)
 
 
+def unreadable_digest(raw: str) -> str:
+    """The identity of a row that can't be read, 32 hex: it stays the same until the row's text changes."""
+    return request_digest("unreadable", raw.encode(errors="surrogatepass"))
+
+
 def row_digest(row_id: object, repetition: int = 0) -> str:
     """The identity of a row, 8 hex, from its id; `repetition` tells rows apart whose ids share a digest.
 

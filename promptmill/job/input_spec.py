@@ -7,7 +7,11 @@ from pydantic import Field, field_validator
 from promptmill.job.section import Section
 
 TypeName = Literal["string", "int64", "double", "bool", "date", "timestamp"]
-_LATER = ("types", "csv")  # keys that an earlier version didn't know; None by default
+_LATER: dict[str, object] = {  # keys that an earlier version didn't know, with their defaults
+    "types": None,
+    "csv": None,
+    "on_bad_row": "fail",
+}
 
 
 class Csv(Section):
@@ -68,8 +72,13 @@ class Input(Section):
         description="Types of columns: {column: string, int64, double, bool, date or timestamp}. Default: found out.",
     )
     csv: Csv | None = Field(None, description="How CSV files are written. Default: found out.")
+    on_bad_row: Literal["fail", "skip"] = Field(
+        "fail",
+        description="A line that isn't JSON, or a CSV row with too many or too few fields: fail refuses the input, skip "
+        "makes the row a failure of kind unreadable_row.",
+    )
 
 
 def identifying_input(values: dict[str, Any]) -> dict[str, Any]:
     """The values of `input` as identities cover them; keys that came later count only where the job sets them."""
-    return {key: value for key, value in values.items() if key not in _LATER or value is not None}
+    return {key: value for key, value in values.items() if key not in _LATER or value != _LATER[key]}

@@ -9,30 +9,23 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from math import isnan
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from promptmill.cell_values import Unreadable, rows_of, values_of
+from promptmill.cell_values import Unreadable
 from promptmill.column_types import plain_type
 from promptmill.dataset.dataset import Dataset
 from promptmill.errors import DatasetError
 from promptmill.job.identity import chunk_key
 from promptmill.job.spec import Job
-from promptmill.prompts.request_builder import RequestBuilder, RowUnrenderable
+from promptmill.planning.rendering import Unrendered, needed_columns, render_table, row_ids
+from promptmill.prompts.request_builder import RequestBuilder
 from promptmill.public_url import public_url
-from promptmill.records import FailureKind, Request
+from promptmill.records import Request
 
-
-@dataclass(frozen=True, slots=True)
-class Unrendered:
-    """A row that isn't sent: its template failed, or it is too long."""
-
-    custom_id: str
-    message: str
-    kind: FailureKind = "template_error"
+__all__ = ["Chunk", "Plan", "Unrendered", "needed_columns", "plan_chunks"]  # what others take from here
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,35 +70,6 @@ class Plan:
         return [chunk.key for chunk in self.chunks]
 
 
-def row_ids(table: pa.Table, id_column: str | None, start: int) -> Sequence[object]:
-    """The ids of a chunk's rows: the id column's values, else the rows' numbers."""
-    return range(start, start + table.num_rows) if id_column is None else values_of(table[id_column], start)
-
-
-def render_rows(
-    builder: RequestBuilder, rows: Sequence[dict[str, Any]], ids: Sequence[object]
-) -> list[Request | Unrendered]:
-    """The request of each row, in order."""
-    return [render_row(builder, row, row_id) for row, row_id in zip(rows, ids, strict=True)]
-
-
-def render_row(
-    builder: RequestBuilder, row: dict[str, Any], row_id: object, repetition: int = 0
-) -> Request | Unrendered:
-    """A row's request, or why there is none."""
-    try:
-        request = builder.build(row, row_id, repetition)
-    except RowUnrenderable as error:
-        return Unrendered(builder.unrendered_custom_id(row_id, repetition), str(error))
-    complaint = builder.limit.complaint(request)
-    return request if complaint is None else Unrendered(request.custom_id, complaint, "context_length_exceeded")
-
-
-def needed_columns(builder: RequestBuilder, job: Job) -> set[str]:
-    """The columns that requests are built from."""
-    return {*builder.columns, *([job.input.id_column] if job.input.id_column else [])}
-
-
 def plan_chunks(dataset: Dataset, builder: RequestBuilder, job: Job) -> Plan:
     """The plan of a dataset. Raises: DatasetError for an input that is empty or can't be read, and a null or repeated id."""
     plan = Plan(fingerprint=dataset.fingerprint)
@@ -116,7 +80,7 @@ def plan_chunks(dataset: Dataset, builder: RequestBuilder, job: Job) -> Plan:
         if job.input.id_column is not None:
             _refuse_odd_ids(named, job.input.id_column, start)
             ids.add(named)
-        rendered = render_rows(builder, rows_of(table, start), named)
+        rendered = render_table(builder, table, named, start)
         requests.add([request.custom_id for request in rendered] if job.input.id_column is not None else [])
         _add_chunk(plan, rendered, start)
     if job.input.id_column is not None:

@@ -103,8 +103,8 @@ def _warnings(prepared: Prepared, plan: Plan, estimate: Estimate, sample: Manife
     if plan.first_unrendered is not None:
         row, message = plan.first_unrendered
         warnings.append(
-            f"{plan.unrendered:,} of {plan.rows:,} rows can't be rendered or are too long, and will be failures that are "
-            f"never sent; the first is row {row}: {message}"
+            f"{plan.unrendered:,} of {plan.rows:,} rows can't be read or rendered, or are too long, and will be failures that "
+            f"are never sent; the first is row {row}: {message}"
         )
     if sample is None:
         warnings.append(

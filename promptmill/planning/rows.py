@@ -4,12 +4,12 @@ from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 
-from promptmill.cell_values import rows_of
 from promptmill.dataset.dataset import Dataset
 from promptmill.errors import DatasetError, InputChanged
 from promptmill.job.identity import chunk_key
 from promptmill.job.spec import Job
-from promptmill.planning.plan import Chunk, Plan, Unrendered, render_row, render_rows, row_ids
+from promptmill.planning.plan import Chunk, Plan, Unrendered
+from promptmill.planning.rendering import render_table, row_ids
 from promptmill.prompts.request_builder import RequestBuilder
 from promptmill.public_url import public_url
 from promptmill.records import Request
@@ -40,14 +40,13 @@ def render_chunk(
 ) -> list[Request | Unrendered]:
     """The request of each row of a chunk. Raises: InputChanged when the plan was made of other rows."""
     ids = row_ids(table, job.input.id_column, chunk.start)
-    rows = rows_of(table, chunk.start)
-    rendered = render_rows(builder, rows, ids)
+    rendered = render_table(builder, table, ids, chunk.start)
     if chunk_key(request.custom_id for request in rendered) != chunk.key:
         raise _changed(job, chunk)
     for number, repetition in plan.repetitions.items():
         if chunk.start <= number < chunk.start + chunk.rows:
             i = number - chunk.start
-            rendered[i] = render_row(builder, rows[i], ids[i], repetition)
+            rendered[i] = render_table(builder, table.slice(i, 1), ids[i : i + 1], number, repetition)[0]
     return rendered
 
 

@@ -91,7 +91,7 @@ def unrendered_failure(row: Unrendered) -> Failure:
         message=row.message,
         http_status=None,
         attempts=0,
-        response=None,
+        response=row.raw,
         usage=Usage(),
         cost_usd=Decimal(0),
         latency_seconds=None,

@@ -20,6 +20,8 @@ _AGAIN = "then run the same command again: it asks these rows again (retry_faile
 REMEDIES: dict[FailureKind, str] = {
     "template_error": "The template failed for this row, usually because a column is null. Handle it in the "
     "template, as in {{ text or 'none' }}, or leave such rows out.",
+    "unreadable_row": "The row isn't as its file's format wants it, or a value isn't of the type that input.types asks for. "
+    "Fix the row; its message says where it stands.",
     "invalid_request": "The provider refused the request as it is. Its message says why: fix the row's data, the prompt "
     "or request.parameters.",
     "context_length_exceeded": "The row is longer than the model can read. Cut it in the template, as in "

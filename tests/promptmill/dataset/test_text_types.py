@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from promptmill.cell_values import rows_of
 from promptmill.dataset.dataset import open_dataset
-from promptmill.errors import DatasetError
 from promptmill.job.spec import Input
 from promptmill.prompts.template_values import to_text
 
@@ -141,19 +140,3 @@ def test_job_may_say_the_type_of_a_column(tmp_path: Path, suffix: str, text: str
 
     assert found == value or to_text(found) == value
     assert null is None
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "where"),
-    [
-        pytest.param("a.csv", "n,x\n1,5\n1,six\n", "'six' in row 3, column 'x'", id="csv"),
-        pytest.param("a.jsonl", '{"x": 5}\n\n{"x": "six"}\n', "'six' in line 3, column 'x'", id="jsonl"),
-    ],
-)
-def test_value_that_does_not_fit_its_type_is_named(tmp_path: Path, name: str, content: str, where: str) -> None:
-    (tmp_path / name).write_text(content)
-
-    with pytest.raises(DatasetError) as caught:
-        values_of(tmp_path / name, types={"x": "int64"})
-    assert where in str(caught.value)
-    assert name in str(caught.value)
