@@ -3,6 +3,7 @@
 A run reads its input three times (to plan, to send, to publish) and holds the rows of a few chunks at a time.
 """
 
+import sys
 from collections.abc import Collection, Iterator
 from hashlib import blake2b
 from typing import Protocol
@@ -15,11 +16,14 @@ from promptmill.dataset.files import Files, InputFile, translated
 from promptmill.dataset.jsonl import JsonlReader
 from promptmill.dataset.parquet_source import ParquetSource
 from promptmill.dataset.partitions import PartitionedSource
+from promptmill.dataset.shapes import refuse_large_chunk
 from promptmill.dataset.unreadable import UNREADABLE
 from promptmill.errors import DatasetError
 from promptmill.job.input_spec import Csv, Input
 from promptmill.places import shown_place
 from promptmill.suggest import did_you_mean
+
+_PIECE_BYTES = 1 << 25
 
 
 class Source(Protocol):
@@ -77,25 +81,50 @@ class Dataset:
         UNREADABLE is asked for and the dataset may have rows that can't be read, that column comes last.
         Raises: DatasetError.
         """
+        held: list[pa.Table] = []
+        for piece in self.pieces(chunk_rows, columns, start, stop):
+            held.append(piece)
+            refuse_large_chunk(held, chunk_rows)
+            if sum(part.num_rows for part in held) == chunk_rows:
+                yield _joined(held)
+                held = []
+        if held:
+            yield _joined(held)
+
+    def pieces(
+        self,
+        chunk_rows: int,
+        columns: Collection[str] | None = None,
+        start: int = 0,
+        stop: int | None = None,
+    ) -> Iterator[pa.Table]:
+        """What `read` gives, but a chunk of large rows comes in several tables, each of which fits in memory."""
         names = [name for name in self.schema.names if columns is None or name in columns] or self.schema.names[:1]
         names = [*names, UNREADABLE] if self._source.has_marks and UNREADABLE in (columns or ()) else names
         ends = [end for end in (stop, self._limit) if end is not None]
-        left = min(ends) - start if ends else None
+        left = min(ends) - start if ends else sys.maxsize
         held: list[pa.Table] = []
-        count = 0
+        room, size = chunk_rows, 0
         for block in self._source.blocks(names, start):
-            part = block if left is None else block.slice(0, max(0, left))
-            left = None if left is None else left - part.num_rows
-            held.append(part)
-            count += part.num_rows
-            while count >= chunk_rows:
-                whole = pa.concat_tables(held)
-                yield whole.slice(0, chunk_rows).combine_chunks()
-                held, count = [whole.slice(chunk_rows)], count - chunk_rows
-            if left is not None and left <= 0:
+            part = block.slice(0, max(0, left))
+            left -= part.num_rows
+            while part.num_rows:
+                held.append(part.slice(0, room))
+                part = part.slice(room)
+                room -= held[-1].num_rows
+                size += held[-1].nbytes
+                if not room or size > _PIECE_BYTES:
+                    yield _joined(held)
+                    held, size = [], 0
+                    room = room or chunk_rows
+            if left <= 0:
                 break
-        if count:
-            yield pa.concat_tables(held).combine_chunks()
+        if held:
+            yield _joined(held)
+
+
+def _joined(tables: list[pa.Table]) -> pa.Table:
+    return pa.concat_tables(tables).combine_chunks()
 
 
 def open_dataset(spec: Input, output: str | None = None) -> Dataset:
@@ -108,6 +137,8 @@ def open_dataset(spec: Input, output: str | None = None) -> Dataset:
             raise DatasetError(
                 f"{shown_place(spec.url)} has 0 rows; at least 1 is needed (input.url). Give a dataset with rows."
             )
+    if isinstance(found, ParquetSource):
+        found.require(found.schema.names if spec.columns is None else spec.columns)
     return Dataset(source=source, spec=spec, files=files.files, fingerprint=_fingerprint(files, spec), is_frame=False)
 
 

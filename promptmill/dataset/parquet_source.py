@@ -1,7 +1,9 @@
 """Parquet files as one dataset: their footers first, then their rows in blocks with the types of the whole input."""
 
-from collections.abc import Iterator
-from typing import Any, cast
+from collections.abc import Collection, Iterator
+from functools import partial
+from itertools import groupby
+from typing import IO, Any, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -9,11 +11,8 @@ import pyarrow.parquet as pq
 from promptmill.column_types import ARROW_ERRORS, cast_column
 from promptmill.dataset.files import Files, InputFile, translated
 from promptmill.dataset.int96 import has_int96, has_nanoseconds
+from promptmill.dataset.parquet_file import Survey, corrupt, open_parquet, schema_of, survey
 from promptmill.dataset.unifying import parquet_indices, refuse_unfitting, unify_files
-from promptmill.errors import DatasetError
-
-_BUFFER_BYTES = 1 << 20  # for each column that is read from a Parquet file
-_BATCH_ROWS = 1_000
 
 
 class ParquetSource:
@@ -23,6 +22,7 @@ class ParquetSource:
         self._files = files
         self.notes: tuple[str, ...] = ()
         self.has_marks = False
+        self._surveys: dict[InputFile, Survey] = {}
         self._int96_unit = "us"
         self._int96: list[InputFile] = []  # files with such times
         self._unified = unify_files(self._schemas())
@@ -35,8 +35,9 @@ class ParquetSource:
     def _schemas(self) -> Iterator[tuple[InputFile, pa.Schema]]:
         for file in self._files.files:
             with self._open(file) as parquet:
+                self._surveys[file] = survey(parquet, file.shown)
                 self._int96 += [file] if has_int96(parquet) else []
-                yield file, _schema_of(file, parquet)
+                yield file, schema_of(file, parquet)
 
     def _has_nanoseconds(self, file: InputFile) -> bool:
         with translated(self._files.url, file), self._open(file) as coarse, self._open(file, "ns") as fine:
@@ -49,7 +50,7 @@ class ParquetSource:
                 with translated(self._files.url, file), self._open(file) as parquet:
                     groups = list(range(parquet.metadata.num_row_groups))
                     try:
-                        for _ in self._read(parquet, groups, [name]):
+                        for _ in self._read(file, parquet, groups, [name]):
                             pass
                     except ARROW_ERRORS as error:
                         raise refuse_unfitting(self._unified, file, name, error) from error
@@ -57,12 +58,20 @@ class ParquetSource:
     def _open(self, file: InputFile, int96_unit: str | None = None) -> pq.ParquetFile:
         unit = self._int96_unit if int96_unit is None else int96_unit
         try:
-            opened = self._files.fs.open(file.path, "rb")
-            return pq.ParquetFile(opened, pre_buffer=False, buffer_size=_BUFFER_BYTES, coerce_int96_timestamp_unit=unit)
+            return open_parquet(self._bytes_of(file), file.shown, unit)
         except pa.ArrowException as error:
-            raise _corrupt(file, error) from error
+            raise corrupt(file, error) from error
+
+    def _bytes_of(self, file: InputFile) -> IO[bytes]:
+        return cast(IO[bytes], self._files.fs.open(file.path, "rb"))
+
+    def require(self, columns: Collection[str]) -> None:
+        """Raises: DatasetError when one of these columns can't be read within the bounds."""
+        for found in self._surveys.values():
+            found.require(columns)
 
     def of_files(self, columns: list[str], start: int) -> Iterator[tuple[InputFile, pa.Table]]:
+        self.require(columns)
         skip = start
         for file in self._files.files:
             with translated(self._files.url, file), self._open(file) as parquet:
@@ -82,16 +91,17 @@ class ParquetSource:
         self, file: InputFile, parquet: pq.ParquetFile, groups: list[int], columns: list[str]
     ) -> Iterator[pa.Table]:
         try:
-            yield from self._read(parquet, groups, columns)
+            yield from self._read(file, parquet, groups, columns)
         except pa.ArrowException as error:
-            raise _corrupt(file, error) from error
+            raise corrupt(file, error) from error
 
-    def _read(self, parquet: pq.ParquetFile, groups: list[int], columns: list[str]) -> Iterator[pa.Table]:
+    def _read(
+        self, file: InputFile, parquet: pq.ParquetFile, groups: list[int], columns: list[str]
+    ) -> Iterator[pa.Table]:
         """A file's rows with the types of the whole input; a column that the file lacks is null."""
         schema = pa.schema([self.schema.field(name) for name in columns])
         indices = parquet_indices(parquet.schema_arrow, columns)
-        reader = cast(Any, parquet).reader  # ParquetFile itself takes names only
-        for batch in reader.iter_batches(_BATCH_ROWS, row_groups=groups, column_indices=indices, use_threads=False):
+        for batch in self._batches(file, parquet, groups, indices):
             table = pa.Table.from_batches([batch])
             arrays = [
                 cast_column(table[column.name], column.type)
@@ -101,19 +111,11 @@ class ParquetSource:
             ]
             yield pa.table(arrays, schema=schema)
 
-
-def _schema_of(file: InputFile, parquet: pq.ParquetFile) -> pa.Schema:
-    schema = parquet.schema_arrow.remove_metadata()
-    try:
-        _ = schema.names
-    except UnicodeDecodeError as error:
-        raise DatasetError(
-            f"{file.shown} has a column whose name isn't UTF-8 ({error}); a name is valid Unicode (input.url). Rename it."
-        ) from error
-    return schema
-
-
-def _corrupt(file: InputFile, error: Exception) -> DatasetError:
-    return DatasetError(
-        f"{file.shown} isn't Parquet that can be read: {error}. A run reads every row (input.url). Write the file again."
-    )
+    def _batches(
+        self, file: InputFile, parquet: pq.ParquetFile, groups: list[int], indices: list[int]
+    ) -> Iterator[pa.RecordBatch]:
+        reader = cast(Any, parquet).reader  # ParquetFile itself takes names only
+        reopen = partial(self._bytes_of, file)
+        rows = {group: self._surveys[file].rows_at_once(parquet, reopen, group, indices) for group in groups}
+        for count, alike in groupby(groups, rows.__getitem__):
+            yield from reader.iter_batches(count, row_groups=list(alike), column_indices=indices, use_threads=False)

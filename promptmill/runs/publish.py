@@ -124,16 +124,24 @@ def write_rows(prepared: Prepared, plan: Plan, writer: OutputWriter, report: Rep
 def _rows_and_answers(prepared: Prepared, plan: Plan) -> Iterator[tuple[pa.Table, pa.Table]]:
     """The carried columns of each chunk's rows with their answers, in input order."""
     _refuse_changed(prepared, plan)
-    tables = prepared.dataset.read(prepared.job.chunk_rows, prepared.dataset.carried)
-    for chunk, table in zip(plan.chunks, tables, strict=True):
+    pieces = prepared.dataset.pieces(prepared.job.chunk_rows, prepared.dataset.carried)
+    for chunk in plan.chunks:
         answers = _answers_of(prepared, chunk)
-        if answers.num_rows != table.num_rows:
-            raise DatasetError(_changed(prepared))
-        if prepared.job.input.id_column is None:
-            numbers = pa.array(range(chunk.start, chunk.start + chunk.rows), pa.int64())
-            yield table.add_column(0, prepared.names.row_index, numbers), answers
-        else:
-            yield table, answers
+        done = 0
+        while done < answers.num_rows:
+            table = next(pieces, None)
+            if table is None or done + table.num_rows > answers.num_rows:
+                raise DatasetError(_changed(prepared))
+            yield _numbered(prepared, table, chunk.start + done), answers.slice(done, table.num_rows)
+            done += table.num_rows
+    if next(pieces, None) is not None:
+        raise DatasetError(_changed(prepared))
+
+
+def _numbered(prepared: Prepared, rows: pa.Table, start: int) -> pa.Table:
+    if prepared.job.input.id_column is not None:
+        return rows
+    return rows.add_column(0, prepared.names.row_index, pa.array(range(start, start + rows.num_rows), pa.int64()))
 
 
 def _answers_of(prepared: Prepared, chunk: Chunk) -> pa.Table:

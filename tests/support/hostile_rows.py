@@ -4,8 +4,9 @@ import gzip
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Any, cast
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import zstandard
@@ -15,6 +16,7 @@ from promptmill.dataset.dataset import open_dataset
 from promptmill.job.spec import Input
 
 _MEGABYTE = 1 << 20
+_PLAINLY = {"store_schema": False}  # a dictionary is read as the plain values that it stands for
 
 
 def _bytes(data: bytes) -> Callable[[Path], object]:
@@ -44,6 +46,14 @@ def _write_zip(path: Path) -> None:
         member.write(b"text\n")
         for _ in range(150):
             member.write(b"aaaa\n" * (_MEGABYTE // 5))
+
+
+def _table(make: Callable[[], dict[str, object]], **options: object) -> Callable[[Path], object]:
+    return lambda path: pq.write_table(pa.table(make()), path, **cast(Any, options))
+
+
+def _equal(count: int, megabytes: int) -> pa.DictionaryArray:
+    return pa.DictionaryArray.from_arrays(np.zeros(count, np.int32), ["a" * megabytes * _MEGABYTE])
 
 
 def _write_deep_parquet(levels: int) -> Callable[[Path], object]:
@@ -78,6 +88,37 @@ INPUTS: dict[str, tuple[str, Callable[[Path], object], str]] = {  # file name, h
     "jsonl-zstd-of-one-line": ("a.jsonl.zst", _repeat(b'{"text":"', b"a" * _MEGABYTE, 300), "compressed"),
     "jsonl-gzip-of-empty-lines": ("a.jsonl.gz", _repeat(b"", b"\n" * _MEGABYTE, 300), "compressed"),
     "jsonl-zstd-of-equal-rows": ("a.jsonl.zst", _repeat(b"", b'{"a":"aaaaaaaaaa"}\n' * 50_000, 300), "compressed"),
+    "parquet-of-one-large-text": (
+        "a.parquet",
+        _table(
+            lambda: {"text": ["a" * 100 * _MEGABYTE]}, compression="zstd", use_dictionary=False, write_statistics=False
+        ),
+        "compressed",
+    ),
+    "parquet-of-many-columns": ("a.parquet", _table(lambda: {f"c{i}": [1] for i in range(20_000)}), "columns"),
+    "parquet-of-a-large-footer": (
+        "a.parquet",
+        _bytes(bytes(22 << 20) + (21 << 20).to_bytes(4, "little") + b"PAR1"),
+        "footer",
+    ),
+    "parquet-of-one-text-for-all-rows": (
+        "a.parquet",
+        _table(lambda: {"text": _equal(5_000, 7)}, **_PLAINLY),
+        "chunk_rows",
+    ),
+    "parquet-of-one-text-for-all-values": (
+        "a.parquet",
+        _table(lambda: {"text": pa.FixedSizeListArray.from_arrays(_equal(35_000, 1), 7)}, **_PLAINLY),
+        "chunk_rows",
+    ),
+    "parquet-of-one-blob-for-all-rows": (
+        "a.parquet",
+        _table(lambda: {"text": pa.array([b"a" * _MEGABYTE] * 300, pa.binary(_MEGABYTE))}),
+        "chunk_rows",
+    ),
+    "parquet-of-long-lists": ("a.parquet", _table(lambda: {"text": [np.zeros(20_000_000, np.int8)]}), "values"),
+    "parquet-of-no-bytes": ("a.parquet", _bytes(b""), "Parquet"),
+    "parquet-with-a-false-footer": ("a.parquet", _bytes(b"PAR1" * 1_000 + b"\xff\xff\xff\x7fPAR1"), "Parquet"),
     "parquet-200-deep": ("a.parquet", _write_deep_parquet(200), "nested"),
     "parquet-900-deep": ("a.parquet", _write_deep_parquet(900), "nested"),
 }

@@ -110,7 +110,9 @@ def pause() -> None:
     getcurrent().parent.switch()
 
 
-def interleave(world: World, actors: Sequence[Actor], order: Iterable[tuple[int, float]], look: Callable[[], None]) -> None:
+def interleave(
+    world: World, actors: Sequence[Actor], order: Iterable[tuple[int, float]], look: Callable[[], None]
+) -> None:
     """Let actors take their steps in an order of (which one, seconds that pass before); `look` after each."""
     world.before_each = pause
     for index, seconds in order:

@@ -283,3 +283,18 @@ def test_one_huge_row_group_is_read_in_bounded_memory(tmp_path: Path) -> None:
     tracemalloc.stop()
 
     assert peak + traced < 20 * 2**20  # of 40 MB
+
+
+def test_a_chunk_of_large_rows_comes_in_pieces_and_is_refused_whole(tmp_path: Path) -> None:
+    texts = pa.DictionaryArray.from_arrays([0] * 300, ["a" * (1 << 20)])
+    table = pa.table({"id": list(range(300)), "text": texts})
+    pq.write_table(table, tmp_path / "a.parquet", store_schema=False)
+    dataset = open_dataset(Input.model_validate({"url": str(tmp_path / "a.parquet")}))
+
+    pieces = [piece.column("id").to_pylist() for piece in dataset.pieces(200)]
+
+    assert max(map(len, pieces)) < 100
+    assert [number for piece in pieces for number in piece] == list(range(300))
+    assert 200 in [sum(map(len, pieces[:count])) for count in range(len(pieces))]  # no piece is in two chunks
+    with pytest.raises(DatasetError, match="Set chunk_rows to 63"):
+        next(dataset.read(200, ["text"]))
