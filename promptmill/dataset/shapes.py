@@ -12,7 +12,7 @@ import pyarrow as pa
 from promptmill.errors import DatasetError
 
 _MAX_COLUMNS = 10_000  # of a file; databases take 1,600 (PostgreSQL) to 10,000 (BigQuery)
-_MAX_CHUNK_BYTES = 128 << 20  # of the rows of a chunk: a run holds a few chunks
+_MAX_CHUNK_BYTES = 96 << 20  # of the rows of a chunk: a run holds a few chunks
 _MAX_NAMES = 1_000  # inside the objects of a JSON column
 
 

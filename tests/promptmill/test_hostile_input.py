@@ -193,12 +193,12 @@ class _Outcomes:
         self._by_kind: dict[str, dict[str, dict[str, Any]]] = {}
 
     def of(self, name: str) -> dict[str, Any]:
-        kind = name.partition("-")[0]
+        kind = "-".join(name.split("-")[: 2 if name.startswith("input-") else 1])  # input-parquet, template
         if kind not in self._by_kind:
             names = [other for other in CASES if other.startswith(f"{kind}-")]
             folder = self._folders.mktemp(kind)
-            if kind == "input":  # another process writes them: that may take more than reading them may
-                for case in INPUTS:
+            for case in INPUTS:  # this process writes them: that may take more than reading them may
+                if f"input-{case}" in names:
                     write_input(case, folder)
             self._by_kind[kind] = _run_apart(names, folder)
         assert name in self._by_kind[kind], "the case, or one before it, took its process along"

@@ -296,5 +296,5 @@ def test_a_chunk_of_large_rows_comes_in_pieces_and_is_refused_whole(tmp_path: Pa
     assert max(map(len, pieces)) < 100
     assert [number for piece in pieces for number in piece] == list(range(300))
     assert 200 in [sum(map(len, pieces[:count])) for count in range(len(pieces))]  # no piece is in two chunks
-    with pytest.raises(DatasetError, match="Set chunk_rows to 63"):
+    with pytest.raises(DatasetError, match="Set chunk_rows to 47"):
         next(dataset.read(200, ["text"]))
