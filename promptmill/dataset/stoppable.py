@@ -24,9 +24,8 @@ _MOST_WAIT_SECONDS = 5.0  # for Arrow to drop a block, so that a wrong idea of h
 _LOOK_SECONDS = 0.002
 _PAUSE_SECONDS = 1.0  # without a read after which Arrow's thread has paused: it does so with 32 blocks in advance
 
-_kept: deque[pa.NativeFile] = deque(
-    maxlen=64
-)  # the last files, so that none of Arrow's threads is the last to hold them
+# The last files: one of Arrow's threads that were the last to hold a file would take Python's lock to close it.
+_kept: deque[pa.NativeFile] = deque(maxlen=64)
 _pools: list[pa.MemoryPool] = []  # they outlive the blocks of them that Arrow holds; the system gets freed blocks back
 
 
@@ -114,7 +113,7 @@ class StoppableFile:
 
 
 def _unused_pool() -> pa.MemoryPool:
-    """A pool that none holds memory of. It counts what a reader holds; two readers may share it, which costs time only."""
+    """A pool without memory in use, which counts what a reader holds. If two readers share it, that costs time only."""
     for pool in _pools:
         if not pool.bytes_allocated():
             return pool
