@@ -8,7 +8,7 @@ PYTEST_ARGS ?= -n 2 --dist loadgroup
 UV := $(shell command -v uv 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev hooks demo serve test test-fast coverage format check lint bench lock clean
+.PHONY: help install install-dev hooks demo serve test test-fast coverage format check lint bench lock schema wheel clean
 
 help: ## Show what there is to do.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,7 +28,7 @@ $(STAMP) $(DEV_STAMP):
 ifeq ($(UV),)
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@# pip before 23.3 doesn't hold a pin where somebody asks for an extra of the same package (sqlalchemy[asyncio])
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip>=24,<27'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r deployments/pip.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(LOCK)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 else
@@ -67,6 +67,7 @@ lint: install-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright
+	$(BIN)/pyright -p pyright-tests.json
 
 check: lint test ## Format, lint, types and tests.
 
@@ -76,12 +77,19 @@ bench: install-dev ## Measure what the README promises (about 45 minutes).
 UPGRADE ?= --upgrade
 COMPILE := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-annotate --custom-compile-command "make lock" --quiet
+EXTRAS := --extra image --extra tokens --extra dask --extra demo --extra delta --extra duckdb --extra excel --extra iceberg --extra sql
 
 lock: ## Compile requirements-dev.lock and its parts, for `make install` and the image, with the newest versions; UPGRADE= keeps the pins.
-	$(COMPILE) --all-extras $(UPGRADE) -o requirements-dev.lock
-	$(COMPILE) --extra image --extra tokens --extra dask --extra demo --constraint requirements-dev.lock -o requirements.lock
+	$(COMPILE) $(EXTRAS) --extra dev $(UPGRADE) -o requirements-dev.lock
+	$(COMPILE) $(EXTRAS) --constraint requirements-dev.lock -o requirements.lock
 	$(COMPILE) --extra image --constraint requirements-dev.lock -o deployments/requirements.lock
 
+schema: install-dev ## Write docs/job.schema.json, which editors check job files by.
+	$(BIN)/python -m promptmill schema > docs/job.schema.json
+
+wheel: install-dev ## Build the wheel into dist/.
+	$(BIN)/python -m hatchling build -t wheel -d dist
+
 clean: ## Remove .venv, caches and the demo's output.
-	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* demo-output test-output .demo
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* dist demo-output test-output .demo
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

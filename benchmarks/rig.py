@@ -112,7 +112,7 @@ def get_json(url: str) -> Any:
         return json.load(answer)
 
 
-def _wait_for(url: str, seconds: float = 120) -> None:
+def wait_for(url: str, seconds: float = 120) -> None:
     until = time.monotonic() + seconds
     while True:
         try:
@@ -147,7 +147,7 @@ def provider(**options: object) -> Generator[str]:
     port = free_port()
     flags = [word for name, value in options.items() for word in ("--option", f"{name}={value}")]
     with process(sys.executable, "-m", "promptmill.simulator", "--port", str(port), *flags):
-        _wait_for(f"http://127.0.0.1:{port}/_simulator/ledger")
+        wait_for(f"http://127.0.0.1:{port}/_simulator/ledger")
         yield f"http://127.0.0.1:{port}/v1"
 
 
@@ -158,7 +158,7 @@ def prefect_server(home: Path, log: Path | None = None, **environment: str) -> G
     settings = {"PREFECT_HOME": str(home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false", **environment}
     command = ("-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port), "--no-ui")
     with process(sys.executable, *command, log=log, **settings):
-        _wait_for(f"http://127.0.0.1:{port}/api/health")
+        wait_for(f"http://127.0.0.1:{port}/api/health")
         yield f"http://127.0.0.1:{port}/api"
 
 

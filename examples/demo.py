@@ -29,7 +29,7 @@ def main() -> int:
             "OPENAI_API_KEY": "local",
             "PREFECT_HOME": str(FOLDER / "prefect"),  # the demo touches nothing outside the project
         }
-        for words in (["check", JOB], ["sample", JOB, "-n", "5"], ["run", JOB]):
+        for words in (["check", JOB], ["sample", JOB, "-n", "5"], ["run", JOB, "--prefect"]):
             print(f"\n$ promptmill {' '.join(words)}", flush=True)
             code = subprocess.run(
                 [sys.executable, "-m", "flows", *words], cwd=ROOT, env=environment, check=False

@@ -1,30 +1,54 @@
-"""The `promptmill` command: check, estimate, sample, run, batches, doctor, and the simulator.
+"""The `promptmill` command: check, estimate, sample, run, batches, doctor, deploy, and the simulator.
 
-Only the commands that need Prefect import it: the import takes most of a second.
+Each command imports what it needs when it begins, so that the help and a mistake are told at once.
 """
 
-import asyncio
 import sys
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, NoReturn
 
 import typer
 
-from flows.command import console
-from flows.command.arguments import AsJson, JobFile, NoWait, Overrides, load
+from flows.command import beside_runs
+from flows.command.arguments import AsJson, JobFile, NoWait, Overrides, loading
 from flows.command.batches import app as batches
+from flows.command.cache import app as cache
 from promptmill.errors import Interrupted, PromptmillError
-from promptmill.job.spec import Job
-from promptmill.memory import spare_memory
+from promptmill.memory import collect_seldom, spare_memory
+from promptmill.processes import end_process
 from tasks.prefect_internals.stop_signals import is_stop_signal
 
 app = typer.Typer(
-    help="Run a language model over every row of a dataset.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 app.add_typer(batches, name="batches")
+app.add_typer(cache, name="cache")
+
+
+def _show_version(is_asked: bool) -> None:
+    if is_asked:
+        from promptmill.version import VERSION
+
+        print(f"promptmill {VERSION}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("-v", "--verbose", help="Log lines instead of the progress display, with every detail.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing but results and errors.")] = False,
+) -> None:
+    """Run a language model over every row of a dataset."""
+    if verbose or quiet:
+        from flows.command.console import choose_loudness
+
+        choose_loudness(is_verbose=verbose, is_quiet=quiet)
 
 
 class Mode(StrEnum):
@@ -35,11 +59,17 @@ class Mode(StrEnum):
 
 
 @app.command()
-def check(job: JobFile, overrides: Overrides = None) -> None:
-    """Find everything that can be known without paying, and show the first request."""
-    from flows.command.local import check_job
+def check(
+    job: JobFile,
+    full: Annotated[bool, typer.Option("--full", help="Show the first request as it would be sent, as JSON.")] = False,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Find everything that can be known without paying, and show the first prompt."""
+    with loading(job, overrides) as (whole, told):
+        from flows.command.local import check_job
 
-    check_job(load(job, overrides))
+        check_job(whole, told, as_json, is_full=full)
 
 
 @app.command()
@@ -57,23 +87,27 @@ def estimate(
     as_json: AsJson = False,
 ) -> None:
     """Rows, tokens, US dollars online and by batch, minutes at the limits."""
-    from flows.command.local import estimate_job
+    with loading(job, overrides) as (whole, told):
+        from flows.command.local import estimate_job
 
-    estimate_job(load(job, overrides), within, as_json)
+        estimate_job(whole, within, as_json, told)
 
 
 @app.command()
 def sample(
     job: JobFile,
     rows: Annotated[int, typer.Option("-n", "--rows", min=1, help="How many rows.")] = 20,
+    seed: Annotated[int, typer.Option(help="Draws other rows; the same seed draws the same ones.")] = 0,
+    first: Annotated[bool, typer.Option("--first", help="Take the first rows instead of drawing them.")] = False,
     no_wait: NoWait = False,
     overrides: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
-    """Run the first rows for real, show them, and say what the whole would cost."""
-    from flows.command.local import sample_job
+    """Run a few rows drawn from the whole dataset, show them, and say what the whole would cost."""
+    with loading(job, overrides) as (whole, told):
+        from flows.command.local import sample_job
 
-    sample_job(load(job, overrides), rows, as_json, wait=not no_wait)
+        sample_job(whole, rows, as_json, wait=not no_wait, doing=told, seed=seed, is_first=first)
 
 
 @app.command()
@@ -86,105 +120,89 @@ def run(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace another job's output.")] = False,
     approve: Annotated[
         bool,
-        typer.Option("--approve", help="Go on even if the estimate is above approve_above_usd or what was approved."),
+        typer.Option(
+            "--approve", "--yes", help="Go on even if the estimate is above approve_above_usd or what was approved."
+        ),
     ] = False,
     no_wait: NoWait = False,
+    prefect: Annotated[
+        bool,
+        typer.Option("--prefect", help="As a flow run, on a temporary Prefect server if PREFECT_API_URL names none."),
+    ] = False,
     overrides: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
     """Answer every row and publish the answers; run again, it resumes."""
-    from flows.command.local import finished_run
+    from flows.command.options import RunOptions
+    from flows.command.running import run_job
 
-    whole = load(job, overrides)
-    if approve:
-        whole = whole.model_copy(update={"approve_above_usd": None})
-    manifest = finished_run(whole, retry_failed, overwrite, approve, wait=not no_wait)
-    if manifest is None:
-        console.prepare_prefect()
-        from tasks.server.temporary_server import some_server
+    options = RunOptions(mode.value, retry_failed, overwrite, approve, wait=not no_wait, prefect=prefect)
+    manifest = run_job(job, overrides, options)
+    from flows.command import console
 
-        with some_server():
-            manifest = asyncio.run(_flow_run(mode, whole, retry_failed, overwrite, wait_for_others=not no_wait))
     console.show_manifest(manifest, manifest["job"]["output"]["url"], as_json)
 
 
-async def _flow_run(mode: Mode, job: Job, retry_failed: bool, overwrite: bool, wait_for_others: bool) -> dict[str, Any]:
-    """Run the flow of a mode to its end."""
-    from flows.command.large_jobs import parameters_of
-    from tasks.run.output_turn import may_wait
-
-    may_wait.set(wait_for_others)
-    if mode is Mode.batch:
-        from flows.batch_inference import batch_inference
-
-        with parameters_of(job) as (given, job_url):
-            return await batch_inference(
-                job=given, job_url=job_url, retry_failed=retry_failed, overwrite=overwrite, wait=True
-            )
-    from flows.online_inference import online_inference
-    from tasks.sharding.flow_runs import require_server
-
-    if job.shards > 1 and job.task_runner == "local":
-        require_server(job.shards)
-    with parameters_of(job) as (given, job_url):
-        return await online_inference(job=given, job_url=job_url, retry_failed=retry_failed, overwrite=overwrite)
-
-
-@app.command()
-def doctor(
-    job: Annotated[
-        str | None,
-        typer.Argument(metavar="JOB", help="A job file, to look at its output, its provider and its shared limit too."),
-    ] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Look at server, worker, blocks, limits, result storage, provider and clock: one line each, with the remedy."""
-    console.prepare_prefect()
-    from flows.command.doctor import examine
-    from flows.command.local import credentials_of
-    from promptmill.provider.transport import Credentials
-
-    whole = load(job, None) if job is not None else None
-    examine(whole, lambda: Credentials() if whole is None else credentials_of(whole), as_json)
-
-
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, add_help_option=False)
-def simulate(context: typer.Context) -> None:
-    """Serve a local OpenAI-compatible API with limits, faults and deterministic answers."""
-    from promptmill.simulator.__main__ import main as serve
-
-    sys.argv = ["promptmill simulate", *context.args]
-    serve("promptmill simulate")
+for command_beside in (
+    beside_runs.init,
+    beside_runs.export,
+    beside_runs.clean,
+    beside_runs.audit,
+    beside_runs.schema,
+    beside_runs.doctor,
+    beside_runs.deploy,
+    beside_runs.worker,
+):
+    app.command()(command_beside)
+app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, add_help_option=False)(
+    beside_runs.simulate
+)
 
 
 def main() -> None:
     """Run the command. Print an error that a user can fix as a sentence; the exit code says its kind."""
     spare_memory()
+    collect_seldom()
     try:
         app()
-    except PromptmillError as error:
-        console.show_error(error)
-        raise SystemExit(error.exit_code) from None
-    except BaseException as error:
-        if isinstance(error, SystemExit) and not _is_interruption(error):
+    except SystemExit as error:
+        if error.code != Interrupted.exit_code:
             raise
-        if not _is_interruption(error):
-            console.show_crash(error)
-            raise SystemExit(1) from None
-        console.show_error(Interrupted())
-        raise SystemExit(Interrupted.exit_code) from None
+        _end_by(Interrupted())
+    except BaseException as error:
+        _end_by(error)
+
+
+def command() -> NoReturn:
+    """Run the command as the whole of this process, and end the process with its exit code."""
+    code: object = 0
+    try:
+        main()
+    except SystemExit as error:
+        code = 0 if error.code is None else error.code
+    if not isinstance(code, int):
+        print(code, file=sys.stderr)
+    end_process(code if isinstance(code, int) else 1)
+
+
+def _end_by(error: BaseException) -> NoReturn:
+    """Show an error and end with its exit code."""
+    from flows.command import console
+
+    told = Interrupted() if _is_interruption(error) else error
+    if not isinstance(told, PromptmillError):
+        console.show_crash(told)
+        raise SystemExit(1) from None
+    console.show_error(told, sys.argv[1:])
+    raise SystemExit(told.exit_code) from None
 
 
 def _is_interruption(error: BaseException) -> bool:
-    """Whether somebody stopped the command.
-
-    Typer turns Ctrl-C into an exit; Prefect has errors of its own for SIGTERM and for a cancelled flow run.
-    """
-    if isinstance(error, SystemExit):
-        return error.code == Interrupted.exit_code
-    ours = isinstance(error, KeyboardInterrupt | asyncio.CancelledError)
-    return ours or is_stop_signal(error)
+    """Whether somebody stopped the command: Prefect has errors of its own for SIGTERM and for a cancelled flow run."""
+    asyncio = sys.modules.get("asyncio")  # to import it takes as long as to show the help
+    is_cancelled = asyncio is not None and isinstance(error, asyncio.CancelledError)
+    return is_cancelled or isinstance(error, KeyboardInterrupt) or is_stop_signal(error)
 
 
 if __name__ == "__main__":
-    main()
+    command()

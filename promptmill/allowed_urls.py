@@ -32,7 +32,9 @@ _OBJECT_STORES = frozenset(
 )  # their hosts aren't the job's to choose
 _WEB = frozenset({"http", "https"})
 _LOCAL = frozenset({"", "file", "local"})
+_POSTGRES = frozenset({"postgresql", "postgres"})
 _SAME = {"s3a": "s3"}
+_TABLE = re.compile(r"^(delta|iceberg)\+(?=[a-z0-9]+://)")  # says that a table is there; the rest says where
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 Kind = Literal["local", "store", "web", "other"]
@@ -92,9 +94,15 @@ def is_listed_module(module: str, rules: Rules) -> bool:
 
 def locate(url: str) -> Target:
     """Where a URL leads, links on the disk and names of hosts followed. Blocks."""
+    url = _TABLE.sub("", url)
     protocol, rest = _split(url)
     if "::" in url:
         return Target("other", url)
+    if protocol == "duckdb":
+        return Target("local", os.path.realpath(unquote(rest.partition("?")[0])))
+    if protocol in _POSTGRES:
+        server, slash, path = rest.partition("/")
+        return Target("other", f"postgresql://{server.rpartition('@')[2].lower()}{slash}{path}")
     if protocol in _LOCAL:
         return Target("local", os.path.realpath(str(LocalFileSystem._strip_protocol(url))))  # pyright: ignore[reportPrivateUsage]
     protocol = _SAME.get(protocol, protocol)

@@ -6,7 +6,8 @@
     │   ├── DatasetError                the input can't be read, or isn't what the job says
     │   ├── OutputError                 the output can't be written, or belongs to another job
     │   │   └── OutputInUse                 another run works on it, and this one was told not to wait
-    │   ├── CredentialsError            no credentials, or none that the provider would take
+    │   ├── CredentialsError            credentials that can't be used, or that the provider refuses
+    │   │   └── NoKeyFound                  neither the environment nor the job names a key
     │   └── ProviderUnreachable         nobody answers at the provider's address
     ├── RunStopped               1    the run ended early; all that was paid for is kept
     │   ├── ProviderRefused             401, no quota, an unknown model, a wait of hours
@@ -21,6 +22,8 @@
 A row that the provider refuses is a `Failure` record (records.py) and no exception: it never takes its chunk along.
 An error's text goes into logs, states and what Prefect stores, so no message keeps the secrets of a URL that it quotes.
 """
+
+from typing import Self
 
 from promptmill.public_url import public_text
 
@@ -60,6 +63,10 @@ class CredentialsError(SetupError):
     """Credentials are missing or unusable."""
 
 
+class NoKeyFound(CredentialsError):
+    """Neither the environment nor the job names a key."""
+
+
 class ProviderUnreachable(SetupError):
     """Nobody answers at the provider's address."""
 
@@ -70,13 +77,32 @@ class RunStopped(PromptmillError):
     state = "failed"
     manifest: object | None = None  # how far the run came (output.manifest.Manifest), where somebody has counted
 
+    def add(self, sentence: str) -> None:
+        """Add a sentence to the message."""
+        self.args = (f"{self} {public_text(sentence)}",)
+
 
 class ProviderRefused(RunStopped):
     """The provider will answer no request of this run: bad key, no quota, unknown model, a wait of hours."""
 
 
 class TooManyFailures(RunStopped):
-    """More rows failed than `max_failure_ratio` allows."""
+    """More rows failed than `max_failure_ratio` allows; the message ends with the way on."""
+
+    way_on = ""
+    option = ""  # what the same command needs beside its own words to ask the failed rows again
+
+    @classmethod
+    def with_way_on(cls, what: str, *, is_passing: bool) -> Self:
+        """`what` happened; where the causes may pass by themselves, the next run asks these rows again unasked."""
+        option = "" if is_passing else "--retry-failed"
+        way_on = f"Fix the cause and run with {option}"
+        if is_passing:
+            way_on = "Run the same command again once the cause is over: it asks these rows again"
+        way_on += ", or raise max_failure_ratio: what was answered is kept."
+        error = cls(f"{what} {way_on}")
+        error.way_on, error.option = way_on, option
+        return error
 
 
 class StorageFailed(RunStopped):

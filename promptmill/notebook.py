@@ -1,17 +1,19 @@
 """For a notebook: a DataFrame in, a DataFrame of answers and one of failures out, with the engine and checkpoints of a run."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+import signal
+import threading
+from collections.abc import Callable, Generator, Mapping
+from concurrent.futures import Future
+from contextlib import contextmanager
+from types import FrameType
 from typing import Any, NamedTuple
 
 import pandas as pd
 
-from promptmill.batch.session import refuse_rows_in_batches
-from promptmill.checkpoints.output_turn import Asking, take_turn_at
+from promptmill.checkpoints.output_turn import Asking
 from promptmill.dataset.frames import from_frame
-from promptmill.errors import SetupError
+from promptmill.errors import Interrupted, SetupError
 from promptmill.job.file import load_job, parse_job
 from promptmill.job.spec import Job
 from promptmill.output.manifest import Manifest
@@ -19,8 +21,11 @@ from promptmill.output.reading import read, read_failures
 from promptmill.planning.prepared_job import today
 from promptmill.provider.first_contact import require_contact
 from promptmill.provider.transport import Credentials
-from promptmill.runs.holding import holding
-from promptmill.runs.run import FinishedRun, PendingRun, Planning, plan_run, run_plainly
+from promptmill.runs.run import PendingRun, Planning, plan_run
+from promptmill.signals import handling
+from promptmill.standalone.answering import Alone
+from promptmill.standalone.interruption import Interruption
+from promptmill.standalone.running import run_alone
 
 _FRAME_URL = "memory://frame"
 
@@ -43,37 +48,57 @@ def run(
     The function refuses what only a flow can do: `provider`, `limits.shared`, `approve_above_usd`, `shards` and
     `task_runner`. It takes the credentials from the environment.
     While another run works on the same output, this one waits for it; with `wait=False` it raises OutputInUse.
-    It works whether or not an event loop is running, as one is in Jupyter.
+    It works whether or not an event loop is running, as one is in Jupyter, and shows there how far it is.
+    An interrupt (Ctrl-C, or stopping the cell) ends it within seconds: it sends no more, keeps what arrives within ten, and
+    raises KeyboardInterrupt; a second one doesn't wait. Call it again to go on.
     Raises: SetupError when the job or its environment is wrong; RunStopped or a subclass when the run ends early.
     """
-    interruption = _Interruption()
-    with ThreadPoolExecutor(1) as own_thread:
-        answering = own_thread.submit(
-            lambda: asyncio.run(interruption.allowing(_run(frame, job_from(job), retry_failed, wait)))
-        )
-        try:
+    interruption = Interruption()
+    whole = job_from(job)
+    answering = _in_own_thread(
+        lambda: asyncio.run(interruption.allowing(_run(frame, whole, retry_failed, wait, interruption)))
+    )
+    try:
+        with _ending_on_interrupt(interruption):
             return answering.result()
-        except KeyboardInterrupt:
-            interruption.end()
-            raise
+    except Interrupted as error:
+        raise KeyboardInterrupt(str(error)) from error
+    finally:
+        interruption.end()
 
 
-class _Interruption:
-    """Ends a coroutine that runs in another thread: Ctrl-C reaches the main thread only."""
+def _in_own_thread(work: Callable[[], Answers]) -> "Future[Answers]":
+    """What comes of work in a thread of its own, where no event loop runs yet."""
+    answering: Future[Answers] = Future()
 
-    def __init__(self) -> None:
-        self._end: Callable[[], object] = lambda: None
+    def carry_out() -> None:
+        try:
+            answering.set_result(work())
+        except BaseException as error:  # it is raised in the caller's thread
+            answering.set_exception(error)
 
-    async def allowing(self, work: Coroutine[Any, Any, Answers]) -> Answers:
-        """The result of the work, which `end` cancels."""
-        task, loop = asyncio.ensure_future(work), asyncio.get_running_loop()
-        self._end = lambda: loop.call_soon_threadsafe(task.cancel)
-        return await task
+    threading.Thread(target=carry_out, name="promptmill.run", daemon=True).start()
+    return answering
 
-    def end(self) -> None:
-        """Cancel the work, if it still runs."""
-        with suppress(RuntimeError):  # its loop is closed
-            self._end()
+
+@contextmanager
+def _ending_on_interrupt(interruption: Interruption) -> Generator[None]:
+    """While this lasts, the first interrupt ends the run gently, and a second one the wait for it.
+
+    The handler of a running event loop, as `asyncio.run` installs it, would only tell a task that can't listen now.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        if interruption.is_asked:
+            raise KeyboardInterrupt(Interrupted.MESSAGE)
+        interruption.end()
+
+    with handling(signal.SIGINT, end):
+        yield
 
 
 def _refuse_what_needs_prefect(job: Job) -> None:
@@ -90,28 +115,18 @@ def _refuse_what_needs_prefect(job: Job) -> None:
         )
 
 
-async def _run(frame: pd.DataFrame, job: Job, retry_failed: bool, wait: bool) -> Answers:
+async def _run(frame: pd.DataFrame, job: Job, retry_failed: bool, wait: bool, interruption: Interruption) -> Answers:
     _refuse_what_needs_prefect(job)
-    planned = plan_run(
-        job,
-        Credentials(),
-        Planning(today(), retry_failed=retry_failed, dataset=from_frame(frame, job.input)),
-    )
-    finished = planned if isinstance(planned, FinishedRun) else await _run_alone(planned, wait)
+    dataset = from_frame(frame, job.input)
+    planning = Planning(today(), retry_failed=retry_failed, dataset=dataset, tell=interruption.tell)
+    planned = await asyncio.to_thread(plan_run, job, Credentials(), planning)
+    if isinstance(planned, PendingRun):
+        await asyncio.to_thread(require_contact, planned.credentials)
+        finished = await run_alone(planned, Alone(Asking("promptmill.run in Python", wait=wait), interruption))
+    else:
+        finished = planned
     url = finished.prepared.output.url
     return Answers(read(url), read_failures(url), finished.manifest)
-
-
-async def _run_alone(planned: PendingRun, wait: bool) -> FinishedRun:
-    """Carry out a run once no other works on its output."""
-    await asyncio.to_thread(require_contact, planned.credentials)
-    store = planned.prepared.store
-    turn = await take_turn_at(store.storage, Asking("promptmill.run in Python", wait=wait))
-    async with holding(planned, turn) as held:
-        if isinstance(held, FinishedRun):
-            return held
-        await asyncio.to_thread(refuse_rows_in_batches, store, planned.prepared.output.url)
-        return await run_plainly(held)
 
 
 def job_from(job: Job | Mapping[str, Any] | str) -> Job:

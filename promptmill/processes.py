@@ -1,9 +1,14 @@
-"""Which process has a piece of work in hand, and whether that process still exists."""
+"""Which process has a piece of work in hand, whether that process still exists, and how this one ends."""
 
+import atexit
 import os
 import platform
+import sys
+import threading
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from typing import NoReturn
 
 _AWAY_SECONDS = 900.0  # a process of another machine that wrote nothing for so long counts as dead
 
@@ -55,3 +60,17 @@ def is_gone(machine: str, pid: int) -> bool:
     except PermissionError:
         pass
     return False
+
+
+def end_process(code: int) -> NoReturn:
+    """End this process as Python does, but leave its memory to the system.
+
+    Python takes its objects apart while threads of Arrow may still run. One that wants Python's lock then, as to close a
+    file, aborts the process (exit code 134), whatever the command had said: 8 of 90 checks of a CSV file on a busy machine.
+    """
+    threading._shutdown()  # pyright: ignore[reportAttributeAccessIssue] - waits for threads, pools' own among them
+    atexit._run_exitfuncs()  # pyright: ignore[reportPrivateUsage]
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # nobody reads any more
+            stream.flush()
+    os._exit(code)

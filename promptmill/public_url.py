@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from urllib.parse import quote, unquote
 
 _HIDDEN = "***"
-_HARMLESS = frozenset({"versionid", "version", "generation", "snapshot", "partnumber"})
+_HARMLESS = frozenset({"versionid", "version", "generation", "snapshot", "partnumber", "table"})
 _NAMED_CONTAINER = re.compile(r"(abfss?|wasbs?|adl)$")  # container@account: no secret
 _AUTHORITY = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#\s@:]*:(?!\d+(?:[/?#]|$))[^@\s?#]*|[^/?#\s]*)@")
 _QUERY = re.compile(r"[?#]\S*")

@@ -7,7 +7,7 @@ may finish, since its answer is paid for.
 import asyncio
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 from promptmill.errors import RunStopped
 
@@ -68,12 +68,24 @@ class Stop:
             self._waiting.discard(task)
 
 
+class HasPlaces(Protocol):
+    """What gives places out (limits/places.py)."""
+
+    async def acquire(self) -> object:
+        """Wait for a place."""
+        ...
+
+    def release(self) -> None:
+        """Give a place back."""
+        ...
+
+
 class Slot:
-    """A place among `max_concurrency`; giving it back twice is no error."""
+    """A place for a request in flight; giving it back twice is no error."""
 
     __slots__ = ("_places", "is_held")
 
-    def __init__(self, places: asyncio.Semaphore) -> None:
+    def __init__(self, places: HasPlaces) -> None:
         self._places = places
         self.is_held = False
 

@@ -10,12 +10,14 @@ import os
 import secrets
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import PurePosixPath
 from typing import Any, cast
 from urllib.parse import urlsplit
 
 import fsspec
-from fsspec.core import url_to_fs
+from fsspec.core import split_protocol, url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
 from promptmill.allowed_urls import client_options, require_allowed
@@ -25,12 +27,21 @@ from promptmill.unpublished import TEMPORARY_PREFIX, LocalFile, RemoteFile, Unpu
 _UPLOAD_BLOCK_BYTES = 8 * 2**20  # multipart size; s3fs would hold 50 MiB for each open file
 
 
+_OTHER_ERRORS = (("gcsfs", "gcsfs.retry", "HttpError"), ("adlfs", "azure.core.exceptions", "AzureError"))
+_EXTRAS = {"hf": "hf", "gs": "gs", "gcs": "gs", "az": "az", "abfs": "az", "abfss": "az"}  # protocol → extra
+
+
 def _storage_errors() -> tuple[type[Exception], ...]:
-    try:
+    """What storages raise beside OSError, of those whose package is installed."""
+    found: list[type[Exception]] = [OSError]
+    with suppress(ImportError):
         from botocore.exceptions import BotoCoreError, ClientError
-    except ImportError:
-        return (OSError,)
-    return (OSError, BotoCoreError, ClientError)
+
+        found += [BotoCoreError, ClientError]
+    for package, module, name in _OTHER_ERRORS:
+        if find_spec(package) is not None:
+            found.append(cast(type[Exception], getattr(import_module(module), name)))
+    return tuple(found)
 
 
 STORAGE_ERRORS = _storage_errors()  # what any call of this module may raise
@@ -49,8 +60,26 @@ def open_filesystem(url: str, place: str | None) -> tuple[fsspec.AbstractFileSys
     _require_port(url)
     options: dict[str, Any] = {} if place is None else client_options(url)
     if url.startswith(("s3://", "s3a://")):
-        options = {"use_listings_cache": False, "default_block_size": _UPLOAD_BLOCK_BYTES}
-    filesystem, path = url_to_fs(url, **options)
+        return _open_s3(url)
+    try:
+        filesystem, path = url_to_fs(url, **options)
+    except ImportError as error:
+        extra = _EXTRAS.get(split_protocol(url)[0] or "")
+        if extra is None:
+            raise
+        raise ImportError(f"{error}. It comes with the extra {extra!r}: pip install 'promptmill[{extra}]'") from error
+    return cast(fsspec.AbstractFileSystem, filesystem), str(path)
+
+
+def _open_s3(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
+    options: dict[str, Any] = {"use_listings_cache": False, "default_block_size": _UPLOAD_BLOCK_BYTES}
+    if "::" in url:
+        filesystem, path = url_to_fs(url, **options)
+    else:
+        from promptmill.renewing_s3 import RenewingS3  # it imports botocore, which only S3 needs
+
+        kind = cast(Any, RenewingS3)
+        filesystem, path = kind(**options, **kind._get_kwargs_from_urls(url)), kind._strip_protocol(url)
     return cast(fsspec.AbstractFileSystem, filesystem), str(path)
 
 

@@ -17,10 +17,10 @@ from tests.support.jobs import SCHEMA, MakeJob
 from tests.support.own_server import SHARED_PER_MINUTE, OwnServer, own_server
 from tests.support.prefect_server import end_prefects_threads, prefect_server, prepare_home
 from tests.support.rows import write_rows
-from tests.support.s3 import s3_server
+from tests.support.s3 import s3_folder, s3_server
 from tests.support.serving import serving, start_runs_without_a_supervisor
 
-__all__ = ["s3_server"]  # a fixture of all rooms
+__all__ = ["s3_folder", "s3_server"]  # fixtures of all rooms
 
 settings.register_profile("promptmill", deadline=None)  # a busy machine is no fault of an example
 settings.load_profile("promptmill")
@@ -30,7 +30,14 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what 
     signal.signal(signal.SIGINT, signal.default_int_handler)  # else Ctrl-C would be ignored by all that tests start
 
 
-_SERVERS = {"prefect_url", "prefect", "served", "own", "screen"}  # fixtures that start a Prefect server or a browser
+_SERVERS = {
+    "prefect_url",
+    "prefect",
+    "served",
+    "own",
+    "screen",
+    "database_server",
+}  # fixtures that start a Prefect server or a browser
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -42,8 +49,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(autouse=True)
-def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No key, proxy or address of whoever runs the tests reaches them."""
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No key, proxy or address of whoever runs the tests reaches them, and nothing is left in their home."""
+    monkeypatch.setenv("PROMPTMILL_UNSAVED_FOLDER", str(tmp_path_factory.getbasetemp() / "unsaved"))
     for name in list(os.environ):
         if name.startswith(("OPENAI_", "AWS_")) or name.lower() in {"http_proxy", "https_proxy", "all_proxy"}:
             monkeypatch.delenv(name)

@@ -13,6 +13,7 @@ GROUND = "promptmill"  # its own files: errors, records, storage … and the not
 SIMULATOR = "promptmill.simulator"  # its own files are ground for its rooms, as the package's are for all others
 ENTRANCES = {  # ways in: nobody below imports them
     "promptmill/__init__.py",
+    "promptmill/__main__.py",
     "promptmill/notebook.py",
     *(f"promptmill/simulator/{name}.py" for name in ("__init__", "__main__", "app", "server")),
 }
@@ -25,22 +26,28 @@ ALLOWED: dict[str, set[str]] = {
     "promptmill.prompts": {"promptmill.job"},
     "promptmill.limits": {"promptmill.job"},
     "promptmill.checkpoints": {"promptmill.job"},
+    "promptmill.cache": {"promptmill.job", "promptmill.checkpoints"},
     "promptmill.provider": {"promptmill.job", "promptmill.limits"},
     "promptmill.output": {"promptmill.job", "promptmill.checkpoints", "promptmill.prompts"},
-    "promptmill.output.report": {"promptmill.job", "promptmill.checkpoints", "promptmill.output"},
+    "promptmill.audit": {"promptmill.checkpoints", "promptmill.limits"},
+    "promptmill.output.report": {"promptmill.job", "promptmill.checkpoints", "promptmill.output", "promptmill.audit"},
+    "promptmill.output.export": {"promptmill.output"},
     "promptmill.planning": {
         "promptmill.job",
         "promptmill.dataset",
         "promptmill.prompts",
         "promptmill.limits",
         "promptmill.checkpoints",
+        "promptmill.cache",
         "promptmill.provider",
         "promptmill.output",
     },
 }
 ALLOWED["promptmill.runs"] = {*ALLOWED["promptmill.planning"], "promptmill.planning", "promptmill.output.report"}
+ALLOWED["promptmill.runs"] |= {"promptmill.audit"}
 ALLOWED["promptmill.batch"] = {*ALLOWED["promptmill.runs"], "promptmill.runs"}
 ALLOWED["promptmill.sharding"] = {*ALLOWED["promptmill.runs"], "promptmill.runs"}
+ALLOWED["promptmill.standalone"] = {*ALLOWED["promptmill.batch"], "promptmill.batch", "promptmill.sharding"}
 _PACKAGE = {*ALLOWED}
 _SIMULATOR: dict[str, set[str]] = {
     SIMULATOR: set(),
@@ -51,7 +58,7 @@ _SIMULATOR: dict[str, set[str]] = {
 }
 _BELOW = {*_SIMULATOR}
 _SIMULATOR |= {f"{SIMULATOR}.{name}": _BELOW for name in ("batches", "online")}
-ALLOWED["tasks"] = set()
+ALLOWED["tasks"] = {"tasks.server"}
 ALLOWED["tasks.prefect_internals"] = {"promptmill.job"}
 ALLOWED["tasks.server"] = {*_PACKAGE, "tasks.prefect_internals"}
 ALLOWED["tasks.run"] = {*_PACKAGE, "tasks.prefect_internals", "tasks.server"}

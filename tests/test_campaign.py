@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from benchmarks.campaign.draw import KINDS, SERVED, WEIGHTS, draw_round
-from benchmarks.campaign.judge import History, Look, Ran, judge
+from benchmarks.campaign.judge import Audited, History, Look, Ran, judge
 
 BODIES = ("a", "b", "c")
 KILLED, DONE = Ran(-9, True, 3, False), Ran(0, False, 2, True)
@@ -53,6 +53,15 @@ def test_a_kill_may_have_what_was_in_flight_paid_for_again():
             "$3.51 was billed; the cap is $3 + $0.5",
             id="cap-passed",
         ),
+        pytest.param(
+            {"audits": (Audited(Decimal(2), Decimal(4), Decimal(3)),)}, "says $2 to $3; $4 was billed", id="bill-above"
+        ),
+        pytest.param(
+            {"audits": (Audited(Decimal(2), Decimal(1), Decimal(3)),)}, "says $2 to $3; $1 was billed", id="bill-below"
+        ),
+        pytest.param(
+            {"audits": (Audited(Decimal(2), Decimal(2), Decimal(9), Decimal(5)),)}, "$5 apart is allowed", id="too-wide"
+        ),
         pytest.param({"left": ("process 7",)}, "processes were left behind: process 7", id="process-left"),
         pytest.param({"ran": (KILLED,)}, "the last command didn't complete the output", id="never-completes"),
         pytest.param(
@@ -73,6 +82,8 @@ def test_a_bad_history_is_judged_bad(changes: dict[str, Any], finding: str):
         pytest.param(Ran(1, False, 0, False, has_traceback=True), "printed a traceback", id="traceback"),
         pytest.param(Ran(7, False, 0, False), "exit code 7, which isn't documented", id="unknown-code"),
         pytest.param(Ran(-11, False, 0, False), "exit code -11, which isn't documented", id="died-by-itself"),
+        pytest.param(Ran(-11, True, 0, False), "exit code -11, which isn't documented", id="died-before-it-was-killed"),
+        pytest.param(Ran(-9, False, 0, False), "exit code -9, which isn't documented", id="killed-by-somebody-else"),
         pytest.param(Ran(0, False, 3, False), "without a complete output", id="complete-without-manifest"),
         pytest.param(Ran(2, False, 3, False), "says that nothing was sent, after 3 attempts", id="sent-with-code-2"),
         pytest.param(Ran(3, False, 3, False), "exit code 3 without a budget", id="code-3-without-budget"),
@@ -105,11 +116,14 @@ def test_a_cap_may_be_met_exactly():
     assert judge(history).findings == ()
 
 
-def test_two_runs_at_once_have_what_they_paid_twice_counted():
-    verdict = judge(replace(GOOD, ran=(DONE, DONE), billed={"a": 2, "b": 2, "c": 2}, may_pay_twice=True))
+def test_two_runs_at_once_may_pay_for_no_row_twice():
+    first_look = Look(frozenset({0}), {"a": 1})
+    verdict = judge(replace(GOOD, ran=(DONE, DONE), looks=(first_look,), billed={"a": 2, "b": 2, "c": 1}))
 
-    assert verdict.findings == ()
-    assert (verdict.repeated, verdict.paid_twice) == (3, 2)
+    assert verdict.findings == (
+        "1 rows were paid for again after their answer was delivered",
+        "2 answers were paid for again; 0 interruptions allow 0",
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS)

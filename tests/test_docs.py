@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from promptmill.checkpoints.answer_files import ANSWERS
 from promptmill.job.request_spec import Tier
-from promptmill.job.spec import RESERVED_PARAMETERS, Csv, Job, Message, RequestSpec, Section
+from promptmill.job.spec import RESERVED_PARAMETERS, Csv, FormatOptions, Job, Message, RequestSpec, Section
 from promptmill.output.columns import FAILURE_COLUMNS, SUCCESS_COLUMNS
 from promptmill.output.manifest import Manifest
 from promptmill.prompts.request_builder import RequestBuilder
@@ -60,7 +60,7 @@ def _models(annotation: Any) -> Iterator[type[BaseModel]]:
 
 def headings() -> dict[type[BaseModel], str]:
     """Under which heading each model is described: the key that holds it."""
-    named = {Job: "The job", Message: "messages", Csv: "csv", Tier: "tier"}
+    named = {Job: "The job", Message: "messages", Csv: "csv", Tier: "tier", FormatOptions: "format_options"}
     for key, one in Job.model_fields.items():
         named.update(dict.fromkeys(_models(one.annotation), key))
     return named
@@ -87,7 +87,7 @@ def test_every_key_of_a_job_is_described_with_its_default(model: type[BaseModel]
 
 def test_what_is_said_of_templates_is_so():
     page = (DOCS / "job.md").read_text()
-    (block,) = re.findall(r"```yaml\n(.*?)```", page, flags=re.DOTALL)
+    (block,) = [text for text in re.findall(r"```yaml\n(.*?)```", page, flags=re.DOTALL) if "request:" in text]
     RequestBuilder(
         RequestSpec.model_validate(yaml.safe_load(block)["request"]), ["title", "picture_url"], None, counter_for("m")
     )

@@ -5,6 +5,7 @@ import tomllib
 from contextlib import suppress
 from fnmatch import fnmatch
 from importlib.metadata import PackageNotFoundError, requires
+from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
@@ -54,9 +55,10 @@ def test_all_that_is_copied_is_there_and_reaches_the_engine() -> None:
 
 def test_what_the_deployments_name_is_in_the_image() -> None:
     entrypoints = re.findall(r"entrypoint: (\S+):", (ROOT / "prefect.yaml").read_text())
-    packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    needed = {*wheel["packages"], Path(wheel["hooks"]["custom"]["path"]).parts[0], "prefect.yaml"}
 
-    assert {name.split("/")[0] for name in entrypoints} | set(packages["packages"]) | {"prefect.yaml"} <= copied()
+    assert {name.split("/")[0] for name in entrypoints} | needed <= copied()
 
 
 def test_the_image_has_what_the_package_needs_in_the_versions_that_are_tested_and_no_tools() -> None:
@@ -69,9 +71,12 @@ def test_the_image_has_what_the_package_needs_in_the_versions_that_are_tested_an
     assert not {name for name, _ in image} & {*TOOLS, "xllamacpp"}
 
 
-def test_make_install_has_every_extra_but_no_test_tools() -> None:
+def test_make_install_has_every_extra_but_test_tools_and_clients_of_other_clouds() -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    needed = {re.split(r"[<>=\[ ]", line)[0] for name, lines in extras.items() if name != "dev" for line in lines}
+    left_out = {"dev", "hf", "gs", "az"}
+    needed = {
+        re.split(r"[<>=\[ ]", line)[0] for name, lines in extras.items() if name not in left_out for line in lines
+    }
     installed = {name for name, _ in pins("requirements.lock")}
 
     assert needed <= installed
@@ -109,9 +114,8 @@ def test_what_needs_the_tools_installs_them(target: str) -> None:
 def test_what_a_user_runs_installs_no_tools() -> None:
     makefile = (ROOT / "Makefile").read_text()
 
-    assert [re.search(rf"^{target}: (\S+)", makefile, re.MULTILINE)[1] for target in ("demo", "serve")] == [
-        "install"
-    ] * 2  # pyright: ignore[reportOptionalSubscript]
+    found = [re.search(rf"^{target}: (\S+)", makefile, re.MULTILINE) for target in ("demo", "serve")]
+    assert [match is not None and match[1] for match in found] == ["install"] * 2
 
 
 @pytest.mark.parametrize(
@@ -136,3 +140,22 @@ def test_nothing_private_reaches_the_engine(name: str) -> None:
 
     assert "*" in lines
     assert not any(fnmatch(name, line[1:]) for line in lines if line.startswith("!"))
+
+
+def test_every_base_is_named_by_its_digest() -> None:
+    bases = re.findall(r"^FROM (\S+)", DOCKERFILE, flags=re.MULTILINE)
+
+    assert bases
+    assert all(re.fullmatch(r"\S+:\S+@sha256:[0-9a-f]{64}", base) for base in bases)
+
+
+@pytest.mark.parametrize("path", ["Makefile", "deployments/Dockerfile"])
+def test_nothing_is_installed_without_its_hash(path: str) -> None:
+    """The project itself comes from its own folder; and what builds it is in the locks."""
+    lines = [line for line in (ROOT / path).read_text().splitlines() if "pip install" in line]
+
+    assert lines
+    assert [
+        line for line in lines if "--require-hashes" not in line and "--no-deps --no-build-isolation -e ." not in line
+    ] == []
+    assert hashes("deployments/pip.lock")

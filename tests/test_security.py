@@ -1,12 +1,12 @@
 """Defences that SECURITY.md names and that no room's own tests hold."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestServer
+from aiohttp.test_utils import BaseTestServer, TestServer
 
 from promptmill.provider.transport import Credentials, Transport
 from promptmill.simulator.__main__ import main
@@ -18,7 +18,7 @@ SCRIPT = "<script>alert(1)</script>"
 
 
 @asynccontextmanager
-async def server_that_notes_keys(keys: list[str], location: str | None = None) -> AsyncIterator[TestServer]:
+async def server_that_notes_keys(keys: list[str], location: str | None = None) -> AsyncGenerator[BaseTestServer]:
     """A server that notes the key of each request, and sends who asks to another place, if it has one."""
 
     async def answer(request: web.Request) -> web.Response:

@@ -51,6 +51,11 @@ class Books:
             spent += tokens * ((1 - BATCH_DISCOUNT) if tier == "batch" else Decimal(1))
         return spent
 
+    def unread(self) -> int:
+        """Requests whose answer was lost or spoilt on its way."""
+        counters = self._ledger()["counters"]
+        return sum(int(counters[f"fault_{name}"]) for name in ("reset", "garbage", "hang"))
+
     def settle(self) -> None:
         """Wait until the requests of a process that is gone have ended."""
         until = time.monotonic() + SETTLE_SECONDS

@@ -4,7 +4,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-WEIGHTS = {  # kind → how often it is drawn; the kinds that start Prefect take 10 to 20 s a round, the others 1 to 3 s
+WEIGHTS = {  # kind → how often it is drawn; the kinds that start Prefect take minutes a round, the others seconds
     "online-kill": 30,
     "online-budget": 14,  # killed too, under a cap that stops it
     "online-storage": 12,
@@ -15,12 +15,21 @@ WEIGHTS = {  # kind → how often it is drawn; the kinds that start Prefect take
     "batch-storage": 9,
     "batch-disk": 5,
     "batch-two": 3,
+    "online-takeover": 4,  # the first of two runs is killed, and the second goes on
+    "batch-takeover": 2,
+    "standalone-kill": 8,  # `promptmill run` as a person types it, without a Prefect server
+    "standalone-batch-kill": 4,
+    "standalone-two": 3,
+    "standalone-takeover": 3,
     "command-kill": 2,  # `promptmill run`, with a Prefect server of its own
-    "command-server": 1,
-    "deployed-worker": 1,  # runs of a deployment
-    "deployed-server": 1,
-    "shards-worker": 1,
-    "shards-server": 1,
+    "command-server": 2,
+    "deployed-worker": 2,  # runs of a deployment
+    "deployed-server": 2,
+    "shards-worker": 2,
+    "shards-server": 2,
+    "command-storage": 1,
+    "deployed-storage": 1,
+    "shards-storage": 1,
 }
 KINDS = tuple(WEIGHTS)
 SERVED = tuple(kind for kind in KINDS if kind.startswith(("command", "deployed", "shards")))
@@ -31,11 +40,11 @@ FAULTY_ATTEMPTS = 0.02  # of attempts that meet each kind of fault at the provid
 class Fault:
     """Something that happens while a run is under way."""
 
-    what: str  # kill | kill-group | storage | disk | two | server | worker
+    what: str  # kill | kill-group | storage | disk | two | takeover | server | worker
     at: float  # 0 = the run's start; 1 = when a run without faults ends, or when the provider has heard all of it
     by: str  # what `at` is a share of: "time" of a run, or "requests" that the provider has still to hear
     share: (
-        float  # of a run's length: for how long the storage, the disk or the server is away, or when the second starts
+        float  # of a run's length: how long storage, disk or server are away, or when the first of two runs is killed
     )
 
 
@@ -58,7 +67,12 @@ class Round:
     @property
     def mode(self) -> str:
         """Online or batch."""
-        return "batch" if self.kind.startswith("batch") else "online"
+        return "batch" if "batch" in self.kind.split("-") else "online"
+
+    @property
+    def is_command(self) -> bool:
+        """Whether its runs are the user's own command without a Prefect server."""
+        return self.kind.startswith("standalone")
 
     @property
     def repeated_at_most(self) -> int:
@@ -89,10 +103,10 @@ def draw_round(seed: int, kinds: Sequence[str] = KINDS) -> Round:
 
 
 def _draw_faults(kind: str, chance: random.Random) -> tuple[Fault, ...]:
-    way, _, cause = kind.partition("-")
+    cause = kind.rpartition("-")[2]
     kills = ["kill", "kill-group"]
     what = {"kill": kills, "budget": kills}.get(cause, [cause])
-    count = 1 if cause == "two" or way in {"command", "deployed", "shards"} else chance.randint(1, 3)
+    count = 1 if cause in {"two", "takeover"} or kind in SERVED else chance.randint(1, 3)
     return tuple(
         Fault(chance.choice(what), chance.uniform(0, 1), chance.choice(["time", "requests"]), chance.uniform(0, 1))
         for _ in range(count)

@@ -4,12 +4,13 @@ What a row may cost is judged by the ledger alone: it counts how often each body
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
 EXIT_CODES = {0, 1, 2, 3, 130}  # README, "Exit codes"
 STOPPED, WRONG, AT_BUDGET = 1, 2, 3
+KILLED = -9  # SIGKILL; a fault of the round ends a command by no other signal
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,16 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True)
+class Audited:
+    """What `promptmill audit` says after a command, and what the provider has billed by then."""
+
+    known_usd: Decimal
+    bill_usd: Decimal
+    at_most_usd: Decimal
+    widest_usd: Decimal | None = None  # that the two may be apart; None: nobody says
+
+
+@dataclass(frozen=True, slots=True)
 class History:
     """All that a round left behind."""
 
@@ -44,11 +55,11 @@ class History:
     billed: Mapping[str, int]  # body → times, in the end
     outputs: tuple[int, ...]  # row numbers found in the two outputs together
     repeated_at_most: int  # rows that one interruption may cost again
+    audits: tuple[Audited, ...] = ()  # after each command
     left: tuple[str, ...] = ()  # processes that were still there
     budget_usd: Decimal | None = None
     overshoot_usd: Decimal = Decimal(0)  # by which the cap may be passed
     spent_usd: Decimal = Decimal(0)  # as billed, until the cap was raised
-    may_pay_twice: bool = False  # two runs at once over one output
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +90,12 @@ def judge(history: History) -> Verdict:
         interruptions=interruptions,
         findings=(),
     )
-    findings = (*_row_findings(history, verdict), *_money_findings(history, verdict), *_process_findings(history))
+    findings = (
+        *_row_findings(history, verdict),
+        *_money_findings(history, verdict),
+        *_audit_findings(history.audits),
+        *_process_findings(history),
+    )
     return Verdict(
         **{name: getattr(verdict, name) for name in Verdict.__slots__ if name != "findings"}, findings=findings
     )
@@ -110,15 +126,24 @@ def _row_findings(history: History, verdict: Verdict) -> Iterator[str]:
 
 
 def _money_findings(history: History, verdict: Verdict) -> Iterator[str]:
-    if verdict.paid_twice and not history.may_pay_twice:
+    if verdict.paid_twice:
         yield f"{verdict.paid_twice} rows were paid for again after their answer was delivered"
-    if verdict.repeated > verdict.repeated_at_most and not history.may_pay_twice:
+    if verdict.repeated > verdict.repeated_at_most:
         yield (
             f"{verdict.repeated} answers were paid for again; {verdict.interruptions} interruptions allow "
             f"{verdict.repeated_at_most}"
         )
     if history.budget_usd is not None and history.spent_usd > history.budget_usd + history.overshoot_usd:
         yield f"${history.spent_usd} was billed; the cap is ${history.budget_usd} + ${history.overshoot_usd}"
+
+
+def _audit_findings(audits: Sequence[Audited]) -> Iterator[str]:
+    for number, found in enumerate(audits, 1):
+        told = f"${found.known_usd} to ${found.at_most_usd}"
+        if not found.known_usd <= found.bill_usd <= found.at_most_usd:
+            yield f"the audit after command {number} says {told}; ${found.bill_usd} was billed"
+        if found.widest_usd is not None and found.at_most_usd - found.known_usd > found.widest_usd:
+            yield f"the audit after command {number} says {told}; ${found.widest_usd} apart is allowed"
 
 
 def _process_findings(history: History) -> Iterator[str]:
@@ -134,7 +159,7 @@ def _command_findings(ran: Ran, has_budget: bool) -> Iterator[str]:
         return
     if ran.has_traceback:
         yield "printed a traceback"
-    if ran.exit_code < 0 and ran.was_killed:
+    if ran.exit_code == KILLED and ran.was_killed:
         return
     if ran.exit_code not in EXIT_CODES:
         yield f"ended with exit code {ran.exit_code}, which isn't documented"

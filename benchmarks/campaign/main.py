@@ -18,7 +18,7 @@ from benchmarks.campaign import plain
 from benchmarks.campaign.books import Books
 from benchmarks.campaign.draw import KINDS, SERVED, Round, draw_round
 from benchmarks.campaign.jobs import BATCH_SECONDS, Place
-from benchmarks.campaign.judge import History, Verdict, judge
+from benchmarks.campaign.judge import KILLED, History, Verdict, judge
 from benchmarks.rig import provider, report
 
 
@@ -34,24 +34,23 @@ class _Sums:
     def add(self, drawn: Round, history: History, verdict: Verdict) -> None:
         """Count a round."""
         self.rounds[drawn.kind] += 1
-        two = "two_at_once_" if history.may_pay_twice else ""
         self.figures.update(
             {
                 "rows": len(history.bodies),
                 "lost": verdict.lost,
                 "doubled": verdict.doubled,
-                f"{two}paid_twice": verdict.paid_twice,
-                f"{two}repeated": verdict.repeated,
-                "killed": sum(
-                    ran.was_killed and ran.exit_code is not None and ran.exit_code < 0 for ran in history.ran
-                ),
+                "paid_twice": verdict.paid_twice,
+                "repeated": verdict.repeated,
+                "repeated_at_most": verdict.repeated_at_most,
+                "killed": sum(ran.exit_code == KILLED for ran in history.ran),
                 "interruptions": verdict.interruptions,
                 "caps": history.budget_usd is not None,
                 "over_cap": history.budget_usd is not None and history.spent_usd > history.budget_usd,
                 "left_behind": len(history.left),
+                "audits": len(history.audits),
             }
         )
-        if not history.may_pay_twice and verdict.repeated > self.most_repeated[0]:
+        if verdict.repeated > self.most_repeated[0]:
             self.most_repeated = (verdict.repeated, verdict.repeated_at_most)
         if verdict.findings:
             self.failing.append(f"--only {drawn.seed} --kinds {drawn.kind}")
@@ -100,7 +99,7 @@ class _Player:
         self._keep = keep
         self._stack = stack
         self._books: Books | None = None
-        self._overhead: dict[str, float] = {}  # mode → seconds of a run beside the provider's
+        self._overhead: dict[tuple[str, bool], float] = {}  # mode, is_command → seconds of a run beside the provider's
         self._served: Callable[[Round, Place], History] | None = None
 
     def play(self, drawn: Round, sums: _Sums) -> None:
@@ -122,16 +121,18 @@ class _Player:
     def _play_plain(self, drawn: Round, place: Place) -> History:
         if self._books is None:
             self._books = Books(self._stack.enter_context(provider()))
-        if drawn.mode not in self._overhead:
-            self._overhead[drawn.mode] = self._measure(drawn, self._books)
-        return plain.play(drawn, place, self._books, self._overhead[drawn.mode] + _provider_seconds(drawn))
+        way = (drawn.mode, drawn.is_command)
+        if way not in self._overhead:
+            self._overhead[way] = self._measure(drawn, self._books)
+        return plain.play(drawn, place, self._books, self._overhead[way] + _provider_seconds(drawn))
 
     def _measure(self, drawn: Round, books: Books) -> float:
         """How much longer than its provider a round without faults takes."""
-        quiet = replace(drawn, kind=f"{drawn.mode}-kill", faults=(), budget_share=None)
+        way = "standalone-" if drawn.is_command else ""
+        quiet = replace(drawn, kind=f"{way}{drawn.mode}-kill", faults=(), budget_share=None)
         seconds = 0.0
         for name in ("first", "second"):  # the first one starts the process from which all others are forked
-            place = Place(self._folder / f"{name}-{drawn.mode}")
+            place = Place(self._folder / f"{name}-{quiet.kind}")
             seconds = plain.play(quiet, place, books, 0.0, is_faulty=False).ran[0].seconds
         return max(0.1, seconds - _provider_seconds(drawn))
 

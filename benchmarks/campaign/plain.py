@@ -1,4 +1,4 @@
-"""Rounds without a Prefect server: each run is a process of its own that calls the engine."""
+"""Rounds without a Prefect server: each run is a process of its own, forked or the command itself, and takes its lease."""
 
 import contextlib
 import os
@@ -12,12 +12,14 @@ from multiprocessing import get_context
 from multiprocessing.context import ForkServerProcess
 
 from benchmarks.campaign import jobs
+from benchmarks.campaign.audits import audited
 from benchmarks.campaign.books import Books
+from benchmarks.campaign.command import Command
 from benchmarks.campaign.draw import Fault, Round
 from benchmarks.campaign.faults import close_door, empty, fill, open_door, small_disk
 from benchmarks.campaign.history import history_of
 from benchmarks.campaign.jobs import Place
-from benchmarks.campaign.judge import AT_BUDGET, History, Ran
+from benchmarks.campaign.judge import AT_BUDGET, Audited, History, Ran
 
 MOST_SECONDS = 120.0  # of one run, after which it hangs
 MOST_RUNS = 8  # without a fault, until the output must be complete
@@ -25,6 +27,7 @@ UNTIL_ITS_END = 0.6  # a storage that is away for more than this share stays awa
 TRACEBACK = b"Traceback (most recent call last)"
 _CONTEXT = get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["benchmarks.campaign.warm"])
+_Process = ForkServerProcess | Command
 
 
 class NotHere(Exception):
@@ -41,6 +44,7 @@ class _Stage:
     run_seconds: float  # that a run without faults takes
     ran: list[Ran] = field(default_factory=list[Ran])
     looks: list[tuple[set[str], dict[str, int]]] = field(default_factory=list[tuple[set[str], dict[str, int]]])
+    audits: list[Audited] = field(default_factory=list[Audited])
     groups: list[int] = field(default_factory=list[int])
     at_cap_usd: Decimal | None = None  # what was billed when the cap stopped the run
 
@@ -71,21 +75,29 @@ def _disk(drawn: Round, place: Place) -> Generator[None]:
         yield
 
 
-def _start(stage: _Stage, number: int) -> ForkServerProcess:
+def _start(stage: _Stage, number: int) -> _Process:
+    if stage.drawn.is_command:
+        process = Command(stage.drawn, stage.place, stage.books.base_url, number)
+    else:
+        process = _fork(stage, number)
+    stage.groups.append(process.pid or 0)
+    return process
+
+
+def _fork(stage: _Stage, number: int) -> ForkServerProcess:
     from benchmarks.campaign.child import carry
 
     arguments = (str(stage.place.job), stage.books.base_url, stage.drawn.mode, str(stage.place.log(number)))
     process = _CONTEXT.Process(target=carry, args=arguments, daemon=False)
     process.start()
-    stage.groups.append(process.pid or 0)
     return process
 
 
 def _meet(stage: _Stage, fault: Fault) -> None:
     """A run, and the fault that happens to it."""
     sent_before, number = stage.books.sent(), len(stage.ran)
-    process = _start(stage, number)
-    second: ForkServerProcess | None = None
+    processes = [_start(stage, number)]
+    (process,) = processes
     _wait_for_moment(stage, fault, process)
     seconds = None if fault.share > UNTIL_ITS_END else fault.share * stage.run_seconds
     if fault.what.startswith("kill"):
@@ -99,11 +111,16 @@ def _meet(stage: _Stage, fault: Fault) -> None:
         process.join(MOST_SECONDS if seconds is None else seconds)
         empty(stage.place.storage)
     else:
-        second = _start(stage, number + 1)
-    _note(stage, [process] if second is None else [process, second], sent_before, fault.what.startswith("kill"))
+        _look(stage)  # what is delivered by now, neither of the two may pay for again
+        processes.append(_start(stage, number + 1))
+        if fault.what == "takeover":
+            process.join(fault.share * stage.run_seconds)
+            process.kill()
+    killed = process if fault.what.startswith(("kill", "takeover")) else None
+    _note(stage, processes, sent_before, killed)
 
 
-def _wait_for_moment(stage: _Stage, fault: Fault, process: ForkServerProcess) -> None:
+def _wait_for_moment(stage: _Stage, fault: Fault, process: _Process) -> None:
     """Wait until the fault's moment, or until the run has ended before it."""
     if fault.by == "time":
         process.join(fault.at * stage.run_seconds)
@@ -114,7 +131,7 @@ def _wait_for_moment(stage: _Stage, fault: Fault, process: ForkServerProcess) ->
         time.sleep(0.002)
 
 
-def _kill(process: ForkServerProcess, *, is_group: bool) -> None:
+def _kill(process: _Process, *, is_group: bool) -> None:
     with contextlib.suppress(ProcessLookupError):  # it has ended, or leads no group yet
         if is_group:
             os.killpg(process.pid or 0, signal.SIGKILL)
@@ -126,7 +143,7 @@ def _run(stage: _Stage) -> Ran:
     """A run without a fault."""
     sent_before = stage.books.sent()
     process = _start(stage, len(stage.ran))
-    _note(stage, [process], sent_before, was_killed=False)
+    _note(stage, [process], sent_before)
     return stage.ran[-1]
 
 
@@ -139,7 +156,7 @@ def _run_until_complete(stage: _Stage) -> None:
             jobs.write_job(stage.drawn, stage.place, None)
 
 
-def _note(stage: _Stage, processes: Sequence[ForkServerProcess], sent_before: int, was_killed: bool) -> None:
+def _note(stage: _Stage, processes: Sequence[_Process], sent_before: int, killed: _Process | None = None) -> None:
     """Wait until processes have ended, and note what they left."""
     began, number = time.monotonic(), len(stage.ran)
     for process in processes:
@@ -150,10 +167,16 @@ def _note(stage: _Stage, processes: Sequence[ForkServerProcess], sent_before: in
         process.join()
     stage.books.settle()
     sent, is_complete = stage.books.sent() - sent_before, stage.place.is_complete
-    for offset, code in enumerate(codes):
+    for offset, (process, code) in enumerate(zip(processes, codes, strict=True)):
         log = stage.place.log(number + offset)
         printed = log.read_bytes() if log.exists() else b""
-        stage.ran.append(Ran(code, was_killed, sent, is_complete, TRACEBACK in printed, seconds))
+        stage.ran.append(Ran(code, process is killed, sent, is_complete, TRACEBACK in printed, seconds))
+    _look(stage)
+    stage.audits.append(audited(stage.drawn, stage.place, stage.books, stage.ran))
+
+
+def _look(stage: _Stage) -> None:
+    """Look at the answers first: what is billed for them later is seen as paid again."""
     stage.looks.append((jobs.delivered_ids(stage.place.output), stage.books.billed()))
 
 
@@ -161,9 +184,9 @@ def _history(stage: _Stage) -> History:
     left = tuple(f"group {group}" for group in stage.groups if _has_members(group))
     return replace(
         history_of(stage.drawn, stage.place, stage.books, stage.ran, stage.looks, left),
+        audits=tuple(stage.audits),
         budget_usd=jobs.budget_usd(stage.drawn),
         spent_usd=stage.books.spent_usd() if stage.at_cap_usd is None else stage.at_cap_usd,
-        may_pay_twice=stage.drawn.kind.endswith("two"),
     )
 
 

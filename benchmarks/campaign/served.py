@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
@@ -18,18 +19,18 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from benchmarks.campaign import jobs
 from benchmarks.campaign.books import Books
 from benchmarks.campaign.draw import Fault, Round
-from benchmarks.campaign.faults import open_door
+from benchmarks.campaign.faults import close_door, open_door
 from benchmarks.campaign.history import history_of
 from benchmarks.campaign.jobs import Place
-from benchmarks.campaign.judge import History, Ran
+from benchmarks.campaign.judge import KILLED, History, Ran
 from benchmarks.campaign.plain import TRACEBACK
 from benchmarks.campaign.server import Server, kill_group, kill_marked, left_of, stop
-from benchmarks.rig import provider
+from benchmarks.rig import get_json, provider
 
 MOST_SECONDS = 900.0  # of one run
 MOST_RUNS = 4  # without a fault, until the output must be complete
-AWAY_SECONDS = 30.0  # the longest that the server is away
-KILLED = -9
+AWAY_SECONDS = 60.0  # the longest that the server or the storage is away
+AWAY = {"server", "storage"}  # faults that kill no process of a run
 CODES = {StateType.COMPLETED: 0, StateType.FAILED: 1, StateType.CRASHED: 1, StateType.CANCELLED: 130}
 
 
@@ -94,7 +95,7 @@ def _run(stage: _Stage, fault: Fault | None = None) -> Ran:
         code, has_traceback = _run_deployment(stage, fault), False
     stage.books.settle()
     sent = stage.books.sent() - before
-    was_killed = fault is not None and fault.what != "server"
+    was_killed = fault is not None and fault.what not in AWAY
     stage.ran.append(Ran(code, was_killed, sent, stage.place.is_complete, has_traceback))
     stage.looks.append((jobs.delivered_ids(stage.place.output), stage.books.billed()))
     return stage.ran[-1]
@@ -111,7 +112,7 @@ def _run_command(stage: _Stage, fault: Fault | None) -> tuple[int | None, bool]:
         elif fault.what == "kill":
             process.kill()
         else:
-            _take_server_away(stage, fault)
+            _take_away(stage, fault)
     try:
         code = process.wait(MOST_SECONDS)
     except subprocess.TimeoutExpired:
@@ -125,10 +126,16 @@ def _wait_for_rows(stage: _Stage, fault: Fault, has_ended: Callable[[], bool]) -
     """Wait until a share of the rows was asked for; the start of a run takes longer than its rows."""
     until, wanted = time.monotonic() + MOST_SECONDS, fault.at * stage.drawn.rows
     while not has_ended() and stage.books.sent() < wanted and time.monotonic() < until:
-        time.sleep(0.05)
+        time.sleep(0.1)
 
 
-def _take_server_away(stage: _Stage, fault: Fault) -> None:
+def _take_away(stage: _Stage, fault: Fault) -> None:
+    """Take the storage or the server away for a while."""
+    if fault.what == "storage":
+        close_door(stage.place)
+        time.sleep(fault.share * AWAY_SECONDS)
+        open_door(stage.place)
+        return
     stage.server.kill()
     time.sleep(fault.share * AWAY_SECONDS)
     stage.server.start()
@@ -140,9 +147,10 @@ def _run_deployment(stage: _Stage, fault: Fault | None) -> int | None:
     stage.runs.append(run)
     if fault is None:
         return _code_at_the_end(stage, run)
-    _wait_for_rows(stage, fault, lambda: False)
-    if fault.what == "server":
-        _take_server_away(stage, fault)
+    has_ended = partial(_has_ended, stage, run)
+    _wait_for_rows(stage, fault, has_ended)
+    if fault.what in AWAY:
+        _take_away(stage, fault)
         return _code_at_the_end(stage, run)
     has_runs_killed = fault.share > 0.5
     _kill_worker(stage, has_runs_killed=has_runs_killed)
@@ -170,6 +178,12 @@ def _code_at_the_end(stage: _Stage, run: UUID) -> int | None:
     """The exit code that stands for the state in which a run ends."""
     with temporary_settings({PREFECT_API_URL: stage.server.api_url}):
         return asyncio.run(_end_of(run))
+
+
+def _has_ended(stage: _Stage, run: UUID) -> bool:
+    """Whether a run is over, before its fault could happen."""
+    found = get_json(f"{stage.server.api_url}/flow_runs/{run}")
+    return isinstance(found, dict) and found.get("state_type") in {kind.value for kind in CODES}
 
 
 async def _end_of(run: UUID) -> int | None:

@@ -30,6 +30,7 @@ class Server:
             "PREFECT_API_URL": self.api_url,
             "PREFECT_WORKER_QUERY_SECONDS": "1",
             "PROMPTMILL_STATE_URL": str(folder / "state"),
+            "PROMPTMILL_ALLOWED_URLS": str(folder.parent),  # the folders of all rounds
             "OPENAI_API_KEY": "campaign",
             "OPENAI_BASE_URL": base_url,
         }

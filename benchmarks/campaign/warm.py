@@ -4,6 +4,8 @@ Otherwise each run would import its modules and load its tokenizer, which takes 
 Start no thread here: a fork doesn't have it.
 """
 
+import promptmill.batch.following  # pyright: ignore[reportUnusedImport]
+import promptmill.batch.session  # pyright: ignore[reportUnusedImport]
 import promptmill.output.report.plots  # noqa: F401  # pyright: ignore[reportUnusedImport]
 from benchmarks.campaign import child  # noqa: F401  # pyright: ignore[reportUnusedImport]
 from benchmarks.rig import MODEL

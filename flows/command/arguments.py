@@ -1,11 +1,18 @@
 """Arguments that several commands take: the job file, changes to it, whether to wait, and whether to print JSON."""
 
-from typing import Annotated
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from promptmill.job.file import load_job, parse_override
-from promptmill.job.spec import Job
+from promptmill.memory import spare_pandas
+from promptmill.public_url import public_text
+
+if TYPE_CHECKING:  # so that --help imports neither
+    from flows.command.doing import Doing
+    from promptmill.job.spec import Job
 
 JobFile = Annotated[str, typer.Argument(metavar="JOB", help="The job file: a path or any fsspec URL.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON as the last line of stdout.")]
@@ -23,6 +30,23 @@ Overrides = Annotated[
 ]
 
 
-def load(job: str, overrides: list[str] | None) -> Job:
-    """The job in a file, with the changes of `--set`. Raises: JobError."""
-    return load_job(job, dict(parse_override(text) for text in overrides or []))
+def load(job: str, overrides: list[str] | None, tell: Callable[[str], None] | None = None) -> "Job":
+    """The job in a file, with the folder's defaults and the changes of `--set`. Raises: JobError."""
+    from promptmill.job.defaults import find_defaults
+    from promptmill.job.file import load_job, parse_override
+
+    defaults = find_defaults(Path.cwd())
+    if defaults is not None and tell is not None:
+        tell(f"defaults of {defaults.source}: {defaults.names()}")
+    return load_job(job, dict(parse_override(text) for text in overrides or []), defaults)
+
+
+@contextmanager
+def loading(job: str, overrides: list[str] | None) -> "Generator[tuple[Job, Doing]]":
+    """The job in a file, and what tells a person what is done with it while this lasts. Raises: JobError."""
+    from flows.command.doing import doing
+
+    with doing(f"reading {public_text(job)}") as told:
+        whole = load(job, overrides, told.line)
+        spare_pandas()
+        yield whole, told

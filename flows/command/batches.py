@@ -1,6 +1,5 @@
 """The commands that look after batches: status, advance, cancel, export and import."""
 
-import asyncio
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -95,6 +94,8 @@ def status(job: MaybeJob = None, overrides: Overrides = None, as_json: AsJson = 
 def advance(job: MaybeJob = None, overrides: Overrides = None, as_json: AsJson = False) -> None:
     """Move batches on one step: look, collect, submit what there is room for, publish what is finished."""
     console.prepare_prefect()
+    import asyncio
+
     from flows.advance_batches import advance_batches
     from promptmill.batch.registry import register
     from tasks.batch.steps import named_job
@@ -160,6 +161,8 @@ def import_(
     as_json: AsJson = False,
 ) -> None:
     """Keep the answers in result files; `promptmill run` then asks for what is still missing, and publishes."""
+    import asyncio
+
     kept, unused = asyncio.run(_import(_plan(job, overrides), files))
     console.say(f"{kept:,} rows answered, {unused:,} lines not used. Now: promptmill run {job}")
     if as_json:
@@ -169,6 +172,8 @@ def import_(
 
 async def _import(run: "PendingRun", files: list[Path]) -> tuple[int, int]:
     """Import once no run works on the output: a run that is under way would ask for the same rows."""
+    import asyncio
+
     from promptmill.batch.exchange import import_results
     from promptmill.checkpoints.output_turn import Asking, releasing, take_turn_at
 

@@ -2,20 +2,25 @@
 
 import logging
 import os
+import shlex
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
+from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
-from promptmill.errors import PromptmillError, SetupError
+from promptmill.errors import PromptmillError, SetupError, TooManyFailures
 from promptmill.printable import printable, printable_json
 from promptmill.public_url import public_text, public_url
-from promptmill.runs.display import format_seconds
-from promptmill.terminal import Terminal
+from promptmill.terminal import Terminal, wrap_words
+
+_CHOSEN: list[int] = []  # the log's level, if somebody asked for one
+_HANDLERS: list[logging.Handler] = []  # ours
 
 
 def stderr() -> Terminal:
@@ -28,6 +33,11 @@ def stdout() -> Terminal:
     return Terminal(highlight=False)
 
 
+def is_dialog() -> bool:
+    """Whether a person is there who can be asked."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
 def prepare_prefect() -> None:
     """Keep Prefect's own lines out of a terminal, unless somebody asked for them; call before it is imported."""
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
@@ -35,30 +45,71 @@ def prepare_prefect() -> None:
     os.environ.setdefault("PREFECT_CLI_PROMPT", "false")
     os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
     os.environ.setdefault("DO_NOT_TRACK", "1")  # then Prefect prints no notice about it
-    log_to_stderr(logging.WARNING if sys.stderr.isatty() else logging.INFO)
+    show_log()
 
 
-def log_to_stderr(level: int) -> None:
-    """Print our own log lines from a level on: INFO without a terminal, WARNING beside a progress display."""
+def choose_loudness(is_verbose: bool, is_quiet: bool) -> None:
+    """Say more or less than usual from now on. Raises: SetupError when both are asked for."""
+    if is_verbose and is_quiet:
+        raise SetupError("--verbose and --quiet contradict each other. Give one of them.")
+    _CHOSEN[:] = [logging.DEBUG if is_verbose else logging.ERROR]
+    logging.getLogger("promptmill").setLevel(_CHOSEN[0])  # a run shows its progress accordingly
+
+
+def is_usual() -> bool:
+    """Whether nobody asked for more or less than usual."""
+    return not _CHOSEN
+
+
+def show_log() -> None:
+    """Print our own log lines: INFO without a terminal, WARNING beside a progress display, or what somebody asked for.
+
+    A second call changes nothing.
+    """
+    if not _HANDLERS:
+        level = _CHOSEN[0] if _CHOSEN else logging.WARNING if sys.stderr.isatty() else logging.INFO
+        _log_to_stderr(level)
+
+
+def _log_to_stderr(level: int) -> None:
     handler = logging.StreamHandler()
     handler.setLevel(level)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    handler.setFormatter(_WrappedLines("%(asctime)s %(message)s", "%H:%M:%S"))
     ours = logging.getLogger("promptmill")
     ours.addHandler(handler)
-    ours.setLevel(logging.INFO)
+    _HANDLERS.append(handler)
+    ours.setLevel(_CHOSEN[0] if _CHOSEN else logging.INFO)
     ours.propagate = False  # else Prefect's console handler prints each line again
+
+
+class _WrappedLines(logging.Formatter):
+    """Log lines that a terminal wraps at words."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = super().format(record)
+        return wrap_words(Text(line), stderr().width).plain if sys.stderr.isatty() else line
+
+
+def write(console: Console, text: Text) -> None:
+    """Print a text for people: a terminal wraps it at words, in a pipe a line stays one line."""
+    console.print(wrap_words(text, console.width) if console.is_terminal else text, soft_wrap=True)
 
 
 def say(line: str) -> None:
     """A line for people."""
-    stderr().print(public_text(line), markup=False, soft_wrap=True)
+    write(stderr(), Text(public_text(line)))
+
+
+def note(line: str) -> None:
+    """A line that says what is being done, unless somebody asked for silence."""
+    if _CHOSEN != [logging.ERROR]:
+        say(line)
 
 
 def show_finding(is_well: bool, name: str, detail: str) -> None:
     """One line of `promptmill doctor`."""
-    mark = "[green]ok  [/]" if is_well else "[bold red]FAIL[/]"
-    stderr().print(f"{mark} [dim]{escape(name)}:[/] ", end="")
-    stderr().print(public_text(detail), markup=False, soft_wrap=True)
+    mark = ("ok  ", "green") if is_well else ("FAIL", "bold red")
+    write(stderr(), Text.assemble(mark, " ", (f"{name}:", "dim"), " ", public_text(detail)))
 
 
 def show_batches(batches: Sequence[Mapping[str, Any]]) -> None:
@@ -80,11 +131,22 @@ def show_batches(batches: Sequence[Mapping[str, Any]]) -> None:
     stderr().print(table)
 
 
-def show_error(error: PromptmillError) -> None:
-    """An error, as a sentence."""
+def show_error(error: PromptmillError, words: Sequence[str] = ()) -> None:
+    """An error, as a sentence; `words` are those of the command."""
     title = "stopped" if error.exit_code != SetupError.exit_code else "error"
-    stderr().print(f"[bold red]{title}:[/] ", end="")
-    stderr().print(str(error), markup=False, soft_wrap=True)
+    text, command = going_on(error, words) if isinstance(error, TooManyFailures) else (str(error), None)
+    write(stderr(), Text.assemble((f"{title}:", "bold red"), " ", text))
+    if command is not None:
+        stderr().print(Text(f"  {command}"), soft_wrap=True)  # in one piece, to be copied
+
+
+def going_on(error: TooManyFailures, words: Sequence[str]) -> tuple[str, str | None]:
+    """The error's text and the exact command that goes on; none where the words aren't those of `promptmill run`."""
+    if "run" not in words or not error.way_on:
+        return str(error), None
+    again = [error.option] if error.option and error.option not in words else []
+    sentence = "What was answered is kept. Once the cause is gone, or with a higher max_failure_ratio, go on with:"
+    return str(error).replace(error.way_on, sentence), public_text(shlex.join(["promptmill", *words, *again]))
 
 
 def show_crash(error: BaseException) -> None:
@@ -93,48 +155,29 @@ def show_crash(error: BaseException) -> None:
     stderr().print(public_text(text), markup=False, soft_wrap=True)
 
 
-def show_manifest(manifest: Mapping[str, Any], output_url: str, as_json: bool) -> None:
+def show_manifest(values: Mapping[str, Any], output_url: str, as_json: bool) -> None:
     """The summary of a finished run."""
-    console = stderr() if as_json else stdout()
-    if not manifest["requests_sent"] and manifest["reused"] == manifest["rows"]:
-        console.print(f"Nothing to do: all {manifest['rows']:,} rows are answered and the output is up to date.")
+    from promptmill.output.manifest import manifest_from
+    from promptmill.output.summary import figures
+
+    console, manifest = stderr() if as_json else stdout(), manifest_from(values)
+    if not manifest.requests_sent and manifest.reused == manifest.rows:
+        console.print(f"Nothing to do: all {manifest.rows:,} rows are answered and the output is up to date.")
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="dim", justify="right")
-    grid.add_column()
-    for name, value in _summary(manifest):
-        grid.add_row(name, escape(value))
+    grid.add_column(overflow="fold")
+    grid.add_row("state", manifest.state)
+    for figure in figures(manifest):
+        grid.add_row(escape(figure.name), escape(figure.line))
     place = escape(printable(public_url(output_url)))
     grid.add_row("output", place)
     grid.add_row("report", f"{place.rstrip('/')}/_report.html")
     console.print(grid)
     if as_json:
-        print_json(manifest)
+        print_json(values)
 
 
 def print_json(value: object) -> None:
     """One line of JSON on stdout."""
     sys.stdout.write(printable_json(orjson.dumps(value, default=str).decode()) + "\n")
     sys.stdout.flush()
-
-
-def _summary(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
-    kinds = ", ".join(f"{count:,} {kind}" for kind, count in manifest["failures_by_kind"].items())
-    failed = f"{manifest['failed']:,}" + (f" ({kinds})" if kinds else "")
-    rows = [
-        ("state", str(manifest["state"])),
-        ("rows", f"{manifest['rows']:,}: {manifest['succeeded']:,} succeeded, {failed} failed"),
-        ("sent", f"{manifest['requests_sent']:,} requests, {manifest['attempts']:,} attempts"),
-        ("reused", f"{manifest['reused']:,} rows of earlier runs"),
-        ("tokens", f"{manifest['input_tokens']:,} in, {manifest['output_tokens']:,} out"),
-        ("cost", f"${manifest['cost_usd']} (estimated ${manifest['estimated_cost_usd']})"),
-        ("time", format_seconds(manifest["seconds"])),
-    ]
-    if manifest.get("accuracy"):
-        shares = ", ".join(f"{name} {100 * value:.1f} %" for name, value in accuracy_shares(manifest["accuracy"]))
-        rows.append(("accuracy", shares))
-    return rows
-
-
-def accuracy_shares(accuracy: Mapping[str, Any]) -> list[tuple[str, float]]:
-    """Column → share of the compared rows that agree."""
-    return [(name, agreement["accuracy"]) for name, agreement in accuracy.items() if agreement["compared"]]

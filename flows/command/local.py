@@ -1,71 +1,115 @@
 """The commands that run no flow: check, estimate, sample. They use Prefect for a provider block and a shared limit only."""
 
 import asyncio
-from dataclasses import asdict, replace
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import asdict
 from typing import Any
 
 from flows.command import console, tables
-from promptmill.checkpoints.output_turn import Asking, refuse_to_wait, releasing, take_turn_at
-from promptmill.job.spec import Job
+from flows.command.check_page import show_check
+from flows.command.doing import Doing
+from flows.command.here import ending_by_signals, until_its_end
+from flows.command.options import RunOptions
+from promptmill.checkpoints.output_turn import Asking, refuse_to_wait
+from promptmill.dataset.dataset import Dataset
+from promptmill.job.spec import Job, Limits
 from promptmill.limits.approved_cap import write_approved
-from promptmill.output.manifest import manifest_values
+from promptmill.limits.leased_bucket import Lessor
+from promptmill.planning.cached import cache_of
 from promptmill.planning.estimate import cheaper_mode
-from promptmill.planning.kept import retry_scope
+from promptmill.planning.opened_job import Opened
 from promptmill.planning.preflight import check_places
-from promptmill.planning.prepared_job import SAMPLES, prepare, today
-from promptmill.planning.standing_output import finished_manifest
-from promptmill.provider.first_contact import first_contact, require_contact
+from promptmill.planning.prepared_job import SAMPLES, prepare_opened, today
+from promptmill.provider.first_contact import Contact, contact_if_any, require_contact
 from promptmill.provider.transport import Credentials
-from promptmill.runs.run import FinishedRun, PendingRun, Planning, plan_pending_run, run_plainly
-from promptmill.runs.sample import extrapolate, sample_job_of
+from promptmill.runs.run import FinishedRun, PendingRun, Planning, plan_pending_run
+from promptmill.runs.sample import draw_rows, extrapolate, sample_job_of
+from promptmill.standalone.answering import Alone
+from promptmill.standalone.interruption import Interruption
+from promptmill.standalone.running import sample_alone
 from promptmill.storage import Storage
 
 
 def credentials_of(job: Job) -> Credentials:
-    """How to reach the job's provider."""
+    """How to reach the job's provider; a block is looked up on a Prefect server, a temporary one where none is named."""
     if job.provider is None:
         return Credentials()
     console.prepare_prefect()
     from tasks.server.credentials import load_credentials
+    from tasks.server.temporary_server import some_server
 
-    return asyncio.run(load_credentials(job.provider))
-
-
-def plan_job(job: Job, overwrite: bool = True) -> PendingRun:
-    """The run of a job, planned even if its output is complete."""
-    return plan_pending_run(job, credentials_of(job), Planning(today(), overwrite=overwrite))
+    with some_server():
+        return asyncio.run(load_credentials(job.provider))
 
 
-def finished_run(
-    job: Job, retry_failed: bool, overwrite: bool, approve: bool = False, wait: bool = True
-) -> dict[str, Any] | None:
-    """The manifest if the output is complete already, None otherwise. Finds what is wrong with the job before Prefect starts.
+def plan_job(job: Job, doing: Doing | None = None, dataset: Dataset | None = None) -> PendingRun:
+    """The run of a job, planned even if its output is complete; `dataset` stands for its input."""
+    credentials = credentials_of(job)
+    if doing is None:
+        return plan_pending_run(job, credentials, Planning(today(), overwrite=True, dataset=dataset))
+    doing.step("planning", job.input.limit)
+    return plan_pending_run(job, credentials, Planning(today(), overwrite=True, tell=doing.rows))
 
-    `approve`: if the output isn't complete, the job's own budget holds again, even if a person approved less before.
+
+def _look_at_plan(job: Job, credentials: Credentials, doing: Doing, overwrite: bool) -> PendingRun:
+    """The same for a look at the plan alone, which takes no key."""
+    doing.step("planning", job.input.limit)
+    return plan_pending_run(job, credentials, Planning(today(), overwrite=overwrite, is_a_look=True, tell=doing.rows))
+
+
+def look_before_flow(opened: Opened, options: RunOptions) -> None:
+    """Find what is wrong with a job before its flow run.
+
+    With `approve` the job's own budget holds again, even if a person approved less before.
     Raises: PromptmillError; OutputInUse without `wait`, while another run works on the output.
     """
-    prepared = prepare(job, today())
-    if (manifest := finished_manifest(prepared, retry_scope(job, retry_failed))) is not None:
-        return manifest_values(manifest)
-    credentials = credentials_of(job)
-    check_places(prepared, credentials, overwrite)
+    prepared = prepare_opened(opened)
+    credentials = credentials_of(prepared.job)
+    check_places(prepared, credentials, options.overwrite)
     require_contact(credentials)
-    if not wait:
+    if not options.wait:
         refuse_to_wait(prepared.store.storage)
-    if approve:
+    if options.approve:
         write_approved(prepared.store.storage, cap_usd=None)
-    return None
 
 
-def check_job(job: Job) -> None:
-    """Show what is known of a job for free."""
-    run = plan_job(job, overwrite=False)
-    tables.show_check(run, first_contact(run.credentials))
+def check_job(job: Job, doing: Doing, as_json: bool = False, *, is_full: bool = False) -> None:
+    """Show what is known of a job for free; `is_full` shows its first request as it would be sent."""
+    run = _look_at_plan(job, credentials_of(job), doing, overwrite=False)
+    doing.step("asking the provider")
+    contact = contact_if_any(run.credentials)
+    doing.close()
+    show_check(run, contact, is_full, as_json)
+    if as_json:
+        console.print_json(check_values(run, contact))
 
 
-def estimate_job(job: Job, within_hours: float | None, as_json: bool) -> None:
+def check_values(run: PendingRun, contact: Contact) -> dict[str, Any]:
+    """What is known of a job, as JSON values."""
+    prepared, plan = run.prepared, run.preflight.plan
+    first = plan.first_request
+    return {
+        "rows": plan.rows,
+        "shared": plan.shared,
+        "files": len(prepared.dataset.files),
+        "columns": list(prepared.dataset.schema.names),
+        "output": prepared.output.shown,
+        "provider": contact.found,
+        "problem": None if contact.problem is None else str(contact.problem),
+        "first_request": None if first is None else prepared.builder.preview(first),
+        "first_input_tokens": None if first is None else first.input_tokens,
+        "estimate": asdict(run.preflight.estimate),
+        "notes": [*prepared.dataset.notes, *run.preflight.warnings],
+    }
+
+
+def estimate_job(job: Job, within_hours: float | None, as_json: bool, doing: Doing) -> None:
     """Show what a run would take, online and by batch."""
-    run = plan_job(job)
+    # the provider's address tells whose answers a cache holds; else nothing of its block is needed
+    credentials = Credentials() if cache_of(job) is None else credentials_of(job)
+    run = _look_at_plan(job, credentials, doing, overwrite=True)
+    doing.close()
     estimate = run.preflight.estimate
     cheapest = cheaper_mode(estimate, within_hours) if within_hours is not None else None
     assumed = run.prepared.prices.assumption_of("batch")
@@ -75,34 +119,44 @@ def estimate_job(job: Job, within_hours: float | None, as_json: bool) -> None:
         console.print_json({**asdict(estimate), "within_hours": within_hours, "road": cheapest})
 
 
-async def _answer_sample(part: PendingRun, target: Storage, wait: bool) -> FinishedRun:
-    """The sample's answers, once no run works on the same output: it would pay for the same rows."""
-    from promptmill.batch.session import refuse_rows_in_batches
+def sample_job(
+    job: Job, rows: int, as_json: bool, wait: bool, doing: Doing, *, seed: int = 0, is_first: bool = False
+) -> None:
+    """Run a few rows and show what the whole would cost. `wait`: wait for another run that works on the output.
 
-    store = part.prepared.store
-    turn = await take_turn_at(store.storage, Asking("promptmill sample", wait, tell=console.say))
-    async with releasing(turn) as lease:
-        await asyncio.to_thread(refuse_rows_in_batches, store, part.prepared.output.url)
-        return await _answer_plainly(replace(part, lease=lease), target)
-
-
-async def _answer_plainly(part: PendingRun, target: Storage) -> FinishedRun:
-    """The sample's answers; a shared limit has to be leased, as runs do, and that takes Prefect."""
-    if part.prepared.job.limits.shared is None:
-        return await run_plainly(part, target)
-    console.prepare_prefect()
-    from tasks.server.shared_limit import sharing
-
-    async with sharing(part.prepared.job.limits) as lessor:
-        return await run_plainly(part, target, lessor)
-
-
-def sample_job(job: Job, rows: int, as_json: bool, wait: bool) -> None:
-    """Run the first rows and show what the whole would cost. `wait`: wait for another run that works on the output."""
-    whole = plan_job(job)
-    part = plan_job(sample_job_of(whole.prepared.job, rows))
-    require_contact(part.credentials)
-    sampled = asyncio.run(_answer_sample(part, whole.prepared.output.folder(SAMPLES), wait))
+    The rows are drawn from the whole dataset by `seed`, or the first ones if `is_first`.
+    """
+    interruption = Interruption()
+    with ending_by_signals(interruption):
+        whole = plan_job(job, doing)
+        drawn = None if is_first else draw_rows(whole, rows, seed)
+        part = plan_job(sample_job_of(whole.prepared.job, rows if drawn is None else None), dataset=drawn)
+        doing.step("asking the provider")
+        require_contact(part.credentials)
+        doing.close()
+        target = whole.prepared.output.folder(SAMPLES)
+        how = Alone(Asking("promptmill sample", wait, tell=console.say), interruption)
+        sampled = until_its_end(_sample(part, target, how), interruption)
     tables.show_sample(part, sampled.manifest, extrapolate(whole, sampled.manifest), as_json)
     if as_json:
         console.print_json(sampled.summary())
+
+
+async def _sample(part: PendingRun, target: Storage, how: Alone) -> FinishedRun:
+    async with _sharing(part.prepared.job.limits) as lessor:
+        return await sample_alone(part, target, how, lessor)
+
+
+@asynccontextmanager
+async def _sharing(limits: Limits) -> AsyncGenerator[Lessor | None]:
+    """Who leases out a shared limit, as for runs, which takes Prefect; None without such a limit."""
+    if limits.shared is None:
+        yield None
+        return
+    console.prepare_prefect()
+    from tasks.server.shared_limit import sharing
+    from tasks.server.temporary_server import some_server
+
+    with some_server():
+        async with sharing(limits) as lessor:
+            yield lessor

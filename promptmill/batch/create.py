@@ -10,13 +10,17 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from promptmill.batch.api import BatchProvider, NotNow
+from promptmill.batch.api_errors import EndpointRefused
 from promptmill.batch.files import line_url
 from promptmill.batch.ledger import BatchRecord, Ledger
-from promptmill.batch.policy import BatchView, after_search
+from promptmill.batch.policy import ENDED, BatchView, after_search
+from promptmill.batch.services import PREFIXES, prefix_of
 from promptmill.checkpoints.output_lease import OutputLease
-from promptmill.errors import RunStopped
+from promptmill.errors import ProviderRefused, RunStopped
 from promptmill.job.spec import Job
 
+_PROCESSING_SECONDS = 15.0  # between two looks at a file that the provider takes in
+_LONGEST_PROCESSING_SECONDS = 6 * 3_600.0
 _SETTLE_SECONDS = 60.0  # after which a batch that the provider's list doesn't show was never created
 NOT_CREATED = "cancelled before it was created"
 log = logging.getLogger("promptmill")
@@ -32,6 +36,11 @@ class BatchCreation:
     clock: Callable[[], float]
     lease: OutputLease | None = None  # the hold on the output
 
+    @property
+    def endpoint(self) -> str:
+        """The endpoint as the provider spells it, as far as is known."""
+        return line_url(self.job.request.endpoint, prefix_of(self.ledger.state, self.provider.service))
+
     def save(self, record: BatchRecord, **changes: Any) -> BatchRecord:
         """The record with these changes, written down. Raises: StorageFailed."""
         return self.ledger.save(replace(record, **changes), self.clock())
@@ -40,8 +49,7 @@ class BatchCreation:
         """Go on after a process that ended between intent and upload: use the file if it arrived, else pack its rows again."""
         file_id = self.provider.find_file(record.filename, record.packed_at)
         if file_id is None:
-            self.save(record, state="dropped", message="its file was never uploaded")
-            self.ledger.save_state(replace(self.ledger.state, is_all_submitted=False))
+            self.let_rows_wait(record, "its file was never uploaded")
         else:
             self.create(self.save(record, state="uploaded", file_id=file_id))
 
@@ -55,19 +63,68 @@ class BatchCreation:
             return
         if self.lease is not None:
             self.lease.require()
+        if not self._is_processed(record):
+            return
         record = self.save(record, state="creating")
         window = self.job.batch.completion_window
-        endpoint = line_url(self.job.request.endpoint)
+        endpoint = record.endpoint or line_url(self.job.request.endpoint)
         try:
             view = self.provider.create(record.file_id, endpoint, window, record.key, self.job.name)
         except NotNow as error:
             if not error.was_sent:
                 self.save(record, state="uploaded", not_before=self.clock() + error.wait_seconds)
             raise
+        except EndpointRefused as error:
+            self.respell(record, str(error))
+            return
         except RunStopped:
             self.save(record, state="uploaded")
             raise
         self._adopt(record, view)
+
+    def _is_processed(self, record: BatchRecord) -> bool:
+        """Whether the provider has taken the file in, which Azure does after the upload; looks again later if it hasn't.
+
+        Raises: ProviderRefused.
+        """
+        state, said = self.provider.look_at_file(record.file_id)
+        if state == "ready":
+            return True
+        waited = self.clock() - record.packed_at
+        if state == "failed" or waited > _LONGEST_PROCESSING_SECONDS:
+            self.give_up(record, said)
+            raise ProviderRefused(
+                f"the provider can't make a batch of the file {record.filename} after {waited:,.0f} s: {said}. Nothing of it "
+                "was run or billed. Run the same command again, which uploads its rows once more."
+            )
+        pause = min(_PROCESSING_SECONDS, self.job.batch.poll_seconds)
+        self.save(record, state="uploaded", not_before=self.clock() + pause)
+        return False
+
+    def give_up(self, record: BatchRecord, reason: str) -> None:
+        """Drop a file, at the provider too; the next submission packs its rows again."""
+        if record.file_id:
+            self.provider.delete([record.file_id])
+        self.let_rows_wait(record, reason)
+
+    def let_rows_wait(self, record: BatchRecord, reason: str) -> None:
+        """Drop a record; that rows wait is written first, or a kill in between would leave them out."""
+        self.ledger.save_state(replace(self.ledger.state, is_all_submitted=False))
+        self.save(record, state="dropped", message=reason)
+
+    def respell(self, record: BatchRecord, reason: str) -> None:
+        """Give a file up whose endpoint was refused, and spell it the other way from now on.
+
+        Raises: ProviderRefused when the other spelling was refused before.
+        """
+        self.give_up(record, reason)
+        state, ours = self.ledger.state, self.job.request.endpoint
+        other = next(prefix for prefix in PREFIXES if line_url(ours, prefix) != record.endpoint)
+        if state.prefix is not None and state.prefix != other:
+            self.ledger.save_state(replace(state, prefix=None))
+            raise ProviderRefused(f"{reason} Both spellings of the endpoint were refused: check request.endpoint.")
+        log.info("%s The endpoint is spelled %s from now on", reason, line_url(ours, other))
+        self.ledger.save_state(replace(state, prefix=other))
 
     def search(self, record: BatchRecord) -> None:
         """Look for a batch whose creation was unclear; create it once it is clear that there is none."""
@@ -97,8 +154,14 @@ class BatchCreation:
         """Write down what the provider says, if it is news."""
         if view is None:
             return record
+        looks = record.empty_looks if view.status in ENDED else 0
         news = replace(
-            record, status=view.status, completed=view.completed, failed=view.failed, expires_at=view.expires_at
+            record,
+            empty_looks=looks,
+            status=view.status,
+            completed=view.completed,
+            failed=view.failed,
+            expires_at=view.expires_at,
         )
         if news.status != record.status:
             news = replace(news, statuses=(*record.statuses, (view.status, self.clock())))

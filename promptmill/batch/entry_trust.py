@@ -11,7 +11,6 @@ import os
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -26,6 +25,7 @@ from promptmill.allowed_urls import (
     verdict_on_stranger,
 )
 from promptmill.errors import SetupError
+from promptmill.home_folder import prefect_home
 from promptmill.job.key_order import is_schema_text
 from promptmill.job.spec import Job
 from promptmill.prompts.response_schema import named_module
@@ -34,11 +34,6 @@ from promptmill.public_url import public_url
 STATE_SETTING = "PROMPTMILL_STATE_URL"
 _KEY_FILE = "promptmill-registry.key"
 _KEY_BYTES = 32
-
-
-def prefect_home() -> Path:
-    """The folder of this user's own Prefect."""
-    return Path(os.environ.get("PREFECT_HOME") or Path.home() / ".prefect")
 
 
 def seal(values: Mapping[str, Any]) -> str:
@@ -92,14 +87,15 @@ def require_followable(job: Job, *, is_ours: bool, named: Job | None) -> None:
 def _closed_places(job: Job, rules: Rules) -> Iterator[tuple[str, str, str]]:
     """Key, name and reason of each place that such a job may not have opened or imported."""
     schema = job.request.response_schema
-    places = {"input.url": job.input.url, "output.url": job.output.url}
+    places = [*(("input.url", url) for url in job.input.urls), ("output.url", job.output.url)]
     if isinstance(schema, str) and (module := named_module(schema)) is not None:
         if not is_listed_module(module, rules):
             yield "request.response_schema", schema, "is in a module that isn't listed"
     elif isinstance(schema, str) and not is_schema_text(schema):
-        places["request.response_schema"] = schema
-    if "{{" in job.input.url or "{%" in job.input.url:  # it would lead elsewhere than `locate` says
-        yield "input.url", job.input.url, "is a template, which the entries of runs never have"
-    for place, url in places.items():
+        places.append(("request.response_schema", schema))
+    for url in job.input.urls:
+        if "{{" in url or "{%" in url:  # it would lead elsewhere than `locate` says
+            yield "input.url", url, "is a template, which the entries of runs never have"
+    for place, url in places:
         if (reason := verdict_on_stranger(locate(url), rules)) is not None:
             yield place, url, reason

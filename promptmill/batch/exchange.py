@@ -10,8 +10,10 @@ from pathlib import Path
 from promptmill.batch.collect import reading_of
 from promptmill.batch.files import Packer, Room
 from promptmill.batch.ledger import Ledger
-from promptmill.batch.results import Expected, find_lines, read_slices
-from promptmill.batch.submit import PendingRows, encoder_of, reserve_price
+from promptmill.batch.pending_rows import PendingRows
+from promptmill.batch.places import find_lines
+from promptmill.batch.results import Expected, read_slices
+from promptmill.batch.submit import encoder_of, reserve_price
 from promptmill.checkpoints.answer_files import answers_table
 from promptmill.errors import DatasetError, JobError
 from promptmill.planning.kept import find_kept
@@ -55,11 +57,12 @@ def import_results(run: PendingRun, files: list[Path]) -> tuple[int, int]:
     Raises: DatasetError when no line is of this job.
     """
     prepared = run.prepared
-    places = find_lines(files, _pending(run).ids())
+    ids, text_tokens = _pending(run).rows()
+    places = find_lines(files, ids)
     stamp = f"import-{time.time_ns():x}"
     kept, unused = 0, places.unreadable + places.foreign
     reading = reading_of(prepared, known_secrets(run.credentials), _expected(run), places)
-    for number, part in enumerate(read_slices(places, reading)):
+    for number, part in enumerate(read_slices(places, reading, text_tokens)):
         if part.results:
             prepared.store.save_slice(f"{stamp}-{number:05d}", answers_table(part.results))
         kept, unused = kept + len(part.results), unused + len(part.leftovers)
@@ -74,7 +77,7 @@ def import_results(run: PendingRun, files: list[Path]) -> tuple[int, int]:
 def _expected(run: PendingRun) -> Expected:
     """What a row of the job takes on average."""
     plan, estimate = run.preflight.plan, run.preflight.estimate
-    return Expected(-(-plan.input_tokens // max(1, plan.rows)), estimate.batch_usd / max(1, estimate.rows))
+    return Expected(-(-plan.input_tokens // max(1, plan.asked)), estimate.batch_usd / max(1, estimate.rows))
 
 
 def _pending(run: PendingRun) -> PendingRows:

@@ -7,7 +7,8 @@ while the line's own `error` is null. Shapes: OpenAI Batch guide and openai-open
 """
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -18,11 +19,13 @@ from numpy.typing import NDArray
 
 from promptmill.checkpoints.index import hash_custom_id
 from promptmill.job.spec import Endpoint
-from promptmill.provider.body_parser import parse_body
+from promptmill.provider.body_parser import NoJson, parse_body
+from promptmill.provider.json_fields import mapping_of
 from promptmill.provider.response_body import PATHS
 from promptmill.records import Request
 
 _DIGEST_CHARACTERS = 32
+NumberedRequest = tuple[int, Request]  # the row's number in the input
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,9 @@ class BatchFile:
     input_tokens: int
     reserved_usd: Decimal
     ids: NDArray[np.uint64]  # hashes of the rows' custom_ids, in the order of the lines
+    text_tokens: NDArray[np.uint32]  # of the rows' texts, in the same order
+    rows: NDArray[np.int64]  # the rows' numbers in the input, in the same order
+    plan: str = ""  # the plan by which they are numbered (plan_record.py)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +63,22 @@ class Line:
     body: Any  # parsed JSON, or None
     code: str  # of the error of a line that was never run
 
+    @property
+    def is_answered(self) -> bool:
+        """Whether the line says of itself that it was answered."""
+        return self.status == 200 and not mapping_of(self.body).get("error")
 
-def line_url(endpoint: Endpoint) -> str:
+
+def line_url(endpoint: Endpoint, prefix: str = "/v1") -> str:
     """Both the `url` of each line and the `endpoint` of the batch."""
-    return f"/v1/{PATHS[endpoint]}"
+    return f"{prefix}/{PATHS[endpoint]}"
 
 
 class LineEncoder:
     """Requests → lines; `body_of` gives the HTTP body of a request."""
 
-    def __init__(self, endpoint: Endpoint, body_of: Callable[[Request], bytes]) -> None:
-        self._middle = b'","method":"POST","url":"' + line_url(endpoint).encode() + b'","body":'
+    def __init__(self, url: str, body_of: Callable[[Request], bytes]) -> None:
+        self._middle = b'","method":"POST","url":"' + url.encode() + b'","body":'
         self._body_of = body_of
 
     def encode(self, request: Request) -> bytes:
@@ -83,13 +94,33 @@ def decode_line(line: bytes) -> Line | None:
         response, error = value.get("response"), value.get("error")
         if not isinstance(custom_id, str):
             return None
-        if isinstance(response, dict):
-            fields = cast(dict[str, Any], response)
-            return Line(custom_id, int(fields.get("status_code") or 0), fields.get("body"), "")
+        if isinstance(response, dict) and (ran := _ran(custom_id, cast(dict[str, Any], response), error)) is not None:
+            return ran
         code = cast(dict[str, Any], error).get("code") if isinstance(error, dict) else None
         return Line(custom_id, None, error, str(code or ""))
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
+
+
+def _ran(custom_id: str, response: Mapping[str, Any], error: object) -> Line | None:
+    """A line that was run; None where only its `error` says anything. Some servers fill both, and some write text for JSON.
+
+    Raises: ValueError for a status that is none.
+    """
+    told = response.get("status_code", response.get("status"))
+    status = int(str(told).split()[0]) if told not in {None, ""} else 0
+    body = _parsed(response.get("body"))
+    if error and not body:
+        return Line(custom_id, status, {"error": error}, "") if status >= 400 else None
+    return Line(custom_id, status, body, "")
+
+
+def _parsed(body: object) -> Any:
+    """A body that may be JSON as text; a text that is no JSON stays one."""
+    if isinstance(body, str) and body.lstrip().startswith(("{", "[")):
+        with suppress(NoJson):
+            return parse_body(body.encode())
+    return body
 
 
 @dataclass(slots=True)
@@ -115,16 +146,16 @@ class _Packing:
 
 
 class Packer:
-    """A stream of requests, packed file by file; holds one request and 8 bytes for each line of the current file."""
+    """A stream of rows, packed file by file; holds one request and 20 bytes for each line of the current file."""
 
     def __init__(
-        self, requests: Iterable[Request], encoder: LineEncoder, price: Callable[[Request], Decimal], folder: Path
+        self, rows: Iterable[NumberedRequest], encoder: LineEncoder, price: Callable[[Request], Decimal], folder: Path
     ) -> None:
-        self._requests = iter(requests)
+        self._rows = iter(rows)
         self._encoder = encoder
         self._price = price
         self._folder = folder
-        self._held: Request | None = None
+        self._held: NumberedRequest | None = None
         self._count = 0
         self.full_by: str | None = None  # what ended the last file; None: there were no more requests
 
@@ -133,19 +164,24 @@ class Packer:
         path = self._folder / f"{self._count:05d}.jsonl"
         self._count += 1
         digest = hashlib.blake2b(digest_size=_DIGEST_CHARACTERS // 2)
+        numbers: list[int] = []
         hashes: list[int] = []
+        texts: list[int] = []
         self.full_by = None
         with path.open("wb", 1 << 20) as file:
             packing = _Packing(file, path)
-            while (request := self._take()) is not None:
+            while (row := self._take()) is not None:
+                number, request = row
                 line, usd = self._encoder.encode(request), self._price(request)
                 self.full_by = packing.exceeds(room, len(line), request.input_tokens, usd)
                 if self.full_by is not None:
-                    self._held = request
+                    self._held = row
                     break
                 file.write(line)
                 digest.update(line)
+                numbers.append(number)
                 hashes.append(hash_custom_id(request.custom_id))
+                texts.append(request.text_tokens)
                 packing.requests += 1
                 packing.bytes += len(line)
                 packing.tokens += request.input_tokens
@@ -153,10 +189,12 @@ class Packer:
         if not packing.requests:
             path.unlink()
             return None
-        ids = np.fromiter(hashes, np.uint64, len(hashes))
-        return BatchFile(path, digest.hexdigest(), packing.requests, packing.bytes, packing.tokens, packing.usd, ids)
+        sizes = (packing.requests, packing.bytes, packing.tokens, packing.usd)
+        count = packing.requests
+        rows = (np.fromiter(hashes, np.uint64, count), np.fromiter(texts, np.uint32, count))
+        return BatchFile(path, digest.hexdigest(), *sizes, *rows, np.fromiter(numbers, np.int64, count))
 
-    def _take(self) -> Request | None:
-        """The next request: the one that didn't fit into the last file, else one from the stream."""
+    def _take(self) -> NumberedRequest | None:
+        """The next row: the one that didn't fit into the last file, else one from the stream."""
         held, self._held = self._held, None
-        return held if held is not None else next(self._requests, None)
+        return held if held is not None else next(self._rows, None)

@@ -2,7 +2,11 @@
 
     _checkpoints/batches/<key>.json    the record: intent before the upload, then ids, statuses, outcome
     _checkpoints/batches/<key>.ids     the rows in the file: 8 bytes each, in the order of its lines
+    _checkpoints/batches/<key>.tokens  how long the rows' texts are: 4 bytes each, in the same order
     _checkpoints/batches/<key>.left    the lines that brought no answer but may bring one next time
+    _checkpoints/batches/<key>.open    what became of each line, where some brought no answer: 1 byte each
+    _checkpoints/batches/<key>.<plan>.rows   the numbers of the rows in the file, by the plan of that id
+    _checkpoints/batches/_plan         what the last whole plan of the input found out (plan_record.py)
     _checkpoints/batches/_state.json   what holds for all of them
     _checkpoints/batches/_cancelled    somebody cancelled the job: no step submits or creates anything more
 
@@ -15,8 +19,6 @@ make the same file again. Intents are created only where there is none, so that 
 
 import logging
 from dataclasses import asdict, dataclass, field, replace
-from decimal import Decimal
-from typing import Literal
 
 import numpy as np
 import orjson
@@ -25,72 +27,21 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from promptmill.batch.files import BatchFile
+from promptmill.batch.ledger_errors import unreadable, unwritable
+from promptmill.batch.record import BatchRecord, LedgerState, State
+from promptmill.batch.row_numbers import decode_numbers, decode_outcomes, encode_numbers, encode_outcomes
 from promptmill.checkpoints.answer_files import decode_answers, encode_answers
 from promptmill.errors import CheckpointUnreadable, StorageFailed
 from promptmill.processes import this_process
 from promptmill.state_files import StateFile
 from promptmill.storage import STORAGE_ERRORS, Storage
 
+__all__ = ["BatchRecord", "Ledger", "LedgerState", "State"]  # most import the records together with their ledger
+
 _FOLDER = "batches/"
 STATE = f"{_FOLDER}_state.json"
 _CANCELLED = f"{_FOLDER}_cancelled"
 log = logging.getLogger("promptmill")
-State = Literal["packed", "uploaded", "creating", "submitted", "collected", "dropped"]
-_LIVE: frozenset[State] = frozenset({"packed", "uploaded", "creating", "submitted"})
-
-
-@dataclass(frozen=True, slots=True)
-class BatchRecord:
-    """One batch, from intent to outcome; times are seconds since the epoch."""
-
-    key: str
-    requests: int
-    bytes: int
-    input_tokens: int
-    reserved_usd: Decimal
-    packed_at: float
-    state: State = "packed"
-    owner: str = ""  # the process that has it in hand, while it isn't submitted (owner.py)
-    file_id: str = ""
-    batch_id: str = ""
-    status: str = ""  # the provider's last word
-    statuses: tuple[tuple[str, float], ...] = ()  # every one seen, and when first
-    completed: int = 0  # requests, by the provider's count
-    failed: int = 0
-    expires_at: float | None = None
-    changed_at: float = 0.0
-    not_before: float = 0.0  # nothing is tried with it before
-    refusals: int = 0  # times that it turned `failed` without being run
-    empty_looks: int = 0  # times that it was over and named no result file
-    answered: int = 0  # rows that got a result or a final failure
-    refused: int = 0  # of those, failures
-    cost_usd: Decimal = Decimal(0)
-    uncertain_usd: Decimal = Decimal(0)  # reserved for rows whose lines were lost, and so perhaps billed
-    message: str = ""
-
-    @property
-    def is_live(self) -> bool:
-        """Whether its rows may still be answered by it."""
-        return self.state in _LIVE
-
-    @property
-    def filename(self) -> str:
-        """The name of its file at the provider."""
-        return f"promptmill-{self.key}.jsonl"
-
-
-@dataclass(frozen=True, slots=True)
-class LedgerState:
-    """What holds for all batches of an output."""
-
-    enqueued_tokens: int | None = None  # learned from refusals
-    retry_before: float | None = None  # failures answered before are asked again
-    retry_all: bool = True  # of every kind
-    is_all_submitted: bool = False  # no row waits for room
-    started_at: float = 0.0  # of the run under way, first of all its processes; 0 = none is
-    is_cancelled: bool = False  # somebody cancelled the job: nothing more is submitted
-
-
 RECORD: TypeAdapter[BatchRecord] = TypeAdapter(BatchRecord)
 _RECORD_FILE = StateFile(
     RECORD,
@@ -114,6 +65,7 @@ class Ledger:
     storage: Storage  # the checkpoints' folder
     records: dict[str, BatchRecord] = field(default_factory=dict[str, BatchRecord])
     state: LedgerState = field(default_factory=LedgerState)
+    numbered: set[str] = field(default_factory=set[str])  # names of the files with numbers of rows
 
     @property
     def live(self) -> list[BatchRecord]:
@@ -122,6 +74,15 @@ class Ledger:
             (record for record in self.records.values() if record.is_live),
             key=lambda record: (record.packed_at, record.key),
         )
+
+    @property
+    def of_this_run(self) -> list[BatchRecord]:
+        """Batches that took rows of the run under way, oldest first."""
+        since = self.state.started_at
+        records = (
+            record for record in self.records.values() if record.packed_at >= since and record.state != "dropped"
+        )
+        return sorted(records, key=lambda record: (record.packed_at, record.key))
 
     @property
     def collected(self) -> list[BatchRecord]:
@@ -133,26 +94,31 @@ class Ledger:
         try:
             found = self.storage.sizes(_FOLDER.rstrip("/"))
         except STORAGE_ERRORS as error:
-            raise _unreadable(self.storage, _FOLDER, error) from error
+            raise unreadable(self.storage, _FOLDER, error) from error
         names = [name for name in found if name.endswith(".json") and name != STATE]
+        self.numbered = {name for name in found if name.endswith(".rows")}
         self.records = {record.key: record for record in map(self._read, names)}
         state = _STATE_FILE.read(self.storage, STATE)
         self.state = LedgerState() if state is None else state
         self.look_for_cancellation()
         return self
 
-    def intend(self, file: BatchFile, now: float) -> BatchRecord | None:
+    def intend(self, file: BatchFile, now: float, *, endpoint: str, is_canary: bool = False) -> BatchRecord | None:
         """Record that a file will be submitted; None when another process has taken it up. Raises: StorageFailed."""
         now = max(now, self.state.started_at)  # of a machine whose clock may be ahead of ours
         number = sum(key.startswith(file.digest) for key in self.records)
         key = f"{file.digest}-{number}"
         sizes = (file.requests, file.bytes, file.input_tokens, file.reserved_usd)
-        record = BatchRecord(key, *sizes, packed_at=now, owner=this_process(), changed_at=now)
+        record = BatchRecord(
+            key, *sizes, packed_at=now, owner=this_process(), changed_at=now, endpoint=endpoint, is_canary=is_canary
+        )
         self._write(f"{_FOLDER}{key}.ids", file.ids.astype("<u8").tobytes())
+        self.save_numbers(key, file.plan, file.rows)
+        self._write(f"{_FOLDER}{key}.tokens", file.text_tokens.astype("<u4").tobytes())
         try:
             is_ours = self.storage.create(f"{_FOLDER}{key}.json", RECORD.dump_json(record))
         except STORAGE_ERRORS as error:
-            raise _unwritable(self.storage, f"{_FOLDER}{key}.json", error) from error
+            raise unwritable(self.storage, f"{_FOLDER}{key}.json", error) from error
         if is_ours:
             self.records[key] = record
         return record if is_ours else None
@@ -177,7 +143,7 @@ class Ledger:
             except FileNotFoundError:
                 return False
             except STORAGE_ERRORS as error:
-                raise _unreadable(self.storage, _CANCELLED, error) from error
+                raise unreadable(self.storage, _CANCELLED, error) from error
             self.state = replace(self.state, is_cancelled=True)
         return True
 
@@ -186,7 +152,7 @@ class Ledger:
         try:
             self.storage.delete([_CANCELLED])
         except STORAGE_ERRORS as error:
-            raise _unwritable(self.storage, _CANCELLED, error) from error
+            raise unwritable(self.storage, _CANCELLED, error) from error
         self.save_state(state)
 
     def save_state(self, state: LedgerState) -> None:
@@ -201,10 +167,42 @@ class Ledger:
         try:
             found = np.frombuffer(self.storage.read(name), "<u8").astype(np.uint64)
         except (*STORAGE_ERRORS, ValueError) as error:
-            raise _unreadable(self.storage, name, error) from error
+            raise unreadable(self.storage, name, error) from error
         if len(found) != record.requests:
-            raise _unreadable(self.storage, name, ValueError(f"{len(found)} rows for {record.requests} requests"))
+            raise unreadable(self.storage, name, ValueError(f"{len(found)} rows for {record.requests} requests"))
         return found
+
+    def text_tokens(self, record: BatchRecord) -> NDArray[np.uint32] | None:
+        """Tokens of the texts of a batch's rows, in order; None for a batch of an earlier version. Raises: StorageFailed."""
+        data = self._read_if_there(f"{_FOLDER}{record.key}.tokens")
+        if data is None or len(data) != 4 * record.requests:
+            return None
+        return np.frombuffer(data, "<u4").astype(np.uint32)
+
+    def is_numbered(self, record: BatchRecord, plan: str) -> bool:
+        """Whether the ledger has the numbers of a batch's rows by that plan."""
+        return _numbers_name(record.key, plan) in self.numbered
+
+    def save_numbers(self, key: str, plan: str, rows: NDArray[np.int64]) -> None:
+        """Keep which rows are in a batch's file, in the order of its lines. Raises: StorageFailed."""
+        self._write(_numbers_name(key, plan), encode_numbers(rows))
+        self.numbered.add(_numbers_name(key, plan))
+
+    def numbers(self, record: BatchRecord, plan: str) -> NDArray[np.int64] | None:
+        """Which rows are in a batch's file; None when the file is missing or damaged. Raises: StorageFailed."""
+        data = self._read_if_there(_numbers_name(record.key, plan))
+        found = None if data is None else decode_numbers(data)
+        return found if found is not None and len(found) == record.requests else None
+
+    def save_outcomes(self, record: BatchRecord, outcomes: NDArray[np.uint8]) -> None:
+        """Keep what became of each line of a batch. Raises: StorageFailed."""
+        self._write(f"{_FOLDER}{record.key}.open", encode_outcomes(outcomes))
+
+    def outcomes(self, record: BatchRecord) -> NDArray[np.uint8] | None:
+        """What became of each line of a batch; None when the file is missing or damaged. Raises: StorageFailed."""
+        data = self._read_if_there(f"{_FOLDER}{record.key}.open")
+        found = None if data is None else decode_outcomes(data)
+        return found if found is not None and len(found) == record.requests else None
 
     def save_leftovers(self, record: BatchRecord, leftovers: pa.Table) -> None:
         """Keep why rows of a batch got no answer. Raises: StorageFailed."""
@@ -213,38 +211,33 @@ class Ledger:
     def leftovers(self, record: BatchRecord) -> pa.Table | None:
         """Why rows of a batch got no answer; None when nothing was kept. Raises: StorageFailed."""
         name = f"{_FOLDER}{record.key}.left"
+        data = self._read_if_there(name)
         try:
-            return decode_answers(self.storage.read(name))
-        except FileNotFoundError:
-            return None
+            return None if data is None else decode_answers(data)
         except CheckpointUnreadable as error:
             log.warning("%s/%s is damaged (%s). The reasons it held are lost.", self.storage.shown, name, error)
             return None
+
+    def _read_if_there(self, name: str) -> bytes | None:
+        try:
+            return self.storage.read(name)
+        except FileNotFoundError:
+            return None
         except STORAGE_ERRORS as error:
-            raise _unreadable(self.storage, name, error) from error
+            raise unreadable(self.storage, name, error) from error
 
     def _read(self, name: str) -> BatchRecord:
         record = _RECORD_FILE.read(self.storage, name)
         if record is None:
-            raise _unreadable(self.storage, name, FileNotFoundError("it is missing"))
+            raise unreadable(self.storage, name, FileNotFoundError("it is missing"))
         return record
 
     def _write(self, name: str, data: bytes) -> None:
         try:
             self.storage.write(name, data)
         except STORAGE_ERRORS as error:
-            raise _unwritable(self.storage, name, error) from error
+            raise unwritable(self.storage, name, error) from error
 
 
-def _unreadable(storage: Storage, name: str, error: Exception) -> StorageFailed:
-    return StorageFailed(
-        f"{storage.shown}/{name} can't be read: {storage.describe(error)}. It says which batches the provider has of "
-        "this job, and so what must not be paid for twice. Run the same command again; if the file is damaged, restore it."
-    )
-
-
-def _unwritable(storage: Storage, name: str, error: Exception) -> StorageFailed:
-    return StorageFailed(
-        f"{storage.shown}/{name} can't be written: {storage.describe(error)}. No batch is submitted that can't be "
-        "written down first. Make room or give access, then run the same command again."
-    )
+def _numbers_name(key: str, plan: str) -> str:
+    return f"{_FOLDER}{key}.{plan}.rows"

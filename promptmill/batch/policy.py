@@ -1,8 +1,7 @@
 """What to do next with each batch, and how much more may be submitted. Pure: ledger and provider's view in, action out.
 
 Statuses and error codes: OpenAI Batch guide; `token_limit_exceeded` and its text: openai-python issues 2084 and 1643;
-codes that blame the file: Azure's list too. Read 2026-11-24. Statuses are compared in lower case, since other providers
-write them in capitals.
+codes that blame the file: Azure's list too. Read 2026-11-24.
 """
 
 import re
@@ -12,11 +11,12 @@ from decimal import Decimal
 from typing import Literal
 
 from promptmill.batch.files import Room
-from promptmill.batch.ledger import BatchRecord
+from promptmill.batch.ledger import BatchRecord, LedgerState
+from promptmill.batch.services import Service
 from promptmill.job.spec import Batch
 
-_WAITING = frozenset({"validating", "in_progress", "finalizing", "cancelling", "progress", "queued"})
-ENDED = frozenset({"completed", "expired", "cancelled", "canceled"})
+_WAITING = frozenset({"validating", "in_progress", "finalizing", "cancelling", "queued"})  # views.py has others' words
+ENDED = frozenset({"completed", "expired", "cancelled"})
 _FILE_FAULTS = frozenset(
     {
         "mismatched_model",
@@ -29,7 +29,7 @@ _FILE_FAULTS = frozenset(
         "model_not_found",
     }
 )
-EMPTY_LOOKS = 5  # looks at a batch that is over and names no result file, before we believe that it has none
+EMPTY_LOOKS = 5  # looks at a batch that is over and names no result file, or that isn't shown, before we believe it
 _REFUSALS = 4  # submissions of one file after a `failed` that isn't a full queue
 _EXPIRY_GRACE_SECONDS = 3_600.0
 _LONGEST_BACKOFF = 16  # times poll_seconds
@@ -41,7 +41,7 @@ class BatchView:
     """A batch as the provider shows it."""
 
     id: str
-    status: str  # lower case
+    status: str  # in OpenAI's words, as far as they go (views.py)
     input_file_id: str
     output_file_id: str  # "" = none
     error_file_id: str
@@ -52,6 +52,8 @@ class BatchView:
     expires_at: float | None
     key: str  # ours, from its metadata; "" = none
     errors: tuple[tuple[str, str], ...] = ()  # code, message
+    input_tokens: int | None = None  # of all its requests together; None where it tells none
+    output_tokens: int | None = None
 
 
 Step = Literal["recover", "create", "search", "look", "wait"]
@@ -85,13 +87,18 @@ class Drop:
 
 
 @dataclass(frozen=True, slots=True)
+class Respell:
+    """The provider refused the endpoint's spelling: give the file up and pack its rows again in the other one."""
+
+
+@dataclass(frozen=True, slots=True)
 class Halt:
     """Stop the job: its other batches would end alike."""
 
     message: str
 
 
-Action = Wait | Collect | Requeue | Drop | Halt
+Action = Wait | Collect | Requeue | Drop | Respell | Halt
 
 
 def first_step(record: BatchRecord, now: float) -> Step:
@@ -113,6 +120,8 @@ def after_search(
 
 def judge(record: BatchRecord, view: BatchView | None, now: float, poll_seconds: float, is_alone: bool) -> Action:
     """What to do about a batch as the provider shows it; `is_alone`: no other batch of this output is live."""
+    if view is None and record.empty_looks < EMPTY_LOOKS:  # lists and replicas may lag
+        return Wait(f"the provider doesn't show batch {record.batch_id}; it is looked for again")
     if view is None:
         return Halt(
             f"the provider knows no batch {record.batch_id} for this key; it was created by another key or project, or "
@@ -144,6 +153,8 @@ def _judge_failed(record: BatchRecord, view: BatchView, poll_seconds: float, is_
     text = "; ".join(f"{code}: {message}" for code, message in view.errors[:3]) or "no reason given"
     if _is_queue_full(view.errors):
         return _judge_full(record, view, backoff, is_alone)
+    if "url_mismatch" in codes and record.refusals == 0:
+        return Respell()
     if codes & _FILE_FAULTS:
         return Halt(
             f"batch {view.id} was refused: {text}. Nothing of it was run or billed. Fix the job, then run it again."
@@ -181,13 +192,19 @@ def told_limit(errors: Sequence[tuple[str, str]]) -> int | None:
 
 
 def room_left(
-    batch: Batch, learned_tokens: int | None, live: Sequence[BatchRecord], spent_usd: Decimal, cap_usd: Decimal | None
+    batch: Batch,
+    service: Service,
+    learned: LedgerState,
+    live: Sequence[BatchRecord],
+    spent_usd: Decimal,
+    cap_usd: Decimal | None,
 ) -> Room | None:
     """What the next file may hold; None when nothing more may be submitted now."""
-    limits = [limit for limit in (batch.enqueued_tokens, learned_tokens) if limit is not None]
+    limits = [limit for limit in (batch.enqueued_tokens, learned.enqueued_tokens) if limit is not None]
     tokens = min(limits) - sum(record.input_tokens for record in live) if limits else None
     reserved = sum((record.reserved_usd for record in live), Decimal(0))
     usd = None if cap_usd is None else cap_usd - spent_usd - reserved
     if tokens is not None and tokens <= 0 and live:
         return None
-    return Room(batch.max_requests, batch.max_bytes, tokens, usd)
+    sizes = [size for size in (batch.max_bytes, service.max_bytes, learned.max_bytes) if size is not None]
+    return Room(min(batch.max_requests, service.max_requests), min(sizes), tokens, usd)

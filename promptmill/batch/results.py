@@ -1,20 +1,19 @@
 """A batch's result files → answers, in the order of its lines, whatever order the provider wrote them in.
 
-Result files are as large as all answers together, so only the place of each line is held in memory: a first pass finds
-the lines, a second reads them in our order, a few thousand rows at a time.
+A first pass finds the lines (places.py), this second one reads them in our order, a few thousand rows at a time.
 """
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from promptmill.batch.files import Line, decode_line
-from promptmill.checkpoints.index import hash_custom_id
+from promptmill.batch.places import Places
+from promptmill.batch.row_numbers import ANSWERED, UNBILLED, UNSURE
 from promptmill.job.spec import Endpoint
 from promptmill.prompts.confidence import confidence_of
 from promptmill.provider.attempt import VectorHabits
@@ -22,11 +21,11 @@ from promptmill.provider.billing import Billing
 from promptmill.provider.error_body import read_error_payload
 from promptmill.provider.json_fields import mapping_of
 from promptmill.provider.redaction import redact
-from promptmill.provider.response_body import Answer, Unreadable, read_payload
-from promptmill.provider.retry_policy import GiveUp, StopRun
+from promptmill.provider.response_body import Answer, Unreadable, answer_of_text, read_payload
+from promptmill.provider.retry_policy import GiveUp, StopRun, TryAgain
 from promptmill.provider.verdict import among_lines, verdict_on
 from promptmill.records import Completion, Failure, FailureKind, Result, Usage
-from promptmill.runs.judging import Validate, judge_only_vector, judge_text, refused_text
+from promptmill.runs.judging import Validate, judge_input, judge_only_vector, judge_text, refused_text
 
 _SLICE_ROWS = 2_000
 _UNRUN: dict[str, FailureKind] = {"batch_expired": "batch_expired", "batch_cancelled": "batch_cancelled"}
@@ -51,6 +50,7 @@ class Reading:
     secrets: Sequence[str]  # cut out of everything that a line says
     unmetered: Expected  # what an answer without usage is taken to have cost
     has_answers: bool = False  # the provider answered lines of this job
+    is_canary: bool = False  # if all lines are refused, no row is to blame
     vectors: VectorHabits = field(default_factory=VectorHabits)  # how long embeddings are, once one is known
     allow_empty: bool = False  # an empty text is an answer
     not_before: float = 0.0  # seconds since the epoch; no result gets an earlier time
@@ -64,9 +64,11 @@ class Slice:
     leftovers: list[Result] = field(default_factory=list[Result])
     unread: int = 0  # leftovers that were answered, and so billed, by an answer that can't be read
     halt: str = ""  # why no request of this run would fare better, where a line says so
+    outcomes: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])  # place of a line, what became of it
 
-    def add(self, read: "Read") -> None:
-        """Take a row's result."""
+    def add(self, place: int, read: "Read") -> None:
+        """Take the result of the row whose line is at a place of the batch's file."""
+        self.outcomes.append((place, ANSWERED if read.is_final else UNSURE if read.is_unread else UNBILLED))
         (self.results if read.is_final else self.leftovers).append(read.result)
         self.unread += read.is_unread
         self.halt = self.halt or read.halt
@@ -82,60 +84,11 @@ class Read:
     halt: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Places:
-    """Where the line of each row is; -1 = nowhere."""
+def read_slices(places: Places, reading: Reading, text_tokens: NDArray[np.uint32] | None = None) -> Iterator[Slice]:
+    """The rows that have a line, in the order of the batch's file, a few thousand at a time.
 
-    files: Sequence[Path]
-    numbers: NDArray[np.int8]  # of the file
-    offsets: NDArray[np.int64]
-    unreadable: int  # lines that are torn
-    foreign: int  # lines of rows that aren't in this batch
-    answered: int = 0  # lines that say of themselves that they were answered
-
-    @property
-    def missing(self) -> int:
-        """Rows without a line."""
-        return int((self.numbers < 0).sum())
-
-
-def find_lines(files: Sequence[Path], ids: NDArray[np.uint64]) -> Places:
-    """The line of each row; where a row has several, the first in the first file that has any."""
-    order = np.argsort(ids, kind="stable")
-    ordered = ids[order]
-    numbers, offsets = np.full(len(ids), -1, np.int8), np.zeros(len(ids), np.int64)
-    unreadable = foreign = answered = 0
-    for number, path in enumerate(files):
-        for offset, line in _lines(path):
-            if line is None:
-                unreadable += 1
-                continue
-            found = int(np.searchsorted(ordered, np.uint64(hash_custom_id(line.custom_id))))
-            if found == len(ids) or int(ordered[found]) != hash_custom_id(line.custom_id):
-                foreign += 1
-                continue
-            place = int(order[found])
-            if numbers[place] < 0:
-                numbers[place], offsets[place] = number, offset
-                answered += _is_answered(line)
-    return Places(files, numbers, offsets, unreadable, foreign, answered)
-
-
-def _is_answered(line: Line) -> bool:
-    return line.status == 200 and not mapping_of(line.body).get("error")
-
-
-def _lines(path: Path) -> Iterator[tuple[int, Line | None]]:
-    with path.open("rb", 1 << 20) as file:
-        offset = 0
-        for line in file:
-            if line.strip():
-                yield offset, decode_line(line)
-            offset += len(line)
-
-
-def read_slices(places: Places, reading: Reading) -> Iterator[Slice]:
-    """The rows that have a line, in the order of the batch's file, a few thousand at a time."""
+    `text_tokens` of each row's texts tell whether the provider has cut them; None: nobody knows.
+    """
     opened = [path.open("rb") for path in places.files]
     try:
         current = Slice()
@@ -144,7 +97,8 @@ def read_slices(places: Places, reading: Reading) -> Iterator[Slice]:
             file.seek(int(places.offsets[place]))
             line = decode_line(file.readline())
             if line is not None:
-                current.add(read_line(line, reading, max(time.time(), reading.not_before)))
+                tokens = 0 if text_tokens is None else int(text_tokens[place])
+                current.add(int(place), read_line(line, reading, max(time.time(), reading.not_before), tokens))
             if len(current.results) + len(current.leftovers) >= _SLICE_ROWS:
                 yield current
                 current = Slice()
@@ -154,8 +108,8 @@ def read_slices(places: Places, reading: Reading) -> Iterator[Slice]:
             file.close()
 
 
-def read_line(line: Line, reading: Reading, now: float) -> Read:
-    """A row's result; never raises, whatever the line holds."""
+def read_line(line: Line, reading: Reading, now: float, text_tokens: int = 0) -> Read:
+    """A row's result; never raises, whatever the line holds. `text_tokens` of the row's texts, 0 where nobody knows."""
     if line.status is None:
         kind = _UNRUN.get(line.code, "server_error")
         message = (
@@ -164,14 +118,14 @@ def read_line(line: Line, reading: Reading, now: float) -> Read:
             else redact(line.code, reading.secrets)
         )
         return Read(_failure(line, kind, message or "the request was not run", None, now), is_final=False)
-    if not _is_answered(line):
+    if not line.is_answered:
         return _refused(line, reading, now)
     try:
         answer = read_payload(reading.endpoint, line.body, reading.secrets)
     except Unreadable as error:
         failure = _failure(line, "invalid_response", str(error), 200, now)
         return Read(failure, is_final=False, is_unread=True)
-    return Read(_judged(line, answer, reading, now), is_final=True)
+    return Read(_judged(line, answer, reading, now, text_tokens), is_final=True)
 
 
 def _refused(line: Line, reading: Reading, now: float) -> Read:
@@ -181,17 +135,24 @@ def _refused(line: Line, reading: Reading, now: float) -> Read:
     if status < 400:
         return Read(_failure(line, "server_error", error.message, status or None, now), is_final=False)
     found = verdict_on(status, {}, error, now)
-    verdict = among_lines(found, has_answers=reading.has_answers)
+    verdict = among_lines(found, has_answers=reading.has_answers, is_canary=reading.is_canary)
     if isinstance(verdict, StopRun):
         return Read(_failure(line, "invalid_request", error.message, status, now), is_final=False, halt=verdict.message)
+    if isinstance(verdict, TryAgain) and verdict.generated:
+        salvaged = _judged(line, answer_of_text(verdict.generated), reading, now, text_tokens=0)
+        if isinstance(salvaged, Completion):
+            return Read(salvaged, is_final=True)
     is_final = isinstance(verdict, GiveUp) or verdict.is_answered
     return Read(_failure(line, verdict.kind, verdict.message, status, now), is_final=is_final)
 
 
-def _judged(line: Line, answer: Answer, reading: Reading, now: float) -> Result:
+def _judged(line: Line, answer: Answer, reading: Reading, now: float, text_tokens: int) -> Result:
     charge = reading.billing.charge(answer, reading.unmetered.input_tokens, reading.unmetered.reserved_usd)
     vector = answer.embeddings[0] if answer.embeddings else None
-    if reading.endpoint == "embeddings":
+    complaint = judge_input(answer, text_tokens)
+    if complaint is not None:
+        pass
+    elif reading.endpoint == "embeddings":
         complaint = judge_only_vector(answer, reading.vectors)
     else:
         complaint = judge_text(answer, reading.validate, allow_empty=reading.allow_empty)

@@ -2,23 +2,25 @@
 
 import math
 from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import cache
 
 from promptmill.batch.api import BatchProvider
-from promptmill.batch.ledger import BatchRecord, Ledger, LedgerState
+from promptmill.batch.ledger import BatchRecord, Ledger
+from promptmill.batch.plan_record import forget_plan
 from promptmill.batch.step import BatchWork
 from promptmill.checkpoints.answer_files import ZERO_USD
 from promptmill.checkpoints.output_lease import OutputLease
 from promptmill.checkpoints.store import Store
-from promptmill.errors import OutputInUse, RunStopped
+from promptmill.errors import RunStopped
 from promptmill.job.spec import Job
 from promptmill.planning.kept import again_from
-from promptmill.planning.prepared_job import CHECKPOINTS
+from promptmill.planning.prepared_job import CHECKPOINTS, Prepared, prepare, today
+from promptmill.provider.access import base_url_of
 from promptmill.provider.transport import Credentials
-from promptmill.public_url import public_url
-from promptmill.runs.approval import InBatches
 from promptmill.runs.elsewhere import Elsewhere
 from promptmill.runs.progress import Progress
-from promptmill.runs.run import PendingRun, Run, facts_of_work, tell_how_far
+from promptmill.runs.run import PendingRun, Run, facts_of_work, tell_how_far, with_approval
 from promptmill.stop import Stop
 from promptmill.storage import Storage
 
@@ -31,23 +33,31 @@ def store_of(job: Job) -> Store:
 def open_batches(
     job: Job, credentials: Credentials, plan: Callable[[], Run], lease: OutputLease | None = None
 ) -> BatchWork:
-    """The batches of a job whose output.url is no template any more; `plan` is asked when rows are needed. Blocks.
+    """The batches of a job whose output.url is no template any more; `plan` is asked when a step needs a whole plan. Blocks.
 
     With a `lease`, nothing is submitted once another run holds the output.
     """
+
+    @cache
+    def opened() -> Prepared:
+        return with_approval(prepare(job, today())).routed_to(base_url_of(credentials))
+
     store = store_of(job)
-    return BatchWork(job, store, Ledger(store.storage).load(), BatchProvider(credentials), plan, lease=lease)
+    return BatchWork(job, store, Ledger(store.storage).load(), BatchProvider(credentials), plan, opened, lease=lease)
 
 
 def start_batches(run: PendingRun) -> BatchWork:
     """The batches of a run that starts or goes on. Blocks. Raises: StorageFailed, CredentialsError."""
-    work = open_batches(run.prepared.job, run.credentials, lambda: run, run.lease)
+    prepared, provider = run.prepared, BatchProvider(run.credentials)
+    ledger = Ledger(prepared.store.storage).load()
+    work = BatchWork(prepared.job, prepared.store, ledger, provider, lambda: run, lambda: prepared, lease=run.lease)
+    forget_plan(work.ledger)
     state = work.ledger.state
     begun = again_from(state.retry_before, state.retry_all) if state.started_at else None
     again = run.again if begun is None else begun
     work.ledger.restart(
-        LedgerState(
-            enqueued_tokens=state.enqueued_tokens,
+        replace(
+            state.learned,
             retry_before=None if again is None else again.before,
             retry_all=again is None or again.is_all,
             started_at=state.started_at or _later_than(work.ledger.records.values(), work.clock()),
@@ -79,7 +89,8 @@ def close_batches(work: BatchWork) -> None:
     records = work.of_this_run
     if not work.job.batch.keep_files:
         work.provider.delete(record.file_id for record in records if record.file_id)
-    work.ledger.restart(LedgerState(enqueued_tokens=work.ledger.state.enqueued_tokens))
+    work.ledger.restart(work.ledger.state.learned)
+    forget_plan(work.ledger)
 
 
 def stop_run(work: BatchWork, run: Run, reason: RunStopped) -> None:
@@ -92,23 +103,3 @@ def stop_run(work: BatchWork, run: Run, reason: RunStopped) -> None:
     progress.failed = sum(record.refused for record in collected)
     progress.spent_usd = sum((record.cost_usd for record in collected), ZERO_USD)
     tell_how_far(reason, run, facts_of_work(run, work_of_batches(work)), progress)
-
-
-def in_batches(store: Store) -> InBatches:
-    """What the live batches of an output hold. Blocks. Raises: StorageFailed."""
-    live = Ledger(store.storage).load().live
-    return InBatches(
-        input_tokens=sum(record.input_tokens for record in live),
-        reserved_usd=sum((record.reserved_usd for record in live), ZERO_USD),
-    )
-
-
-def refuse_rows_in_batches(store: Store, output_url: str) -> None:
-    """Raises: OutputInUse when batches may still answer rows of the output, which an online run would pay for again. Blocks."""
-    if live := Ledger(store.storage).load().live:
-        rows = sum(record.requests for record in live)
-        raise OutputInUse(
-            f"{len(live):,} batches with {rows:,} rows of {public_url(output_url)} are on their way, and an online "
-            "run would pay for the same rows. Run the job with --mode batch, which takes them up, let `promptmill "
-            "batches advance` collect them, or end them by `promptmill batches cancel`; then run this again."
-        )

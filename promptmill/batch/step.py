@@ -5,19 +5,17 @@ have been made, and the step looks for what the provider has before it repeats t
 """
 
 import logging
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from promptmill.batch.api import BatchProvider, NotNow
-from promptmill.batch.collect import download_results, keep_results
+from promptmill.batch.api_errors import FileTooLarge
+from promptmill.batch.collection import BatchCollection
 from promptmill.batch.create import NOT_CREATED, BatchCreation
 from promptmill.batch.files import BatchFile
 from promptmill.batch.ledger import BatchRecord, Ledger
 from promptmill.batch.policy import (
-    EMPTY_LOOKS,
     ENDED,
     Action,
     BatchView,
@@ -25,33 +23,35 @@ from promptmill.batch.policy import (
     Drop,
     Halt,
     Requeue,
+    Respell,
     Wait,
     first_step,
     judge,
 )
-from promptmill.batch.results import Places, find_lines
-from promptmill.batch.submit import submit_wave
-from promptmill.checkpoints.answer_files import ZERO_USD
+from promptmill.batch.submit import Outcome, Sources, room_digest, submit_wave
 from promptmill.checkpoints.output_lease import OutputLease
 from promptmill.checkpoints.store import Store
 from promptmill.errors import ProviderRefused, TooManyFailures
 from promptmill.job.spec import Job
+from promptmill.planning.prepared_job import Prepared
 from promptmill.processes import is_at_work
 from promptmill.runs.progress import JUDGED_ROWS
 from promptmill.runs.run import Run
 
+_CANARY_NOTE = "a few rows are tried before the rest goes out"
 log = logging.getLogger("promptmill")
 
 
 @dataclass(slots=True)
 class BatchWork:
-    """All batches of one output; it asks for `plan` only when rows are to be read."""
+    """All batches of one output; a step asks for a whole `plan` only when nothing that was written down can stand for it."""
 
     job: Job  # output.url is no template any more
     store: Store
     ledger: Ledger
     provider: BatchProvider
     plan: Callable[[], Run]
+    prepare: Callable[[], Prepared]  # the job with its input opened; no row is read
     clock: Callable[[], float] = time.time
     silent_since: float | None = None  # when the provider last began not to answer
     notes: dict[str, str] = field(default_factory=dict[str, str])  # key → what to tell about a batch
@@ -63,6 +63,11 @@ class BatchWork:
         return BatchCreation(self.job, self.ledger, self.provider, self.clock, self.lease)
 
     @property
+    def collection(self) -> BatchCollection:
+        """What brings the results of a batch that is over into the store."""
+        return BatchCollection(self.ledger, self.provider, self.creation.save, self.prepare, self.notes)
+
+    @property
     def is_finished(self) -> bool:
         """Whether no batch can answer more rows."""
         state = self.ledger.state
@@ -71,11 +76,7 @@ class BatchWork:
     @property
     def of_this_run(self) -> list[BatchRecord]:
         """Batches that took rows of the run under way."""
-        since = self.ledger.state.started_at
-        records = (
-            record for record in self.ledger.records.values() if record.packed_at >= since and record.state != "dropped"
-        )
-        return sorted(records, key=lambda record: (record.packed_at, record.key))
+        return self.ledger.of_this_run
 
     def step(self) -> bool:
         """Move everything on as far as it goes now; returns `is_finished`.
@@ -98,10 +99,10 @@ class BatchWork:
         records = [record for record in self.of_this_run if record.state == "collected"]
         seen, failed = sum(record.answered for record in records), sum(record.refused for record in records)
         if seen >= JUDGED_ROWS and failed > self.job.max_failure_ratio * seen:
-            raise TooManyFailures(
+            raise TooManyFailures.with_way_on(
                 f"{failed:,} of {seen:,} rows that batches answered failed; the limit is "
-                f"{self.job.max_failure_ratio:.1%} (max_failure_ratio). Fix the cause and run with --retry-failed, or "
-                "raise max_failure_ratio: what was answered is kept."
+                f"{self.job.max_failure_ratio:.1%} (max_failure_ratio).",
+                is_passing=False,
             )
 
     def cancel(self) -> None:
@@ -119,11 +120,21 @@ class BatchWork:
                 self.creation.save(record, state="dropped", message=NOT_CREATED)
 
     def _submit(self) -> None:
-        """Submit the rows that wait, as far as there is room."""
-        is_all_submitted = submit_wave(self.plan(), self.ledger, self.clock(), self._submit_file)
-        self.ledger.save_state(replace(self.ledger.state, is_all_submitted=is_all_submitted))
+        """Submit the rows that wait, as far as there is room; look at none while all that room depends on is as it was."""
+        if self.ledger.live and self.ledger.state.full_at == room_digest(self.job, self.ledger):
+            return
+        most_bytes: int | None = -1
+        outcome: Outcome = "later"
+        while most_bytes != self.ledger.state.max_bytes:  # a file was too large: its halves go out at once
+            most_bytes = self.ledger.state.max_bytes
+            service, now = self.provider.service, self.clock()
+            outcome = submit_wave(Sources(self.plan, self.prepare), self.ledger, service, now, self._submit_file)
+        full_at = room_digest(self.job, self.ledger) if outcome == "full" else ""
+        self.ledger.save_state(replace(self.ledger.state, is_all_submitted=outcome == "all", full_at=full_at))
+        if outcome != "all":
+            self.notes |= {record.key: _CANARY_NOTE for record in self.ledger.live if record.is_canary}
 
-    def _submit_file(self, file: BatchFile) -> bool:
+    def _submit_file(self, file: BatchFile, is_canary: bool) -> bool:
         """Write the intent down, upload the file, create the batch; False when nothing more may be submitted now.
 
         Raises: LeaseLost.
@@ -132,7 +143,7 @@ class BatchWork:
             return False
         if self.lease is not None:
             self.lease.require()
-        record = self.ledger.intend(file, self.clock())
+        record = self.ledger.intend(file, self.clock(), endpoint=self.creation.endpoint, is_canary=is_canary)
         if record is None:
             return False  # another process has taken it up
         try:
@@ -142,7 +153,19 @@ class BatchWork:
             log.warning("%s", error)
             self._note_silence(error)
             return False
-        return True
+        except FileTooLarge as error:
+            self._halve(record, error)
+            return False
+        return self.ledger.records[record.key].is_live
+
+    def _halve(self, record: BatchRecord, error: FileTooLarge) -> None:
+        """Give a file up that is too large for the provider; the next submission packs its rows in smaller ones."""
+        self.creation.give_up(record, str(error))
+        if record.requests == 1:
+            raise ProviderRefused(f"{error} It holds one row of {record.bytes:,} bytes. Shorten it in the template.")
+        half = record.bytes // 2
+        log.info("%s Files are packed with at most %d bytes", error, half)
+        self.ledger.save_state(replace(self.ledger.state, max_bytes=half))
 
     def _guarded(self, record: BatchRecord, act: Callable[[BatchRecord], None]) -> None:
         """Act on a batch; if the provider doesn't answer now, leave it to the next step."""
@@ -186,19 +209,20 @@ class BatchWork:
         self.notes.pop(record.key, None)
         if isinstance(action, Halt):
             if view is not None:
-                self.creation.save(record, state="dropped", message=action.message)
-                self.ledger.save_state(replace(self.ledger.state, is_all_submitted=False))
+                self.creation.let_rows_wait(record, action.message)
             raise ProviderRefused(action.message)
         if isinstance(action, Requeue):
             self._requeue(record, action)
         elif isinstance(action, Drop):
             self._drop(record, action)
+        elif isinstance(action, Respell):
+            self.creation.respell(record, "the provider says that the lines' url doesn't fit.")
         elif isinstance(action, Collect) and view is not None:
-            self._collect(record, view)
+            self.collection.collect(record, view)
         elif isinstance(action, Wait):
             if action.note:
                 self.notes[record.key] = action.note
-            if view is not None and view.status == "completed":
+            if view is None or view.status == "completed":
                 self.creation.save(record, empty_looks=record.empty_looks + 1)
 
     def _requeue(self, record: BatchRecord, action: Requeue) -> None:
@@ -210,41 +234,11 @@ class BatchWork:
 
     def _drop(self, record: BatchRecord, action: Drop) -> None:
         """Give a file up; the next submission packs its rows again."""
-        self.provider.delete([record.file_id])
-        self.creation.save(
-            record, state="dropped", message="too large for the queue" if action.tokens_at_most else "refused"
-        )
-        state = replace(self.ledger.state, is_all_submitted=False)
+        self.creation.give_up(record, "too large for the queue" if action.tokens_at_most else "refused")
+        state = self.ledger.state
         if action.tokens_at_most is not None:
             log.info(
                 "the provider's queue takes less; batches are packed with at most %d tokens", action.tokens_at_most
             )
             state = replace(state, enqueued_tokens=max(1, action.tokens_at_most))
         self.ledger.save_state(state)
-
-    def _collect(self, record: BatchRecord, view: BatchView) -> None:
-        """Save every result of a batch that is over, then say so in the ledger. Doing it twice changes nothing."""
-        with tempfile.TemporaryDirectory(prefix="promptmill-") as folder:
-            files = download_results(self.provider, view, Path(folder))
-            if files is None and record.empty_looks < EMPTY_LOOKS:
-                self.creation.save(record, empty_looks=record.empty_looks + 1)
-                self.notes[record.key] = "its result files aren't there yet"
-                return
-            self._keep(record, find_lines(files or [], self.ledger.ids(record)))
-
-    def _keep(self, record: BatchRecord, places: Places) -> None:
-        brought = keep_results(self.plan().prepared, self.ledger, record, places, self.provider.secrets)
-        if brought.answered < record.requests:
-            self.ledger.save_state(replace(self.ledger.state, is_all_submitted=False))
-        unsure = places.missing + brought.unread  # rows that may be billed, without an answer that can be read
-        uncertain = record.reserved_usd * unsure / record.requests if places.files else ZERO_USD
-        self.creation.save(
-            record,
-            state="collected",
-            answered=brought.answered,
-            refused=brought.refused,
-            cost_usd=brought.cost_usd,
-            uncertain_usd=uncertain,
-        )
-        if brought.halt:
-            raise ProviderRefused(f"The run was stopped: {brought.halt}")

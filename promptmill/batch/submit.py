@@ -1,47 +1,62 @@
 """The next wave: rows that wait, packed into as many batches as there is room for."""
 
+import logging
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
-from functools import cached_property
+from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
-import numpy as np
-import pyarrow as pa
-from numpy.typing import NDArray
+import orjson
 
-from promptmill.arrow import pc
-from promptmill.batch.files import BatchFile, LineEncoder, Packer, Room
-from promptmill.batch.ledger import BatchRecord, Ledger
+from promptmill.batch.canary import Turn, turn_of
+from promptmill.batch.drafting import Drafting
+from promptmill.batch.files import BatchFile, LineEncoder, NumberedRequest, Packer, Room, line_url
+from promptmill.batch.ledger import Ledger
+from promptmill.batch.pending_rows import PendingRows
+from promptmill.batch.plan_record import (
+    PlanRecord,
+    answers_digest,
+    answers_of_others,
+    batches_of,
+    forget_plan,
+    has_lost_answers,
+    read_plan,
+    source_digest,
+)
 from promptmill.batch.policy import room_left
-from promptmill.batch.row_counts import RowCounts
-from promptmill.checkpoints.answer_files import ZERO_USD, answers_table, merge_answers
-from promptmill.checkpoints.index import hash_custom_id
+from promptmill.batch.services import Service, prefix_of
+from promptmill.batch.waiting import WaitingRows, find_waiting
+from promptmill.checkpoints.answer_files import ZERO_USD
 from promptmill.checkpoints.spend import SpendRecords
-from promptmill.errors import BudgetExhausted, ProviderRefused
-from promptmill.limits.approved_cap import describe_cap
+from promptmill.checkpoints.store import Listing
+from promptmill.errors import BudgetExhausted, InputChanged, ProviderRefused
+from promptmill.job.spec import Job
+from promptmill.limits.approved_cap import describe_cap, read_approved
 from promptmill.limits.output_guess import UNKNOWN_OUTPUT_TOKENS
 from promptmill.planning.kept import Kept, again_from, find_kept
-from promptmill.planning.plan import Chunk, Unrendered, needed_columns
 from promptmill.planning.prepared_job import Prepared
-from promptmill.planning.rows import read_chunks, render_chunk
 from promptmill.provider.tiers import without_tier
-from promptmill.records import Failure, FailureKind, Request, Usage
+from promptmill.records import Request
 from promptmill.runs.run import PendingRun, Run
 
-Submit = Callable[[BatchFile], bool]  # False: the provider takes nothing more now
+log = logging.getLogger("promptmill")
+Outcome = Literal["all", "full", "later"]  # no row waits any more; rows wait for room; rows wait for something else
+Submit = Callable[
+    [BatchFile, bool], bool
+]  # the file, whether it is the canary; False: the provider takes nothing more now
 
 
-def encoder_of(prepared: Prepared) -> LineEncoder:
+def encoder_of(prepared: Prepared, prefix: str = "/v1") -> LineEncoder:
     """How a job's requests become lines; embeddings travel one input a line."""
-    builder = prepared.builder
+    builder, url = prepared.builder, line_url(prepared.job.request.endpoint, prefix)
     if prepared.job.request.endpoint == "embeddings":
-        return LineEncoder("embeddings", lambda request: builder.embeddings_body([request.body]))
+        return LineEncoder(url, lambda request: builder.embeddings_body([request.body]))
     if prepared.job.request.tier is not None:  # a batch is a tier of its own
-        return LineEncoder(prepared.job.request.endpoint, lambda request: without_tier(builder.first_body(request)))
-    return LineEncoder(prepared.job.request.endpoint, builder.first_body)
+        return LineEncoder(url, lambda request: without_tier(builder.first_body(request)))
+    return LineEncoder(url, builder.first_body)
 
 
 def reserve_price(prepared: Prepared) -> Callable[[Request], Decimal]:
@@ -55,37 +70,138 @@ def reserve_price(prepared: Prepared) -> Callable[[Request], Decimal]:
     return price
 
 
-def submit_wave(run: Run, ledger: Ledger, now: float, submit: Submit) -> bool:
-    """Pack the rows that wait and submit file by file; True when none waits any more.
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where the rows to submit come from."""
 
-    Raises: BudgetExhausted, ProviderRefused when nothing is under way and the next row doesn't fit at all.
+    plan: Callable[[], Run]  # a whole plan of the input, which costs time for each row
+    prepare: Callable[[], Prepared]  # the job with its input opened, which doesn't
+
+
+def submit_wave(sources: Sources, ledger: Ledger, service: Service, now: float, submit: Submit) -> Outcome:
+    """Pack the rows that wait and submit file by file: those that the last plan's record names, else those of a new plan.
+
+    Raises: BudgetExhausted, ProviderRefused when nothing is under way and the next row doesn't fit at all; InputChanged.
     """
-    if not isinstance(run, PendingRun):
-        return True  # another run over the output has done it all
-    prepared = run.prepared
-    kept = find_kept(prepared.store, run.preflight.plan, again_from(ledger.state.retry_before, ledger.state.retry_all))
-    spent = ZERO_USD
-    if prepared.budget_usd is not None:
-        spent = SpendRecords(prepared.store).settle(kept.listing)
-        spent += sum((record.uncertain_usd for record in ledger.collected), ZERO_USD)
-    rows = PendingRows(run, ledger, kept, now)
-    with tempfile.TemporaryDirectory(prefix="promptmill-") as folder:
-        packer = Packer(rows, encoder_of(prepared), reserve_price(prepared), Path(folder))
-        while (room := _room(prepared, ledger, spent)) is not None:
-            file = packer.next_file(room)
-            if file is None:
-                _refuse_what_never_fits(prepared, ledger, packer, room)
-                return packer.full_by is None
-            is_taken = submit(file)
-            file.path.unlink()
-            if not is_taken:
-                return False
-    return False
+    wave = _Wave(ledger, service, now, submit)
+    record = read_plan(ledger)
+    if record is not None and (found := wave.go_on(record, sources.prepare)) is not None:
+        return found
+    log.info("all rows are looked at for those that wait: no plan that was kept says which")
+    run = sources.plan()
+    return wave.begin(run) if isinstance(run, PendingRun) else "all"  # else another run over the output has done it all
 
 
-def _room(prepared: Prepared, ledger: Ledger, spent: Decimal) -> Room | None:
-    job = prepared.job
-    return room_left(job.batch, ledger.state.enqueued_tokens, ledger.live, spent, prepared.budget_usd)
+@dataclass(frozen=True, slots=True)
+class _Wave:
+    """What a wave needs, wherever its rows come from."""
+
+    ledger: Ledger
+    service: Service
+    now: float
+    submit: Submit
+
+    def go_on(self, record: PlanRecord, prepare: Callable[[], Prepared]) -> Outcome | None:
+        """Submit rows by the record of a plan; None when that takes a new plan."""
+        ledger = self.ledger
+        prepared = prepare()
+        waiting = find_waiting(record, ledger, prepared.job)
+        if waiting is None or record.source != source_digest(prepared, ledger.state):
+            return None
+        ours, listing = batches_of(ledger, record.id), prepared.store.listing()
+        if has_lost_answers(listing, ours) or answers_digest(answers_of_others(listing, ours)) != record.answers:
+            return None
+        turn = self._turn(prepared, record.asked, has_answers=record.has_answers)
+        if turn == "wait":
+            return "later"
+        spent = _spent_since(prepared, ledger, record, listing)
+        if spent is None:
+            return None
+        rows = WaitingRows(prepared, record.as_plan(prepared.source.fingerprint), waiting.rows)
+        try:
+            found = self._submit_files(prepared, spent, rows, turn, record.id)
+        except InputChanged:
+            forget_plan(ledger)
+            raise
+        if found != "all" or not waiting.given_up:
+            return found
+        return "full" if ledger.live else None  # a whole plan gives rows up, once the end needs one in any case
+
+    def begin(self, run: PendingRun) -> Outcome:
+        """Submit rows by a new plan, and write its record."""
+        prepared, plan, ledger = run.prepared, run.preflight.plan, self.ledger
+        kept = find_kept(prepared.store, plan, again_from(ledger.state.retry_before, ledger.state.retry_all))
+        drafting = Drafting(run, ledger, kept)
+        rows = PendingRows(run, ledger, kept, self.now, drafting.survey)
+        drafting.begin()
+        turn = self._turn(prepared, plan.asked, has_answers=drafting.has_answers)
+        stream = iter(rows)
+        outcome: Outcome = "later"
+        if turn != "wait":
+            outcome = self._submit_files(prepared, _spent(prepared, ledger, kept), stream, turn, drafting.id)
+        drafting.finish(stream)
+        return outcome
+
+    def _turn(self, prepared: Prepared, asked: int, *, has_answers: bool) -> Turn:
+        canary_rows = prepared.job.batch.canary_rows
+        return turn_of(canary_rows, asked, self.ledger.of_this_run, self.now, has_answers=has_answers)
+
+    def _submit_files(
+        self, prepared: Prepared, spent: Decimal, rows: Iterable[NumberedRequest], turn: Turn, plan: str
+    ) -> Outcome:
+        with tempfile.TemporaryDirectory(prefix="promptmill-") as folder:
+            encoder = encoder_of(prepared, prefix_of(self.ledger.state, self.service))
+            packer = Packer(rows, encoder, reserve_price(prepared), Path(folder))
+            while (room := _room(prepared, self.ledger, self.service, spent)) is not None:
+                if turn == "canary":
+                    room = replace(room, requests=min(room.requests, prepared.job.batch.canary_rows))
+                file = packer.next_file(room)
+                if file is None:
+                    _refuse_what_never_fits(prepared, self.ledger, packer, room)
+                    return "all" if packer.full_by is None else "full"
+                is_taken = self.submit(replace(file, plan=plan), turn == "canary")
+                file.path.unlink()
+                if not is_taken or turn == "canary":
+                    return "later"
+        return "full"
+
+
+def room_digest(job: Job, ledger: Ledger) -> str:
+    """A digest of all that decides whether there is room for more: what the batches hold, and the limits.
+
+    Blocks. Raises: StorageFailed.
+    """
+    approved = read_approved(ledger.storage)
+    state = replace(ledger.state, full_at="")
+    records = sorted((record.key, record.state, record.answered) for record in ledger.records.values())
+    parts = [job.batch.model_dump(mode="json"), job.budget_usd, asdict(state), records]
+    parts += [None if approved is None else approved.cap_usd]
+    return blake2b(orjson.dumps(parts, default=str), digest_size=16).hexdigest()
+
+
+def _spent(prepared: Prepared, ledger: Ledger, kept: Kept) -> Decimal:
+    """What may have been spent, by looking at all answers; 0 where there is no cap."""
+    if prepared.budget_usd is None:
+        return ZERO_USD
+    return SpendRecords(prepared.store).settle(kept.listing) + _uncertain(ledger)
+
+
+def _spent_since(prepared: Prepared, ledger: Ledger, record: PlanRecord, listing: Listing) -> Decimal | None:
+    """The same by what a plan's record and the ledger say; None when the record doesn't say what earlier answers cost."""
+    if prepared.budget_usd is None:
+        return ZERO_USD
+    if record.answers_usd is None:
+        return None
+    ours = sum((batch.cost_usd for batch in batches_of(ledger, record.id)), record.answers_usd)
+    return max(ours, SpendRecords(prepared.store).recorded(listing)) + _uncertain(ledger)
+
+
+def _uncertain(ledger: Ledger) -> Decimal:
+    return sum((record.uncertain_usd for record in ledger.collected), ZERO_USD)
+
+
+def _room(prepared: Prepared, ledger: Ledger, service: Service, spent: Decimal) -> Room | None:
+    return room_left(prepared.job.batch, service, ledger.state, ledger.live, spent, prepared.budget_usd)
 
 
 def _refuse_what_never_fits(prepared: Prepared, ledger: Ledger, packer: Packer, room: Room) -> None:
@@ -102,83 +218,3 @@ def _refuse_what_never_fits(prepared: Prepared, ledger: Ledger, packer: Packer, 
             f"({room.bytes:,} bytes, {room.tokens} tokens enqueued; batch.max_bytes, batch.enqueued_tokens). "
             "Shorten it or raise the limit; what was answered is kept."
         )
-
-
-@dataclass
-class PendingRows:
-    """Rows that have no answer and are in no live batch; a row that was tried often enough becomes a failure."""
-
-    run: PendingRun
-    ledger: Ledger
-    kept: Kept
-    now: float
-
-    def __iter__(self) -> Iterator[Request]:
-        """The requests. Raises: InputChanged; StorageFailed."""
-        live = RowCounts(self.ledger.ids(record) for record in self.ledger.live)
-        tried = RowCounts(self.ledger.ids(record) for record in self._tried)
-        for chunk, rendered in self._rendered():
-            yield from self._pending_of(chunk, rendered, live, tried)
-
-    def ids(self) -> NDArray[np.uint64]:
-        """Hashes of the custom_ids of all rows of unfinished chunks, answered ones and those in batches included."""
-        found = [hash_custom_id(request.custom_id) for _, rendered in self._rendered() for request in rendered]
-        return np.fromiter(found, np.uint64, len(found))
-
-    def _rendered(self) -> Iterator[tuple[Chunk, list[Request | Unrendered]]]:
-        plan, prepared = self.run.preflight.plan, self.run.prepared
-        pending = [chunk for chunk in plan.chunks if self.kept.finished(chunk) is None]
-        columns = needed_columns(prepared.builder, prepared.job)
-        for chunk, table in read_chunks(prepared.dataset, prepared.job, plan, pending, columns):
-            yield chunk, render_chunk(prepared.builder, prepared.job, plan, chunk, table)
-
-    @cached_property
-    def _tried(self) -> list[BatchRecord]:
-        """Batches whose leftovers count as tries; `--retry-failed` starts the count again."""
-        since = 0.0 if self.kept.again is None else self.ledger.state.started_at
-        return [record for record in self.ledger.collected if record.packed_at >= since]
-
-    @cached_property
-    def _last_words(self) -> pa.Table:
-        """Why rows have no answer, by the last batch of each."""
-        return merge_answers([table for record in self._tried if (table := self.ledger.leftovers(record)) is not None])
-
-    @property
-    def _submissions_at_most(self) -> int:
-        job = self.run.prepared.job
-        return job.retry.max_attempts if job.batch.leftovers == "resubmit" else 1
-
-    def _pending_of(
-        self, chunk: Chunk, rendered: Sequence[Request | Unrendered], live: RowCounts, tried: RowCounts
-    ) -> Iterator[Request]:
-        order = [request.custom_id for request in rendered]
-        known = self.kept.to_keep(self.kept.known(chunk, order))
-        answered = set(known["custom_id"].to_pylist()) if known.num_rows else set[str]()
-        hashes = [hash_custom_id(custom_id) for custom_id in order]
-        times = tried.of(hashes)
-        exhausted: list[str] = []
-        for request, is_live, count in zip(rendered, live.of(hashes), times, strict=True):
-            if is_live or request.custom_id in answered or isinstance(request, Unrendered):
-                continue
-            if count < self._submissions_at_most:
-                yield request
-            elif self.run.prepared.job.batch.leftovers != "online":
-                exhausted.append(request.custom_id)
-        if exhausted:
-            self._give_up(chunk, exhausted, int(times.max()))
-
-    def _give_up(self, chunk: Chunk, custom_ids: Sequence[str], attempts: int) -> None:
-        """Make failures of rows that no batch answered, with the reason that the last batch gave."""
-        last = self._last_words
-        reasons = last.filter(pc.is_in(last["custom_id"], pa.array(custom_ids, pa.string()))).to_pylist()
-        said = {row["custom_id"]: row for row in reasons}
-        failures = [
-            self.kept.dated(self._failure(custom_id, said.get(custom_id), attempts)) for custom_id in custom_ids
-        ]
-        self.kept.store.save_rows(chunk.key, answers_table(failures))
-
-    def _failure(self, custom_id: str, said: dict[str, Any] | None, attempts: int) -> Failure:
-        kind: FailureKind = said["kind"] if said else "missing"
-        message = said["message"] if said else "no batch's results had a line for this row"
-        status = said["http_status"] if said else None
-        return Failure(custom_id, kind, message, status, attempts, None, Usage(), ZERO_USD, None, self.now)

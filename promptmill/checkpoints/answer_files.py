@@ -9,7 +9,7 @@ checksums only, and are still read.
 
 import io
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from hashlib import blake2b
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from promptmill.arrow import pc
 from promptmill.errors import CheckpointUnreadable
 from promptmill.job.identity import SCHEMA_VERSION
 from promptmill.records import Completion, Failure, Result, Usage
@@ -27,6 +28,7 @@ _VERSION_KEY = b"promptmill.answers"
 _DIGEST_KEY = b"promptmill.digest"
 _CHUNK_KEY = b"promptmill.chunk"
 _DIGEST_BYTES = 16  # written as 32 hex
+REQUEST_DIGEST_CHARACTERS = 32  # with which a custom_id begins
 _UNSIGNED = b"0" * (2 * _DIGEST_BYTES)  # what the digest's place holds while it is computed
 _FOOTER_BYTES = 64 * 1024  # the digest's place is within the last ones
 _SIGNED = re.compile(re.escape(_DIGEST_KEY) + rb"\x18\x20([0-9a-f]{32})")  # a pair in Thrift's compact protocol
@@ -52,6 +54,8 @@ ANSWERS = pa.schema(
         pa.field("reasoning_tokens", pa.int64()),  # null in files of versions that didn't keep them
         pa.field("usage_estimated", pa.bool_()),  # the same
         pa.field("confidence", pa.string()),  # JSON: property → mean probability of its tokens, "" = of all
+        pa.field("answered_by", pa.string()),  # 32 hex: the row takes the answer of the row that sent this request
+        pa.field("cached_from", pa.string()),  # the custom_id that paid, where the answer came from a cache
     ],
     metadata={_VERSION_KEY: str(SCHEMA_VERSION).encode()},
 )
@@ -59,6 +63,8 @@ _ADDED = (
     "reasoning_tokens",
     "usage_estimated",
     "confidence",
+    "answered_by",
+    "cached_from",
 )  # since the first version; absent columns are read as null
 USAGE_COLUMNS = ("input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens", "usage_estimated")
 
@@ -92,8 +98,46 @@ def answers_table(results: Sequence[Result]) -> pa.Table:
         "reasoning_tokens": [r.usage.reasoning_tokens for r in results],
         "usage_estimated": [r.usage.is_estimated for r in results],
         "confidence": [r.confidence if isinstance(r, Completion) else None for r in results],
+        "answered_by": pa.nulls(len(results), pa.string()),
+        "cached_from": pa.nulls(len(results), pa.string()),
     }
     return pa.table(columns, schema=ANSWERS)
+
+
+def references(custom_ids: Sequence[str], now: float) -> pa.Table:
+    """What is kept of rows that take the answer of another row with the same request: no answer, and that it cost nothing.
+
+    `now` is in seconds since the epoch.
+    """
+    count = len(custom_ids)
+    return unpaid_answers(
+        {
+            "custom_id": pa.array(custom_ids, pa.string()),
+            "answered_by": pa.array([custom_id[:REQUEST_DIGEST_CHARACTERS] for custom_id in custom_ids], pa.string()),
+            "answered_at": pa.repeat(pa.scalar(now, pa.float64()), count),
+        },
+        count,
+    )
+
+
+def unpaid_answers(known: Mapping[str, Any], count: int) -> pa.Table:
+    """So many rows of `ANSWERS` with these columns; they cost nothing, and the other columns are null or 0."""
+    zeros = {pa.int64(): 0, pa.int32(): 0, _MONEY: ZERO_USD}
+    columns = [
+        known[field.name]
+        if field.name in known
+        else pa.nulls(count, field.type)
+        if field.nullable
+        else pa.repeat(pa.scalar(zeros[field.type], field.type), count)
+        for field in ANSWERS
+    ]
+    return pa.table(columns, schema=ANSWERS)
+
+
+def without_references(answers: pa.Table) -> pa.Table:
+    """The answers that were given to these rows themselves."""
+    column = answers["answered_by"]
+    return answers if column.null_count == answers.num_rows else answers.filter(pc.is_null(column))
 
 
 def merge_answers(tables: Iterable[pa.Table]) -> pa.Table:

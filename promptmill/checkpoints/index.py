@@ -7,7 +7,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from promptmill.arrow import pc
-from promptmill.checkpoints.answer_files import ANSWERS, merge_answers
+from promptmill.checkpoints.answer_files import ANSWERS, merge_answers, without_references
 from promptmill.checkpoints.store import Store
 from promptmill.errors import CheckpointUnreadable
 
@@ -48,11 +48,16 @@ class AnswerIndex:
         tables: list[pa.Table] = []
         for number in sorted(numbers):
             try:
-                table = self._load(number)
+                table = without_references(self._load(number))
             except CheckpointUnreadable:
                 continue
             tables.append(table.filter(pc.is_in(table["custom_id"], ids)))
         return merge_answers(tables)
+
+    def holds(self, custom_ids: Sequence[str]) -> NDArray[np.bool_]:
+        """For each of these rows whether a loose file seems to have an answer."""
+        wanted = np.fromiter((hash_custom_id(custom_id) for custom_id in custom_ids), np.uint64, len(custom_ids))
+        return np.isin(wanted, self._hashes)
 
     def used_up(self, prefix: str) -> list[str]:
         """Names of the files, of those with this prefix, of which every answer was asked for."""

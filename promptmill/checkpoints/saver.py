@@ -1,16 +1,21 @@
 """Answers of a chunk under way → files, a few rows at a time, while sending goes on."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from typing import TypeVar
 
 import pyarrow as pa
 
-from promptmill.checkpoints.answer_files import answers_table
+from promptmill.checkpoints.answer_files import ZERO_USD, answers_table, encode_answers
+from promptmill.checkpoints.set_aside import SetAside
 from promptmill.checkpoints.store import Store
 from promptmill.errors import PromptmillError, RunStopped, StorageFailed
 from promptmill.records import Result
 
+T = TypeVar("T")
 _SAVE_SECONDS = 5.0  # the longest that an answer stays unsaved, however slowly others come
+_LAST_SAVE_SECONDS = 1.0  # once all rows of the chunk are sent
 _TRIES = 3
 _RETRY_SECONDS = 2.0
 
@@ -18,13 +23,32 @@ _RETRY_SECONDS = 2.0
 class Saver:
     """Keeps at most `checkpoint_rows` answers unsaved, the ones being written included."""
 
-    def __init__(self, store: Store, key: str, checkpoint_rows: int) -> None:
+    def __init__(
+        self,
+        store: Store,
+        key: str,
+        checkpoint_rows: int,
+        on_error: Callable[[str], None] = lambda _key: None,
+        on_end: Callable[[Decimal, bool], None] = lambda _usd, _is_saved: None,
+        shared_places: asyncio.Semaphore | None = None,
+    ) -> None:
+        """`on_error` is called with the key before an answer that can't be saved gives its place back.
+
+        `on_end` is called with what some answers cost and whether they are saved, once for each answer that was added.
+
+        `shared_places` bounds the unsaved answers of all chunks together.
+        """
         self.tables: list[pa.Table] = []  # every answer that was added
         self.names: list[str] = []  # of the files they were saved in
         self.error: PromptmillError | None = None  # the first; raise it once the saver is closed
         self._store = store
-        self._key = key
+        self.key = key  # of the chunk
+        self._on_error = on_error
+        self._on_end = on_end
+        self._unsaved_usd = ZERO_USD
         self._places = asyncio.Semaphore(checkpoint_rows)
+        self._shared_places = asyncio.Semaphore(checkpoint_rows) if shared_places is None else shared_places
+        self._longest_seconds = _SAVE_SECONDS
         self._full = max(1, checkpoint_rows // 2)
         self._unsaved: list[Result] = []
         self._writing: asyncio.Task[None] | None = None
@@ -35,14 +59,30 @@ class Saver:
         if results:
             self.tables.append(answers_table(results))
 
-    async def add(self, result: Result) -> None:
-        """Keep an answer; wait while too many are unsaved."""
+    async def add(self, result: Result, paid_usd: Decimal = ZERO_USD) -> None:
+        """Keep an answer for which this process paid so much; wait while too many are unsaved."""
         await self._places.acquire()
+        try:
+            await self._shared_places.acquire()
+        except BaseException:
+            self._places.release()
+            raise
         self._unsaved.append(result)
+        self._unsaved_usd += paid_usd
         if len(self._unsaved) >= self._full:
             self._save()
-        elif self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(_SAVE_SECONDS, self._save)
+        else:
+            self._start_timer()
+
+    def hurry(self) -> None:
+        """Save what there is: the last answers may be long in coming, and other chunks need the shared places."""
+        self._longest_seconds = _LAST_SAVE_SECONDS
+        self._save()
+
+    def refuse(self, error: StorageFailed) -> None:
+        """Take no more answers, since the storage failed elsewhere."""
+        self.error = self.error or error
+        self._on_error(self.key)
 
     async def close(self) -> None:
         """Save what is unsaved, even while being cancelled; afterwards `error` says what couldn't be saved."""
@@ -66,31 +106,51 @@ class Saver:
             self._timer = None
         if self._writing is None and self._unsaved:
             results, self._unsaved = self._unsaved, []
-            self._writing = asyncio.create_task(self._write(results))
+            paid_usd, self._unsaved_usd = self._unsaved_usd, ZERO_USD
+            self._writing = asyncio.create_task(self._write(results, paid_usd))
 
-    async def _write(self, results: Sequence[Result]) -> None:
+    async def _write(self, results: Sequence[Result], paid_usd: Decimal) -> None:
         """Save answers. Whatever goes wrong, give their places back, so that nobody waits for them without end."""
         try:
             table = answers_table(results)
             self.tables.append(table)
             self.names.append(await self._write_patiently(table))
+            self._on_end(paid_usd, True)
         except Exception as error:
+            self._on_end(paid_usd, False)
             self.error = self.error or _as_ours(error, results)
+            self._on_error(self.key)
         finally:
             for _ in results:
                 self._places.release()
+                self._shared_places.release()
             self._writing = None
             if len(self._unsaved) >= self._full:
                 self._save()
+            elif self._unsaved:  # its timer may have gone off while this was written
+                self._start_timer()
+
+    def _start_timer(self) -> None:
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self._longest_seconds, self._save)
 
     async def _write_patiently(self, table: pa.Table) -> str:
-        """Try again after a while: a full disk may be cleared and a store may come back, and these answers are paid for."""
-        for attempt in range(1, _TRIES):
-            try:
-                return await asyncio.to_thread(self._store.save_rows, self._key, table)
-            except StorageFailed:
-                await asyncio.sleep(_RETRY_SECONDS * attempt)
-        return await asyncio.to_thread(self._store.save_rows, self._key, table)
+        """Save answers; if the storage doesn't take them, keep them on this machine for the next run."""
+        try:
+            return await write_patiently(lambda: self._store.save_rows(self.key, table))
+        except StorageFailed:
+            await asyncio.to_thread(SetAside(self._store).keep, self.key, encode_answers(table))
+            raise
+
+
+async def write_patiently(write: Callable[[], T]) -> T:
+    """Try again after a while: a full disk may be cleared and a store may come back. Raises: StorageFailed."""
+    for attempt in range(1, _TRIES):
+        try:
+            return await asyncio.to_thread(write)
+        except StorageFailed:
+            await asyncio.sleep(_RETRY_SECONDS * attempt)
+    return await asyncio.to_thread(write)
 
 
 def _as_ours(error: Exception, results: Sequence[Result]) -> PromptmillError:

@@ -71,10 +71,17 @@ class SpendRecords:
 
     def spent_at_most(self, listing: Listing) -> Decimal:
         """What may have been spent in all, by the answers or by the records, whichever is more."""
+        return max(self.cost_of_answers(listing), self.recorded(listing))
+
+    def recorded(self, listing: Listing) -> Decimal:
+        """What may have been spent in all, by the records."""
         record = self._read(SPEND)
         fresh = [name for name in _shard_records(listing) if name not in record.counted]
-        recorded = sum((self.read(name) for name in fresh), record.spent_at_most_usd)
-        return max(self.cost_of_answers(listing), recorded)
+        return sum((self.read(name) for name in fresh), record.spent_at_most_usd)
+
+    def lost_at_most(self, listing: Listing) -> Decimal:
+        """What may have been spent in all and left no answer. Raises: StorageFailed; OutputError when it can't be known."""
+        return self.spent_at_most(listing) - self.cost_of_answers(listing)
 
     def cost_of_answers(self, listing: Listing) -> Decimal:
         """The cost of all answers that are kept."""

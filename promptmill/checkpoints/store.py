@@ -4,6 +4,8 @@
     <chunk key>.json                 Prefect's result: the record of that chunk (tasks/server/checkpoint_storage.py)
     rows/<chunk key>-<random>.parquet   answers of a chunk under way
     spend.json                       what may have been spent, where the job has a budget
+    ledger/                          what processes paid for and may have lost (checkpoints/accounts.py)
+    table_versions.json              the versions of the tables that a run reads (planning/pinned_versions.py)
     approved.json                    what a person approved to be spent (limits/approved_cap.py)
     lease/                           which run works on the output (checkpoints/output_lease.py)
     batches/                         the ledger of batches at the provider (batch/ledger.py)
@@ -27,8 +29,9 @@ from promptmill.job.identity import chunk_key
 from promptmill.storage import STORAGE_ERRORS, Storage
 
 _READERS = 16  # answer files read at once; each is a request to an object store
-_ROWS = "rows/"
-BATCH_ROWS = f"{_ROWS}batch-"  # answers collected from a batch, of many chunks
+ROWS = "rows/"
+BATCH_ROWS = f"{ROWS}batch-"  # answers collected from a batch, of many chunks
+CACHE_ROWS = f"{ROWS}cache-"  # answers taken from a cache, likewise
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +46,17 @@ class Listing:
         """A listing of names and bytes."""
         found: dict[str, list[str]] = defaultdict(list)
         for name in sizes:
-            if name.startswith(_ROWS) and name.endswith(".parquet"):
-                found[name.removeprefix(_ROWS).split("-")[0]].append(name)
+            if name.startswith(ROWS) and name.endswith(".parquet"):
+                found[name.removeprefix(ROWS).split("-")[0]].append(name)
         return Listing(sizes, dict(found))
 
     def is_finished(self, key: str) -> bool:
         """Whether all answers of that chunk are kept in one file, and none besides."""
         return f"{key}.parquet" in self.sizes and key not in self.unfinished
+
+    def is_begun(self, key: str) -> bool:
+        """Whether answers of that chunk are kept, all or some."""
+        return f"{key}.parquet" in self.sizes or key in self.unfinished
 
     def loose(self, keys: Iterable[str], others: Collection[str] = ()) -> list[str]:
         """Answer files that are no finished chunk of these keys; of `others`, which somebody else answers, none at all."""
@@ -77,16 +84,16 @@ class Store:
 
     def save_rows(self, key: str, answers: pa.Table) -> str:
         """Keep answers of a chunk under way; returns their name. Raises: StorageFailed."""
-        name = f"{_ROWS}{key}-{secrets.token_hex(6)}.parquet"
+        name = f"{ROWS}{key}-{secrets.token_hex(6)}.parquet"
         self.write(name, encode_answers(answers))
         return name
 
-    def save_slice(self, name: str, answers: pa.Table) -> str:
+    def save_slice(self, name: str, answers: pa.Table, prefix: str = BATCH_ROWS) -> str:
         """Keep answers under a name of the caller's, so that saving them again changes nothing; returns the whole name.
 
         Raises: StorageFailed.
         """
-        whole = f"{BATCH_ROWS}{name}.parquet"
+        whole = f"{prefix}{name}.parquet"
         self.write(whole, encode_answers(answers))
         return whole
 

@@ -49,18 +49,18 @@ class CsvReader:
         self._types = types
         self._skips = skips
         self.has_marks = skips or bool(types)
-        self._known: dict[str, Known] = {}  # by path
+        self._known: dict[InputFile, Known] = {}
         self._kinds: dict[str, tuple[pa.DataType, ...]] = {}  # column → types that it may still have
         self._zoned: dict[str, bool] = {}
         for file in files.files:
-            self._known[file.path] = self._survey(file)
+            self._known[file] = self._survey(file)
         if not skips:
             self._refuse_wrong()
         self.schema = pa.schema([(name, self._type_of(name)) for name in self._kinds])
         self.notes = tuple(self._notes())
 
     def _notes(self) -> Iterator[str]:
-        with_rows = [(file, self._known[file.path]) for file in self._files.files if self._known[file.path].names]
+        with_rows = [(file, self._known[file]) for file in self._files.files if self._known[file].names]
         for dialect in dict.fromkeys(str(known.dialect) for _, known in with_rows):
             yield f"CSV is read with {dialect}"
         if len(with_rows) < len(self._files.files):
@@ -72,7 +72,7 @@ class CsvReader:
 
     def blocks(self, file: InputFile) -> Iterator[pa.RecordBatch]:
         """A file's rows with the types of the whole input."""
-        known = self._known[file.path]
+        known = self._known[file]
         if not known.names:
             return
         own = pa.schema(
@@ -119,10 +119,7 @@ class CsvReader:
     def _refuse_wrong(self) -> None:
         """Raises: DatasetError when some rows have too many or too few fields."""
         wrong = [
-            (file, known, row)
-            for file in self._files.files
-            for known in [self._known[file.path]]
-            for row in known.wrong
+            (file, known, row) for file in self._files.files for known in [self._known[file]] for row in known.wrong
         ]
         if wrong:
             count = sum(known.wrong_count for known in self._known.values())

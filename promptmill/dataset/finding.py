@@ -5,19 +5,21 @@ in the part of a path that doesn't exist as it is written. The query of a web ad
 """
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any, cast
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from promptmill.hive_folders import values_in
 
 _SIGNS = "*?["
 _WEB = ("http://", "https://")
-_OWN_PART = re.compile(r"part-[0-9a-f]{8}-[0-9]{5,}\.parquet")  # as a run names what it publishes
+_OWN_PART = re.compile(r"([^/=]+=[^/]*/)*part-[0-9a-f]{8}-[0-9]{5,}\.parquet")  # as a run names what it publishes
 _FOLDER_MARK = "_$folder$"  # ends the names of objects that Hadoop makes for folders
-_NULL = "__HIVE_DEFAULT_PARTITION__"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,9 @@ class Found:
     root: str  # the folder below which folders such as day=2024-01-31 are partitions
     paths: Sequence[str]
     is_listed: bool  # found in a listing, so that not each of them need be an input
+    infos: Mapping[str, Mapping[str, Any]] = field(
+        default_factory=dict[str, Mapping[str, Any]]
+    )  # what the listing tells
 
 
 def path_of(path: str) -> str:
@@ -38,15 +43,22 @@ def find(fs: fsspec.AbstractFileSystem, root: str) -> Found:
     """The files at a root, in order; none when there is nothing."""
     has_signs = any(sign in path_of(root) for sign in _SIGNS)
     is_web_file = root.startswith(_WEB) and bool(PurePosixPath(path_of(root)).suffix or "?" in root)
-    if not is_web_file and fs.isdir(root):
-        return Found(root, [path for path in _sorted(fs.find(root)) if _is_shown(path, root)], True)
-    if fs.exists(root):
-        return Found(root, [root], False)
+    if is_s3(fs):
+        infos = _by_path(fs.find(root, detail=True))  # its isdir would list all of it once more, 1,000 names a request
+        is_folder, is_file = bool(infos) and list(infos) != [root], list(infos) == [root]
+    else:
+        is_folder = not is_web_file and bool(fs.isdir(root))
+        infos = _by_path(fs.find(root, detail=True)) if is_folder else {}
+        is_file = not is_folder and bool(fs.exists(root))
+    if is_folder:
+        return Found(root, [path for path in infos if _is_shown(path, root)], True, infos)
+    if is_file:
+        return Found(root, [root], False, infos)
     if not has_signs:
         return Found(root, [], False)
     base, pattern = _split(fs, root)
-    paths = [path for path in _sorted(fs.glob(f"{_escaped(base)}{pattern}")) if not fs.isdir(path)]
-    return Found(base, paths, True)
+    infos = _by_path(fs.glob(f"{_escaped(base)}{pattern}", detail=True))
+    return Found(base, [path for path, info in infos.items() if not _is_folder(fs, path, info)], True, infos)
 
 
 def without_output(found: Found, output: str) -> list[str]:
@@ -57,16 +69,20 @@ def without_output(found: Found, output: str) -> list[str]:
     return [path for path in found.paths if not (path.startswith(inside) and _OWN_PART.fullmatch(path[len(inside) :]))]
 
 
+def is_s3(fs: fsspec.AbstractFileSystem) -> bool:
+    """Whether a filesystem is S3."""
+    protocols = fs.protocol
+    return "s3" in ((protocols,) if isinstance(protocols, str) else protocols)
+
+
 def is_marker(path: str) -> bool:
     """Whether a path stands for a folder."""
     return path.endswith(("/", _FOLDER_MARK))
 
 
 def partitions_of(path: str, root: str) -> tuple[tuple[str, str | None], ...]:
-    """The columns that the folders below the root stand for, such as day=2024-01-31; percent signs are decoded."""
-    folders = PurePosixPath(path[len(root) :].strip("/")).parts[:-1]
-    pairs = [folder.partition("=") for folder in folders if "=" in folder and not folder.startswith("=")]
-    return tuple((unquote(name), None if value == _NULL else unquote(value)) for name, _, value in pairs)
+    """The columns that the folders below the root stand for, such as day=2024-01-31."""
+    return values_in(path[len(root) :])
 
 
 def _split(fs: fsspec.AbstractFileSystem, root: str) -> tuple[str, str]:
@@ -83,8 +99,13 @@ def _escaped(path: str) -> str:
     return "".join(f"[{sign}]" if sign in _SIGNS else sign for sign in path)
 
 
-def _sorted(paths: Any) -> list[str]:
-    return sorted(cast(list[str], paths))
+def _is_folder(fs: fsspec.AbstractFileSystem, path: str, info: Mapping[str, Any]) -> bool:
+    """Whether a path that was listed is a folder; a link on this machine may lead to one."""
+    return bool(fs.isdir(path)) if isinstance(fs, LocalFileSystem) else info.get("type") == "directory"
+
+
+def _by_path(listed: Any) -> dict[str, Mapping[str, Any]]:
+    return dict(sorted(cast(dict[str, Mapping[str, Any]], listed).items()))
 
 
 def _is_shown(path: str, root: str) -> bool:

@@ -1,7 +1,7 @@
 """A DataFrame in memory as a dataset."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +34,7 @@ def from_frame(frame: "pd.DataFrame", spec: Input) -> Dataset:
         writer.write_table(table)
     digest = blake2b(sink.getvalue(), digest_size=16)
     digest.update(str(spec.limit).encode())
-    return Dataset(source=_TableSource(table), spec=spec, files=(), fingerprint=digest.hexdigest(), is_frame=True)
+    return Dataset(source=_TableSource(table), spec=spec, files=(), fingerprint=digest.hexdigest(), is_held=True)
 
 
 def _with_half_characters(frame: "pd.DataFrame") -> pa.Table:
@@ -89,5 +89,5 @@ class _TableSource:
         self.has_marks = False
         self._table = table
 
-    def blocks(self, columns: list[str], start: int) -> Iterator[pa.Table]:
+    def blocks(self, columns: list[str], start: int, tries: Collection[str] = ()) -> Iterator[pa.Table]:
         yield self._table.select(columns).slice(start)

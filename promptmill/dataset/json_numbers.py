@@ -26,6 +26,7 @@ _ODD = _AFTER + (
     r"|0\.0000"  # Python prints it with an exponent
     r")|[:\[,][ \t\r\n]*-0[ \t\r\n,\]}]"
 )
+_GROUP_LINES = 16  # that are compared at once; mostly they are equal
 _NUMBER = re.compile(rb"[:\[,][ \t\r\n]*(-?[0-9][-+0-9.eE]*)")
 
 
@@ -33,16 +34,23 @@ def odd_lines(lines: Sequence[bytes], rows: Sequence[object]) -> list[int]:
     """Where the lines stand that may hold a number that wouldn't come back as it is written; `rows` are their values."""
     found = pc.match_substring_regex(pa.array(lines, pa.large_binary()), _ODD)
     marked = cast(list[int], pc.indices_nonzero(found).to_pylist()) if found.true_count else []
-    return [at for at in marked if not (_is_rewritten(lines[at], rows[at]) or _all_come_back(lines[at]))]
+    groups = [marked[start : start + _GROUP_LINES] for start in range(0, len(marked), _GROUP_LINES)]
+    return [
+        at
+        for group in groups
+        if not _are_rewritten([lines[at] for at in group], [rows[at] for at in group])
+        for at in group
+        if not (_are_rewritten([lines[at]], [rows[at]]) or _all_come_back(lines[at]))
+    ]
 
 
-def _is_rewritten(line: bytes, row: object) -> bool:
-    """Whether orjson would write the line as it is, spaces after signs aside; then all of its numbers come back."""
-    return _without_spaces(orjson.dumps(row)) == _without_spaces(line.strip())
+def _are_rewritten(lines: Sequence[bytes], rows: Sequence[object]) -> bool:
+    """Whether orjson would write the lines as they are, spaces aside; then all of their numbers come back."""
+    return _without_spaces(orjson.dumps(rows)[1:-1]) == _without_spaces(b",".join(lines))
 
 
 def _without_spaces(line: bytes) -> bytes:
-    return line.replace(b": ", b":").replace(b", ", b",")
+    return line.translate(None, b" \t\r\n")
 
 
 def _all_come_back(line: bytes) -> bool:

@@ -53,14 +53,14 @@ class JsonlReader:
         self._wrong_count = 0
         self.notes: tuple[str, ...] = ()
         self._with_large: set[str] = set()  # columns with integers inside that no double holds
-        self._with_odd: set[str] = set()  # paths of files that hold numbers to keep as they are written
+        self._with_odd: set[InputFile] = set()  # files that hold numbers to keep as they are written
         self.schema = self._infer()
         if self._wrong and not (skips and self.schema.names):
             raise DatasetError(refusal(self._wrong, self._wrong_count))
 
     def blocks(self, file: InputFile) -> Iterator[pa.RecordBatch]:
         """A file's rows with the types of the whole input."""
-        looks = file.path in self._with_odd
+        looks = file in self._with_odd
         schema = self.schema.append(pa.field(UNREADABLE, UNREADABLE_TYPE)) if self.has_marks else self.schema
         for numbers, rows, bad in self._rows(file, looks):
             if bad and not self._skips:  # the first pass found none
@@ -125,7 +125,7 @@ class JsonlReader:
             if looks:
                 for at in odd_lines(lines, rows):
                     rows[at], is_odd = load_as_written(lines[at])
-                    self._with_odd.update([file.path] if is_odd else [])
+                    self._with_odd.update([file] if is_odd else [])
             yield numbers, rows, bad
 
     def _blocks_of_lines(self, file: InputFile) -> Iterator[tuple[list[int], list[bytes]]]:

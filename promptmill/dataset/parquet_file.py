@@ -1,35 +1,29 @@
 """A Parquet file, and what it may take of memory: a small file can say that a lot of it stands there.
 
-Its footer is held whole, at up to 17 times its bytes. A page may grow a thousandfold when it is decompressed. A text that
-stands once in a dictionary may stand for each of a million rows. The footer tells all but the last, so a file is refused
-before its rows are read. The dictionary's longest text says how many rows may be read at once.
+Its footer is held whole, at up to 17 times its bytes. A page may grow a thousandfold when it is decompressed. The footer
+tells this, so a file is refused before its rows are read. What it doesn't tell: repeated_texts.py. We believe the footer.
 """
 
 import struct
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import islice
-from typing import IO, Any, cast
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from promptmill.arrow import pc
 from promptmill.column_types import leaves_of
 from promptmill.dataset.files import InputFile
 from promptmill.dataset.shapes import refuse_wide
 from promptmill.dataset.streams import refuse_bomb
 from promptmill.errors import DatasetError
 
-_BUFFER_BYTES = 1 << 20  # for each column that is read
+BUFFER_BYTES = 1 << 20  # for each column that is read
 _TAIL_BYTES = 1 << 16  # what Arrow reads first, so that looking at the footer's length costs no request of its own
 _MAX_FOOTER_BYTES = 20 << 20  # 180,000 column chunks have such a footer
 _MAX_LIST = 250_000  # row groups, or columns with what is inside them
 _FREE_VALUES = 1 << 24  # in the lists of a column chunk
 _MAX_VALUES_A_ROW = 10_000  # in these lists on average, above that; an embedding has up to 4,096
-_BATCH_ROWS = 1_000
-_BATCH_BYTES = 1 << 25
-_SMALL_BYTES = _BATCH_BYTES // _BATCH_ROWS  # of a column chunk: no text in it is longer
 
 
 def open_parquet(opened: IO[bytes], shown: str, int96_unit: str) -> pq.ParquetFile:
@@ -46,9 +40,10 @@ def open_parquet(opened: IO[bytes], shown: str, int96_unit: str) -> pq.ParquetFi
     file = pq.ParquetFile(
         opened,
         pre_buffer=False,
-        buffer_size=_BUFFER_BYTES,
+        buffer_size=BUFFER_BYTES,
         thrift_container_size_limit=_MAX_LIST,
         coerce_int96_timestamp_unit=int96_unit,
+        page_checksum_verification=True,  # which few writers write; without it, other bytes would be other values
     )
     refuse_wide(shown, file.metadata.num_columns)
     return file
@@ -78,26 +73,12 @@ class Survey:
     """What a file's footer says of its columns."""
 
     faults: Mapping[str, str]  # column → why it can't be read within the bounds
-    longest: dict[tuple[int, int], int] = field(default_factory=dict[tuple[int, int], int])  # (group, leaf) → bytes
 
     def require(self, columns: Collection[str]) -> None:
         """Raises: DatasetError when one of these columns is beyond a bound."""
         for name in columns:
             if name in self.faults:
                 raise DatasetError(self.faults[name])
-
-    def rows_at_once(
-        self, file: pq.ParquetFile, reopen: Callable[[], IO[bytes]], group: int, leaves: Sequence[int]
-    ) -> int:
-        """How many rows of a group fit in memory at once when these leaves are read. Raises: pa.ArrowException."""
-        found = file.metadata.row_group(group)
-        suspects = [leaf for leaf in leaves if _may_repeat_long_texts(found.column(leaf))]
-        for leaf in suspects:
-            if (group, leaf) not in self.longest:
-                self.longest[group, leaf] = _longest_text(file, reopen, group, leaf)
-        rows = max(found.num_rows, 1)
-        row_bytes = sum(self.longest[group, leaf] * found.column(leaf).num_values / rows for leaf in suspects)
-        return max(1, min(_BATCH_ROWS, int(_BATCH_BYTES / max(row_bytes, 1))))
 
 
 def survey(file: pq.ParquetFile, shown: str) -> Survey:
@@ -134,38 +115,3 @@ def _refuse_large(shown: str, chunk: Any, rows: int) -> None:
             f"{shown}, column {chunk.path_in_schema!r}, has {chunk.num_values:,} values in {rows:,} rows; the limit is "
             f"{_MAX_VALUES_A_ROW:,} a row on average (input.url). Split long lists over several rows, or leave the column out."
         )
-
-
-def _may_repeat_long_texts(chunk: Any) -> bool:
-    is_text = chunk.physical_type in {"BYTE_ARRAY", "FIXED_LEN_BYTE_ARRAY"}
-    return is_text and chunk.has_dictionary_page and chunk.total_uncompressed_size > _SMALL_BYTES
-
-
-def _longest_text(file: pq.ParquetFile, reopen: Callable[[], IO[bytes]], group: int, leaf: int) -> int:
-    """The bytes of the longest text in a leaf's dictionary. Raises: pa.ArrowException."""
-    chunk = file.metadata.row_group(group).column(leaf)
-    if chunk.physical_type == "FIXED_LEN_BYTE_ARRAY":
-        return cast(Any, file.schema).column(leaf).length
-    with pq.ParquetFile(
-        reopen(),
-        metadata=file.metadata,
-        pre_buffer=False,
-        buffer_size=_BUFFER_BYTES,
-        read_dictionary=[chunk.path_in_schema],
-    ) as coded:
-        reader = cast(Any, coded).reader
-        batches = reader.iter_batches(1, row_groups=[group], column_indices=[leaf], use_threads=False)
-        found = [length for batch in islice(batches, 1) for column in batch.columns for length in _lengths(column)]
-    return max(found, default=chunk.total_uncompressed_size)
-
-
-def _lengths(values: Any) -> list[int]:
-    """The bytes of the longest text in each dictionary inside an array."""
-    kind = values.type
-    if pa.types.is_dictionary(kind):
-        return [pc.max(pc.binary_length(values.dictionary)).as_py() or 0]
-    if pa.types.is_struct(kind):
-        return [length for place in range(kind.num_fields) for length in _lengths(values.field(place))]
-    if pa.types.is_map(kind):
-        return [*_lengths(values.keys), *_lengths(values.items)]
-    return _lengths(values.values) if kind.num_fields else []

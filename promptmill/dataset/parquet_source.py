@@ -2,8 +2,6 @@
 
 from collections.abc import Collection, Iterator
 from functools import partial
-from itertools import groupby
-from typing import IO, Any, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,6 +10,7 @@ from promptmill.column_types import ARROW_ERRORS, cast_column
 from promptmill.dataset.files import Files, InputFile, translated
 from promptmill.dataset.int96 import has_int96, has_nanoseconds
 from promptmill.dataset.parquet_file import Survey, corrupt, open_parquet, schema_of, survey
+from promptmill.dataset.repeated_texts import RepeatedTexts, is_one_batch
 from promptmill.dataset.unifying import parquet_indices, refuse_unfitting, unify_files
 
 
@@ -23,6 +22,7 @@ class ParquetSource:
         self.notes: tuple[str, ...] = ()
         self.has_marks = False
         self._surveys: dict[InputFile, Survey] = {}
+        self._texts: dict[InputFile, RepeatedTexts] = {}
         self._int96_unit = "us"
         self._int96: list[InputFile] = []  # files with such times
         self._unified = unify_files(self._schemas())
@@ -33,21 +33,27 @@ class ParquetSource:
         self._try_values()
 
     def _schemas(self) -> Iterator[tuple[InputFile, pa.Schema]]:
-        for file in self._files.files:
-            with self._open(file) as parquet:
-                self._surveys[file] = survey(parquet, file.shown)
-                self._int96 += [file] if has_int96(parquet) else []
-                yield file, schema_of(file, parquet)
+        last: pa.Schema | None = None
+        for file, (schema, found, is_int96) in self._files.side_by_side(self._facts):
+            self._surveys[file] = found
+            self._int96 += [file] if is_int96 else []
+            last = last if last is not None and last.equals(schema) else schema  # thousands of files share one
+            yield file, last
+
+    def _facts(self, file: InputFile) -> tuple[pa.Schema, Survey, bool]:
+        """A file's schema, what its footer says of sizes, and whether it holds times of the type INT96."""
+        with translated(self._files.urls, file), self._open(file) as parquet:
+            return self._files.shaped(file, schema_of(file, parquet)), survey(parquet, file.shown), has_int96(parquet)
 
     def _has_nanoseconds(self, file: InputFile) -> bool:
-        with translated(self._files.url, file), self._open(file) as coarse, self._open(file, "ns") as fine:
+        with translated(self._files.urls, file), self._open(file) as coarse, self._open(file, "ns") as fine:
             return has_nanoseconds(coarse, fine)
 
     def _try_values(self) -> None:
         """Read the columns whose values may not fit their common type. Raises: DatasetError."""
         for file, names in self._unified.to_try().items():
             for name in names:
-                with translated(self._files.url, file), self._open(file) as parquet:
+                with translated(self._files.urls, file), self._open(file) as parquet:
                     groups = list(range(parquet.metadata.num_row_groups))
                     try:
                         for _ in self._read(file, parquet, groups, [name]):
@@ -58,23 +64,23 @@ class ParquetSource:
     def _open(self, file: InputFile, int96_unit: str | None = None) -> pq.ParquetFile:
         unit = self._int96_unit if int96_unit is None else int96_unit
         try:
-            return open_parquet(self._bytes_of(file), file.shown, unit)
+            return open_parquet(self._files.open_raw(file), file.shown, unit)
         except pa.ArrowException as error:
             raise corrupt(file, error) from error
-
-    def _bytes_of(self, file: InputFile) -> IO[bytes]:
-        return cast(IO[bytes], self._files.fs.open(file.path, "rb"))
 
     def require(self, columns: Collection[str]) -> None:
         """Raises: DatasetError when one of these columns can't be read within the bounds."""
         for found in self._surveys.values():
             found.require(columns)
 
-    def of_files(self, columns: list[str], start: int) -> Iterator[tuple[InputFile, pa.Table]]:
-        self.require(columns)
+    def of_files(
+        self, columns: list[str], start: int, tries: Collection[str] = ()
+    ) -> Iterator[tuple[InputFile, pa.Table]]:
+        """As FileSource has it. What is tried is decoded a row group at a time, before the group's rows are given."""
+        self.require([*columns, *tries])
         skip = start
         for file in self._files.files:
-            with translated(self._files.url, file), self._open(file) as parquet:
+            with translated(self._files.urls, file), self._open(file) as parquet:
                 groups: list[int] = []
                 for group in range(parquet.metadata.num_row_groups):
                     rows = parquet.metadata.row_group(group).num_rows
@@ -82,10 +88,24 @@ class ParquetSource:
                         skip -= rows
                     else:
                         groups.append(group)
-                for table in self._tables(file, parquet, groups, columns):
-                    if skip < table.num_rows:
-                        yield file, table.slice(skip)
-                    skip = max(0, skip - table.num_rows)
+                for some in [[group] for group in groups] if tries else [groups]:
+                    for table in self._tried(file, parquet, some, columns, tries):
+                        if skip < table.num_rows:
+                            yield file, table.slice(skip)
+                        skip = max(0, skip - table.num_rows)
+
+    def _tried(
+        self, file: InputFile, parquet: pq.ParquetFile, groups: list[int], columns: list[str], tries: Collection[str]
+    ) -> Iterator[pa.Table]:
+        """The rows of row groups; what is tried is decoded first, or together with them where that is one batch."""
+        more = [name for name in tries if name not in columns]
+        if more and is_one_batch(parquet, groups):
+            for table in self._tables(file, parquet, groups, [*columns, *more]):
+                yield table.select(columns)
+            return
+        for _ in self._tables(file, parquet, groups, list(tries)) if tries else ():
+            pass
+        yield from self._tables(file, parquet, groups, columns)
 
     def _tables(
         self, file: InputFile, parquet: pq.ParquetFile, groups: list[int], columns: list[str]
@@ -101,7 +121,8 @@ class ParquetSource:
         """A file's rows with the types of the whole input; a column that the file lacks is null."""
         schema = pa.schema([self.schema.field(name) for name in columns])
         indices = parquet_indices(parquet.schema_arrow, columns)
-        for batch in self._batches(file, parquet, groups, indices):
+        texts = self._texts.setdefault(file, RepeatedTexts(file.shown, partial(self._files.open_raw, file)))
+        for batch in texts.batches(parquet, groups, indices):
             table = pa.Table.from_batches([batch])
             arrays = [
                 cast_column(table[column.name], column.type)
@@ -110,12 +131,3 @@ class ParquetSource:
                 for column in schema
             ]
             yield pa.table(arrays, schema=schema)
-
-    def _batches(
-        self, file: InputFile, parquet: pq.ParquetFile, groups: list[int], indices: list[int]
-    ) -> Iterator[pa.RecordBatch]:
-        reader = cast(Any, parquet).reader  # ParquetFile itself takes names only
-        reopen = partial(self._bytes_of, file)
-        rows = {group: self._surveys[file].rows_at_once(parquet, reopen, group, indices) for group in groups}
-        for count, alike in groupby(groups, rows.__getitem__):
-            yield from reader.iter_batches(count, row_groups=list(alike), column_indices=indices, use_threads=False)

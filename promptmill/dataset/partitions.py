@@ -3,7 +3,7 @@
 They are text unless `input.types` says otherwise. A file's own column of the same name comes before them.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Protocol
 
 import pyarrow as pa
@@ -24,8 +24,13 @@ class FileSource(Protocol):
     notes: tuple[str, ...]
     has_marks: bool  # its blocks can have the column UNREADABLE
 
-    def of_files(self, columns: list[str], start: int) -> Iterator[tuple[InputFile, pa.Table]]:
-        """The rows from number `start` on, with only these columns, each block with its file."""
+    def of_files(
+        self, columns: list[str], start: int, tries: Collection[str] = ()
+    ) -> Iterator[tuple[InputFile, pa.Table]]:
+        """The rows from number `start` on, with only these columns, each block with its file.
+
+        It also decodes the columns `tries` of these rows. Raises: DatasetError when they are damaged.
+        """
         ...
 
 
@@ -35,10 +40,13 @@ class PartitionedSource:
     def __init__(self, source: FileSource, files: Files, types: Mapping[str, TypeName]) -> None:
         self._source = source
         own = source.schema.names
-        names = dict.fromkeys(name for file in files.files for name, _ in file.partitions if name not in own)
-        self._kinds = {name: TYPES[types.get(name, "string")] for name in names}
+        of_folders = [name for file in files.files for name, _ in file.partitions]
+        names = dict.fromkeys(name for name in (*of_folders, *files.table_columns) if name not in own)
+        self._kinds = {
+            name: TYPES[types[name]] if name in types else files.table_columns.get(name, pa.string()) for name in names
+        }
         self._values = {
-            file.path: {
+            file: {
                 name: _value(file, name, text, kind)
                 for name, kind in self._kinds.items()
                 if (text := dict(file.partitions).get(name)) is not None
@@ -50,15 +58,20 @@ class PartitionedSource:
         self.has_marks = source.has_marks or bool(self._asked)
         fields = [field.with_type(self._asked.get(field.name, field.type)) for field in source.schema]
         self.schema = pa.schema([*fields, *(pa.field(name, kind) for name, kind in self._kinds.items())])
-        told = f"columns by folders: {', '.join(names)}" if names else ""
-        self.notes = (*source.notes, *files.notes, *([told] if told else []))
+        told = f"columns by folders: {', '.join(names)}" if of_folders and names else ""
+        tables = [f"{url} is read at version {version}" for url, version in files.versions.items()]
+        self.notes = (*source.notes, *files.notes, *tables, *([told] if told else []))
 
-    def blocks(self, columns: list[str], start: int) -> Iterator[pa.Table]:
-        """The rows from number `start` on, with only these columns; UNREADABLE may be one, if there is such a column."""
+    def blocks(self, columns: list[str], start: int, tries: Collection[str] = ()) -> Iterator[pa.Table]:
+        """The rows from number `start` on, with only these columns; UNREADABLE may be one, if there is such a column.
+
+        It also decodes the columns `tries` of these rows. Raises: DatasetError when they are damaged.
+        """
         own = [name for name in columns if name not in self._kinds]
         if UNREADABLE in own and self._asked:
             own = [*dict.fromkeys([name for name in own if name != UNREADABLE] + [*self._asked])]
-        for file, table in self._source.of_files(own or self._source.schema.names[:1], start):
+        rest = [name for name in tries if name in self._source.schema.names and name not in own]
+        for file, table in self._source.of_files(own or self._source.schema.names[:1], start, rest):
             if own == columns and not self._asked:
                 yield table
             else:
@@ -71,7 +84,7 @@ class PartitionedSource:
         found: list[pa.ChunkedArray | pa.Array] = []
         for name in columns:
             if name in self._kinds:
-                value = self._values[file.path].get(name, pa.scalar(None, self._kinds[name]))
+                value = self._values[file].get(name, pa.scalar(None, self._kinds[name]))
                 found.append(pa.repeat(value, table.num_rows))
             elif name == UNREADABLE and name not in table.column_names:
                 found.append(marks(table.num_rows, bad))

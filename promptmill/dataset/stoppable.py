@@ -6,7 +6,7 @@ So `stop` gives the thread an end, and waits until it has seen it.
 
 A thread that takes Python's lock while Python ends aborts the process (exit code 134, in 1 of 12 reads on a busy
 machine). Arrow's threads would take it to give back bytes of Python's and the file itself. So the blocks are Arrow's own
-memory, and the file is kept for a while.
+memory, the file is closed before its reader is given up, and it is kept for a while.
 
 Arrow reads up to 32 blocks ahead. Where blocks are large, `most_blocks` says how many Arrow may hold.
 """
@@ -38,6 +38,7 @@ class StoppableFile:
         self._opened: IO[bytes] | None = opened
         self._most_bytes = None if most_blocks is None else (most_blocks - 1) * block_bytes
         self._pool = pa.system_memory_pool() if most_blocks is None else _unused_pool()
+        self._file: pa.NativeFile | None = None
         self._is_reading = False
         self._error: Exception | None = None
         self._ends: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -45,9 +46,9 @@ class StoppableFile:
 
     def for_arrow(self) -> pa.NativeFile:
         """The file as Arrow takes it: a buffer of one byte makes Arrow copy each block into memory of its own."""
-        file = pa.BufferedInputStream(pa.PythonFile(self, mode="r"), 1, memory_pool=self._pool)
-        _kept.append(file)
-        return file
+        self._file = pa.BufferedInputStream(pa.PythonFile(self, mode="r"), 1, memory_pool=self._pool)
+        _kept.append(self._file)
+        return self._file
 
     def readable(self) -> bool:
         """Whether bytes can be read."""
@@ -96,13 +97,18 @@ class StoppableFile:
             raise self._error
 
     def stop(self, reader: pacsv.CSVStreamingReader | None) -> None:
-        """End the reads of Arrow's thread, and wait until it is done with Python."""
+        """End the reads of Arrow's thread, wait until it is done with Python, and close the file that it holds."""
         self._opened = None
         try:
             while reader is not None:
                 reader.read_next_batch()
         except (StopIteration, pa.ArrowException, OSError):
             pass  # nobody wants these rows
+        self._await_thread()
+        if self._file is not None:
+            self._file.close()  # otherwise a thread that gives it back late takes Python's lock to close it
+
+    def _await_thread(self) -> None:
         while True:
             try:
                 self._ends.get(timeout=_PAUSE_SECONDS)

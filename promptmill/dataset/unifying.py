@@ -48,7 +48,7 @@ def unify_files(schemas: Iterable[tuple[InputFile, pa.Schema]]) -> Unified:
     found: Unified | None = None
     last: pa.Schema | None = None
     for file, written in schemas:
-        _refuse_repeated(file, written)
+        refuse_repeated_columns(file, written)
         if found is None:
             schema = pa.schema([column.with_type(_carried(column.type)) for column in written])
             found = Unified(schema, {column.name: (file, column.type) for column in written}, {file: written})
@@ -89,7 +89,8 @@ def _carried(kind: pa.DataType) -> pa.DataType:
     return kind if found is None else found
 
 
-def _refuse_repeated(file: InputFile, schema: pa.Schema) -> None:
+def refuse_repeated_columns(file: InputFile, schema: pa.Schema) -> None:
+    """Raises: DatasetError when two columns have one name."""
     repeated = [name for name, times in Counter(schema.names).items() if times > 1]
     if repeated:
         raise DatasetError(

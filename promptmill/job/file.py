@@ -15,6 +15,7 @@ from promptmill.allowed_urls import describe_cause, is_closed_process
 from promptmill.bounded_json import is_deeper_than
 from promptmill.documents import MAX_DOCUMENT_DEPTH, DocumentTooLarge, load_yaml, read_document
 from promptmill.errors import JobError
+from promptmill.job.defaults import Defaults, filled
 from promptmill.job.key_order import canonical, keep_schema_order
 from promptmill.job.spec import Job
 from promptmill.places import shown_place
@@ -33,14 +34,17 @@ _MESSAGE_CHARACTERS = 400
 _REQUIRED = tuple(name for name, field in Job.model_fields.items() if field.is_required())
 
 
-def load_job(url: str, overrides: Mapping[str, object] | None = None) -> Job:
-    """The job in a file at any fsspec URL, with some values replaced (`{"limits.max_concurrency": 8}`).
+def load_job(url: str, overrides: Mapping[str, object] | None = None, defaults: Defaults | None = None) -> Job:
+    """The job in a file at any fsspec URL, with some values replaced (`{"limits.max_concurrency": 8}`) and others filled in.
 
     Raises: JobError when the file can't be read, isn't YAML or isn't a job.
     """
     content = _read(url)
+    source = url if defaults is None else f"{url}, with the defaults of {defaults.source},"
+    if defaults is not None and isinstance(content, dict):
+        content = filled(cast(dict[str, Any], content), defaults.values)
     try:
-        return parse_job(content, overrides, source=url, is_ordered=True)
+        return parse_job(content, overrides, source=source, is_ordered=True)
     except JobError:
         if is_closed_process() and not _is_meant_as_job(content):
             raise _not_a_job(url) from None  # what is wrong with it would quote somebody's file

@@ -24,7 +24,9 @@ _LATER: dict[str, object] = {  # keys of `request` that an earlier version didn'
     "same_for_all": False,
     "tier": None,
 }
-_NOT_ASKED = frozenset({"structured", "max_input_tokens"})  # keys of `request` that change nothing of what is asked
+_NOT_ASKED = frozenset(
+    {"answer_each_row", "deployment", "structured", "max_input_tokens"}
+)  # keys of `request` that change nothing of what is asked
 
 
 def request_digest(endpoint: str, body: bytes) -> str:

@@ -25,59 +25,86 @@ class Message(Section):
 class Tier(Section):
     """The service tier that rows are asked at."""
 
-    prefer: Literal["flex"] = Field("flex", description="The tier to ask at: flex is cheaper, slower, and may be full.")
+    prefer: Literal["flex"] = Field(
+        default="flex", description="The tier to ask at: flex is cheaper, slower, and may be full."
+    )
     fall_back: Literal["standard", "none"] = Field(
-        "standard", description="The tier for rows that the preferred one has no capacity for. none: wait for capacity."
+        default="standard",
+        description="The tier for rows that the preferred one has no capacity for. none: wait for capacity.",
     )
 
 
 class RequestSpec(Section):
     """What the job asks the model for each row."""
 
-    endpoint: Endpoint = Field("chat.completions", description="The provider's endpoint.")
+    endpoint: Endpoint = Field(default="chat.completions", description="The provider's endpoint.")
     model: str = Field(min_length=1, description="The model's name. There is no default: models come and go.")
+    deployment: str | None = Field(
+        default=None,
+        min_length=1,
+        description="The name that is sent instead of the model's, as of an Azure deployment or of a gateway's route. Prices, "
+        "tokens and identity go by `model`.",
+    )
     system: str | None = Field(
-        None,
+        default=None,
         description="System prompt: a Jinja2 template, columns by name.",
     )
     user: str | None = Field(
-        None,
+        default=None,
         description="User prompt: a Jinja2 template, columns by name. Required unless messages or input is given.",
     )
-    messages: list[Message] | None = Field(None, description="The whole list of messages, instead of system and user.")
+    messages: list[Message] | None = Field(
+        default=None, description="The whole list of messages, instead of system and user."
+    )
     input: str | None = Field(
-        None,
+        default=None,
         description="For embeddings: the template of the text.",
     )
     response_schema: str | dict[str, JsonValue] | None = Field(
-        None,
+        default=None,
         description="A JSON Schema as text (JSON or YAML that begins with a brace) or as an object, the path of one, or "
         '"package.module:PydanticModel". Answers are validated against it and its top-level properties become columns. '
         "Models answer in the order of its properties: a text keeps that order, an object takes it from `required`.",
     )
     structured: Literal["auto", "json_schema", "json_object", "prompt", "tool"] = Field(
-        "auto",
+        default="auto",
         description="How the provider is told of response_schema: as a JSON Schema, as JSON of any shape with the schema in "
         "the prompt, in the prompt alone, or as a tool. auto finds out in the first requests which of the first three it "
         "takes. Answers are checked here in any case.",
     )
     tier: Tier | None = Field(
-        None, description="The service tier, and the one to fall back to. Instead of parameters.service_tier."
+        default=None, description="The service tier, and the one to fall back to. Instead of parameters.service_tier."
     )
     parameters: dict[str, JsonValue] = Field(
         default_factory=dict, description="Passed to the provider as they are: temperature, max_completion_tokens, …"
     )
     max_input_tokens: int | None = Field(
-        None,
+        default=None,
         ge=1,
         description="Rows with more input tokens than this fail with context_length_exceeded and are never sent.",
     )
     allow_empty: bool = Field(
-        False, description="Take an empty text for an answer. Otherwise such a row fails with empty_response."
+        default=False, description="Take an empty text for an answer. Otherwise such a row fails with empty_response."
     )
     same_for_all: bool = Field(
-        False, description="Send every row the same request. Otherwise a prompt that uses no column is an error."
+        default=False,
+        description="Send every row the same request. Otherwise a prompt that uses no column is an error.",
     )
+    answer_each_row: bool = Field(
+        default=False,
+        description="Ask for each row, also where an earlier row sends the same request. Otherwise the provider is asked "
+        "once and all such rows take that answer. With same_for_all each row is asked in any case.",
+    )
+
+    @property
+    def shares_answers(self) -> bool:
+        """Whether rows with the same request take one answer."""
+        return not (self.answer_each_row or self.same_for_all)
+
+    @property
+    def sent_model(self) -> str:
+        """What the provider is told as the model."""
+        return self.model if self.deployment is None else self.deployment
 
     @property
     def sent_parameters(self) -> dict[str, JsonValue]:

@@ -13,6 +13,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from promptmill.job.input_spec import Csv, Input
+from promptmill.job.output_spec import FormatOptions, Output
 from promptmill.job.request_spec import RESERVED_PARAMETERS, Endpoint, Message, RequestSpec
 from promptmill.job.section import Section
 
@@ -20,8 +21,10 @@ __all__ = [
     "RESERVED_PARAMETERS",
     "Csv",
     "Endpoint",
+    "FormatOptions",
     "Input",
     "Message",
+    "Output",
     "RequestSpec",
     "Section",
 ]  # the job's parts come from here
@@ -35,6 +38,7 @@ def _refuse_odd_amount(value: Decimal) -> Decimal:
     return value
 
 
+Concurrency = Literal["auto"] | Annotated[int, Field(ge=1, le=10_000)]  # the first is the one that the form shows
 RetryFailed = Literal["passing", "all", "none"]
 _Money = Annotated[Decimal, Field(ge=0), AfterValidator(_refuse_odd_amount)]
 _Share = Annotated[Decimal, Field(ge=0, le=1), AfterValidator(_refuse_odd_amount)]
@@ -47,11 +51,23 @@ _MAX_BATCH_BYTES = 200_000_000
 class Limits(Section):
     """What the provider allows. Empty: learned from the provider's x-ratelimit headers."""
 
-    requests_per_minute: int | None = Field(None, ge=1, description="Requests a minute. Empty: learned.")
-    tokens_per_minute: int | None = Field(None, ge=1, description="Tokens a minute, in and out. Empty: learned.")
-    max_concurrency: int = Field(64, ge=1, le=10_000, description="Requests in flight at once, over all chunks.")
+    requests_per_minute: int | None = Field(default=None, ge=1, description="Requests a minute. Empty: learned.")
+    tokens_per_minute: int | None = Field(
+        default=None, ge=1, description="Tokens a minute, in and out. Empty: learned."
+    )
+    input_tokens_per_minute: int | None = Field(
+        default=None, ge=1, description="Input tokens a minute, where the provider counts them apart. Empty: learned."
+    )
+    output_tokens_per_minute: int | None = Field(
+        default=None, ge=1, description="Output tokens a minute, where the provider counts them apart. Empty: learned."
+    )
+    max_concurrency: Concurrency = Field(
+        default="auto",
+        description="Requests in flight at once, over all chunks: a fixed bound, or auto, which finds as many as the provider "
+        "answers well.",
+    )
     shared: str | None = Field(
-        None,
+        default=None,
         description="Name of a limit that several processes share: the Prefect global concurrency limits "
         "NAME-requests and NAME-tokens.",
     )
@@ -61,23 +77,25 @@ class Retry(Section):
     """How often and how long Promptmill tries a row."""
 
     max_attempts: int = Field(
-        6, ge=1, le=100, description="Attempts for one row; a wait for a rate limit doesn't count."
+        default=6, ge=1, le=100, description="Attempts for one row; a wait for a rate limit doesn't count."
     )
-    max_elapsed_seconds: float = Field(600, gt=0, description="Seconds from a row's first attempt to its last.")
+    max_elapsed_seconds: float = Field(default=600, gt=0, description="Seconds from a row's first attempt to its last.")
     max_outage_seconds: float = Field(
-        1_800,
+        default=1_800,
         gt=0,
         description="Seconds without any answer, while server or connection fail for all rows, after which the run ends; "
         "its rows stay unanswered.",
     )
     max_wait_seconds: float | None = Field(
-        None,
+        default=None,
         gt=0,
         description="Seconds without any answer, while the provider refuses all rows because of its limits or capacity, after "
         "which the run ends; its rows stay unanswered. Default: max_elapsed_seconds.",
     )
     request_timeout_seconds: float = Field(
-        _TIMEOUT_SECONDS, gt=0, description="Seconds that one attempt may take. At the flex tier, the default is 900."
+        default=_TIMEOUT_SECONDS,
+        gt=0,
+        description="Seconds that one attempt may take. At the flex tier, the default is 900.",
     )
 
     @property
@@ -91,39 +109,13 @@ class Pricing(Section):
 
     input_per_mtok: _Money = Field(description="USD per million input tokens.")
     cached_input_per_mtok: _Money | None = Field(
-        None, description="USD per million cached input tokens. Default: the input's price."
+        default=None, description="USD per million cached input tokens. Default: the input's price."
     )
-    output_per_mtok: _Money = Field(Decimal(0), description="USD per million output tokens; embeddings have none.")
-    batch_discount: _Share = Field(Decimal("0.5"), description="The Batch API's discount: 0.5 is half the price.")
-
-
-class Output(Section):
-    """Where the answers go."""
-
-    url: str = Field(
-        min_length=1,
-        description="A folder, any fsspec URL; a template of {{ job }}, {{ input_name }} and {{ date }}.",
+    output_per_mtok: _Money = Field(
+        default=Decimal(0), description="USD per million output tokens; embeddings have none."
     )
-    part_bytes: int = Field(134_217_728, ge=1_000, description="About this many bytes in each Parquet part.")
-    compare: dict[str, str] | None = Field(
-        None,
-        description="For rows whose right answer you know: {answer column: input column}; the report shows how often "
-        "they agree.",
-    )
-    response_column: str | None = Field(
-        None,
-        min_length=1,
-        description="The answer's column, where the input has one of that name. Default: response, or embedding.",
-    )
-    answer_prefix: str = Field(
-        "", description="What stands before the names of the columns of response_schema's properties."
-    )
-    meta_prefix: str = Field("llm_", description="What stands before the names of the columns that Promptmill adds.")
-    row_index_column: str = Field(
-        "row_index", min_length=1, description="The column of the row's number, if there is no input.id_column."
-    )
-    allow_other_files: bool = Field(
-        False, description="Begin an output in a folder that holds files of somebody else. They are left alone."
+    batch_discount: _Share = Field(
+        default=Decimal("0.5"), description="The Batch API's discount: 0.5 is half the price."
     )
 
 
@@ -131,19 +123,29 @@ class Batch(Section):
     """How the OpenAI Batch API is used."""
 
     max_requests: int = Field(
-        _MAX_BATCH_REQUESTS, ge=1, le=_MAX_BATCH_REQUESTS, description="Most requests in a batch."
+        default=_MAX_BATCH_REQUESTS, ge=1, le=_MAX_BATCH_REQUESTS, description="Most requests in a batch."
     )
-    max_bytes: int = Field(_MAX_BATCH_BYTES, ge=1_000, le=_MAX_BATCH_BYTES, description="Most bytes in a batch's file.")
+    max_bytes: int = Field(
+        default=_MAX_BATCH_BYTES, ge=1_000, le=_MAX_BATCH_BYTES, description="Most bytes in a batch's file."
+    )
     enqueued_tokens: int | None = Field(
-        None, ge=1, description="Tokens that may be queued at the provider. Empty: learned."
+        default=None, ge=1, description="Tokens that may be queued at the provider. Empty: learned."
     )
-    completion_window: str = Field("24h", description="The provider's window; OpenAI knows 24h.")
-    poll_seconds: float = Field(60, gt=0, description="Seconds between two checks of a batch.")
+    completion_window: str = Field(default="24h", description="The provider's window; OpenAI knows 24h.")
+    poll_seconds: float = Field(default=60, gt=0, description="Seconds between two checks of a batch.")
     leftovers: Literal["resubmit", "online", "fail"] = Field(
-        "resubmit",
+        default="resubmit",
         description="Rows that expired or failed at the server: resubmit in the next batch, send online, or fail.",
     )
-    keep_files: bool = Field(False, description="Keep the input files at the provider after the output is published.")
+    canary_rows: int = Field(
+        default=5,
+        ge=0,
+        le=100,
+        description="Rows of a job with more than 200 that are tried in a batch of their own first. 0: none.",
+    )
+    keep_files: bool = Field(
+        default=False, description="Keep the input files at the provider after the output is published."
+    )
 
 
 class Job(Section):
@@ -154,40 +156,57 @@ class Job(Section):
     request: RequestSpec = Field(description="What the job asks the model for each row.")
     output: Output = Field(description="Where the answers go.")
     provider: str | None = Field(
-        None, description="A credentials block's name. Empty: OPENAI_API_KEY and OPENAI_BASE_URL of the worker."
+        default=None, description="A credentials block's name. Empty: OPENAI_API_KEY and OPENAI_BASE_URL of the worker."
     )
-    budget_usd: _Money | None = Field(None, description="Hard cap in US dollars for this output, over all its runs.")
+    budget_usd: _Money | None = Field(
+        default=None, description="Hard cap in US dollars for this output, over all its runs."
+    )
     approve_above_usd: _Money | None = Field(
-        None, description="Ask a person before a run whose estimate is above this."
+        default=None, description="Ask a person before a run whose estimate is above this."
     )
     approve_within_seconds: float = Field(
-        86_400, ge=1, description="How long a person has for the answer; no answer in time counts as no."
+        default=86_400, ge=1, description="How long a person has for the answer; no answer in time counts as no."
     )
     max_failure_ratio: float = Field(
-        0.05, ge=0, le=1, description="Stop the run when more than this share of the rows seen (at least 100) failed."
+        default=0.05,
+        ge=0,
+        le=1,
+        description="Stop the run when more than this share of the rows seen (at least 100) failed.",
     )
     limits: Limits = Field(default_factory=lambda: Limits.model_validate({}))
     retry: Retry = Field(
         default_factory=lambda: Retry.model_validate({}), description="How often and how long a row is tried."
     )
     retry_failed: RetryFailed = Field(
-        "passing",
+        default="passing",
         description="Which failed rows a new run of the job asks again: those that failed for a passing reason, such as a "
         "timeout, all of them, or none.",
     )
-    pricing: Pricing | None = Field(None, description="Prices, for a model that the price table doesn't know.")
-    chunk_rows: int = Field(500, ge=1, le=100_000, description="Rows in a chunk: one Prefect task, one checkpoint.")
-    chunks_in_flight: int = Field(4, ge=1, le=1_000, description="Chunk tasks running at once.")
+    cache: str | None = Field(
+        default=None,
+        description="A folder of answers that outputs share, any fsspec URL: what was paid for once isn't asked again. Empty: "
+        "PROMPTMILL_CACHE_URL of the worker, or none.",
+    )
+    cache_max_age_days: float | None = Field(
+        default=None, gt=0, description="Take no answer from the cache that is older. Empty: any."
+    )
+    pricing: Pricing | None = Field(default=None, description="Prices, for a model that the price table doesn't know.")
+    chunk_rows: int = Field(
+        default=500, ge=1, le=100_000, description="Rows in a chunk: one Prefect task, one checkpoint."
+    )
+    chunks_in_flight: int = Field(default=4, ge=1, le=1_000, description="Chunks that have rows to send at once.")
     shards: int = Field(
-        1,
+        default=1,
         ge=1,
         le=1_000,
         description="Parts of the dataset that workers answer side by side, each in its own run. 1: this process alone.",
     )
     task_runner: Literal["local", "dask"] = Field(
-        "local", description="What runs the shards: Prefect workers, or a Dask cluster."
+        default="local", description="What runs the shards: Prefect workers, or a Dask cluster."
     )
-    checkpoint_rows: int = Field(50, ge=1, description="How many answered rows of a chunk a kill can lose at most.")
+    checkpoint_rows: int = Field(
+        default=50, ge=1, description="How many answered rows of a chunk a kill can lose at most."
+    )
     batch: Batch = Field(default_factory=lambda: Batch.model_validate({}))
 
     @model_validator(mode="after")

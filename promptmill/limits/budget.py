@@ -14,6 +14,7 @@ from decimal import Decimal
 
 from promptmill.errors import BudgetExhausted
 from promptmill.limits.approved_cap import Approved, describe_cap
+from promptmill.limits.exposure import Exposure
 
 _GRANTS_A_BUDGET = 100  # a grant is at least a hundredth of the cap: at most so much is taken for lost by a kill
 RecordGrant = Callable[[Decimal], Awaitable[None]]
@@ -29,7 +30,9 @@ class Budget:
         spent_usd: Decimal = ZERO,
         record_grant: RecordGrant | None = None,
         approved: Approved | None = None,  # where a person set the cap
+        exposure: Exposure | None = None,  # what a kill would lose; None: nobody keeps an account
     ) -> None:
+        self.exposure = Exposure() if exposure is None else exposure
         self.cap_usd = cap_usd
         self.spent_usd = spent_usd  # known, over all runs
         self.reserved_usd = ZERO

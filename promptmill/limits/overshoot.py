@@ -14,7 +14,7 @@ from promptmill.limits.output_guess import UNKNOWN_OUTPUT_TOKENS
 from promptmill.limits.pricing import PriceList
 
 LONGEST_OUTPUT_TOKENS = 128_000  # of one answer: the longest of OpenAI's models (model pages, read 2026-11-24)
-_INEXACT_INPUT_FACTOR = 2  # an estimate of the input is taken to be too low by half at worst
+INEXACT_INPUT_FACTOR = 2  # an estimate of the input is taken to be too low by half at worst
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,6 @@ def overshoot_of(
     """The overshoot of requests of at most `input_tokens` each; `is_exact` says whether these are the model's own count."""
     reserved_output = UNKNOWN_OUTPUT_TOKENS if max_output_tokens is None else max_output_tokens
     most_output = max(LONGEST_OUTPUT_TOKENS, reserved_output) if max_output_tokens is None else max_output_tokens
-    most_input = input_tokens if is_exact else input_tokens * _INEXACT_INPUT_FACTOR
+    most_input = input_tokens if is_exact else input_tokens * INEXACT_INPUT_FACTOR
     most_usd = prices.dearest_usd(most_input, most_output)
     return Overshoot(in_flight, max(Decimal(0), most_usd - prices.request_usd(input_tokens, reserved_output, tier)))

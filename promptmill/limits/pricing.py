@@ -170,8 +170,9 @@ def prices_for(model: str, pricing: Pricing | None, at: datetime | None = None) 
     if found is None:
         raise JobError(
             f"the model {model!r} has no known price; genai-prices {genai_prices.__version__} lists OpenAI's own "
-            "models by name, not fine-tuned ones, deployments or those of other providers. "
-            "Add `pricing: {input_per_mtok: …, output_per_mtok: …}` to the job (0 for a model that costs nothing)."
+            "models by name, not fine-tuned ones, deployments or those of other providers. Of a deployment, write the model's "
+            "own name as request.model and the deployment's as request.deployment. For any other model, "
+            "add `pricing: {input_per_mtok: …, output_per_mtok: …}` to the job (0 for a model that costs nothing)."
         )
     tiers: dict[Tier, TierPrice] = {tier: _tier_price(found, tier, at) for tier in TIERS}
     assumed: dict[Tier, str] = {tier: _assumption(model, tier) for tier in TIERS if not _has_variant(found, tier, at)}

@@ -15,33 +15,17 @@ Sources: OpenAI, "Rate limits" guide, read 2026-11-24; the leaky bucket as a met
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from promptmill.limits.leased_bucket import Kind, LeasedPace, Lessor
 from promptmill.limits.refusals import Refusals
-from promptmill.limits.token_bucket import Pace, ServerLimit
+from promptmill.limits.slow_down import SlowDown
+from promptmill.limits.split_tokens import NOT_TOLD, SplitTokens, Told
+from promptmill.limits.token_bucket import Pace, Reservation, ServerLimit, Tokens
 from promptmill.limits.waiting import WaitingReason, first_reason
 
 _PROBES = 8  # requests sent before the provider has told its limits, where the job gives none
 _INSTANT_SECONDS = 1e-6  # a shorter wait is none: a timer for it would fire before its time and again
-_SLOWEST_FACTOR = 0.1
 _HEAVIEST = 4.0
-_RECOVERY_SECONDS = 900.0  # after "slow down", the pace may rise by half in 15 minutes (OpenAI, error codes guide)
-_RECOVERY_GROWTH = 1.5
-
-
-class RequestTooLarge(ValueError):
-    """A request needs more tokens than a whole minute allows; it could never be sent."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reservation:
-    """Capacity taken for one attempt."""
-
-    tokens: float
-    sent_at: float  # seconds of the limiter's clock
-    requests_mark: float  # requests reserved in all, this one included
-    tokens_mark: float
 
 
 class RateLimiter:
@@ -54,22 +38,25 @@ class RateLimiter:
         clock: Callable[[], float] | None = None,
         lessor: Lessor | None = None,
         part: float = 1.0,
+        split: SplitTokens | None = None,
     ) -> None:
         """`part` of the limits, given or told by the provider, is this process's; others of the run have the rest.
 
         A leased limit is never divided here: the lessor decides each process's share, which changes all the time.
+        `split`: the limits of input and of output tokens.
         """
         self._clock = clock
         self._lessor = lessor
         self._failure: BaseException | None = None  # of the lessor: nothing may be sent any more
         self._requests = self._pace(requests_per_minute, "requests", part)
         self._tokens = self._pace(tokens_per_minute, "tokens", part)
-        self._waiting: deque[tuple[float, asyncio.Future[Reservation]]] = deque()
+        self.split = SplitTokens(part=part) if split is None else split
+        self._waiting: deque[tuple[Tokens, asyncio.Future[Reservation]]] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._refusals = Refusals()
-        self._factor, self._factor_since = 1.0, 0.0
+        self._slow_down = SlowDown()
         self.counts_requested = False  # the provider counts what is asked for and gives nothing back
-        is_known = self._requests.limit is not None and self._tokens.limit is not None
+        is_known = self._requests.limit is not None and (self._tokens.limit is not None or self.split.are_known)
         self._probes_left = None if is_known else _PROBES
 
     @property
@@ -96,24 +83,28 @@ class RateLimiter:
         return first_reason(
             refusals=self._refusals,
             is_limit_unknown=self._probes_left == 0,
-            paces={"requests": (self._requests, 1.0), "tokens": (self._tokens, tokens)},
-            factor=self._current_factor(now),
+            paces={
+                "requests": (self._requests, 1.0),
+                "tokens": (self._tokens, tokens.total),
+                **self.split.paces(tokens),
+            },
+            factor=self._slow_down.factor(now),
             now=now,
         )
 
-    async def reserve(self, tokens: float) -> Reservation:
-        """Capacity for one request and its tokens, once both limits allow it and all earlier requests were served.
+    def most_output(self, input_tokens: float) -> float | None:
+        """The most output tokens that a request with such an input can reserve; None if its input alone is too large."""
+        return self.split.most_output(input_tokens, self._tokens)
+
+    async def reserve(self, input_tokens: float, output_tokens: float = 0.0) -> Reservation:
+        """Capacity for one request and its tokens, once all limits allow it and all earlier requests were served.
 
         Raises: RequestTooLarge when it could never be allowed; any error of the lessor of a shared limit.
         """
         if self._failure is not None:
             raise self._failure
-        limit = self._tokens.whole
-        if limit is not None and tokens > limit:
-            raise RequestTooLarge(
-                f"a request takes {tokens:,.0f} tokens; the limit is {limit:,.0f} tokens a minute "
-                "(limits.tokens_per_minute). Shorten the prompt, lower the output limit or raise the limit."
-            )
+        tokens = Tokens(input_tokens, output_tokens)
+        self.split.refuse_too_large(tokens, self._tokens)
         if not self._waiting and self._wait_seconds(tokens) <= _INSTANT_SECONDS:
             return self._take(tokens)
         future: asyncio.Future[Reservation] = asyncio.get_running_loop().create_future()
@@ -127,9 +118,11 @@ class RateLimiter:
             self._wake()
             raise
 
-    def settle(self, reservation: Reservation, used_tokens: float) -> None:
+    def settle(self, reservation: Reservation, input_tokens: float, output_tokens: float = 0.0) -> None:
         """Correct a reservation's tokens by what the attempt really used; the request itself stays counted."""
-        unused = reservation.tokens - used_tokens
+        used = Tokens(input_tokens, output_tokens)
+        unused = reservation.tokens.total - used.total
+        self.split.settle(reservation.tokens, used, keeps_unused=self.counts_requested)
         self._tokens.give_back(min(0.0, unused) if self.counts_requested else unused)
         if self._probes_left is not None:
             self._probes_left += 1  # it ended without an answer that could have told the limits
@@ -137,7 +130,13 @@ class RateLimiter:
         self._wake()
 
     def observe(
-        self, reservation: Reservation, requests: ServerLimit, tokens: ServerLimit, *, is_taken: bool = True
+        self,
+        reservation: Reservation,
+        requests: ServerLimit,
+        tokens: ServerLimit,
+        split: Told = NOT_TOLD,
+        *,
+        is_taken: bool = True,
     ) -> None:
         """Take over what an answer's headers say of the limits and of what is left of them.
 
@@ -149,6 +148,7 @@ class RateLimiter:
         self._refill(now)
         self._requests.learn(requests, now, reservation.sent_at, reservation.requests_mark)
         self._tokens.learn(tokens, now, reservation.sent_at, reservation.tokens_mark)
+        self.split.learn(split, now, reservation)
         self._probes_left = None
         self._wake()
 
@@ -170,8 +170,9 @@ class RateLimiter:
         self._refusals.refused(now, seconds, sent_at)
         for pace in (self._requests, self._tokens):
             pace.pause(self._refusals.paused_until)
+        self.split.pause(self._refusals.paused_until)
         if slower:
-            self._factor, self._factor_since = max(_SLOWEST_FACTOR, self._current_factor(now) / 2), now
+            self._slow_down.halve(now)
         self._wake()
 
     async def close(self) -> None:
@@ -197,37 +198,36 @@ class RateLimiter:
     def _now(self) -> float:
         return self._clock() if self._clock is not None else asyncio.get_running_loop().time()
 
-    def _current_factor(self, now: float) -> float:
-        if self._factor >= 1.0:
-            return 1.0
-        return min(1.0, self._factor * _RECOVERY_GROWTH ** ((now - self._factor_since) / _RECOVERY_SECONDS))
-
     def _refill(self, now: float) -> None:
-        factor = self._current_factor(now)
+        factor = self._slow_down.factor(now)
         self._requests.refill(now, factor)
         self._tokens.refill(now, factor)
+        self.split.refill(now, factor)
 
-    def _wait_seconds(self, tokens: float) -> float:
+    def _wait_seconds(self, tokens: Tokens) -> float:
         now = self._now()
         self._refill(now)
         if self._probes_left == 0:
             return float("inf")  # `observe` or a settled probe wakes the queue
         self._requests.want(1)
-        self._tokens.want(tokens)
-        factor = self._current_factor(now)
+        self._tokens.want(tokens.total)
+        factor = self._slow_down.factor(now)
         return max(
             self._requests.wait_seconds(1, factor),
-            self._tokens.wait_seconds(tokens, factor),
+            self._tokens.wait_seconds(tokens.total, factor),
+            self.split.wait_seconds(tokens, factor),
             self._refusals.wait_seconds(now),
         )
 
-    def _take(self, tokens: float) -> Reservation:
+    def _take(self, tokens: Tokens) -> Reservation:
         self._requests.take(1)
-        self._tokens.take(tokens)
+        self._tokens.take(tokens.total)
+        self.split.take(tokens)
         if self._probes_left is not None:
             self._probes_left -= 1
         now = self._now()
-        reservation = Reservation(tokens, now, self._requests.reserved, self._tokens.reserved)
+        marks = [pace.reserved for pace in (self._requests, self._tokens, self.split.input, self.split.output)]
+        reservation = Reservation(tokens, now, *marks)
         self._refusals.taken(reservation, now)
         return reservation
 

@@ -1,9 +1,13 @@
 """The pace of one limit a minute: how much may be sent now, by our own count and by the provider's. No clock of its own."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 _HEADROOM = 0.995  # of a limit is used: clocks drift and arrivals jitter
 _BURST_RATIO = 0.005  # of a minute may be sent at once: 0.3 s that a busy event loop can catch up
+
+
+Kind = Literal["requests", "tokens", "input_tokens", "output_tokens"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,6 +16,34 @@ class ServerLimit:
 
     limit: float | None  # a minute
     remaining: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """Tokens that a request takes, or took."""
+
+    input: float
+    output: float
+
+    @property
+    def total(self) -> float:
+        """Both together."""
+        return self.input + self.output
+
+
+NO_TOKENS = Tokens(0.0, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """Capacity taken for one attempt."""
+
+    tokens: Tokens
+    sent_at: float  # seconds of the limiter's clock
+    requests_mark: float  # requests reserved in all, this one included
+    tokens_mark: float
+    input_mark: float
+    output_mark: float
 
 
 class Pace:

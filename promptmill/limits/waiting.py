@@ -6,9 +6,9 @@ from math import inf
 from typing import Literal
 
 from promptmill.limits.refusals import Refusals
-from promptmill.limits.token_bucket import Pace
+from promptmill.limits.token_bucket import Kind, Pace
 
-Cause = Literal["refused", "probing", "limits-unknown", "lease", "requests", "tokens"]
+Cause = Literal["refused", "probing", "limits-unknown", "lease"] | Kind
 _INSTANT_SECONDS = 1e-6
 
 
@@ -19,13 +19,14 @@ class WaitingReason:
     cause: Cause
     seconds: float | None  # until it may be sent; None: nobody can know
     text: str  # a clause, for people
+    kind: Kind | None = None  # the limit a minute that is used up, where it is one
 
 
 def first_reason(
     *,
     refusals: Refusals,
     is_limit_unknown: bool,
-    paces: Mapping[Literal["requests", "tokens"], tuple[Pace, float]],
+    paces: Mapping[Kind, tuple[Pace, float]],
     factor: float,
     now: float,
 ) -> WaitingReason:
@@ -43,10 +44,11 @@ def first_reason(
     return max(found, key=lambda reason: inf if reason.seconds is None else reason.seconds)
 
 
-def _reason_of(kind: Literal["requests", "tokens"], pace: Pace, seconds: float) -> WaitingReason:
+def _reason_of(kind: Kind, pace: Pace, seconds: float) -> WaitingReason:
+    named = kind.replace("_", " ")
     if seconds == inf:
-        return WaitingReason("lease", None, f"no {kind} are leased from the shared limit yet")
+        return WaitingReason("lease", None, f"no {named} are leased from the shared limit yet", kind)
     limit = 0.0 if pace.limit is None else pace.limit
     source = "given" if pace.learned is None or pace.whole == pace.given else "told by the provider's headers"
-    text = f"the limit is {limit:,.6g} {kind} a minute ({source}); the next request goes in {seconds:,.0f} s"
-    return WaitingReason(kind, seconds, text)
+    text = f"the limit is {limit:,.6g} {named} a minute ({source}); the next request goes in {seconds:,.0f} s"
+    return WaitingReason(kind, seconds, text, kind)

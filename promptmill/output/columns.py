@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
+from promptmill.arrow import pc
 from promptmill.checkpoints.answer_files import ANSWERS
 from promptmill.job.spec import Job
 from promptmill.output.arrow_types import parse_responses, schema_types
@@ -20,7 +21,7 @@ _ROW_INDEX = pa.field("row_index", pa.int64())  # 0 = first row of the input; on
 
 # columns of the answers, in the output's order; the job says what stands before their names
 _ANSWERED = ("custom_id", "model", "finish_reason", "input_tokens", "cached_input_tokens", "output_tokens", "cost_usd")
-_ABOUT = ("latency_seconds", "attempts", "response_id", "reasoning_tokens", "usage_estimated")
+_ABOUT = ("latency_seconds", "attempts", "response_id", "reasoning_tokens", "usage_estimated", "answered_by")
 _OF_FAILURES = {
     "custom_id": "custom_id",
     "error_kind": "kind",
@@ -28,6 +29,7 @@ _OF_FAILURES = {
     "http_status": "http_status",
     "attempts": "attempts",
 }
+_AFTER_REFUSED = "answered_by"
 _CONFIDENCE = "confidence"
 _COMPARED_PREFIX = "answer_"  # of a property whose right answers the input has under the same name
 
@@ -51,7 +53,7 @@ class ColumnNames:
     def failure_pairs(self) -> list[tuple[str, str]]:
         """Output column and column of the answers, for a failed row."""
         named = [(f"{self.meta_prefix}{name}", source) for name, source in _OF_FAILURES.items()]
-        return [*named, (self.refused, "response")]
+        return [*named, (self.refused, "response"), (f"{self.meta_prefix}{_AFTER_REFUSED}", _AFTER_REFUSED)]
 
     @property
     def failure(self) -> dict[str, str]:
@@ -179,7 +181,7 @@ def success_columns(answers: pa.Table, fields: Sequence[pa.Field], properties: S
     count = len(properties)
     typed = pa.schema([field.with_name(name) for field, name in zip(fields[1 : 1 + count], properties, strict=True)])
     answer = answers["embedding" if pa.types.is_list(fields[0].type) else "response"]
-    added = [answers[source] for source in _DEFAULT.success.values()]
+    added = [_of(answers, source) for source in _DEFAULT.success.values()]
     sure = confidences(answers, fields)
     columns = [answer, *parse_responses(answers["response"], typed).columns, *added, *sure]
     return pa.table(columns, schema=pa.schema(fields))
@@ -187,7 +189,13 @@ def success_columns(answers: pa.Table, fields: Sequence[pa.Field], properties: S
 
 def failure_columns(answers: pa.Table, fields: Sequence[pa.Field]) -> pa.Table:
     """Our columns of failed rows: `fields` are those of the output's schema that don't come from the input."""
-    return pa.table([answers[source] for source in _DEFAULT.failure.values()], schema=pa.schema(fields))
+    return pa.table([_of(answers, source) for source in _DEFAULT.failure.values()], schema=pa.schema(fields))
+
+
+def _of(answers: pa.Table, source: str) -> pa.ChunkedArray:
+    """A column of the answers; a row that a cache answered was answered by the row that paid then."""
+    column = answers[source]
+    return pc.coalesce(column, answers["cached_from"]) if source == "answered_by" else column
 
 
 def confidence_columns(

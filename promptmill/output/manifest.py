@@ -16,8 +16,10 @@ import orjson
 from pydantic import AfterValidator, AwareDatetime, Field, PlainSerializer, TypeAdapter, ValidationError
 
 from promptmill.errors import OutputError
+from promptmill.hive_folders import folder_type_name
 from promptmill.job.identity import identifying_request, job_digest
 from promptmill.job.spec import Job
+from promptmill.output.forecast import Measured, Scorecard
 from promptmill.public_url import public_url
 from promptmill.shorten import shorten
 from promptmill.storage import STORAGE_ERRORS, Storage
@@ -25,7 +27,9 @@ from promptmill.storage import STORAGE_ERRORS, Storage
 MANIFEST = "_manifest.json"
 REPORT = "_report.html"
 PART_NAME = re.compile(r"part-([0-9a-f]{8})-(\d{5,})\.parquet")
-_PART_PATH = re.compile(r"(_failures/)?part-[^/]+\.parquet")
+_FOLDERS = r"([^/=._][^/=]*=[^/]*/)*"  # of output.partition_by
+_PART_PATH = re.compile(rf"(_failures/|{_FOLDERS})part-[^/]+\.parquet")
+OUR_PART = re.compile(rf"(_failures/|{_FOLDERS}){PART_NAME.pattern}")  # the path of a part that a run of ours wrote
 _SHOWN_DIFFERENCES = 12
 _SHOWN_CHARACTERS = 60  # of a value that differs
 _SHOWN_BEFORE = 15  # of those, before the first difference
@@ -63,6 +67,15 @@ class PartInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class FolderColumn:
+    """A column of the parts that stands in the names of their folders, and not in their files."""
+
+    name: str
+    type: Annotated[str, AfterValidator(folder_type_name)]  # as Arrow spells it
+    is_carried: bool  # from the input, so that failures have it too
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """What a run did, and the list of its parts."""
 
@@ -94,6 +107,17 @@ class Manifest:
     accuracy: dict[str, Any] | None = None  # answer column → how often it agrees (report/accuracy.py)
     promptmill_version: str = ""
     reasoning_tokens: Count = 0  # of `output_tokens`; rows that an early version answered count none
+    shared: Count = 0  # rows that take the answer of another row with the same request
+    cached: Count = 0  # rows that a cache answered, in this run or an earlier one
+    partition_columns: tuple[FolderColumn, ...] = ()  # in the order of the folders
+    input_versions: dict[str, str] = field(default_factory=dict[str, str])  # of tables, by their public URL
+    measured: Measured | None = None  # what a row took, of a sample
+    scorecard: Scorecard | None = None  # the estimate beside what the run took, where a sample was there before
+    retries_by_kind: dict[str, int] = field(
+        default_factory=dict[str, int]
+    )  # attempts of this run that another followed
+    audit: dict[str, Any] | None = None  # the bounds of the provider's bill and the table (audit/table.py)
+    limited_by: dict[str, float] = field(default_factory=dict[str, float])  # limit → share of the run's time
 
 
 _FORMAT: TypeAdapter[Manifest] = TypeAdapter(Manifest)
@@ -102,6 +126,11 @@ _FORMAT: TypeAdapter[Manifest] = TypeAdapter(Manifest)
 def manifest_values(manifest: Manifest) -> dict[str, Any]:
     """The manifest as JSON values: money as decimal strings, times as ISO 8601 in UTC."""
     return _FORMAT.dump_python(manifest, mode="json")
+
+
+def manifest_from(values: Mapping[str, Any]) -> Manifest:
+    """The manifest of such JSON values, as a flow returns them."""
+    return _FORMAT.validate_python(values)
 
 
 def encode(manifest: Manifest) -> bytes:
@@ -156,9 +185,16 @@ def with_public_urls(job: Mapping[str, Any]) -> dict[str, Any]:
     public = dict(job)
     for section, key in (("input", "url"), ("output", "url"), ("request", "response_schema")):
         inner = public.get(section)
-        if isinstance(inner, dict) and isinstance(url := inner.get(key), str) and not url.lstrip().startswith("{"):
-            public[section] = {**inner, key: public_url(url)}
+        if isinstance(inner, dict) and key in inner:
+            public[section] = {**inner, key: _public(cast(object, inner[key]))}
     return public
+
+
+def _public(value: object) -> object:
+    """A URL or a list of URLs without secrets; anything else, such as a schema's text, as it is."""
+    if isinstance(value, list):
+        return [_public(url) for url in cast(list[object], value)]
+    return public_url(value) if isinstance(value, str) and not value.lstrip().startswith("{") else value
 
 
 def describe_difference(standing: Manifest, job: Job) -> list[str]:
@@ -166,7 +202,8 @@ def describe_difference(standing: Manifest, job: Job) -> list[str]:
     old = _identity(with_public_urls(standing.job))  # an earlier version wrote them with their secrets
     new = _identity(public_job(job))
     keys = [key for key in dict.fromkeys([*old, *new]) if old.get(key) != new.get(key)]
-    if not keys and public_url(job.input.url) != job.input.url and standing.job_digest != job_digest(job):
+    has_secret = any(public_url(url) != url for url in job.input.urls)
+    if not keys and has_secret and standing.job_digest != job_digest(job):
         return ["input.url: the same address with another password or signature"]
     lines = [f"{key}: {_differing(old.get(key), new.get(key))}" for key in keys[:_SHOWN_DIFFERENCES]]
     return lines if len(keys) <= _SHOWN_DIFFERENCES else [*lines, f"and {len(keys) - _SHOWN_DIFFERENCES} more"]

@@ -12,14 +12,16 @@ We remove only parts that a manifest of ours or step 2 names.
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Annotated, cast
+from pathlib import Path, PurePosixPath
+from typing import Annotated
 
 from pydantic import AfterValidator, TypeAdapter
 
-from promptmill.output.manifest import PART_NAME, Manifest, inside_output
+from promptmill.output.manifest import OUR_PART, Manifest, inside_output
 from promptmill.processes import is_at_work, this_process
 from promptmill.state_files import StateFile
 from promptmill.storage import Storage
@@ -86,31 +88,38 @@ def settle_publishing(storage: Storage, standing: Manifest | None, *, is_ours: b
 def begin_upload(storage: Storage) -> None:
     """Remove temporary files that a killed publishing left on a local disk. Raises: OSError."""
     if storage.is_local:
-        for folder in ("", FAILURES):
-            remove_abandoned(storage.path(folder), time.time())
+        for folder in (*_folders_of_values(Path(storage.path(""))), Path(storage.path(FAILURES))):
+            remove_abandoned(str(folder), time.time())
 
 
-def unlisted_parts(storage: Storage, manifest: Manifest) -> list[str]:
-    """Parts in the folder that its manifest doesn't list; a reader of the plain folder takes their rows too."""
-    found = [*_part_names(storage, ""), *_part_names(storage, FAILURES)]
-    return sorted(set(found) - _listed(manifest))
+def unlisted_parts(names: Iterable[str], manifest: Manifest) -> list[str]:
+    """Those of an output's files that are parts and not in its manifest; a reader of the plain folder takes their rows too."""
+    found = {name for name in names if OUR_PART.fullmatch(name)}
+    return sorted(found - _listed(manifest))
 
 
 def _remove(storage: Storage, names: set[str]) -> None:
     with ThreadPoolExecutor(_AT_ONCE) as threads:
         for _ in threads.map(lambda name: storage.delete([name]), sorted(names)):
             pass
+    if storage.is_local:
+        _remove_empty_folders(storage, names)
+
+
+def _remove_empty_folders(storage: Storage, names: Iterable[str]) -> None:
+    """Remove the folders of output.partition_by in which no part is left."""
+    above = {folder for name in names for folder in PurePosixPath(name).parents if "=" in folder.name}
+    for folder in sorted(above, key=lambda folder: len(folder.parts), reverse=True):
+        with suppress(OSError):  # there is something in it
+            Path(storage.path(str(folder))).rmdir()
+
+
+def _folders_of_values(folder: Path) -> Iterator[Path]:
+    """A local folder and those of output.partition_by below it."""
+    yield folder
+    for inner in folder.glob("[!._]*=*/"):
+        yield from _folders_of_values(inner)
 
 
 def _listed(manifest: Manifest | None) -> set[str]:
     return set() if manifest is None else {part.path for part in (*manifest.parts, *manifest.failure_parts)}
-
-
-def _part_names(storage: Storage, folder: str) -> list[str]:
-    """Parts directly in a folder; we don't list the checkpoints below it, which may be many."""
-    try:
-        paths = cast(list[str], storage.fs.ls(storage.path(folder), detail=False))
-    except FileNotFoundError:
-        return []
-    names = [path.rsplit("/", 1)[-1] for path in paths]
-    return [f"{folder}/{name}" if folder else name for name in names if PART_NAME.fullmatch(name)]

@@ -4,10 +4,10 @@ So a reader never sees the parts of two runs, whatever a run publishes meanwhile
 we read the list, we read the new list.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -15,13 +15,17 @@ from promptmill.cell_values import VALUE_ERRORS, rows_of
 from promptmill.errors import OutputError
 from promptmill.output.columns import failure_schema, names_in_manifest
 from promptmill.output.manifest import MANIFEST, Manifest, PartInfo, read_manifest
+from promptmill.output.partitioning import with_folder_columns
 from promptmill.public_url import public_text, public_url
 from promptmill.storage import STORAGE_ERRORS, Storage
 from promptmill.suggest import did_you_mean
 
+if TYPE_CHECKING:  # the command reads rows without it
+    import pandas as pd
 
-def read(url: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
-    """The succeeded rows of an output, in input order; all columns, or these.
+
+def read(url: str, columns: Sequence[str] | None = None) -> "pd.DataFrame":
+    """The succeeded rows of an output, in input order, or folder by folder if the job partitions; all columns, or these.
 
     Raises: OutputError when the output isn't complete, can't be read, or lacks one of the columns.
     """
@@ -29,7 +33,7 @@ def read(url: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
     return _to_frame(_read_current(storage, _manifest_of(storage), columns, failures=False))
 
 
-def read_failures(url: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
+def read_failures(url: str, columns: Sequence[str] | None = None) -> "pd.DataFrame":
     """The failed rows of an output, in input order; all columns and no rows if none failed.
 
     Raises: OutputError when the output isn't complete, can't be read, or lacks one of the columns.
@@ -47,16 +51,48 @@ def read_rows(url: str, *, failures: bool = False) -> list[dict[str, Any]]:
     return rows_of(_read_current(storage, _manifest_of(storage), None, failures=failures))
 
 
-def _to_frame(table: pa.Table) -> pd.DataFrame:
+class PartTables:
+    """The succeeded or the failed rows of an output, a table for each part, in the output's order.
+
+    Raises: OutputError when the output isn't complete or can't be read.
+    """
+
+    def __init__(self, url: str, *, failures: bool = False) -> None:
+        self._storage = _open(url)
+        self._manifest = _manifest_of(self._storage)
+        self._failures = failures
+        self._parts = self._manifest.failure_parts if failures else self._manifest.parts
+        self._first = self._read(self._parts[:1])
+        self.columns: list[str] = self._first.column_names
+        self.rows = sum(part.rows for part in self._parts)
+
+    def __iter__(self) -> Iterator[pa.Table]:
+        yield self._first
+        for part in self._parts[1:]:
+            yield self._read((part,))
+
+    def _read(self, parts: tuple[PartInfo, ...]) -> pa.Table:
+        name = "failure_parts" if self._failures else "parts"
+        try:
+            return _read_listed(self._storage, replace(self._manifest, **{name: parts}), None, failures=self._failures)
+        except (pa.ArrowException, *STORAGE_ERRORS) as error:
+            raise _unreadable(self._storage, error) from error
+
+
+def _to_frame(table: pa.Table) -> "pd.DataFrame":
     """A table as a frame, in which a column with values that Python can't hold stays in Arrow's types."""
     try:
         return table.to_pandas()
     except VALUE_ERRORS:
+        import pandas as pd
+
         columns = [_to_series(table.select([place])) for place in range(table.num_columns)]
         return pd.concat(columns, axis=1)
 
 
-def _to_series(table: pa.Table) -> pd.DataFrame:
+def _to_series(table: pa.Table) -> "pd.DataFrame":
+    import pandas as pd
+
     try:
         return table.to_pandas()
     except VALUE_ERRORS:
@@ -97,19 +133,35 @@ def _read_current(storage: Storage, manifest: Manifest, columns: Sequence[str] |
             "Run the job's command again: it writes them again and pays for nothing twice."
         ) from error
     except (pa.ArrowException, *STORAGE_ERRORS) as error:
-        raise OutputError(
-            f"the parts at {storage.shown} can't be read: {type(error).__name__}: {storage.describe(error)}. They are "
-            "Parquet files as the "
-            "run wrote them. Check access, or run the job's command again: it writes them again."
-        ) from error
+        raise _unreadable(storage, error) from error
+
+
+def _unreadable(storage: Storage, error: Exception) -> OutputError:
+    return OutputError(
+        f"the parts at {storage.shown} can't be read: {type(error).__name__}: {storage.describe(error)}. They are Parquet "
+        "files as the run wrote them. Check access, or run the job's command again: it writes them again."
+    )
 
 
 def _read_listed(storage: Storage, manifest: Manifest, columns: Sequence[str] | None, *, failures: bool) -> pa.Table:
     parts = manifest.failure_parts if failures else manifest.parts
     if not parts:  # no row failed, so the other parts tell the columns
-        names_of_ours = names_in_manifest(manifest.job)
-        empty = failure_schema(_schema(storage, manifest.parts[0]), names_of_ours).empty_table()
+        carried = [column for column in manifest.partition_columns if column.is_carried]
+        found = failure_schema(_schema(storage, manifest.parts[0]), names_in_manifest(manifest.job))
+        empty = with_folder_columns(found.empty_table(), "", carried)
         return empty if columns is None else empty.select(_known(columns, empty.column_names, storage))
+    folders = () if failures else manifest.partition_columns
+    if not folders:
+        return _read_files(storage, parts, columns)
+    known = [*_schema(storage, parts[0]).names, *(column.name for column in folders)]
+    wanted = known if columns is None else _known(columns, known, storage)
+    kept = [column for column in folders if column.name in wanted]
+    own = [name for name in wanted if name not in {column.name for column in folders}] or known[:1]
+    tables = [with_folder_columns(_read_files(storage, [part], own), part.path, kept) for part in parts]
+    return pa.concat_tables(tables).select(wanted)
+
+
+def _read_files(storage: Storage, parts: Sequence[PartInfo], columns: Sequence[str] | None) -> pa.Table:
     names = None if columns is None else _known(columns, _schema(storage, parts[0]).names, storage)
     paths = [storage.path(part.path) for part in parts]
     # else pyarrow takes a folder named day=2026-11-24 for a column

@@ -8,8 +8,6 @@ from email.utils import parsedate_to_datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from openai import OpenAIError
-
 from promptmill.allowed_urls import URLS_SETTING, describe_rules, listed, locate, problems
 from promptmill.errors import PromptmillError
 from promptmill.planning.preflight import probe_output
@@ -85,6 +83,8 @@ def is_in_container(environment: Mapping[str, str]) -> bool:
 
 def look_at_provider(credentials: Credentials) -> list[Finding]:
     """Whether the provider accepts this key, and whether its clock agrees with ours. Blocks; sends nothing that is billed."""
+    from openai import OpenAIError
+
     try:
         client = make_blocking_sdk(credentials).with_options(max_retries=1, timeout=_PROVIDER_SECONDS)
         answer = client.models.with_raw_response.list()

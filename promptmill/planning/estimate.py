@@ -1,11 +1,15 @@
 """What a run will cost and how long it will take: input tokens are counted, output tokens are assumed."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from decimal import Decimal
 
-from promptmill.job.spec import Job
 from promptmill.limits.output_guess import UNKNOWN_OUTPUT_TOKENS
 from promptmill.limits.pricing import requested_tier
+from promptmill.number_words import usd
+from promptmill.output.forecast import LEVEL, Forecast
+from promptmill.output.manifest import Manifest
+from promptmill.planning.forecast import dollars, forecast_run, minutes_at_limits
 from promptmill.planning.plan import Plan
 from promptmill.planning.prepared_job import Prepared
 
@@ -14,7 +18,7 @@ from promptmill.planning.prepared_job import Prepared
 class Estimate:
     """A run's expected size and price."""
 
-    rows: int  # that a run would send: those without a template error
+    rows: int  # that a run would ask for: those that can be rendered, of equal requests one, and none that a cache answers
     input_tokens: int
     output_tokens: int
     output_tokens_source: str  # what the assumption rests on
@@ -24,29 +28,35 @@ class Estimate:
     batch_usd: Decimal
     minutes: float | None  # at the job's limits; None if it sets none
     prices: str  # where the prices come from
+    forecast: Forecast | None = None  # by the last sample, with intervals
 
     def usd(self, mode: str) -> Decimal:
         """The price of one mode, online or batch."""
         return self.batch_usd if mode == "batch" else self.online_usd
 
 
-def estimate_run(prepared: Prepared, plan: Plan, measured_output_tokens: float | None = None) -> Estimate:
-    """The estimate of a plan. `measured_output_tokens`: a row's mean, if a sample measured it."""
-    rows = plan.rows - plan.unrendered
-    per_row, source = _assume_output(prepared, measured_output_tokens)
-    output_tokens = round(per_row * rows)
+def estimate_run(prepared: Prepared, plan: Plan, sample: Manifest | None = None) -> Estimate:
+    """The estimate of a plan, by a sample of the same job if there is one."""
+    rows, input_tokens = plan.to_send, plan.input_tokens - plan.cached_tokens
+    forecast = None if sample is None else forecast_run(prepared, plan, sample)
+    per_row, source = _assume_output(prepared, sample)
+    output_tokens = round(per_row * rows) if forecast is None else round(forecast.output_tokens.mean)
     prices = prepared.prices
+    tier = requested_tier(prepared.job.request.sent_parameters)
     return Estimate(
         rows,
-        plan.input_tokens,
+        input_tokens,
         output_tokens,
         source,
         prepared.counter.label,
         prepared.counter.is_exact,
-        prices.tokens_usd(plan.input_tokens, output_tokens, requested_tier(prepared.job.request.sent_parameters)),
-        prices.tokens_usd(plan.input_tokens, output_tokens, "batch"),
-        minutes_at_limits(prepared.job, rows, plan.input_tokens + output_tokens),
+        prices.tokens_usd(input_tokens, output_tokens, tier) if forecast is None else dollars(forecast.cost_usd.mean),
+        prices.tokens_usd(input_tokens, output_tokens, "batch")
+        if forecast is None
+        else dollars(forecast.batch_usd.mean),
+        minutes_at_limits(prepared.job, rows, input_tokens, output_tokens),
         prices.label,
+        forecast,
     )
 
 
@@ -63,29 +73,40 @@ def cheaper_mode(estimate: Estimate, within_hours: float) -> str | None:
 def describe_estimate(estimate: Estimate) -> str:
     """An estimate in one line."""
     minutes = "" if estimate.minutes is None else f", {estimate.minutes:,.1f} minutes at the limits"
+    likely = estimate.forecast
+    between = "" if likely is None else f" ({LEVEL}: {usd(likely.cost_usd.low)} to {usd(likely.cost_usd.high)})"
     return (
         f"{estimate.input_tokens:,} tokens in ({estimate.counting}), "
         f"{estimate.output_tokens:,} out ({estimate.output_tokens_source}): "
-        f"${estimate.online_usd:,.4f} online, ${estimate.batch_usd:,.4f} by batch{minutes}"
+        f"${estimate.online_usd:,.4f} online{between}, ${estimate.batch_usd:,.4f} by batch{minutes}"
     )
 
 
-def minutes_at_limits(job: Job, requests: int, tokens: int) -> float | None:
-    """The minutes that a run takes at the job's limits, if nothing else slows it; None if the job sets no limit."""
-    limits = job.limits
-    times = [
-        amount / limit
-        for amount, limit in ((requests, limits.requests_per_minute), (tokens, limits.tokens_per_minute))
-        if limit is not None
-    ]
-    return max(times) if times else None
+def describe_forecast(forecast: Forecast) -> str:
+    """Between what a run's figures lie, in one line."""
+    cost, batch, tokens, failures = forecast.cost_usd, forecast.batch_usd, forecast.output_tokens, forecast.failures
+    time = forecast.minutes
+    minutes = "" if time is None else f", {time.low:,.1f} to {time.high:,.1f} minutes at the limits"
+    return (
+        f"in {LEVEL} of cases {usd(cost.low)} to {usd(cost.high)} online ({usd(batch.low)} to {usd(batch.high)} by batch), "
+        f"{tokens.low:,.0f} to {tokens.high:,.0f} tokens out, {failures.low:,.0f} to {failures.high:,.0f} failures{minutes}"
+    )
 
 
-def _assume_output(prepared: Prepared, measured: float | None) -> tuple[float, str]:
+def age_of(forecast: Forecast) -> str:
+    """How long ago the sample was run, in words."""
+    seconds = max(0.0, (datetime.now(UTC) - forecast.sampled_at).total_seconds())
+    for name, length in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:,.0f} {name}"
+    return f"{seconds:,.0f} seconds"
+
+
+def _assume_output(prepared: Prepared, sample: Manifest | None) -> tuple[float, str]:
     if prepared.job.request.endpoint == "embeddings":
         return 0.0, "embeddings have none"
-    if measured is not None:
-        return measured, "measured by the last sample"
+    if sample is not None and sample.succeeded:
+        return sample.output_tokens / sample.succeeded, "measured by the last sample"
     if (limit := prepared.builder.max_output_tokens) is not None:
         return float(limit), "the job's own limit for each answer, so at most"
     return float(UNKNOWN_OUTPUT_TOKENS), "assumed: the job sets no limit; `promptmill sample` measures it"

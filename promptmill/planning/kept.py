@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 import pyarrow as pa
 
 from promptmill.arrow import pc
-from promptmill.checkpoints.answer_files import ANSWERS, merge_answers
+from promptmill.checkpoints.answer_files import ANSWERS, merge_answers, without_references
 from promptmill.checkpoints.index import AnswerIndex
+from promptmill.checkpoints.set_aside import SetAside
 from promptmill.checkpoints.store import Listing, Store
 from promptmill.errors import CheckpointUnreadable
-from promptmill.job.spec import Job, RetryFailed
+from promptmill.job.spec import RetryFailed
 from promptmill.planning.plan import Chunk, Plan
 from promptmill.records import PASSING_KINDS, Result
 
@@ -50,14 +51,14 @@ class Kept:
         except CheckpointUnreadable:
             return None
         is_whole = answers.num_rows == chunk.rows and not self.to_retry(answers).num_rows
-        return answers if is_whole else None
+        return answers if is_whole and _takes_what_is_given(chunk, answers) else None
 
     def known(self, chunk: Chunk, order: Sequence[str]) -> pa.Table:
         """What earlier runs found for these rows, each once, failures that the run asks for again included. Blocks."""
         found = [self.index.find(order)]
         with suppress(CheckpointUnreadable):
             if f"{chunk.key}.parquet" in self.listing.sizes:
-                found.append(self.store.load_chunk(chunk.key, chunk.has_repetitions))
+                found.append(without_references(self.store.load_chunk(chunk.key, chunk.has_repetitions)))
         return merge_answers(found)
 
     def warn_of_damage(self) -> None:
@@ -87,6 +88,15 @@ class Kept:
         return replace(result, answered_at=self.again.before)
 
 
+def _takes_what_is_given(chunk: Chunk, answers: pa.Table) -> bool:
+    """Whether the rows that were kept without an answer of their own take another row's in this plan too.
+
+    The row that asked for them may be gone from the input, or the job now asks for each row.
+    """
+    has_own = answers["answered_by"].is_null().to_numpy(zero_copy_only=False)
+    return bool((has_own | chunk.takers).all())
+
+
 def _is_asked_again(answers: pa.Table, again: Again) -> pa.ChunkedArray:
     kinds = answers["kind"]
     is_chosen = pc.is_valid(kinds) if again.is_all else pc.is_in(kinds, value_set=_PASSING)
@@ -96,11 +106,6 @@ def _is_asked_again(answers: pa.Table, again: Again) -> pa.ChunkedArray:
 def again_from(before: float | None, is_all: bool) -> Again | None:
     """As a state file holds it, where None asks for none again."""
     return None if before is None else Again(before, is_all)
-
-
-def retry_scope(job: Job, is_all: bool) -> RetryFailed:
-    """Which failures a run asks for again; `is_all`: it was told to ask for all of them (`--retry-failed`)."""
-    return "all" if is_all else job.retry_failed
 
 
 def asked_again(store: Store, plan: Plan, scope: RetryFailed, now: float) -> Again | None:
@@ -126,7 +131,11 @@ def _retry_mark(store: Store, plan: Plan, now: float) -> float:
 
 
 def find_kept(store: Store, plan: Plan, again: Again | None = None, chunks: Sequence[Chunk] | None = None) -> Kept:
-    """The answers that are there now, for all chunks of the plan or only for `chunks`. Blocks. Raises: StorageFailed."""
+    """The answers that are there now, for all chunks of the plan or only for `chunks`. Blocks. Raises: StorageFailed.
+
+    What this machine kept of an earlier run that couldn't store it is stored first.
+    """
+    SetAside(store).bring_back()
     listing = store.listing()
     ours = None if chunks is None else {chunk.key for chunk in chunks}
     others = [] if ours is None else [key for key in plan.keys if key not in ours]

@@ -8,22 +8,23 @@ prove that the ids are unique.
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from math import isnan
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from promptmill.cell_values import Unreadable
-from promptmill.column_types import plain_type
 from promptmill.dataset.dataset import Dataset
 from promptmill.errors import DatasetError
 from promptmill.job.identity import chunk_key
 from promptmill.job.spec import Job
+from promptmill.output.partitioning import FolderCheck
+from promptmill.places import shown_places
 from promptmill.planning.rendering import Unrendered, needed_columns, render_table, row_ids
+from promptmill.planning.sharing import Distinct, RequestDigests, Sharing, marks_of, places_text
+from promptmill.planning.unique_ids import Hashes, refuse_id_type, refuse_odd_ids, refuse_repeated_ids
 from promptmill.prompts.request_builder import RequestBuilder
-from promptmill.public_url import public_url
 from promptmill.records import Request
+from promptmill.telling import Tell, tell_nobody
 
 __all__ = ["Chunk", "Plan", "Unrendered", "needed_columns", "plan_chunks"]  # what others take from here
 
@@ -41,6 +42,23 @@ class Chunk:
     has_repetitions: bool = (
         False  # some rows share an id's digest with earlier rows, so the key covers other custom_ids
     )
+    taking: str = ""  # rows that take the answer of an earlier row with the same request; places as sharing.py has them
+    giving: str = ""  # rows whose answer such rows take
+
+    @property
+    def takers(self) -> NDArray[np.bool_]:
+        """For each row whether it takes the answer of an earlier row."""
+        return marks_of(self.taking, self.rows)
+
+    @property
+    def givers(self) -> NDArray[np.bool_]:
+        """For each row whether later rows take its answer."""
+        return marks_of(self.giving, self.rows)
+
+    @property
+    def shared(self) -> int:
+        """How many rows take the answer of an earlier one."""
+        return int(self.takers.sum()) if self.taking else 0
 
     @property
     def label(self) -> str:
@@ -54,8 +72,9 @@ class Plan:
 
     chunks: list[Chunk] = field(default_factory=list[Chunk])
     rows: int = 0
-    input_tokens: int = 0
+    input_tokens: int = 0  # of the rows that are asked
     unrendered: int = 0
+    shared: int = 0  # rows that take the answer of another row with the same request
     first_unrendered: tuple[int, str] | None = None  # row number, message
     largest: tuple[int, int] = (0, 0)  # tokens of the largest request (output limit included), its row number
     repetitions: dict[int, int] = field(
@@ -63,6 +82,24 @@ class Plan:
     )  # row number → how many earlier rows have its custom_id; rows with none are left out
     first_request: Request | None = None
     fingerprint: str = ""
+    distinct: Distinct | None = None  # its requests, where somebody is to look them up
+    cached: int = 0  # requests that a cache answers
+    cached_tokens: int = 0  # of their input
+    drawn: Sequence[int] = ()  # the input's numbers of its rows, if it isn't a plan of all of them
+
+    @property
+    def asked(self) -> int:
+        """How many requests a run would send if nothing were answered."""
+        return self.rows - self.unrendered - self.shared
+
+    @property
+    def to_send(self) -> int:
+        """How many requests a run would send if only the cache had answers."""
+        return self.asked - self.cached
+
+    def numbers(self, start: int, rows: int) -> Sequence[int]:
+        """The numbers that the input gives to so many rows from place `start` on."""
+        return self.drawn[start : start + rows] if self.drawn else range(start, start + rows)
 
     @property
     def keys(self) -> list[str]:
@@ -70,24 +107,62 @@ class Plan:
         return [chunk.key for chunk in self.chunks]
 
 
-def plan_chunks(dataset: Dataset, builder: RequestBuilder, job: Job) -> Plan:
-    """The plan of a dataset. Raises: DatasetError for an input that is empty or can't be read, and a null or repeated id."""
-    plan = Plan(fingerprint=dataset.fingerprint)
-    _refuse_id_type(dataset, job.input.id_column)
-    ids, requests = _Hashes(), _Hashes()
-    for start, table in _chunks_of(dataset, builder, job):
-        named = row_ids(table, job.input.id_column, start)
+def plan_chunks(
+    dataset: Dataset,
+    builder: RequestBuilder,
+    job: Job,
+    tell: Tell = tell_nobody,
+    folders: FolderCheck | None = None,
+    *,
+    keeps_requests: bool = False,
+) -> Plan:
+    """The plan of a dataset, with all of its requests if it `keeps_requests` and rows share answers; `folders` sees all rows.
+
+    Raises: DatasetError for an input that is empty or can't be read, and a null or repeated id.
+    """
+    plan = Plan(fingerprint=dataset.fingerprint, drawn=dataset.drawn)
+    refuse_id_type(dataset, job.input.id_column)
+    ids, requests, digests = Hashes(), Hashes(), RequestDigests(keeps_rows=keeps_requests)
+    for start, table in _chunks_of(dataset, builder, job, () if folders is None else folders.names):
+        if folders is not None:
+            folders.add(table)
+        named = row_ids(table, job.input.id_column, plan.numbers(start, table.num_rows))
         if job.input.id_column is not None:
-            _refuse_odd_ids(named, job.input.id_column, start)
+            refuse_odd_ids(named, job.input.id_column, start)
             ids.add(named)
         rendered = render_table(builder, table, named, start)
         requests.add([request.custom_id for request in rendered] if job.input.id_column is not None else [])
+        if job.request.shares_answers:
+            digests.add(rendered)
         _add_chunk(plan, rendered, start)
+        tell(plan.rows)
     if job.input.id_column is not None:
-        _refuse_repeated_ids(dataset, job.input.id_column, ids)
+        refuse_repeated_ids(dataset, job.input.id_column, ids)
         plan.repetitions = requests.repetitions()
         _mark_repetitions(plan)
+    _mark_sharing(plan, digests.sharing())
+    plan.distinct = digests.distinct()
     return plan
+
+
+def _mark_sharing(plan: Plan, sharing: Sharing) -> None:
+    """Mark the rows that take another row's answer, and those that give theirs; takers' tokens aren't sent."""
+    if not len(sharing.takers):
+        return
+    bounds = [chunk.start for chunk in plan.chunks] + [plan.rows]
+    taking, giving = np.searchsorted(sharing.takers, bounds), np.searchsorted(sharing.givers, bounds)
+    spared = np.concatenate([[0], np.cumsum(sharing.tokens)])
+    for index, chunk in enumerate(plan.chunks):
+        takers = sharing.takers[taking[index] : taking[index + 1]] - chunk.start
+        givers = sharing.givers[giving[index] : giving[index + 1]] - chunk.start
+        plan.chunks[index] = replace(
+            chunk,
+            taking=places_text(takers, chunk.rows),
+            giving=places_text(givers, chunk.rows),
+            input_tokens=chunk.input_tokens - int(spared[taking[index + 1]] - spared[taking[index]]),
+        )
+    plan.shared = len(sharing.takers)
+    plan.input_tokens -= int(spared[-1])
 
 
 def _mark_repetitions(plan: Plan) -> None:
@@ -97,14 +172,16 @@ def _mark_repetitions(plan: Plan) -> None:
         plan.chunks[index] = replace(plan.chunks[index], has_repetitions=True)
 
 
-def _chunks_of(dataset: Dataset, builder: RequestBuilder, job: Job) -> Iterator[tuple[int, pa.Table]]:
+def _chunks_of(
+    dataset: Dataset, builder: RequestBuilder, job: Job, others: Sequence[str]
+) -> Iterator[tuple[int, pa.Table]]:
     start = 0
-    for table in dataset.read(job.chunk_rows, needed_columns(builder, job)):
+    for table in dataset.read(job.chunk_rows, {*needed_columns(builder, job), *others}, tries=dataset.carried):
         yield start, table
         start += table.num_rows
     if start == 0:
         raise DatasetError(
-            f"{public_url(job.input.url)} has 0 rows; at least 1 is needed (input.url). Give a dataset with rows."
+            f"{shown_places(job.input.urls)} has 0 rows; at least 1 is needed (input.url). Give a dataset with rows."
         )
 
 
@@ -125,81 +202,3 @@ def _add_chunk(plan: Plan, rendered: Sequence[Request | Unrendered], start: int)
     plan.rows += len(rendered)
     plan.input_tokens += tokens
     plan.unrendered += unrendered
-
-
-class _Hashes:
-    """64-bit hashes of many values, to find repeated ones in eight bytes a value."""
-
-    def __init__(self) -> None:
-        self._parts: list[NDArray[np.int64]] = []
-
-    def add(self, values: Sequence[object]) -> None:
-        self._parts.append(
-            np.fromiter((hash((type(value).__name__, value)) for value in values), np.int64, len(values))
-        )
-
-    def repeated(self) -> list[tuple[int, int]]:
-        """Pairs (row number, row number of an earlier row with the same hash)."""
-        joined = np.concatenate(self._parts) if self._parts else np.empty(0, np.int64)
-        order = np.argsort(joined, kind="stable")
-        same = np.flatnonzero(joined[order][1:] == joined[order][:-1])
-        return [(int(order[i + 1]), int(order[i])) for i in same]
-
-    def repetitions(self) -> dict[int, int]:
-        """Row number → how many earlier rows have its hash; rows with none are left out."""
-        found: dict[int, int] = {}
-        for later, earlier in self.repeated():
-            found[later] = found.get(earlier, 0) + 1
-        return found
-
-
-def _refuse_id_type(dataset: Dataset, column: str | None) -> None:
-    if column is None:
-        return
-    kind = plain_type(dataset.schema.field(column).type)
-    if kind.num_fields or pa.types.is_null(kind):
-        raise DatasetError(
-            f"the column {column!r} is {kind}; an id is a number, a text, a date or bytes (input.id_column). Name a column "
-            "of such values, or leave input.id_column out to number the rows."
-        )
-
-
-def _refuse_odd_ids(ids: Sequence[object], column: str, start: int) -> None:
-    for number, row_id in enumerate(ids, start):
-        is_nan = isinstance(row_id, float) and isnan(row_id)
-        if isinstance(row_id, Unreadable) or is_nan:
-            reason = row_id.reason if isinstance(row_id, Unreadable) else "NaN"
-            raise DatasetError(
-                f"row {number} has {reason} in {column!r}; an id is a value that tells rows apart (input.id_column). Fix "
-                "the value, or leave input.id_column out to number the rows."
-            )
-        if row_id is None:
-            raise DatasetError(
-                f"row {number} has a null in {column!r}; an id column has a value in every row (input.id_column). "
-                "Fill it in, or leave input.id_column out to number the rows."
-            )
-
-
-def _refuse_repeated_ids(dataset: Dataset, column: str, ids: _Hashes) -> None:
-    suspects = ids.repeated()
-    if not suspects:
-        return
-    numbers = sorted({number for pair in suspects for number in pair})[:1000]
-    values = _values_at(dataset, column, numbers)
-    for later, earlier in suspects:
-        if earlier in values and later in values and values[earlier] == values[later]:
-            raise DatasetError(
-                f"rows {earlier} and {later} have the same {column!r}: {values[later]!r}; an id column is unique "
-                f"(input.id_column). {len(suspects):,} rows repeat an id. Make it unique, or leave input.id_column out."
-            )
-
-
-def _values_at(dataset: Dataset, column: str, numbers: Sequence[int]) -> dict[int, object]:
-    wanted = set(numbers)
-    found: dict[int, object] = {}
-    start = 0
-    for table in dataset.read(10_000, [column]):
-        for number in wanted & set(range(start, start + table.num_rows)):
-            found[number] = table[column][number - start].as_py()
-        start += table.num_rows
-    return found

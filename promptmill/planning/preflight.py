@@ -4,18 +4,24 @@ import secrets
 from dataclasses import dataclass
 
 from promptmill.errors import JobError, OutputError
+from promptmill.job.spec import Job
 from promptmill.limits.approved_cap import describe_cap
+from promptmill.limits.concurrency import MOST
 from promptmill.limits.overshoot import Overshoot, overshoot_of
 from promptmill.limits.pricing import requested_tier
 from promptmill.output.manifest import Manifest, read_manifest
+from promptmill.planning.cached import Cached, cache_of, look_up_plan, only_hits
 from promptmill.planning.estimate import Estimate, estimate_run
+from promptmill.planning.folders import folder_check
 from promptmill.planning.plan import Plan, plan_chunks
 from promptmill.planning.prepared_job import SAMPLES, Prepared
 from promptmill.planning.standing_output import refuse_foreign_output
 from promptmill.prompts.tokens import LOW_DETAIL_TOKENS, MEDIA_TOKENS
+from promptmill.provider.access import access_of
+from promptmill.provider.credentials import Credentials
 from promptmill.provider.response_body import MAX_INPUT_TOKENS
-from promptmill.provider.transport import Credentials, make_sdk
 from promptmill.storage import PROBE, STORAGE_ERRORS, Storage
+from promptmill.telling import Tell, tell_nobody
 
 _PROBE_BYTES = 64 * 1024
 _CREATES_TWICE = (
@@ -32,25 +38,48 @@ class Preflight:
     plan: Plan
     estimate: Estimate
     warnings: tuple[str, ...]
+    cached: Cached | None = None  # what the job's cache holds; None where it has none
 
 
-def preflight(prepared: Prepared, credentials: Credentials, overwrite: bool) -> Preflight:
-    """Plan and price a job. Raises: SetupError or a subclass for anything that would make the run fail."""
-    unsafe = check_places(prepared, credentials, overwrite)
-    plan = plan_chunks(prepared.dataset, prepared.builder, prepared.job)
+def preflight(
+    prepared: Prepared,
+    credentials: Credentials,
+    overwrite: bool,
+    tell: Tell = tell_nobody,
+    *,
+    needs_key: bool = True,
+) -> Preflight:
+    """Plan and price a job; `tell` is told of the rows planned so far. A mere look needs no key.
+
+    Raises: SetupError or a subclass for anything that would make the run fail.
+    """
+    unsafe = check_places(prepared, credentials if needs_key else None, overwrite)
+    cache, folders = cache_of(prepared.job), folder_check(prepared.job, prepared.dataset, prepared.schema)
+    keeps = cache is not None
+    plan = plan_chunks(prepared.dataset, prepared.builder, prepared.job, tell, folders, keeps_requests=keeps)
     _refuse_oversized(prepared, plan)
+    cached = _look_up(cache, prepared.job, credentials, plan)
     sample = _last_sample(prepared)
-    measured = sample.output_tokens / sample.succeeded if sample is not None and sample.succeeded else None
-    estimate = estimate_run(prepared, plan, measured)
-    return Preflight(plan, estimate, (*unsafe, *_warnings(prepared, plan, estimate, sample)))
+    estimate = estimate_run(prepared, plan, sample)
+    return Preflight(plan, estimate, (*unsafe, *_warnings(prepared, plan, estimate, sample)), cached)
 
 
-def check_places(prepared: Prepared, credentials: Credentials, overwrite: bool) -> list[str]:
-    """Check that there are credentials and that the output is ours to write; returns what isn't safe about its storage.
+def _look_up(cache: Storage | None, job: Job, credentials: Credentials, plan: Plan) -> Cached | None:
+    """What a cache holds of the plan's requests, which the plan then knows."""
+    if cache is None or plan.distinct is None:
+        return None
+    found = only_hits(look_up_plan(cache, job, credentials, plan.distinct))
+    plan.distinct, plan.cached, plan.cached_tokens = None, found.rows, found.tokens
+    return found
+
+
+def check_places(prepared: Prepared, credentials: Credentials | None, overwrite: bool) -> list[str]:
+    """Check the output, and the credentials if some are given; returns what isn't safe about the output's storage.
 
     Raises: CredentialsError, OutputError.
     """
-    make_sdk(credentials)
+    if credentials is not None:
+        access_of(credentials)
     refuse_foreign_output(prepared, overwrite)
     return probe_output(prepared.output)
 
@@ -88,14 +117,20 @@ def _last_sample(prepared: Prepared) -> Manifest | None:
 
 
 def _refuse_oversized(prepared: Prepared, plan: Plan) -> None:
-    limit = prepared.job.limits.tokens_per_minute
-    tokens, row = plan.largest
-    if limit is not None and tokens > limit:
-        raise JobError(
-            f"the request of row {row} takes {tokens:,} tokens; the limit is {limit:,} tokens a minute "
-            "(limits.tokens_per_minute). Shorten the prompt, lower the output limit or raise the limit: otherwise "
-            "the request would wait without end."
-        )
+    limits, (tokens, row) = prepared.job.limits, plan.largest
+    output = 0 if prepared.builder.max_output_tokens is None else prepared.builder.max_output_tokens
+    found = (
+        ("", tokens, limits.tokens_per_minute),
+        ("input ", tokens - output, limits.input_tokens_per_minute),
+        ("output ", output, limits.output_tokens_per_minute),
+    )
+    for name, amount, limit in found:
+        if limit is not None and amount > limit:
+            raise JobError(
+                f"the request of row {row} takes {amount:,} {name}tokens; the limit is {limit:,} {name}tokens a minute "
+                f"(limits.{name.replace(' ', '_')}tokens_per_minute). Shorten the prompt, lower the output limit or raise the "
+                "limit: otherwise the request would wait without end."
+            )
 
 
 def _warnings(prepared: Prepared, plan: Plan, estimate: Estimate, sample: Manifest | None) -> list[str]:
@@ -140,6 +175,8 @@ def _request_warnings(prepared: Prepared) -> list[str]:
             "<property>_confidence for each enumeration, boolean and text; nothing else of them is kept, so top_logprobs are "
             "paid for in vain"
         )
+    if (shape := prepared.builder.shape.note) is not None:
+        warnings.append(shape)
     modes = prepared.builder.structured
     if modes is not None and len(modes.modes) > 1:
         warnings.append(
@@ -192,7 +229,7 @@ def _overshoot(prepared: Prepared, plan: Plan) -> Overshoot:
     return overshoot_of(
         prices=prepared.prices,
         tier=requested_tier(job.request.sent_parameters),
-        in_flight=max(job.limits.max_concurrency, job.shards),
+        in_flight=max(MOST if (most := job.limits.max_concurrency) == "auto" else most, job.shards),
         input_tokens=largest,
         max_output_tokens=limit,
         is_exact=prepared.counter.is_exact,

@@ -31,13 +31,13 @@ class _RowNumber:
     number: int
 
 
-def row_ids(table: pa.Table, id_column: str | None, start: int) -> Sequence[object]:
+def row_ids(table: pa.Table, id_column: str | None, numbers: Sequence[int]) -> Sequence[object]:
     """The ids of a chunk's rows: the id column's values, else the rows' numbers; a row that can't be read may have none."""
     if id_column is None:
-        return range(start, start + table.num_rows)
-    ids = values_of(table[id_column], start)
+        return numbers
+    ids = values_of(table[id_column], numbers[0])
     for place in _unreadable(table):
-        ids[place] = _RowNumber(start + place) if ids[place] is None else ids[place]
+        ids[place] = _RowNumber(numbers[place]) if ids[place] is None else ids[place]
     return ids
 
 

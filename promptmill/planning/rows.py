@@ -8,10 +8,10 @@ from promptmill.dataset.dataset import Dataset
 from promptmill.errors import DatasetError, InputChanged
 from promptmill.job.identity import chunk_key
 from promptmill.job.spec import Job
+from promptmill.places import shown_places
 from promptmill.planning.plan import Chunk, Plan, Unrendered
 from promptmill.planning.rendering import render_table, row_ids
 from promptmill.prompts.request_builder import RequestBuilder
-from promptmill.public_url import public_url
 from promptmill.records import Request
 
 
@@ -39,7 +39,7 @@ def render_chunk(
     builder: RequestBuilder, job: Job, plan: Plan, chunk: Chunk, table: pa.Table
 ) -> list[Request | Unrendered]:
     """The request of each row of a chunk. Raises: InputChanged when the plan was made of other rows."""
-    ids = row_ids(table, job.input.id_column, chunk.start)
+    ids = row_ids(table, job.input.id_column, plan.numbers(chunk.start, table.num_rows))
     rendered = render_table(builder, table, ids, chunk.start)
     if chunk_key(request.custom_id for request in rendered) != chunk.key:
         raise _changed(job, chunk)
@@ -52,6 +52,6 @@ def render_chunk(
 
 def _changed(job: Job, chunk: Chunk) -> InputChanged:
     return InputChanged(
-        f"rows {chunk.label} of {public_url(job.input.url)} aren't those that were planned: the input changed while "
+        f"rows {chunk.label} of {shown_places(job.input.urls)} aren't those that were planned: the input changed while "
         "the run read it. Run the same command again; it keeps the answers of rows that didn't change."
     )

@@ -1,13 +1,14 @@
 """The output that is there already: whether it is what this job would make, and whether this run may replace it."""
 
 import logging
+from collections.abc import Iterable
 from dataclasses import replace
 
 from promptmill.errors import OutputError, StorageFailed
-from promptmill.job.spec import RetryFailed
-from promptmill.output.manifest import MANIFEST, PART_NAME, REPORT, Manifest, describe_difference, read_manifest
+from promptmill.job.spec import Job, RetryFailed
+from promptmill.output.manifest import MANIFEST, OUR_PART, REPORT, Manifest, describe_difference, read_manifest
 from promptmill.output.publishing import FAILURES, PUBLISHING, settle_publishing, unlisted_parts
-from promptmill.planning.prepared_job import CHECKPOINTS, SAMPLES, Prepared
+from promptmill.planning.opened_job import CHECKPOINTS, SAMPLES, Opened
 from promptmill.records import PASSING_KINDS
 from promptmill.storage import PROBE, STORAGE_ERRORS, Storage
 
@@ -16,7 +17,12 @@ _OUR_REPORT = b'<span class="state'  # every report of ours has it
 log = logging.getLogger("promptmill")
 
 
-def finished_manifest(prepared: Prepared, retry_failed: RetryFailed) -> Manifest | None:
+def retry_scope(job: Job, is_all: bool) -> RetryFailed:
+    """Which failures a run asks for again; `is_all`: it was told to ask for all of them (`--retry-failed`)."""
+    return "all" if is_all else job.retry_failed
+
+
+def finished_manifest(prepared: Opened, retry_failed: RetryFailed) -> Manifest | None:
     """The manifest of an output that is already what this job would make, with this run's own figures; None otherwise.
 
     Finishes the cleaning that a killed run left undone. Raises: OutputError when the output can't be read or cleaned.
@@ -28,10 +34,10 @@ def finished_manifest(prepared: Prepared, retry_failed: RetryFailed) -> Manifest
     if standing.state != "completed" or _failures_to_ask_again(standing, retry_failed):
         return None
     listed = {part.path: part.bytes for part in (*standing.parts, *standing.failure_parts)}
-    found = {name: size for name, size in prepared.output.sizes().items() if name in listed}
-    if found != listed:
+    sizes = prepared.output.sizes()
+    if {name: size for name, size in sizes.items() if name in listed} != listed:
         return None
-    _warn_of_unlisted(prepared.output, standing)
+    _warn_of_unlisted(prepared.output, sizes, standing)
     return replace(standing, reused=standing.rows, requests_sent=0, attempts=0)
 
 
@@ -51,8 +57,8 @@ def _finish_cleaning(output: Storage, standing: Manifest | None) -> None:
         ) from error
 
 
-def _warn_of_unlisted(output: Storage, standing: Manifest) -> None:
-    if unlisted := unlisted_parts(output, standing):
+def _warn_of_unlisted(output: Storage, names: Iterable[str], standing: Manifest) -> None:
+    if unlisted := unlisted_parts(names, standing):
         log.warning(
             "%s holds %d parts that its manifest doesn't list; the first is %s. Readers of the folder take their rows too. "
             "They are left alone, since nothing says that Promptmill wrote them; delete them if you didn't put them there.",
@@ -62,7 +68,7 @@ def _warn_of_unlisted(output: Storage, standing: Manifest) -> None:
         )
 
 
-def refuse_foreign_output(prepared: Prepared, overwrite: bool) -> None:
+def refuse_foreign_output(prepared: Opened, overwrite: bool) -> None:
     """Raises: OutputError if this run may not replace the output that is there, or the report isn't ours."""
     standing = read_manifest(prepared.output)
     if standing is None:
@@ -78,7 +84,7 @@ def refuse_foreign_output(prepared: Prepared, overwrite: bool) -> None:
     )
 
 
-def _refuse_other_files(prepared: Prepared) -> None:
+def _refuse_other_files(prepared: Opened) -> None:
     """Raises: OutputError if the folder of a first run holds files that are neither ours nor the input's."""
     output = prepared.output
     try:
@@ -88,7 +94,7 @@ def _refuse_other_files(prepared: Prepared) -> None:
             f"{output.shown} can't be listed: {output.describe(error)}. A run looks there for files of others (output.url). "
             "Check the permissions and AWS_*."
         ) from error
-    inputs = {file.path for file in prepared.dataset.files}
+    inputs = {file.path for file in prepared.source.files}
     others = [name for name, size in found.items() if size and is_foreign(name) and output.path(name) not in inputs]
     if others:
         raise OutputError(
@@ -101,7 +107,7 @@ def _refuse_other_files(prepared: Prepared) -> None:
 def is_foreign(name: str) -> bool:
     """Whether a file of an output's folder isn't called as ours are. Hidden files, such as .gitkeep, are nobody's."""
     first = name.split("/", maxsplit=1)[0]
-    is_ours = first in _OURS or first.startswith(PROBE) or PART_NAME.fullmatch(name) is not None
+    is_ours = first in _OURS or first.startswith(PROBE) or OUR_PART.fullmatch(name) is not None
     return not is_ours and not first.startswith(".")
 
 

@@ -6,7 +6,6 @@ job arrive. The identity of an embeddings request covers {input, model, paramete
 rows that are sent in the same HTTP request nor the encoding that we ask for by default.
 """
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -17,17 +16,17 @@ from promptmill.errors import JobError
 from promptmill.job.identity import custom_id, request_digest, row_digest, unrendered_digest
 from promptmill.job.key_order import canonical
 from promptmill.job.spec import RequestSpec
+from promptmill.prompts.body_pieces import cut_body, encode_text, gap
 from promptmill.prompts.input_limit import limit_of
+from promptmill.prompts.output_limit import output_limit
 from promptmill.prompts.response_schema import ResponseSchema
+from promptmill.prompts.shared_prefix import PromptShape, by_prefix, cache_key_of
 from promptmill.prompts.structured_modes import StructuredModes
 from promptmill.prompts.templates import RowTemplate, RowUnrenderable, row_values
 from promptmill.prompts.tokens import REPLY_TOKENS, TokenCounter, media_tokens
 from promptmill.records import Request
 
 __all__ = ["RequestBuilder", "RowUnrenderable"]
-
-_OUTPUT_LIMITS = ("max_completion_tokens", "max_output_tokens", "max_tokens")
-_GAP = re.compile(rb"\x00(\d+)\x00")  # JSON never holds a raw NUL byte, so nothing else looks like a gap
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +62,13 @@ class RequestBuilder:
         self._static_tokens = 0
         self.media_tokens = 0  # of these, those of images, files and sound, which are guessed
         self._other_tokens = 0  # of these, those of schema and media
+        self.shape = PromptShape()
         self._is_embedding = spec.endpoint == "embeddings"
-        self.max_output_tokens = 0 if self._is_embedding else _output_limit(spec.parameters)
-        self._pieces = _cut(self._body())
+        self.max_output_tokens = 0 if self._is_embedding else output_limit(spec.parameters)
+        body = self._body()
+        self._pieces = cut_body(body)
+        self._whole = body
+        self._sent = None if spec.deployment is None else self._cut_with({"model": spec.deployment})
         self._gaps = [self._slots[int(number)] for number in self._pieces[1::2]]
         templates = [slot.template for slot in self._slots]
         self.columns: frozenset[str] = frozenset().union(*(template.columns for template in templates))
@@ -82,7 +85,7 @@ class RequestBuilder:
         tokens = self._static_tokens
         for position, slot in enumerate(self._gaps):
             text = slot.template.render(values)
-            pieces[2 * position + 1] = _encode(text, slot.template.label)
+            pieces[2 * position + 1] = encode_text(text, slot.template.label)
             if slot.is_counted:
                 tokens += self._counter.count(text)
         if self._is_embedding and pieces[1] == b'""':
@@ -91,6 +94,9 @@ class RequestBuilder:
             )
         body = b"".join(pieces)
         identity = custom_id(request_digest(self._spec.endpoint, body), row_digest(row_id, repetition))
+        if self._sent is not None:  # the identity is the model's, whatever else is sent
+            pieces[::2] = self._sent
+            body = b"".join(pieces)
         sent = pieces[1] if self._is_embedding else body
         return Request(identity, sent, tokens, self.max_output_tokens, tokens - self._other_tokens)
 
@@ -108,6 +114,16 @@ class RequestBuilder:
         modes = self.structured
         return request.body if modes is None else modes.write(request.body, modes.modes[0])
 
+    def route_by_prefix(self) -> None:
+        """Send `prompt_cache_key` with each request, where a provider could cache what they begin with."""
+        if self.shape.cacheable_tokens and "prompt_cache_key" not in self._spec.parameters:
+            key = {"prompt_cache_key": cache_key_of(self._pieces[0])}
+            self._sent = self._cut_with({"model": self._spec.sent_model, **key})
+
+    def send_order(self, requests: Sequence[Request]) -> list[Request]:
+        """Requests in the order that lets a provider cache most of their prompts."""
+        return list(requests) if self._is_embedding else by_prefix(requests, len(self._pieces[0]))
+
     @property
     def dimensions(self) -> int | None:
         """How long the job wants its vectors; None: it doesn't say."""
@@ -121,7 +137,11 @@ class RequestBuilder:
         """
         parameters = {**({"encoding_format": "base64"} if is_base64 else {}), **self._spec.parameters}
         texts = orjson.Fragment(b"[" + b",".join(inputs) + b"]")
-        return orjson.dumps(canonical({**parameters, "model": self._spec.model, "input": texts}))
+        return orjson.dumps(canonical({**parameters, "model": self._spec.sent_model, "input": texts}))
+
+    def _cut_with(self, fields: Mapping[str, Any]) -> list[bytes]:
+        """The constant pieces of the body with other fields, which don't change a request's identity."""
+        return cut_body({**self._whole, **fields})[::2]
 
     def _body(self) -> dict[str, Any]:
         """The whole body, with a gap for each text that depends on the row."""
@@ -133,8 +153,10 @@ class RequestBuilder:
                 "input": self._gap(RowTemplate("request.input", spec.input or "", self._available), is_counted=True),
             }
         if self.structured is not None:
-            self._other_tokens += self.structured.tokens[self.structured.modes[0]]
-            self._static_tokens += self.structured.tokens[self.structured.modes[0]]
+            schema_tokens = self.structured.tokens[self.structured.modes[0]]
+            self._other_tokens += schema_tokens
+            self._static_tokens += schema_tokens
+            self.shape.constant(schema_tokens)
         self._static_tokens += REPLY_TOKENS
         if spec.endpoint == "chat.completions":
             answer = {} if schema is None else {"response_format": schema.response_format()}
@@ -185,18 +207,23 @@ class RequestBuilder:
         """The text itself when it is the same for every row, else a gap."""
         template = RowTemplate(label, source, self._available)
         if not template.is_static:
+            self.shape.constant(self._counter.count(template.first_text) if is_counted else 0)
+            self.shape.varies(label)
+            self.shape.constant(self._counter.count(template.later_text) if is_counted else 0)
             return self._gap(template, is_counted=is_counted)
         try:
             text = template.render(row_values({}, (), needs_row=False))
-            _encode(text, label)
+            encode_text(text, label)
         except RowUnrenderable as error:
             raise JobError(f"{error}; every row fails in this way. Fix the template.") from error
-        self._static_tokens += self._counter.count(text) if is_counted else 0
+        tokens = self._counter.count(text) if is_counted else 0
+        self._static_tokens += tokens
+        self.shape.constant(tokens)
         return text
 
     def _gap(self, template: RowTemplate, *, is_counted: bool) -> orjson.Fragment:
         self._slots.append(_Slot(template, is_counted))
-        return orjson.Fragment(b"\x00%d\x00" % (len(self._slots) - 1))
+        return gap(len(self._slots) - 1)
 
 
 def _same_for_all(available: Sequence[str]) -> str:
@@ -207,39 +234,6 @@ def _same_for_all(available: Sequence[str]) -> str:
         f"{column}. Where the job stands in prefect.yaml or an automation, Prefect renders {column} to nothing before a "
         "run sees it: give the job's URL as job_url there. To send every row the same: request.same_for_all: true."
     )
-
-
-def _cut(body: Mapping[str, Any]) -> list[bytes]:
-    """The canonical body in pieces: constant ones at even places, the numbers of slots at odd ones."""
-    try:
-        return _GAP.split(orjson.dumps(canonical(body)))
-    except TypeError as error:
-        raise JobError(
-            f"the request can't be written as JSON ({error}); whole numbers must fit 64 bits, texts must be "
-            "valid Unicode. Fix request.parameters or the texts."
-        ) from error
-
-
-def _encode(text: str, label: str) -> bytes:
-    try:
-        return orjson.dumps(text)
-    except TypeError as error:
-        raise RowUnrenderable(
-            f"{label}: the text has a lone surrogate, which isn't valid Unicode and can't be sent"
-        ) from error
-
-
-def _output_limit(parameters: Mapping[str, Any]) -> int | None:
-    for name in _OUTPUT_LIMITS:
-        limit = parameters.get(name)
-        if limit is None:
-            continue
-        if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
-            raise JobError(
-                f"request.parameters.{name} is {limit!r}; it must be a whole number of tokens, 1 or more. Fix it."
-            )
-        return limit
-    return None
 
 
 def _sources_of(spec: RequestSpec) -> dict[str, Any]:

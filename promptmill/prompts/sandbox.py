@@ -118,7 +118,7 @@ def _make_environment() -> _Sandbox:
         undefined=StrictUndefined,
         autoescape=False,
         keep_trailing_newline=True,
-        finalize=_print,
+        finalize=print_value,
         cache_size=0,
         optimized=False,  # a constant is computed where the meter runs
     )
@@ -134,7 +134,8 @@ def _make_environment() -> _Sandbox:
     return made
 
 
-def _print(value: object) -> str:
+def print_value(value: object) -> str:
+    """What a template prints for a value, charged to the meter."""
     if not isinstance(value, str):
         charge_value(value)
     return to_text(value)

@@ -19,7 +19,7 @@ _ROW = "row"  # the whole row as a mapping, for columns whose names are no ident
 _LISTED_COLUMNS = 20  # in a message
 _REASON_CHARACTERS = 300  # of an error of Python or Jinja2, which may quote a value
 
-_RENDER_ERRORS = (
+RENDER_ERRORS = (
     TemplateError,
     ArithmeticError,
     LookupError,
@@ -53,6 +53,9 @@ class RowTemplate:
             raise _missing(label, name, available)
         self.columns = frozenset(wanted)
         self.is_static = not self.columns and not self.needs_row
+        self.first_text, self.later_text = _constant_texts(
+            tree
+        )  # the same for every row: before what varies, and after
 
     def render(self, values: dict[str, object]) -> str:
         """The text for a row's values, as `row_values` gives them. Raises: RowUnrenderable."""
@@ -60,7 +63,7 @@ class RowTemplate:
         try:
             # this low-level way is public too; Template.render copies its values twice, which takes four times as long
             return join_pieces(template.root_render_func(template.new_context(values, shared=True)))
-        except _RENDER_ERRORS as error:
+        except RENDER_ERRORS as error:
             raise RowUnrenderable(f"{self.label}: {_reason(error)}") from error
 
 
@@ -104,7 +107,7 @@ def render_once(label: str, source: str, values: Mapping[str, str]) -> str:
     _, template = _compile(label, source.removesuffix("\n"))
     try:
         return join_pieces(template.root_render_func(template.new_context(dict(values))))
-    except _RENDER_ERRORS as error:
+    except RENDER_ERRORS as error:
         known = ", ".join(f"{{{{ {name} }}}}" for name in values)
         raise JobError(
             f"{label} {shorten(source, 100)!r} can't be rendered: {_reason(error)}. It may use {known}."
@@ -154,6 +157,19 @@ def _refuse_escapes(label: str, tree: nodes.Template, available: Sequence[str]) 
                 f"{label} reaches for {name!r} (line {node.lineno}); templates may use a row's values, not Python's "
                 "internals. Leave it out."
             )
+
+
+def _constant_texts(tree: nodes.Template) -> tuple[str, str]:
+    """The plain text before the first expression or statement of a template, and that between and after them."""
+    first, later, is_first = list[str](), list[str](), True
+    for node in tree.body:
+        parts: list[nodes.Node] = list(node.nodes) if isinstance(node, nodes.Output) else [node]
+        for part in parts:
+            if isinstance(part, nodes.TemplateData):
+                (first if is_first else later).append(part.data)
+            else:
+                is_first = False
+    return "".join(first), "".join(later)
 
 
 def _row_keys(tree: nodes.Template, available: Sequence[str]) -> set[str]:

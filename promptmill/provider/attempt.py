@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from promptmill.limits.budget import ZERO
+from promptmill.limits.token_bucket import Tokens
 from promptmill.provider.response_body import Answer
 from promptmill.provider.retry_policy import GiveUp
 from promptmill.records import FailureKind, Usage
@@ -57,6 +58,8 @@ class VectorHabits:
     is_base64: bool = True  # it takes `encoding_format: base64`
     is_one_by_one: bool = False  # it makes one vector of several inputs
     dimensions: int | None = None  # how long its vectors are
+    window: int | None = None  # tokens to which it cuts an input in silence
+    counts_packs: bool = True  # the tokens that it tells of several inputs are those of all of them
 
 
 @dataclass(slots=True, eq=False)
@@ -103,6 +106,9 @@ class Tries:
         )
 
 
+_RETRY_STEP_SECONDS = 5  # a day of retries is some ten thousand counts
+
+
 @dataclass(slots=True)
 class Counters:
     """What this process sent in this run and what came of it, for progress and report."""
@@ -111,7 +117,21 @@ class Counters:
     requests: int = 0  # that were sent at least once
     in_flight: int = 0
     pausing: int = 0  # rows that wait for their next attempt
+    retries: Counter[tuple[str, int]] = field(default_factory=Counter[tuple[str, int]])
+    # attempts that another followed, by kind of failure and time, in whole steps of seconds since the epoch
     unknown: Counter[str] = field(default_factory=Counter[str])  # answers of a shape that nobody knows, shortened
+
+    def saw_retry(self, kind: str, now: float) -> None:
+        """Count an attempt that failed and that another follows; `now` is in seconds since the epoch."""
+        self.retries[kind, int(now // _RETRY_STEP_SECONDS) * _RETRY_STEP_SECONDS] += 1
+
+    @property
+    def retries_by_kind(self) -> dict[str, int]:
+        """Attempts that another followed, the most frequent kind first."""
+        kinds = Counter[str]()
+        for (kind, _), times in self.retries.items():
+            kinds[kind] += times
+        return dict(kinds.most_common())
 
     def saw_unknown(self, text: str) -> None:
         """Count an answer of an unknown shape; of very many different ones, the first are told apart."""
@@ -126,6 +146,10 @@ class Bill:
     """What one attempt turned out to take."""
 
     reserved_usd: Decimal
-    used_tokens: float
+    used_tokens: Tokens
     cost_usd: Decimal = ZERO
     uncertain_usd: Decimal = ZERO  # what the provider may have billed beyond it
+    exposed_usd: Decimal = ZERO  # the most that it may take, for the account: it counts a wrong count of ours in
+    is_doubtful: bool = False  # a gateway answered in the model's place, which may have answered and been billed
+    is_estimated: bool = False  # `cost_usd` follows from our own count of the tokens
+    is_retried: bool = False  # the answer is paid for and wouldn't do

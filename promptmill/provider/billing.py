@@ -32,10 +32,15 @@ class Billing:
     tier: str | None  # that the job asks for; "batch" for batches
     count_tokens: Callable[[str], int]
     is_tier_fixed: bool = False  # the tier that an answer names changes nothing, as in batches
+    most_input_factor: int = 1  # times our count of the input, what the provider may count at most
 
     def reserve_usd(self, input_tokens: int, output_tokens: int) -> Decimal:
         """What to set aside for one request."""
         return self.prices.request_usd(input_tokens, output_tokens, self.tier)
+
+    def exposed_usd(self, input_tokens: int, output_tokens: int) -> Decimal:
+        """What one request may cost at most, even if the provider counts its input otherwise than we do."""
+        return self.reserve_usd(input_tokens * self.most_input_factor, output_tokens)
 
     def charge(self, answer: Answer, input_tokens: int, reserved_usd: Decimal) -> Charge:
         """What an answer cost: by its own usage, and by our count of the tokens that it doesn't tell."""

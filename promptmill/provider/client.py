@@ -14,6 +14,7 @@ from dataclasses import replace
 from promptmill.errors import ProviderRefused
 from promptmill.job.spec import Endpoint, Retry
 from promptmill.limits.budget import Budget
+from promptmill.limits.places import Places
 from promptmill.limits.rate_limiter import RateLimiter
 from promptmill.provider.attempt import Call, Counters, Judge, Outcome, Tries, VectorHabits
 from promptmill.provider.billing import Billing
@@ -29,6 +30,8 @@ from promptmill.provider.tiers import Tiers
 from promptmill.provider.transport import Sender
 from promptmill.provider.verdict import describe_refusal
 from promptmill.stop import Slot, Stop
+
+_MOST_PLACES = 10_000  # where the caller bounds the requests in flight
 
 
 class Client:
@@ -49,6 +52,7 @@ class Client:
         renew_key: RenewKeys | None = None,
         formats: Formats | None = None,
         tiers: Tiers | None = None,
+        places: Places | None = None,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self.limiter = limiter
@@ -56,6 +60,7 @@ class Client:
         self.stop = stop
         self.counters = Counters()
         self.vectors = VectorHabits()
+        self.places = Places(_MOST_PLACES) if places is None else places
         self._evidence = Evidence() if evidence is None else evidence
         self._keys = KeyRenewal(renew_key)
         self._retry = retry
@@ -74,6 +79,7 @@ class Client:
             counters=self.counters,
             formats=formats,
             tiers=tiers,
+            places=self.places,
             on_sent=self._watch.sent,
         )
 
@@ -107,6 +113,8 @@ class Client:
                 raise self.stop.because(ProviderRefused(step.message))
             if isinstance(step, Answer | GiveUp):
                 return state.outcome(step)
+            if isinstance(verdict, GiveUp) or (isinstance(verdict, TryAgain) and not verdict.is_free):
+                self.counters.saw_retry(verdict.kind, time.time())
             await self._pause(step, slot)
 
     async def _next_step(self, verdict: Verdict, state: Tries, slot: Slot) -> float | GiveUp | StopRun:

@@ -4,7 +4,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import orjson
+
 from promptmill.provider.body_parser import NoJson, parse_body
+from promptmill.provider.filter_results import categories_of_error
 from promptmill.provider.json_fields import list_of, mapping_of, name_of
 from promptmill.provider.redaction import redact
 from promptmill.shorten import shorten
@@ -12,6 +15,7 @@ from promptmill.shorten import shorten
 _MESSAGE_CHARACTERS = 500
 _PAGE = re.compile(r"^\s*(<!doctype html|<html|<head|<\?xml)", re.IGNORECASE)
 _TITLE = re.compile(r"<(title|h1)[^>]*>\s*([^<]+?)\s*<", re.IGNORECASE)
+_FENCE = re.compile(r"\s*```(?:json)?\s(.*?)\s*```\s*$", re.DOTALL)
 _VAGUE = frozenset({"provider returned error", "error", "no message", "bad request", ""})
 
 
@@ -23,6 +27,7 @@ class ErrorBody:
     code: str = ""
     type: str = ""
     param: str = ""  # the part of the request that it names
+    generated: str = ""  # what the model answered, where the provider keeps it back for its format (Groq)
 
 
 def read_error(content: bytes, secrets: Sequence[str]) -> ErrorBody:
@@ -47,12 +52,29 @@ def read_error_payload(payload: object, secrets: Sequence[str]) -> ErrorBody:
     fields = mapping_of(error)
     inner = mapping_of(fields.get("innererror"))
     code = name_of(fields.get("code"))
+    said, categories = _words_of(_message_of(fields, "no message")), categories_of_error(inner)
+    if categories:  # first, since a long message is shortened
+        said = f"filtered for {categories}: {said}"
     return ErrorBody(
-        message=_clip(redact(_words_of(_message_of(fields, "no message")), secrets)),
+        message=_clip(redact(said, secrets)),
         code=redact(name_of(inner.get("code")) or code, secrets),
         type=redact(name_of(fields.get("type")) or name_of(fields.get("status")) or (code if inner else ""), secrets),
         param=redact(name_of(fields.get("param")), secrets),
+        generated=redact(_json_in(fields.get("failed_generation")), secrets),
     )
+
+
+def _json_in(generated: object) -> str:
+    """What the model answered, out of its fence; empty unless it is whole JSON."""
+    if not isinstance(generated, str):
+        return ""
+    fenced = _FENCE.match(generated)
+    text = generated if fenced is None else fenced.group(1)
+    try:
+        orjson.loads(text)
+    except ValueError:
+        return ""
+    return text
 
 
 def _base_resp(fields: Mapping[str, object]) -> dict[str, object] | None:

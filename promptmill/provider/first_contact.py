@@ -5,24 +5,31 @@ only what proves that no request of a run can succeed is a problem: nobody liste
 OpenAI's own words.
 """
 
+import http
+import http.client
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import IO, Any
 
-import httpx2
-import openai
+import orjson
 
-from promptmill.errors import CredentialsError, ProviderUnreachable
+from promptmill.errors import CredentialsError, NoKeyFound, ProviderUnreachable
+from promptmill.provider.access import Access, access_of
 from promptmill.provider.credentials import Credentials
 from promptmill.provider.redaction import redact
-from promptmill.provider.transport import make_blocking_sdk, sent_secrets
+from promptmill.provider.redirects import moved_at_home
 from promptmill.public_url import public_url
 from promptmill.shorten import shorten
 
 _TRIES = 3  # a name server or a gateway may stumble once
 _PAUSE_SECONDS = 1.0
-_TIMEOUT = httpx2.Timeout(5.0)
-_NOBODY_LISTENS = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.UnsupportedProtocol)
+_TIMEOUT_SECONDS = 5.0
+_MOST_REDIRECTS = 5
+_MOST_BYTES = 64 * 1024  # of an error's body
+_PROXY_SAYS_NO = "Tunnel connection failed"  # as http.client words it, Python 3.11
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,40 +47,93 @@ def require_contact(credentials: Credentials) -> None:
         raise problem
 
 
+def contact_if_any(credentials: Credentials) -> Contact:
+    """The first contact; without a key nobody is asked. Blocks. Raises: CredentialsError when they can't be used."""
+    try:
+        return first_contact(credentials)
+    except NoKeyFound as error:
+        return Contact("wasn't asked, since there is no key", error)
+
+
 def first_contact(credentials: Credentials, pause: Callable[[float], None] = time.sleep) -> Contact:
     """Ask for the models. Blocks, for seconds where nobody answers. Raises: CredentialsError when they can't be used."""
-    with make_blocking_sdk(credentials).with_options(timeout=_TIMEOUT) as client:
-        contact = _ask(client)
-        for _ in range(_TRIES - 1):
-            if not isinstance(contact.problem, ProviderUnreachable):
-                break
-            pause(_PAUSE_SECONDS)
-            contact = _ask(client)
+    access = access_of(credentials)
+    contact = _ask(access)
+    for _ in range(_TRIES - 1):
+        if not isinstance(contact.problem, ProviderUnreachable):
+            break
+        pause(_PAUSE_SECONDS)
+        contact = _ask(access)
     return contact
 
 
-def _ask(client: openai.OpenAI) -> Contact:
-    address = public_url(str(client.base_url))
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """Hands a redirect back as an answer, so that the key goes nowhere by itself."""
+
+    def redirect_request(
+        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str
+    ) -> None:
+        """No other request."""
+
+
+def _ask(access: Access) -> Contact:
+    address = public_url(access.base_url)
     try:
-        models = client.models.with_raw_response.list()
-    except openai.OpenAIError as error:
-        return _judge(error, address, sent_secrets(client))
-    return Contact(f"{address} answers this key (HTTP {models.http_response.status_code})")
-
-
-def _judge(error: openai.OpenAIError, address: str, secrets: tuple[str, ...]) -> Contact:
-    """What an error means for a run. Pure."""
-    said = redact(shorten(str(error), 300), secrets)
-    if isinstance(error, openai.APIConnectionError):
-        cause = error.__cause__
-        if not isinstance(cause, _NOBODY_LISTENS):
-            return Contact(f"{address} was reached and gave no answer in time to a question about its models")
-        told = redact(shorten(str(cause) or type(cause).__name__, 300), secrets)
+        status, body = _get(access.address.url("models"), access)
+    except urllib.error.URLError as error:
+        if str(error.reason).startswith(_PROXY_SAYS_NO):
+            return _silent(address)
+        told = redact(shorten(str(error.reason) or type(error.reason).__name__, 300), access.secrets)
         return Contact(f"nobody answers at {address}", ProviderUnreachable(_unreachable(address, told)))
-    if isinstance(error, openai.AuthenticationError) and error.code == "invalid_api_key":
+    except (OSError, http.client.HTTPException):
+        return _silent(address)
+    return _judge(status, body, address, access.secrets)
+
+
+def _silent(address: str) -> Contact:
+    return Contact(f"{address} was reached and gave no answer in time to a question about its models")
+
+
+def _get(url: str, access: Access) -> tuple[int, bytes]:
+    """Status and body of an answer, of an error's body the beginning. Raises: URLError; OSError; HTTPException."""
+    opener = urllib.request.build_opener(_NoRedirects)
+    for _ in range(_MOST_REDIRECTS):
+        request = urllib.request.Request(url, headers=dict(access.headers))  # noqa: S310 - access_of takes http(s) only
+        try:
+            with opener.open(request, timeout=_TIMEOUT_SECONDS) as answer:
+                return answer.status, b""
+        except urllib.error.HTTPError as error:
+            with error:
+                moved_to = moved_at_home(url, error.code, error.headers.get("location", ""))
+                if moved_to is None:
+                    return error.code, error.read(_MOST_BYTES)
+            url = moved_to
+    return 0, b""
+
+
+def _judge(status: int, body: bytes, address: str, secrets: tuple[str, ...]) -> Contact:
+    """What an answer means for a run. Pure."""
+    if 200 <= status < 300:
+        return Contact(f"{address} answers this key (HTTP {status})")
+    code, message = _told(body)
+    if status == http.HTTPStatus.UNAUTHORIZED and code == "invalid_api_key":
+        said = redact(shorten(f"HTTP {status}: {message}", 300), secrets)
         return Contact(f"{address} refuses the key", CredentialsError(_refused(address, said)))
-    status = f" (HTTP {error.status_code})" if isinstance(error, openai.APIStatusError) else ""
-    return Contact(f"{address} is there; it tells this key nothing about its models{status}")
+    shown = f" (HTTP {status})" if status else ""
+    return Contact(f"{address} is there; it tells this key nothing about its models{shown}")
+
+
+def _told(body: bytes) -> tuple[object, object]:
+    """Code and message of an error as OpenAI words it."""
+    try:
+        match orjson.loads(body):
+            case {"error": {"code": code, "message": message}}:
+                return code, message
+            case _:
+                pass
+    except orjson.JSONDecodeError:
+        pass
+    return None, None
 
 
 def _unreachable(address: str, told: str) -> str:

@@ -31,6 +31,8 @@ _RESETS = (  # what names the moment when a limit is back, and what says that no
     ("x-ratelimit-reset-tokens", "x-ratelimit-remaining-tokens"),
     ("anthropic-ratelimit-requests-reset", "anthropic-ratelimit-requests-remaining"),
     ("anthropic-ratelimit-tokens-reset", "anthropic-ratelimit-tokens-remaining"),
+    ("anthropic-ratelimit-input-tokens-reset", "anthropic-ratelimit-input-tokens-remaining"),
+    ("anthropic-ratelimit-output-tokens-reset", "anthropic-ratelimit-output-tokens-remaining"),
     ("x-ratelimit-reset-after", None),
     ("x-ratelimit-reset", None),
     ("x-rate-limit-reset", None),
@@ -106,9 +108,27 @@ def _moment_of(text: str) -> float | None:
     return None
 
 
+def has_used_up_limit(headers: Mapping[str, str]) -> bool:
+    """Whether the headers say that nothing is left of a limit of requests or tokens."""
+    return any(_number(headers.get(left, "")) == 0 for _, left in _RESETS if left is not None)
+
+
 def server_limits(headers: Mapping[str, str]) -> tuple[ServerLimit, ServerLimit]:
     """The limits of requests and of tokens a minute that an answer told, those that can be meant; None where it told none."""
     return _server_limit(headers, "requests"), _server_limit(headers, "tokens")
+
+
+def split_limits(headers: Mapping[str, str]) -> tuple[ServerLimit, ServerLimit]:
+    """The limits of input and of output tokens a minute that an answer told, as Anthropic names them."""
+    return _split_limit(headers, "input"), _split_limit(headers, "output")
+
+
+def _split_limit(headers: Mapping[str, str], what: Literal["input", "output"]) -> ServerLimit:
+    limit = _number(headers.get(f"anthropic-ratelimit-{what}-tokens-limit", ""))
+    if limit is None or not _LEAST_A_MINUTE["tokens"] <= limit <= _MOST_A_MINUTE:
+        return _UNKNOWN
+    remaining = _number(headers.get(f"anthropic-ratelimit-{what}-tokens-remaining", ""))
+    return ServerLimit(limit, None if remaining is None else min(max(0.0, remaining), limit))
 
 
 def _server_limit(headers: Mapping[str, str], what: Literal["requests", "tokens"]) -> ServerLimit:

@@ -1,11 +1,37 @@
 """Looks a key up once more when the provider refuses it: a block or an environment may hold a new one by then."""
 
 import asyncio
+import logging
+import time
 from collections.abc import Awaitable, Callable
 
 from promptmill.errors import CredentialsError
 
 RenewKeys = Callable[[], Awaitable[bool]]  # whether another key is sent from now on
+
+_EARLY_SECONDS = 300.0  # before a token ends; clients of Azure's own give out a new one from then on
+_LEAST_WAIT_SECONDS = 30.0
+log = logging.getLogger("promptmill")
+
+
+def _seconds_until_renewal(expires_at: float, now: float) -> float:
+    """How long a token is used before another is looked up; both in seconds since the epoch. Pure."""
+    return max(_LEAST_WAIT_SECONDS, expires_at - _EARLY_SECONDS - now)
+
+
+async def renew_in_time(
+    renew: RenewKeys,
+    expires_at: Callable[[], float | None],
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    now: Callable[[], float] = time.time,
+) -> None:
+    """Look a token up again before it ends, as long as it says when; runs until it is cancelled or no token says so."""
+    while (end := expires_at()) is not None:
+        await sleep(_seconds_until_renewal(end, now()))
+        try:
+            await renew()
+        except CredentialsError as error:  # the old one holds for minutes yet
+            log.warning("the key ends soon and can't be renewed: %s", error)
 
 
 class KeyRenewal:

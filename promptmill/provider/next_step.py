@@ -65,7 +65,7 @@ def next_step(
 def _after_refusal(
     verdict: TryAgain, state: Tries, retry: Retry, evidence: Evidence, at: Moment
 ) -> float | GiveUp | StopRun:
-    """After a refusal because of how much is sent; the limiter waits for everybody."""
+    """After a refusal because of how much is sent. The limiter waits for everybody, unless too many were in flight."""
     longest = retry.longest_wait_seconds
     penalty = penalty_seconds(verdict, state.limited)
     if penalty > longest:
@@ -80,7 +80,7 @@ def _after_refusal(
         and at.monotonic - state.started + penalty > retry.max_elapsed_seconds
     ):
         return GiveUp(verdict.kind, verdict.message, verdict.status)
-    return 0.0
+    return retry_seconds(verdict.wait_seconds, state.limited, at.chance) if verdict.is_of_concurrency else 0.0
 
 
 def second_chance(verdict: TryAgain, state: Tries) -> TryAgain | GiveUp:

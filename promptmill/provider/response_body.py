@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from promptmill.job.spec import Endpoint
 from promptmill.provider.body_parser import NoJson, parse_body
+from promptmill.provider.filter_results import categories_of_choice, categories_of_response
 from promptmill.provider.json_fields import list_of, mapping_of, name_of, text_of
 from promptmill.provider.logprobs import Token, tokens_in
 from promptmill.provider.message_content import Said, said_in
@@ -50,10 +51,16 @@ class Answer:
     response_id: str
     service_tier: str | None
     thinking: str | None = None  # what the model thought, where the provider shows it
+    filtered_for: str = ""  # the categories of a filter that cut it, where the provider names them
     logprobs: tuple[Token, ...] | None = None  # of the answer's tokens, where the job asks for them
     embeddings: tuple[
         NDArray[np.float32] | None, ...
     ] = ()  # in the order of the inputs; None: no vector that can be used
+
+
+def answer_of_text(text: str) -> Answer:
+    """An answer of which nothing is known but its text."""
+    return Answer(text, None, "stop", ToldUsage(), "", "", None)
 
 
 def read_answer(endpoint: Endpoint, content: bytes, secrets: Sequence[str]) -> Answer:
@@ -82,6 +89,7 @@ def _redacted(answer: Answer, secrets: Sequence[str]) -> Answer:
         text=None if answer.text is None else redact(answer.text, secrets),
         refusal=None if answer.refusal is None else redact(answer.refusal, secrets),
         finish_reason=redact(answer.finish_reason, secrets)[:_NAME_CHARACTERS],
+        filtered_for=redact(answer.filtered_for, secrets)[:_REASON_CHARACTERS],
         model=redact(answer.model, secrets)[:_NAME_CHARACTERS],
         response_id=redact(answer.response_id, secrets)[:_NAME_CHARACTERS],
         service_tier=None if answer.service_tier is None else redact(answer.service_tier, secrets),
@@ -95,6 +103,8 @@ def _read_chat(payload: Any) -> Answer:
     if said.text is None and said.refusal is None and finish is None:
         raise ValueError("neither content nor finish_reason")
     answer = _answer(payload, usage_of(payload.get("usage")), said, finish_reason=finish)
+    if finish == "content_filter":
+        answer = replace(answer, filtered_for=categories_of_choice(choice))
     told = choice.get("logprobs")
     return replace(answer, logprobs=tokens_in(told)) if told else answer
 
@@ -116,6 +126,8 @@ def _read_response(payload: Any) -> Answer:
         thinking="".join(text_of(mapping_of(part).get("text")) or "" for part in thoughts) or None,
     )
     answer = _answer(payload, usage_of(payload.get("usage")), said, finish_reason=_CUT_BY.get(reason, reason))
+    if reason == "content_filter":
+        answer = replace(answer, filtered_for=categories_of_response(payload))
     told = [token for part in parts for token in list_of(mapping_of(part).get("logprobs"))]
     return replace(answer, logprobs=tokens_in(told)) if told else answer
 

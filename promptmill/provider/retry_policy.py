@@ -31,6 +31,7 @@ class TryAgain:
     status: int | None = None
     wait_seconds: float | None = None  # what the provider asks for, at least
     is_rate_limit: bool = False  # everybody waits, and the row isn't to blame
+    names: Literal["rate", "at_once", ""] = ""  # the limit that a refusal names (pressure.py)
     is_token_limit: bool = False  # and it was the tokens a minute
     is_capacity: bool = False  # of the tier that was asked for
     is_slow_down: bool = False  # everybody goes on at half the pace
@@ -38,9 +39,15 @@ class TryAgain:
     is_trouble: bool = False  # the server failed or the connection broke: an outage, if it happens to all rows
     is_bought: bool = False  # the provider took the request for answered, and bills it
     is_answered: bool = False  # the model answered, and the provider keeps the answer back since it breaks the format
+    generated: str = ""  # that answer, where the provider shows it
     is_unsent: bool = False  # the provider was never reached, so that no row is to blame
     is_unknown: bool = False  # a shape that nobody knows
     is_free: bool = False  # the row is asked in another way at once; nobody waits, and nothing counts
+
+    @property
+    def is_of_concurrency(self) -> bool:
+        """Whether too many requests were in flight: the row waits, and the others needn't."""
+        return self.is_rate_limit and self.names == "at_once"
 
     @property
     def holds_everybody_up(self) -> bool:

@@ -5,27 +5,28 @@ Every attempt takes money and capacity, in this order, and settles what it took 
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from decimal import Decimal
 
-from promptmill.errors import RunStopped
 from promptmill.job.spec import Endpoint, Retry
 from promptmill.limits.budget import ZERO, Budget
 from promptmill.limits.output_guess import OutputGuess
-from promptmill.limits.rate_limiter import RateLimiter, RequestTooLarge, Reservation
+from promptmill.limits.places import Places
+from promptmill.limits.rate_limiter import RateLimiter
+from promptmill.limits.split_tokens import RequestTooLarge
+from promptmill.limits.token_bucket import NO_TOKENS, Reservation, Tokens
 from promptmill.provider.attempt import Bill, Call, Counters, Judge, Tries
 from promptmill.provider.billing import Billing
+from promptmill.provider.covering import GATEWAY_STATUSES, covering, stopping
 from promptmill.provider.evidence import MOST_UNPROVEN, Evidence
 from promptmill.provider.formats import Formats
-from promptmill.provider.headers import server_limits
-from promptmill.provider.next_step import second_chance, verdict_on_transport
-from promptmill.provider.response_body import Answer
+from promptmill.provider.headers import server_limits, split_limits
+from promptmill.provider.next_step import second_chance
+from promptmill.provider.posting import Lost, Posting
+from promptmill.provider.response_body import Answer, answer_of_text
 from promptmill.provider.retry_policy import GiveUp, StopRun, TryAgain, Verdict, penalty_seconds
 from promptmill.provider.tiers import Tiers
-from promptmill.provider.transport import Sender, TransportError
-from promptmill.provider.verdict import classify
+from promptmill.provider.transport import Sender
 from promptmill.stop import Stop
 
 _log = logging.getLogger("promptmill")
@@ -49,22 +50,22 @@ class Sending:
         counters: Counters,
         formats: Formats | None,
         tiers: Tiers | None,
+        places: Places,
         on_sent: Callable[[], None],
     ) -> None:
-        self._endpoint: Endpoint = endpoint
         self._limiter = limiter
         self._budget = budget
         self._stop = stop
         self._counters = counters
         self._guess = OutputGuess()
-        self._sender = sender
         self._billing = billing
         self._retry = retry
-        self._secrets = secrets  # cut out of everything that the provider says
         self._evidence = evidence
         self._formats, self._tiers = formats, tiers
         self._standard_billing = billing if tiers is None else replace(billing, tier=None)
         self._on_sent = on_sent
+        self._places = places
+        self._posting = Posting(sender, endpoint, secrets, counters, places)
         self._is_estimate_told = False
 
     async def attempt(self, call: Call, state: Tries, judge: Judge) -> Answer | Verdict:
@@ -86,7 +87,7 @@ class Sending:
         output_tokens = self._guess.at_most(call.max_output_tokens)
         reserved_usd = self._billing_of(state).reserve_usd(call.input_tokens, output_tokens)
         with self._stop.waiting():
-            await self._reserve_money(reserved_usd)
+            await stopping(self._stop, self._budget.reserve(reserved_usd))
             try:
                 reservation = await self._reserve_capacity(call)
             except RequestTooLarge as error:
@@ -95,21 +96,14 @@ class Sending:
             except BaseException:
                 self._budget.settle(reserved_usd, ZERO)
                 raise
-        bill = Bill(reserved_usd, used_tokens=float(call.input_tokens))
+        exposed_usd = self._billing_of(state).exposed_usd(call.input_tokens, output_tokens)
+        bill = Bill(reserved_usd, used_tokens=Tokens(call.input_tokens, 0.0), exposed_usd=exposed_usd)
         try:
-            return await self._send_once(call, state, reservation, bill, judge)
-        except asyncio.CancelledError:
-            bill.uncertain_usd = reserved_usd
-            raise
+            async with covering(self._budget.exposure, self._stop, bill):
+                return await self._send_once(call, state, reservation, bill, judge)
         finally:
             self._budget.settle(reserved_usd, bill.cost_usd, bill.uncertain_usd)
-            self._limiter.settle(reservation, bill.used_tokens)
-
-    async def _reserve_money(self, amount_usd: Decimal) -> None:
-        try:
-            await self._budget.reserve(amount_usd)
-        except RunStopped as error:
-            raise self._stop.because(error) from None
+            self._limiter.settle(reservation, bill.used_tokens.input, bill.used_tokens.output)
 
     async def _reserve_capacity(self, call: Call) -> Reservation:
         """Capacity for an attempt. Where only the guess of its output passes a minute's limit, the whole minute is taken.
@@ -117,12 +111,12 @@ class Sending:
         Raises: RequestTooLarge when the input alone is too large.
         """
         try:
-            return await self._limiter.reserve(call.input_tokens + self._expected_output(call))
+            return await self._limiter.reserve(call.input_tokens, self._expected_output(call))
         except RequestTooLarge:
-            limit = self._limiter.tokens_per_minute
-            if limit is None or call.input_tokens > limit:
+            most_output = self._limiter.most_output(call.input_tokens)
+            if most_output is None:
                 raise
-        return await self._limiter.reserve(limit)
+        return await self._limiter.reserve(call.input_tokens, most_output)
 
     def _expected_output(self, call: Call) -> int:
         """What the limiter reserves: what answers took so far, or the job's own limit where the provider counts that."""
@@ -141,35 +135,32 @@ class Sending:
         await self._stop.confirm()
         self._counters.requests += state.attempts == 0
         self._counters.attempts += 1
-        self._counters.in_flight += 1
         state.attempts += 1
         state.sent_at = asyncio.get_running_loop().time()
         self._on_sent()
-        began = time.monotonic()
-        try:
-            raw = await self._sender.post(call.body)
-        except TransportError as error:
-            bill.uncertain_usd = bill.reserved_usd if error.was_sent else ZERO
-            return self._note(verdict_on_transport(error), state, reservation)
-        finally:
-            self._counters.in_flight -= 1
-        state.latency_seconds = time.monotonic() - began
-        verdict = classify(
-            raw.status, raw.headers, raw.content, endpoint=self._endpoint, now=time.time(), secrets=self._secrets
-        )
+        found = await self._posting.post(call.body)
+        if isinstance(found, Lost):
+            bill.uncertain_usd = ZERO if found.verdict.is_unsent else bill.reserved_usd
+            return self._note(found.verdict, state, reservation)
+        verdict, state.latency_seconds = found.verdict, found.seconds
+        bill.is_doubtful = found.raw.status in GATEWAY_STATUSES
         is_taken = isinstance(verdict, Answer | GiveUp) or (isinstance(verdict, TryAgain) and verdict.is_bought)
         verdict = self._learn(verdict, state)
         if not isinstance(verdict, Answer):
             verdict = self._note(verdict, state, reservation)
-        self._limiter.observe(reservation, *server_limits(raw.headers), is_taken=is_taken)
+        self._limiter.observe(
+            reservation, *server_limits(found.raw.headers), split_limits(found.raw.headers), is_taken=is_taken
+        )
         if isinstance(verdict, Answer):
             return self._take_answer(verdict, call, state, bill, judge)
         if isinstance(verdict, TryAgain) and verdict.is_bought:
             bill.uncertain_usd = bill.reserved_usd
         if isinstance(verdict, TryAgain) and verdict.is_answered:
+            if verdict.generated and judge(salvaged := answer_of_text(verdict.generated)) is None:
+                return self._take_answer(salvaged, call, state, bill, judge)
             return second_chance(verdict, state)
         if isinstance(verdict, TryAgain) and (verdict.is_rate_limit or verdict.is_free):
-            bill.used_tokens = 0.0
+            bill.used_tokens = NO_TOKENS
         return verdict
 
     def _billing_of(self, state: Tries) -> Billing:
@@ -211,7 +202,8 @@ class Sending:
         if verdict.holds_everybody_up:
             state.limited += 1
             self._evidence.limited(now)
-        if verdict.holds_everybody_up or (self._evidence.is_outage and (verdict.is_trouble or verdict.is_unsent)):
+        is_held = verdict.holds_everybody_up and not (verdict.is_of_concurrency and self._places.is_found)
+        if is_held or (self._evidence.is_outage and (verdict.is_trouble or verdict.is_unsent)):
             self._hold_everybody_up(verdict, state, reservation)
         return verdict
 
@@ -225,7 +217,8 @@ class Sending:
                 "such rows are marked (llm_usage_estimated)"
             )
         bill.cost_usd, bill.uncertain_usd = charge.cost_usd, charge.uncertain_usd
-        bill.used_tokens = float(charge.usage.input_tokens + charge.usage.output_tokens)
+        bill.is_estimated = charge.usage.is_estimated
+        bill.used_tokens = Tokens(charge.usage.input_tokens, charge.usage.output_tokens)
         if answer.usage.output_tokens is not None:
             self._guess.saw(answer.usage.output_tokens)
         state.usage += charge.usage
@@ -237,10 +230,13 @@ class Sending:
         if complaint is None or not complaint.is_worth_another or state.complaints >= 1:
             return answer
         state.complaints += 1
+        bill.is_retried = True
         return TryAgain(complaint.kind, complaint.message, 200, is_at_once=complaint.kind != "server_error")
 
     def _hold_everybody_up(self, verdict: TryAgain, state: Tries, reservation: Reservation) -> None:
         seconds = penalty_seconds(verdict, state.limited)
+        if self._places.is_found and not verdict.names and verdict.wait_seconds is None and state.limited == 1:
+            seconds = 0.0  # fewer in flight may be all it takes; the limiter pauses longer for the next refusals
         if not verdict.holds_everybody_up:  # an outage: probes go out, ever further apart
             seconds = min(verdict.wait_seconds or 0.0, self._retry.max_outage_seconds)
         self._limiter.penalise(

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import orjson
 
+from promptmill.job.spec import Job
 from promptmill.provider.attempt import Call, Tries
 from promptmill.provider.retry_policy import TryAgain, Verdict
 
@@ -52,3 +53,11 @@ def without_tier(body: bytes) -> bytes:
     asked = orjson.loads(body)
     asked.pop("service_tier", None)
     return orjson.dumps(asked)
+
+
+def tiers_of(job: Job) -> Tiers | None:
+    """The choice between a job's tiers; None where there is none."""
+    tier, wait = job.request.tier, job.retry.max_wait_seconds
+    if tier is None or tier.fall_back == "none":
+        return None
+    return Tiers(0.0 if wait is None else wait)

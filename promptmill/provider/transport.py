@@ -1,30 +1,30 @@
 """One attempt over the wire: bytes to the provider, status, headers and bytes back.
 
-The openai client supplies base URL, key, organisation and headers. The bytes travel by aiohttp: a bare loop over the
-client's own calls takes twice the CPU of all that Promptmill does for a row (`python -m benchmarks lean 5000`: ratio 0.50;
-2 cores, Python 3.11, 2026-11-25), and its retries would bypass our limits.
+The bytes travel by aiohttp: a bare loop over the openai client's own calls takes twice the CPU of all that Promptmill does
+for a row (`python -m benchmarks lean 5000`: ratio 0.50; 2 cores, Python 3.11, 2026-11-25), and its retries would bypass our
+limits.
 """
 
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Literal, Protocol, Self
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
+from typing import TYPE_CHECKING, Literal, Protocol, Self
+from urllib.parse import parse_qsl
 
 import aiohttp
-import openai
-from openai import AsyncOpenAI, OpenAI
 
 from promptmill.errors import CredentialsError
 from promptmill.job.spec import Endpoint
+from promptmill.provider.access import access_of, proxy_of
 from promptmill.provider.body_parser import MOST_ANSWER_BYTES, NoJson, TooManyBytes, parse_body, unzipped
 from promptmill.provider.credentials import Credentials, usable
-from promptmill.provider.home import HomeHttpClient
-from promptmill.provider.redaction import redact, secrets_of
+from promptmill.provider.redaction import redact
 from promptmill.provider.redirects import moved_at_home
 from promptmill.provider.response_body import PATHS
+
+if TYPE_CHECKING:  # only batches and the doctor use it
+    from openai import OpenAI
 
 __all__ = [
     "Credentials",  # most import it together with what sends
@@ -33,8 +33,6 @@ __all__ = [
     "TransportError",
     "known_secrets",
     "make_blocking_sdk",
-    "make_sdk",
-    "sent_secrets",
 ]
 
 _CONNECT_SECONDS = 15.0
@@ -74,61 +72,42 @@ class _AnswerTooLarge(Exception):
     """The body grew past the limit."""
 
 
-def make_sdk(credentials: Credentials) -> AsyncOpenAI:
-    """The openai client, its own retries off. Raises: CredentialsError when key, headers or address can't be used."""
-    found = usable(credentials)
-    with _refusing_missing_key():
-        return AsyncOpenAI(
-            api_key=found.api_key,
-            base_url=found.base_url,
-            organization=found.organization,
-            project=found.project,
-            default_headers=found.default_headers,
-            max_retries=0,
-        )
+def make_blocking_sdk(credentials: Credentials, secrets: list[str] | None = None) -> "OpenAI":
+    """The openai client for worker threads, its own retries off; it follows no redirect to another origin.
 
+    A key that may be renewed is looked up before each request, and then added to `secrets`.
+    Raises: CredentialsError when key, headers or address can't be used.
+    """
+    from openai import OpenAI
 
-def make_blocking_sdk(credentials: Credentials) -> OpenAI:
-    """The same for worker threads; it follows no redirect to another origin. Raises: CredentialsError."""
-    found = usable(credentials)
-    with _refusing_missing_key():
-        return OpenAI(
-            api_key=found.api_key,
-            base_url=found.base_url,
-            organization=found.organization,
-            project=found.project,
-            default_headers=found.default_headers,
-            max_retries=0,
-            http_client=HomeHttpClient(),
-        )
+    from promptmill.provider.home import HomeHttpClient
 
+    found, access = usable(credentials), access_of(credentials)
+    kept = [] if secrets is None else secrets
+    kept.extend(access.secrets)
 
-@contextmanager
-def _refusing_missing_key() -> Generator[None]:
-    try:
-        yield
-    except openai.OpenAIError:
-        raise CredentialsError(
-            "no API key was found; OPENAI_API_KEY (with OPENAI_BASE_URL for another provider) or the job's `provider` "
-            "block must hold one. Export OPENAI_API_KEY, or any word for a local server that asks for none."
-        ) from None
+    def key() -> str:
+        access = access_of(credentials)
+        kept.extend(secret for secret in access.secrets if secret not in kept)
+        return access.headers["Authorization"].removeprefix("Bearer ")
 
-
-def _sent_headers(sdk: AsyncOpenAI | OpenAI) -> dict[str, str]:
-    """The headers that go with every request, the key's among them."""
-    named = {**sdk.default_headers, **sdk.auth_headers}
-    return {name: value for name, value in named.items() if isinstance(value, str)}
-
-
-def sent_secrets(sdk: AsyncOpenAI | OpenAI) -> tuple[str, ...]:
-    """What to cut out of texts that come back (`redact`)."""
-    return secrets_of(sdk.api_key, _sent_headers(sdk))
+    own = {name: value for name, value in access.headers.items() if name == "api-key"}
+    return OpenAI(
+        api_key=key if credentials.is_renewable else found.api_key,
+        base_url=access.base_url,
+        organization=found.organization,
+        project=found.project,
+        default_headers={**own, **(found.default_headers or {})},
+        default_query=dict(parse_qsl(access.address.query)) or None,
+        max_retries=0,
+        http_client=HomeHttpClient(),
+    )
 
 
 def known_secrets(credentials: Credentials) -> tuple[str, ...]:
     """The secrets of credentials, for callers that send nothing; none where the credentials can't be used."""
     try:
-        return sent_secrets(make_sdk(credentials))
+        return access_of(credentials).secrets
     except CredentialsError:
         return ()
 
@@ -137,18 +116,25 @@ class Transport:
     """A pool of connections to one endpoint; make it and close it on the event loop that uses it."""
 
     def __init__(
-        self, credentials: Credentials, endpoint: Endpoint, max_connections: int, timeout_seconds: float
+        self,
+        credentials: Credentials,
+        endpoint: Endpoint,
+        max_connections: int,
+        timeout_seconds: float,
+        model: str = "",
     ) -> None:
-        sdk = make_sdk(credentials)
-        self._url = f"{str(sdk.base_url).rstrip('/')}/{PATHS[endpoint]}"
-        self.secrets = list(sent_secrets(sdk))  # grows with each key that is renewed
+        """`model`: as it is sent; an address may hold it."""
+        access = access_of(credentials)
+        self._url = access.address.url(PATHS[endpoint], model)
+        self.expires_at = access.expires_at  # when the key ends, where it says so; seconds since the epoch
+        self.secrets = list(access.secrets)  # grows with each key that is renewed
         self._timeout_seconds = timeout_seconds
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=max_connections, ttl_dns_cache=60),
             timeout=aiohttp.ClientTimeout(total=timeout_seconds, connect=min(_CONNECT_SECONDS, timeout_seconds)),
-            headers={"Accept-Encoding": "gzip", **_sent_headers(sdk)},
+            headers={"Accept-Encoding": "gzip", **access.headers},
             auto_decompress=False,  # some servers say gzip of a plain body, or say nothing of a compressed one
-            proxy=_proxy_of(self._url),
+            proxy=proxy_of(self._url),
         )
 
     async def post(self, body: bytes) -> RawAnswer:
@@ -166,17 +152,17 @@ class Transport:
             url = moved_to
         raise TransportError("connection", f"the provider redirects more than {_MOST_REDIRECTS} times", was_sent=True)
 
-    def renew(self, credentials: Credentials) -> bool:
+    async def renew(self, credentials: Credentials) -> bool:
         """Send the key and headers of these credentials from now on; False when they are those that are sent already.
 
         The address stays. Raises: CredentialsError when they can't be used.
         """
-        sdk = make_sdk(credentials)
-        headers = _sent_headers(sdk)
-        if all(self._session.headers.get(name) == value for name, value in headers.items()):
+        access = await asyncio.to_thread(access_of, credentials)
+        if all(self._session.headers.get(name) == value for name, value in access.headers.items()):
             return False
-        self._session.headers.update(headers)
-        self.secrets.extend(sent_secrets(sdk))
+        self._session.headers.update(access.headers)
+        self.secrets.extend(access.secrets)
+        self.expires_at = access.expires_at
         return True
 
     async def _post_once(self, url: str, body: bytes) -> RawAnswer:
@@ -208,14 +194,6 @@ class Transport:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._session.close()
-
-
-def _proxy_of(url: str) -> str | None:
-    """The proxy that HTTPS_PROXY and the like name for a URL; asked once, since aiohttp asks in a thread each time."""
-    parts = urlsplit(url)
-    if parts.hostname is None or proxy_bypass(parts.hostname):
-        return None
-    return getproxies().get(parts.scheme)
 
 
 async def _read_bounded(response: aiohttp.ClientResponse) -> bytes:

@@ -21,8 +21,10 @@ from promptmill.job.spec import Endpoint
 from promptmill.provider.body_parser import NoJson, parse_body
 from promptmill.provider.error_body import ErrorBody, read_error, read_error_payload
 from promptmill.provider.error_causes import Cause, cause_of, status_told
+from promptmill.provider.filter_results import categories_of_prompt
 from promptmill.provider.headers import retry_after_seconds
 from promptmill.provider.json_fields import list_of, mapping_of
+from promptmill.provider.pressure import limit_named
 from promptmill.provider.redaction import redact
 from promptmill.provider.response_body import Answer, Unreadable, read_payload
 from promptmill.provider.retry_policy import (
@@ -52,7 +54,7 @@ _REMEDIES: dict[Doubt, str] = {
     "key": "Check OPENAI_API_KEY or the job's provider block",
     "money": "Add credit or raise the limit",
     "rights": "Check what the key's project may use",
-    "model": "Check request.model, request.endpoint and OPENAI_BASE_URL",
+    "model": "Check request.model, request.deployment, request.endpoint and OPENAI_BASE_URL",
     "request": "Check request.model, request.parameters and the prompt",
     "parameter": "Change or remove it in request.parameters",
     "outage": "Wait until the provider is back",
@@ -95,7 +97,10 @@ def verdict_on(status: int, headers: Mapping[str, str], error: ErrorBody, now: f
     if cause == "server":
         return _server_failed(status, headers, error, now)
     if cause == "answer":
-        return TryAgain("invalid_response", error.message, status, is_at_once=True, is_bought=True, is_answered=True)
+        kept_back = TryAgain(
+            "invalid_response", error.message, status, is_at_once=True, is_bought=True, is_answered=True
+        )
+        return replace(kept_back, generated=error.generated)
     if cause == "filtered":
         return GiveUp("content_filter", error.message, status)
     if cause == "too_long":
@@ -119,13 +124,16 @@ def without_evidence(verdict: Verdict) -> TryAgain | GiveUp | StopRun:
     return verdict
 
 
-def among_lines(verdict: Verdict, *, has_answers: bool) -> TryAgain | GiveUp | StopRun:
-    """A verdict on a line of a batch, by the other lines: what may be everybody's fault is, where no line was answered."""
+def among_lines(verdict: Verdict, *, has_answers: bool, is_canary: bool = False) -> TryAgain | GiveUp | StopRun:
+    """A verdict on a line of a batch, by the other lines: what may be everybody's fault is, where no line was answered.
+
+    Of the first few rows of a large job (`is_canary`) every refusal is taken so: nothing was sent for the others yet.
+    """
     if not isinstance(verdict, GiveUp) or verdict.doubt is None:
         return without_evidence(verdict)
     if verdict.doubt in {"money", "key"}:  # which may end amid a batch
         return StopRun(describe_refusal(verdict.doubt, verdict.status, verdict.message))
-    if has_answers or verdict.doubt == "request":
+    if has_answers or (verdict.doubt == "request" and not is_canary):
         return replace(verdict, doubt=None)
     return StopRun(describe_refusal(verdict.doubt, verdict.status, verdict.message, verdict.param))
 
@@ -164,6 +172,7 @@ def _wait(cause: Cause, status: int, headers: Mapping[str, str], error: ErrorBod
         status=status,
         wait_seconds=wait,
         is_rate_limit=cause != "slow_down",
+        names=limit_named(headers, error),
         is_capacity=cause == "capacity",
         is_token_limit=error.type == "tokens" or "(TPM)" in error.message,
         is_slow_down=cause == "slow_down",
@@ -210,13 +219,10 @@ def _verdict_inside(headers: Mapping[str, str], error: ErrorBody, now: float) ->
 def _verdict_on_unreadable(content: bytes, reason: str, status: int, secrets: Sequence[str]) -> Verdict:
     """A 200 that is JSON and no answer: of Azure, which filters a prompt so, or of nobody knows whom."""
     found = mapping_of(parse_body(content))
-    if found.get("choices") == [] and any(map(_is_filtered, list_of(found.get("prompt_filter_results")))):
-        return GiveUp("content_filter", "the provider's filter stopped the prompt", status)
+    if found.get("choices") == [] and (categories := categories_of_prompt(found)):
+        return GiveUp(
+            "content_filter", f"the provider's filter stopped the prompt: {redact(categories, secrets)}", status
+        )
     raw = redact(content.decode("utf-8", "replace"), secrets)
     message = f"{reason}: {shorten(' '.join(raw.split()), _RAW_CHARACTERS)}"
     return TryAgain("invalid_response", message, status, is_bought=True, is_unknown=True)
-
-
-def _is_filtered(result: object) -> bool:
-    categories = mapping_of(mapping_of(result).get("content_filter_results")).values()
-    return any(mapping_of(category).get("filtered") is True for category in categories)

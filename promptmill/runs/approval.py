@@ -57,6 +57,15 @@ def needs_approval(run: PendingRun, unpaid: Decimal, left: Decimal | None = None
     return limit is not None and (unpaid > limit or (left is not None and unpaid > left))
 
 
+def why_asked(run: PendingRun, unpaid: Decimal, left: Decimal | None) -> str:
+    """Why a person has to approve the run."""
+    limit = run.prepared.job.approve_above_usd
+    assert limit is not None  # noqa: S101 - else nobody is asked
+    if unpaid > limit or left is None:
+        return f"the run is estimated at ${unpaid:,.4f}; the limit without asking is ${limit} (approve_above_usd)."
+    return f"the run is estimated at ${unpaid:,.4f}; of the ${run.prepared.budget_usd} approved before, ${left:,.4f} is left."
+
+
 def is_answered(run: PendingRun, question: str) -> bool:
     """Whether a person has approved this very question already, as after a crash."""
     return run.prepared.approved is not None and run.prepared.approved.question == question

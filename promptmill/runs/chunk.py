@@ -1,12 +1,14 @@
 """One chunk: render its rows, reuse what is answered, send the rest, save as it goes.
 
-A kill loses at most `checkpoint_rows` answers of each chunk and the requests in flight: a row gives its slot back only once
-its result has a place among the unsaved results, and there are at most `checkpoint_rows` of these, those being written
-included. Half of that fills a file, so that sending goes on while the other half is written.
+A kill loses the requests in flight and at most `checkpoint_rows` answers of each chunk, `chunks_in_flight` times that over
+all chunks: a row gives its slot back only once its result has a place among the unsaved results, and there are at most so
+many of these, those being written included. Half of a chunk's fills a file, so that sending goes on while the other half is
+written.
 """
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -15,35 +17,29 @@ from typing import cast
 
 import pyarrow as pa
 
-from promptmill.arrow import pc
-from promptmill.checkpoints.answer_files import ANSWERS, USAGE_COLUMNS, ZERO_USD, merge_answers, usage_of_columns
+from promptmill.checkpoints.answer_files import (
+    ANSWERS,
+    USAGE_COLUMNS,
+    ZERO_USD,
+    merge_answers,
+    references,
+    usage_of_columns,
+)
 from promptmill.checkpoints.saver import Saver
+from promptmill.checkpoints.set_aside import SetAside
 from promptmill.errors import CheckpointUnreadable, Interrupted, RunStopped, StorageFailed
-from promptmill.job.identity import SCHEMA_VERSION
 from promptmill.limits.pricing import stored_usd
 from promptmill.planning.plan import Chunk, Unrendered
 from promptmill.planning.rows import render_chunk
 from promptmill.records import Request, Result, Usage
+from promptmill.runs.chunk_record import ChunkRecord, record_chunk
 from promptmill.runs.completion import complete_request, unrendered_failure
+from promptmill.runs.draining import drain_tasks, finish_tasks
 from promptmill.runs.engine import Engine
 from promptmill.runs.vectors import complete_pack, pack_inputs
 from promptmill.stop import Slot
 
 _NOT_FOUND = "aren't found among the kept answers. Run the same command again: they go into the next batch."
-_DRAIN_SECONDS = 10.0  # that requests in flight are given to finish when somebody stops the run
-
-
-@dataclass(frozen=True, slots=True)
-class ChunkRecord:
-    """What the checkpoint says of a finished chunk; the answers lie in the file named by its key."""
-
-    key: str
-    rows: int
-    succeeded: int
-    failed: int
-    sent: int  # rows that this task sent
-    cost_usd: str  # decimal
-    version: int = SCHEMA_VERSION
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +51,7 @@ class _Work:
     results: list[Result]  # failures that need no sending
     known: pa.Table
     retried: dict[str, tuple[Usage, Decimal]]  # what failed rows that are tried again have taken already
+    taking: list[str]  # custom_ids of rows that take the answer of another row
 
 
 async def complete_chunk(engine: Engine, chunk: Chunk, table: pa.Table) -> ChunkRecord:
@@ -64,10 +61,21 @@ async def complete_chunk(engine: Engine, chunk: Chunk, table: pa.Table) -> Chunk
     RunStopped or a subclass when the run ends early: what was answered is saved.
     """
     is_first_try = chunk.key not in engine.unsaved
+    engine.admission.sends(chunk.key)
     work = await asyncio.to_thread(_prepare, engine, chunk, table)
-    saver = Saver(engine.store, chunk.key, engine.job.checkpoint_rows)
+    exposure = engine.exposure
+    saver = Saver(
+        engine.store,
+        chunk.key,
+        engine.job.checkpoint_rows,
+        engine.saving.shut,
+        lambda usd, is_saved: exposure.keep(usd, is_saved=is_saved),
+        engine.unsaved_places,
+    )
+    sent = len(work.requests)
     if is_first_try:
         engine.progress.reuse(work.known)
+        engine.progress.share(len(work.taking))
         for failure in work.results:
             engine.progress.answered(failure)
     saver.add_unpaid(work.results)
@@ -75,16 +83,20 @@ async def complete_chunk(engine: Engine, chunk: Chunk, table: pa.Table) -> Chunk
     try:
         if not is_first_try:  # nothing more is paid for before what couldn't be saved is
             saver.names.append(await asyncio.to_thread(engine.store.save_rows, chunk.key, work.known))
+            engine.saving.open(chunk.key)
         await _send_all(engine, work, saver)
-        answers = _in_order(merge_answers([work.known, *saver.tables]), work.order)
+        taken = references(work.taking, time.time())
+        answers = _in_order(merge_answers([work.known, *saver.tables, taken]), work.order)
         replaced = engine.replaced_by(chunk, saver.names)
         size = await asyncio.to_thread(engine.store.save_chunk, chunk.key, answers, replaced)
     except StorageFailed:
         engine.unsaved[chunk.key] = [work.known, *saver.tables]
+        engine.saving.shut(chunk.key)
         raise
-    engine.unsaved.pop(chunk.key, None)
-    engine.log_chunk(chunk, answers, len(work.requests), size, time.monotonic() - began)
-    return record_chunk(chunk, answers, sent=len(work.requests))
+    if engine.unsaved.pop(chunk.key, None) is not None:
+        await asyncio.to_thread(SetAside(engine.store).forget, chunk.key)
+    engine.log_chunk(chunk, answers, sent, size, time.monotonic() - began)
+    return record_chunk(chunk, answers, sent=sent)
 
 
 def _prepare(engine: Engine, chunk: Chunk, table: pa.Table) -> _Work:
@@ -94,12 +106,14 @@ def _prepare(engine: Engine, chunk: Chunk, table: pa.Table) -> _Work:
     known, retried = _known_answers(engine, chunk, order)
     answered = set(cast(list[str], known["custom_id"].to_pylist()))
     missing = [row for row in rendered if row.custom_id not in answered]
+    takers = {order[place] for place in chunk.takers.nonzero()[0]} if chunk.taking else set[str]()
     return _Work(
         order,
-        [row for row in missing if isinstance(row, Request)],
+        engine.builder.send_order([row for row in missing if isinstance(row, Request) and row.custom_id not in takers]),
         [unrendered_failure(row) for row in missing if isinstance(row, Unrendered)],
         known,
         retried,
+        [row.custom_id for row in missing if row.custom_id in takers],
     )
 
 
@@ -127,10 +141,13 @@ async def _send_all(engine: Engine, work: _Work, saver: Saver) -> None:
     try:
         with suppress(RunStopped):  # the reason is in engine.stop
             await _start_all(engine, work, saver, tasks)
-        await _finish(engine, tasks)
+            if saver.error is None:  # otherwise rows are left to send
+                engine.admission.waits(saver.key)
+                saver.hurry()
+        await finish_tasks(engine.stop, tasks)
     except asyncio.CancelledError:
         engine.stop.interrupt(Interrupted())
-        await _drain(tasks)
+        await drain_tasks(tasks)
         raise
     finally:
         await saver.close()
@@ -146,16 +163,28 @@ async def _start_all(engine: Engine, work: _Work, saver: Saver, tasks: set[async
     A slot may come free because a save failed and gave its places back: nothing more is sent then, since it couldn't be
     kept either.
     """
-    for pack in _packs(engine, work.requests):
-        slot = Slot(engine.slots)
-        with engine.stop.waiting():
-            await slot.acquire()
-        if saver.error is not None:
-            slot.release()
+    packs = deque(_packs(engine, work.requests))
+    work.requests.clear()  # a chunk that waits for its last answers holds none of its requests
+    while packs:
+        slot = await _slot(engine, saver)
+        if slot is None:
             return
-        task = asyncio.create_task(_send_pack(engine, pack, slot, saver, work.retried))
+        task = asyncio.create_task(_send_pack(engine, packs.popleft(), slot, saver, work.retried))
         tasks.add(task)
         task.add_done_callback(tasks.discard)
+
+
+async def _slot(engine: Engine, saver: Saver) -> Slot | None:
+    """A place for a request whose answer can be kept; None once this chunk's answers can't. Raises: RunStopped."""
+    while saver.error is None:
+        slot = Slot(engine.places)
+        with engine.stop.waiting():
+            await engine.saving.passing(saver.key)
+            await slot.acquire()
+        if engine.saving.is_open:
+            return slot
+        slot.release()
+    return None
 
 
 def _packs(engine: Engine, requests: Sequence[Request]) -> list[list[Request]]:
@@ -177,7 +206,11 @@ async def _send_pack(
                 cost_usd = stored_usd(result.cost_usd + paid)
                 result = replace(result, usage=result.usage + usage, cost_usd=cost_usd)  # noqa: PLW2901
             engine.progress.answered(result, paid)
-            await saver.add(engine.kept.dated(result))
+            engine.exposure.hold(result.cost_usd - paid)
+            await saver.add(engine.kept.dated(result), result.cost_usd - paid)
+    except StorageFailed as error:
+        if engine.stop.reason is None:  # the account couldn't be written; the chunk is tried again
+            saver.refuse(error)
     except RunStopped:
         pass  # the reason is in engine.stop, where the chunk looks
     finally:
@@ -191,26 +224,6 @@ async def _results(engine: Engine, pack: Sequence[Request], slot: Slot) -> list[
     return [await complete_request(engine.client, pack[0], slot, engine.validate, allow_empty=allow_empty)]
 
 
-async def _finish(engine: Engine, tasks: set[asyncio.Task[None]]) -> None:
-    """Wait for requests on their way, which are paid for; once somebody waits for the run's end, DRAIN_SECONDS at most."""
-    hurry = asyncio.ensure_future(engine.stop.is_urgent.wait())
-    try:
-        while tasks and not hurry.done():
-            await asyncio.wait({*tasks, hurry}, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        hurry.cancel()
-    await _drain(tasks)
-
-
-async def _drain(tasks: set[asyncio.Task[None]]) -> None:
-    if tasks:
-        _, late = await asyncio.wait(tasks, timeout=_DRAIN_SECONDS)
-        for task in late:
-            task.cancel()
-        if late:
-            await asyncio.wait(late)
-
-
 def _in_order(answers: pa.Table, order: Sequence[str]) -> pa.Table:
     """The answers in row order. Raises: CheckpointUnreadable when a row has none, which would be a bug here."""
     positions = {custom_id: i for i, custom_id in enumerate(cast(list[str], answers["custom_id"].to_pylist()))}
@@ -218,17 +231,3 @@ def _in_order(answers: pa.Table, order: Sequence[str]) -> pa.Table:
         return answers.take(pa.array([positions[custom_id] for custom_id in order], pa.int64())).cast(ANSWERS)
     except KeyError as error:
         raise CheckpointUnreadable(f"row {error} of a finished chunk has no answer") from error
-
-
-def record_chunk(chunk: Chunk, answers: pa.Table, sent: int = 0) -> ChunkRecord:
-    """What the checkpoint says of a chunk with these answers."""
-    succeeded = answers["kind"].null_count
-    cost = pc.sum(answers["cost_usd"]).as_py() or ZERO_USD
-    return ChunkRecord(
-        key=chunk.key,
-        rows=answers.num_rows,
-        succeeded=succeeded,
-        failed=answers.num_rows - succeeded,
-        sent=sent,
-        cost_usd=str(cost),
-    )

@@ -1,7 +1,7 @@
 """All chunks of a run, a few at a time: first those that an earlier run finished, then the rest in input order.
 
-The loop reads the input once, in order, and holds only the rows of the chunks in flight. The caller says how a chunk is
-completed: by a Prefect task in the flows, by a plain call in a notebook.
+The loop reads the input once, in order, and holds only the rows of the chunks under way (admission.py). The caller says how
+a chunk is completed: by a Prefect task in the flows, by a plain call in a notebook.
 """
 
 import asyncio
@@ -26,11 +26,11 @@ async def drive_chunks(engine: Engine, reuse: CompleteChunk, complete: CompleteC
     Raises: RunStopped or a subclass when the run ended early; what was answered is saved.
     """
     pending: list[Chunk] = []
-    await _run_bounded(_finished(engine, reuse, pending), _REUSED_AT_ONCE, engine)
+    await _run_bounded(_finished(engine, reuse, pending), lambda running: running < _REUSED_AT_ONCE, engine)
     engine.kept.warn_of_damage()
     pending.sort(key=lambda chunk: chunk.index)
     if pending and engine.stop.reason is None:
-        await _run_bounded(_started(engine, complete, pending), engine.job.chunks_in_flight, engine)
+        await _run_bounded(_started(engine, complete, pending), lambda _: engine.admission.has_room, engine)
     if engine.stop.reason is not None:
         raise engine.stop.reason
 
@@ -57,24 +57,35 @@ async def _finished(engine: Engine, reuse: CompleteChunk, pending: list[Chunk]) 
 
 async def _started(engine: Engine, complete: CompleteChunk, pending: list[Chunk]) -> AsyncIterator[Awaitable[Any]]:
     """A piece of work for each pending chunk; its rows are read just before."""
+
+    async def complete_admitted(chunk: Chunk, rows: pa.Table) -> None:
+        try:
+            await complete(engine, chunk, rows)
+        finally:
+            engine.admission.ended(chunk.key)
+
     columns = needed_columns(engine.builder, engine.job)
     chunks = read_chunks(engine.dataset, engine.job, engine.plan, pending, columns)
     while (found := await asyncio.to_thread(next, chunks, None)) is not None:
-        yield complete(engine, *found)
+        engine.admission.began(found[0].key, found[1].nbytes)
+        yield complete_admitted(*found)
 
 
-async def _run_bounded(work: AsyncIterator[Awaitable[Any]], bound: int, engine: Engine) -> None:
-    """Run at most `bound` pieces of work at once. After a stop, start no more and let the running ones end."""
+async def _run_bounded(work: AsyncIterator[Awaitable[Any]], has_room: Callable[[int], bool], engine: Engine) -> None:
+    """Run pieces of work side by side; the next starts once there is room beside so many running ones.
+
+    After a stop, start no more and let the running ones end.
+    """
     running: set[asyncio.Future[Any]] = set()
     try:
         async for piece in work:
             running.add(asyncio.ensure_future(piece))
-            if len(running) >= bound:
-                running = await _wait_for_one(running, engine)
+            while running and not has_room(len(running)):
+                running = await _wait_for_change(running, engine)
             if engine.stop.reason is not None:
                 break
         while running:
-            running = await _wait_for_one(running, engine)
+            running = await _wait_for_change(running, engine)
     except BaseException as error:
         if isinstance(error, asyncio.CancelledError):
             engine.stop.interrupt(Interrupted())
@@ -87,11 +98,18 @@ async def _run_bounded(work: AsyncIterator[Awaitable[Any]], bound: int, engine: 
         raise
 
 
-async def _wait_for_one(running: set[asyncio.Future[Any]], engine: Engine) -> set[asyncio.Future[Any]]:
-    done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+async def _wait_for_change(running: set[asyncio.Future[Any]], engine: Engine) -> set[asyncio.Future[Any]]:
+    """Wait until a piece of work ends, or a chunk gives its place on; what runs then."""
+    changed = asyncio.ensure_future(engine.admission.changed.wait())
+    try:
+        await asyncio.wait({*running, changed}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        changed.cancel()
+    engine.admission.changed.clear()
+    done = {task for task in running if task.done()}
     for task in done:
         try:
             task.result()
         except RunStopped as error:
             engine.stop.because(error)
-    return running
+    return running - done

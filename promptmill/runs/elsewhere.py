@@ -1,7 +1,7 @@
 """Work that others did for a run: shards that other processes answered, batches that the provider answered."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from promptmill.planning.kept import Again
 
@@ -12,6 +12,9 @@ class Elsewhere:
 
     requests: int = 0  # sent
     attempts: int = 0
+    retries: Mapping[str, int] = field(
+        default_factory=dict[str, int]
+    )  # attempts that another followed, by kind of failure
     answered: int = 0  # rows
     batches: Sequence[dict[str, object]] = ()  # id, status and requests of each batch
     flow_run_ids: tuple[str, ...] = ()  # of the runs that did it

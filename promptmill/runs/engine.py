@@ -2,24 +2,27 @@
 
 import asyncio
 import logging
+import platform
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from decimal import Decimal
 
 import pyarrow as pa
 
 from promptmill.arrow import pc
 from promptmill.checkpoints.output_lease import OutputLease
-from promptmill.checkpoints.spend import SPEND, SpendRecords
-from promptmill.checkpoints.store import BATCH_ROWS, Listing, Store
+from promptmill.checkpoints.set_aside import SetAside
+from promptmill.checkpoints.store import BATCH_ROWS, CACHE_ROWS, Store
 from promptmill.dataset.dataset import Dataset
-from promptmill.errors import SetupError
+from promptmill.errors import RunStopped, SetupError
 from promptmill.job.spec import Job, Limits
 from promptmill.limits.budget import Budget
+from promptmill.limits.exposure import Exposure
 from promptmill.limits.leased_bucket import Lessor
+from promptmill.limits.places import Places, make_places
 from promptmill.limits.pricing import requested_tier
 from promptmill.limits.rate_limiter import RateLimiter
+from promptmill.limits.split_tokens import SplitTokens
 from promptmill.planning.kept import Again, Kept, find_kept
 from promptmill.planning.plan import Chunk, Plan
 from promptmill.planning.prepared_job import Prepared
@@ -28,12 +31,17 @@ from promptmill.provider.billing import Billing
 from promptmill.provider.client import Client
 from promptmill.provider.evidence import MOST_UNPROVEN, Evidence
 from promptmill.provider.formats import MOST_OUT, Formats
-from promptmill.provider.key_renewal import RenewKeys
-from promptmill.provider.tiers import Tiers
+from promptmill.provider.key_renewal import RenewKeys, renew_in_time
+from promptmill.provider.tiers import tiers_of
 from promptmill.provider.transport import Credentials, Transport
+from promptmill.runs.admission import Admission
+from promptmill.runs.beside import going_on
 from promptmill.runs.elsewhere import NOTHING_ELSEWHERE, Elsewhere
 from promptmill.runs.judging import Validate
+from promptmill.runs.limit_watch import LimitWatch
+from promptmill.runs.money import close_budget, most_input_factor, open_budget
 from promptmill.runs.progress import Progress
+from promptmill.runs.save_gate import SaveGate
 from promptmill.runs.share import Share
 from promptmill.stop import Stop
 
@@ -52,15 +60,29 @@ class Engine:
     builder: RequestBuilder
     validate: Validate | None
     client: Client
-    slots: asyncio.Semaphore
+    places: Places  # for requests in flight
     stop: Stop
     store: Store
     kept: Kept  # the answers that there were when the run began
     progress: Progress
     elsewhere: Elsewhere = NOTHING_ELSEWHERE  # what others did of the run before
     may_send: bool = True  # False: every row is answered already, by batches
+    limit_watch: LimitWatch = field(init=False)
+    admission: Admission = field(init=False)
+    unsaved_places: asyncio.Semaphore = field(init=False)  # for answers that aren't saved yet, over all chunks
+    saving: SaveGate = field(default_factory=SaveGate)
     unsaved: dict[str, list[pa.Table]] = field(default_factory=dict[str, list[pa.Table]])
     # chunk key → answers that its last task run could not save; the next one sends none of them again
+
+    def __post_init__(self) -> None:
+        self.limit_watch = LimitWatch(self.client, self.places)
+        self.admission = Admission(self.job.chunks_in_flight)
+        self.unsaved_places = asyncio.Semaphore(self.job.checkpoint_rows * self.job.chunks_in_flight)
+
+    @property
+    def exposure(self) -> Exposure:
+        """What a kill would lose of this process's money."""
+        return self.client.budget.exposure
 
     def replaced_by(self, chunk: Chunk, saved: Sequence[str]) -> list[str]:
         """The files that a finished chunk's answers replace."""
@@ -69,6 +91,19 @@ class Engine:
     def drop_collected(self) -> None:
         """Remove the answer files that batches brought: finished chunks hold their answers now. Blocks."""
         self.store.storage.delete(self.kept.index.used_up(BATCH_ROWS))
+
+    def drop_cached(self) -> None:
+        """Remove the answer files that were filled from a cache; call it after publishing. Blocks."""
+        self.store.storage.delete(name for name in self.kept.listing.sizes if name.startswith(CACHE_ROWS))
+
+    def tell_of_unsaved(self, error: RunStopped) -> None:
+        """Add to an error how many answers only this machine's disk holds. Blocks."""
+        aside = SetAside(self.store)
+        if self.unsaved and (rows := aside.rows()):
+            error.add(
+                f"{rows:,} answers are paid for and not stored yet; {aside.folder} on {platform.node()} holds them. Run the "
+                "same command there: it stores them first, and buys none of them again."
+            )
 
     def log_chunk(self, chunk: Chunk, answers: pa.Table, sent: int, size: int, seconds: float) -> None:
         """One line for a finished chunk."""
@@ -110,35 +145,42 @@ async def open_engine(
     Raises: CredentialsError, StorageFailed; SetupError when `limits.shared` has no lessor.
     """
     job, store = prepared.job, prepared.store
-    limiter = _limiter(job.limits, lessor, 1.0 if share is None else share.part)
+    part = 1.0 if share is None else share.part
+    limiter = _limiter(job.limits, lessor, part)
     chunks = plan.chunks if share is None else plan.chunks[share.first : share.stop]
     kept = await asyncio.to_thread(find_kept, store, plan, again, None if share is None else chunks)
-    budget = await _open_budget(prepared, kept.listing, share)
+    budget = await open_budget(prepared, kept.listing, share)
     stop = Stop(None if lease is None else lease.confirm)
     progress = Progress(sum(chunk.rows for chunk in chunks), job.max_failure_ratio, stop)
-    timeout, most = job.attempt_seconds, job.limits.max_concurrency
-    async with Transport(credentials, job.request.endpoint, most, timeout) as transport:
-        client = _client(prepared, transport, limiter, budget, stop, progress, look_up_credentials)
+    progress.sharing = sum(chunk.shared for chunk in chunks)
+    places, request = make_places(job.limits.max_concurrency, part), job.request
+    async with Transport(
+        credentials, request.endpoint, places.most, job.attempt_seconds, request.sent_model
+    ) as transport:
+        renew = _renewing(transport, credentials, look_up_credentials)
+        client = _client(prepared, transport, limiter, budget, stop, progress, renew, places)
+        engine = Engine(
+            job=job,
+            plan=plan,
+            chunks=chunks,
+            dataset=prepared.dataset,
+            builder=prepared.builder,
+            validate=None if prepared.schema is None else prepared.schema.validate,
+            client=client,
+            places=places,
+            stop=stop,
+            store=store,
+            kept=kept,
+            progress=progress,
+            elsewhere=elsewhere,
+            may_send=may_send,
+        )
         try:
-            yield Engine(
-                job=job,
-                plan=plan,
-                chunks=chunks,
-                dataset=prepared.dataset,
-                builder=prepared.builder,
-                validate=None if prepared.schema is None else prepared.schema.validate,
-                client=client,
-                slots=asyncio.Semaphore(most),
-                stop=stop,
-                store=store,
-                kept=kept,
-                progress=progress,
-                elsewhere=elsewhere,
-                may_send=may_send,
-            )
+            async with going_on(renew_in_time(renew, lambda: transport.expires_at), engine.limit_watch.watch()):
+                yield engine
         finally:
             await limiter.close()
-            await budget.close()
+            await close_budget(budget)
 
 
 def _client(
@@ -148,7 +190,8 @@ def _client(
     budget: Budget,
     stop: Stop,
     progress: Progress,
-    look_up_credentials: LookUpCredentials | None,
+    renew_key: RenewKeys,
+    places: Places,
 ) -> Client:
     job, modes = prepared.job, prepared.builder.structured
     formats = None if modes is None else Formats(modes.modes, modes.write, modes.tokens)
@@ -158,31 +201,28 @@ def _client(
         endpoint=job.request.endpoint,
         limiter=limiter,
         budget=budget,
-        billing=Billing(prepared.prices, requested_tier(job.request.sent_parameters), prepared.counter.count),
+        billing=Billing(
+            prepared.prices,
+            requested_tier(job.request.sent_parameters),
+            prepared.counter.count,
+            most_input_factor=most_input_factor(prepared),
+        ),
         retry=job.retry,
         stop=stop,
         secrets=transport.secrets,
         evidence=Evidence(lambda: progress.done > progress.failed, most_out),
         formats=formats,
-        tiers=_tiers(job),
-        renew_key=_renewing(transport, look_up_credentials),
+        tiers=tiers_of(job),
+        renew_key=renew_key,
+        places=places,
     )
 
 
-def _tiers(job: Job) -> Tiers | None:
-    """The choice between tiers; None where there is none."""
-    tier, wait = job.request.tier, job.retry.max_wait_seconds
-    if tier is None or tier.fall_back == "none":
-        return None
-    return Tiers(0.0 if wait is None else wait)
-
-
-def _renewing(transport: Transport, look_up: LookUpCredentials | None) -> RenewKeys | None:
-    if look_up is None:
-        return None
+def _renewing(transport: Transport, credentials: Credentials, look_up: LookUpCredentials | None) -> RenewKeys:
+    """Looks the key up once more: in its block, or where the environment has it."""
 
     async def renew() -> bool:
-        return transport.renew(await look_up())
+        return await transport.renew(credentials if look_up is None else await look_up())
 
     return renew
 
@@ -195,22 +235,5 @@ def _limiter(limits: Limits, lessor: Lessor | None, part: float) -> RateLimiter:
             "limits.shared out and give this process its own part as limits.requests_per_minute and "
             "limits.tokens_per_minute."
         )
-    return RateLimiter(limits.requests_per_minute, limits.tokens_per_minute, lessor=lessor, part=part)
-
-
-async def _open_budget(prepared: Prepared, listing: Listing, share: Share | None) -> Budget:
-    """The budget of a run, or of one share of it; its record counts what earlier attempts took."""
-    if prepared.budget_usd is None:
-        return Budget(None)
-    records = SpendRecords(prepared.store)
-    name = SPEND if share is None else share.spend
-
-    def already_spent() -> Decimal:
-        return records.settle(listing) if share is None else records.read(name)
-
-    spent = await asyncio.to_thread(already_spent)
-
-    async def record(amount: Decimal) -> None:
-        await asyncio.to_thread(records.write, amount, name)
-
-    return Budget(prepared.budget_usd, spent, record, prepared.binding_approval)
+    split = SplitTokens(limits.input_tokens_per_minute, limits.output_tokens_per_minute, part)
+    return RateLimiter(limits.requests_per_minute, limits.tokens_per_minute, lessor=lessor, part=part, split=split)

@@ -49,7 +49,8 @@ def judge_text(answer: Answer, validate: Validate | None, *, allow_empty: bool =
         return Complaint("refusal", answer.refusal, is_worth_another=False)
     if (end := _ENDS.get(answer.finish_reason.lower())) is not None:
         kind, message = end
-        told = "" if kind == "truncated" else f" (finish_reason {answer.finish_reason})"
+        named = f"; {answer.filtered_for}" if answer.filtered_for else ""
+        told = "" if kind == "truncated" else f" (finish_reason {answer.finish_reason}{named})"
         return Complaint(kind, f"{message}{told}", is_worth_another=kind in {"server_error", "invalid_response"})
     if answer.text is None or not answer.text.strip():
         if allow_empty:
@@ -67,7 +68,12 @@ def judge_input(answer: Answer, text_tokens: int) -> Complaint | None:
     A count below any window, such as 0 or a constant, is how some servers say that they don't count.
     """
     told = answer.usage.input_tokens
-    if told is None or told < _LEAST_WINDOW or told + answer.usage.beside_tokens >= text_tokens * _LEAST_READ:
+    return None if told is None else judge_count(told, text_tokens, answer.usage.beside_tokens)
+
+
+def judge_count(told: int, text_tokens: int, beside_tokens: int = 0) -> Complaint | None:
+    """The same by the tokens that the provider tells, and those that it counts beside them."""
+    if told < _LEAST_WINDOW or told + beside_tokens >= text_tokens * _LEAST_READ:
         return None
     message = (
         f"the provider counts {told:,} input tokens where the prompt's texts have about {text_tokens:,}: it has cut the prompt "

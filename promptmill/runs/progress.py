@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -30,6 +30,8 @@ class Snapshot:
     projected_usd: Decimal | None  # for all rows, None until something was paid
     rows_per_second: float
     tokens_per_minute: float
+    tokens_per_row: float  # of rows with an answer of their own, over all runs
+    usd_per_minute: float
     seconds_left: float | None
 
 
@@ -44,14 +46,18 @@ class Progress:
     done: int = 0
     failed: int = 0
     reused: int = 0
+    cached: int = 0  # answered by a cache
+    sharing: int = 0  # rows in all that take another row's answer
+    shared: int = 0  # those of them that are done
     sent: int = 0  # rows answered by this run
     sent_usd: Decimal = Decimal(0)  # paid by this run
     spent_usd: Decimal = Decimal(0)
     usage: Usage = field(default_factory=Usage)
     kinds: Counter[str] = field(default_factory=Counter[str])
     started: float = 0.0
-    _last_message: str = ""  # of a failed row
-    _window: deque[tuple[float, int, int]] = field(default_factory=deque[tuple[float, int, int]])
+    _messages: dict[str, str] = field(default_factory=dict[str, str])  # of the last failure of each kind
+    _window: deque[tuple[float, int, int, float]] = field(default_factory=deque[tuple[float, int, int, float]])
+    # time, rows, tokens, US dollars
 
     def __post_init__(self) -> None:
         self.started = self.clock()
@@ -63,14 +69,22 @@ class Progress:
         self.sent_usd += result.cost_usd - earlier_usd
         self.spent_usd += result.cost_usd
         self.usage += result.usage
-        self._mark(result.usage.input_tokens + result.usage.output_tokens)
+        self._mark(result.usage.input_tokens + result.usage.output_tokens, float(result.cost_usd - earlier_usd))
         if isinstance(result, Failure):
             self._failed(result.kind, 1, result.message)
 
+    def share(self, rows: int) -> None:
+        """Count rows that take another row's answer, whatever it is; they cost nothing."""
+        self.done += rows
+        self.shared += rows
+
     def reuse(self, answers: pa.Table) -> None:
-        """Count answers that an earlier run left."""
-        self.done += answers.num_rows
-        self.reused += answers.num_rows
+        """Count answers that an earlier run left, and rows that take one of another row."""
+        own, cached = answers["answered_by"].null_count, answers.num_rows - answers["cached_from"].null_count
+        self.share(answers.num_rows - own)
+        self.done += own
+        self.reused += own - cached
+        self.cached += cached
         self.spent_usd += pc.sum(answers["cost_usd"]).as_py() or Decimal(0)
         self.usage += Usage(
             pc.sum(answers["input_tokens"]).as_py() or 0,
@@ -79,49 +93,44 @@ class Progress:
             pc.sum(answers["reasoning_tokens"]).as_py() or 0,
         )
         failed = answers.filter(pc.is_valid(answers["kind"]))
-        for kind, count in Counter(failed["kind"].to_pylist()).items():
-            self._failed(kind, count, str(failed["message"][0].as_py()))
+        kinds = failed["kind"].to_pylist()
+        for kind, count in Counter(kinds).items():
+            self._failed(kind, count, str(failed["message"][kinds.index(kind)].as_py()))
 
     def refuse_failed_run(self) -> None:
         """Raises: TooManyFailures when, at the run's end, more rows failed than are allowed, however few rows there are."""
-        if self.failed > self.max_failure_ratio * self.done:
-            raise self.stop.because(TooManyFailures(self._describe(self._last_message)))
+        if self.failed > self.max_failure_ratio * self._judged:
+            raise self.stop.because(self._too_many())
 
     def _failed(self, kind: str, count: int, message: str) -> None:
         self.failed += count
         self.kinds[kind] += count
-        self._last_message = message
-        if self.done >= JUDGED_ROWS and self.failed > self.max_failure_ratio * self.done and self.stop.reason is None:
-            self.stop.because(TooManyFailures(self._describe(message)))
+        self._messages[kind] = message
+        if self._judged < JUDGED_ROWS or self.stop.reason is not None:
+            return
+        if self.failed > self.max_failure_ratio * self._judged:
+            self.stop.because(self._too_many())
 
     @property
-    def _way_on(self) -> str:
-        if all(kind in PASSING_KINDS for kind in self.kinds):
-            return "Run the same command again once the cause is over: it asks these rows again"
-        return "Fix the cause and run with --retry-failed"
+    def _judged(self) -> int:
+        """Rows with an answer or a failure of their own."""
+        return self.done - self.shared
 
-    def _describe(self, message: str) -> str:
-        kinds = ", ".join(f"{count:,} {kind}" for kind, count in self.kinds.most_common())
-        reason = shorten(message, 200).rstrip(".")
-        return (
-            f"{self.failed:,} of {self.done:,} rows failed ({kinds}); the limit is {self.max_failure_ratio:.1%} "
-            f"(max_failure_ratio). The last said: {reason}. {self._way_on}, "
-            "or raise max_failure_ratio: what was answered is kept."
-        )
+    def _too_many(self) -> TooManyFailures:
+        return too_many_failures(self.failed, self._judged, self.kinds, self.max_failure_ratio, self._messages)
 
-    def _mark(self, tokens: int) -> None:
+    def _mark(self, tokens: int, usd: float) -> None:
         now = self.clock()
-        self._window.append((now, 1, tokens))
+        self._window.append((now, 1, tokens, usd))
         if len(self._window) > 4096:  # keep the window short at any pace: merge its older half, second by second
             self._merge()
 
     def _merge(self) -> None:
-        merged: dict[int, list[int]] = {}
-        for at, rows, tokens in self._window:
-            entry = merged.setdefault(int(at), [0, 0])
-            entry[0] += rows
-            entry[1] += tokens
-        self._window = deque((float(at), rows, tokens) for at, (rows, tokens) in merged.items())
+        merged: dict[int, tuple[int, int, float]] = {}
+        for at, rows, tokens, usd in self._window:
+            before = merged.get(int(at), (0, 0, 0.0))
+            merged[int(at)] = before[0] + rows, before[1] + tokens, before[2] + usd
+        self._window = deque((float(at), *sums) for at, sums in merged.items())
 
     def snapshot(self) -> Snapshot:
         """The run now."""
@@ -131,7 +140,7 @@ class Progress:
         span = max(1.0, min(_WINDOW_SECONDS, now - self.started))
         pace = sum(entry[1] for entry in self._window) / span
         tokens = sum(entry[2] for entry in self._window) / span * 60
-        left = self.total - self.done
+        left = self.total - self.done - (self.sharing - self.shared)
         projected = self.spent_usd + self.sent_usd / self.sent * left if self.sent else None
         return Snapshot(
             self.total,
@@ -142,5 +151,21 @@ class Progress:
             projected,
             pace,
             tokens,
+            (self.usage.input_tokens + self.usage.output_tokens) / max(1, self._judged),
+            sum(entry[3] for entry in self._window) / span * 60,
             left / pace if pace > 0 else None,
         )
+
+
+def too_many_failures(
+    failed: int, rows: int, kinds: Counter[str], most: float, messages: Mapping[str, str]
+) -> TooManyFailures:
+    """Why a run with so many failures doesn't go on; `messages` are some of its kinds', `most` is the ratio allowed."""
+    counts = ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common())
+    commonest = kinds.most_common(1)[0][0]
+    cause = shorten(messages.get(commonest, ""), 200).rstrip(".…")
+    return TooManyFailures.with_way_on(
+        f"{failed:,} of {rows:,} rows failed ({counts}); the limit is {most:.1%} (max_failure_ratio). The commonest cause is "
+        f"{commonest}: {cause}.",
+        is_passing=all(kind in PASSING_KINDS for kind in kinds),
+    )

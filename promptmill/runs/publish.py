@@ -1,80 +1,52 @@
 """Answers → the output: parts, failures and report, then the manifest; the order is in output/publishing.py."""
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from decimal import Decimal
-from typing import cast
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import pyarrow as pa
 
-from promptmill.arrow import pc
-from promptmill.checkpoints.answer_files import ZERO_USD
 from promptmill.dataset.dataset import fingerprint_of
 from promptmill.errors import CheckpointUnreadable, DatasetError, InputChanged, StorageFailed
 from promptmill.output.columns import output_schema
-from promptmill.output.manifest import REPORT, Manifest, public_job, read_manifest, write_manifest
+from promptmill.output.forecast import Measured
+from promptmill.output.manifest import REPORT, Manifest, read_manifest, write_manifest
 from promptmill.output.parts import OutputWriter, next_part_number
 from promptmill.output.publishing import begin_publishing, begin_upload, publish_side_by_side, settle_publishing
 from promptmill.output.report.page import ReportData, render_report
-from promptmill.planning.estimate import Estimate
+from promptmill.places import shown_places
+from promptmill.planning.folders import folder_columns
+from promptmill.planning.forecast import measure
+from promptmill.planning.pinned_versions import forget_versions
 from promptmill.planning.plan import Chunk, Plan
 from promptmill.planning.prepared_job import Prepared
-from promptmill.public_url import public_url
-from promptmill.records import Usage
-from promptmill.runs.progress import Progress
+from promptmill.runs.auditing import Auditing, begin_audit
+from promptmill.runs.cached_answers import NO_CONTRIBUTION, Contribution
+from promptmill.runs.progress import too_many_failures
+from promptmill.runs.scoring import score_run
+from promptmill.runs.shared_answers import SharedAnswers, shared_answers
+from promptmill.runs.totals import RunFacts, Totals, manifest_of
 from promptmill.storage import STORAGE_ERRORS, Storage
-from promptmill.version import VERSION
+from promptmill.telling import Tell, tell_nobody
 
 
-@dataclass(frozen=True, slots=True)
-class RunFacts:
-    """What only the run itself knows; the rest of a manifest is read off the answers."""
-
-    started_at: datetime
-    estimate: Estimate
-    mode: str = "online"
-    requests_sent: int = 0
-    attempts: int = 0
-    reused: int = 0
-    flow_run_ids: Sequence[str] = ()
-    batches: Sequence[dict[str, object]] = ()
-    limits: tuple[float | None, float | None] = (None, None)  # requests, tokens a minute that held
-    unknown: Mapping[str, int] = field(default_factory=dict[str, int])  # answers of no known shape → how often
-
-
-@dataclass(slots=True)
-class Totals:
-    """Sums over answers."""
-
-    rows: int = 0
-    failed: int = 0
-    usage: Usage = field(default_factory=Usage)
-    cost_usd: Decimal = ZERO_USD
-    kinds: Counter[str] = field(default_factory=Counter[str])
-
-    def add(self, answers: pa.Table) -> None:
-        kinds = cast(list[str], answers["kind"].drop_null().to_pylist())
-        self.rows += answers.num_rows
-        self.failed += len(kinds)
-        self.kinds.update(kinds)
-        self.cost_usd += pc.sum(answers["cost_usd"]).as_py() or ZERO_USD
-        tokens = [int(pc.sum(answers[name]).as_py() or 0) for name in _TOKENS]
-        self.usage += Usage(tokens[0], tokens[1], tokens[2], tokens[3])
-
-
-_TOKENS = ("input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens")
-
-
-def publish(prepared: Prepared, plan: Plan, facts: RunFacts, target: Storage | None = None) -> Manifest:
+def publish(
+    prepared: Prepared,
+    plan: Plan,
+    facts: RunFacts,
+    target: Storage | None = None,
+    tell: Tell = tell_nobody,
+    adding: Contribution = NO_CONTRIBUTION,
+) -> Manifest:
     """Write the output of a run that has answered every row; returns its manifest.
 
-    Raises: StorageFailed when it can't be written, InputChanged when the input changed meanwhile: the answers are kept.
+    `tell` is called with the number of rows written so far; what it raises ends the work, and the output stays as it was.
+    `adding` takes what was paid for to the job's cache.
+    Raises: StorageFailed when it can't be written, InputChanged when the input changed meanwhile, TooManyFailures when too
+    many rows take a failure of others: the answers are kept.
     """
     storage = target or prepared.output
     try:
-        return _publish(prepared, plan, facts, storage)
+        return _publish(prepared, plan, facts, storage, tell, adding, is_sample=target is not None)
     except STORAGE_ERRORS as error:
         raise StorageFailed(
             f"the output at {storage.shown} can't be written: {storage.describe(error)}. Make room or give access, then "
@@ -84,7 +56,16 @@ def publish(prepared: Prepared, plan: Plan, facts: RunFacts, target: Storage | N
         raise InputChanged(str(error)) from error
 
 
-def _publish(prepared: Prepared, plan: Plan, facts: RunFacts, storage: Storage) -> Manifest:
+def _publish(
+    prepared: Prepared,
+    plan: Plan,
+    facts: RunFacts,
+    storage: Storage,
+    tell: Tell,
+    adding: Contribution,
+    *,
+    is_sample: bool,
+) -> Manifest:
     job = prepared.job
     standing = read_manifest(storage)
     properties = prepared.properties
@@ -94,21 +75,55 @@ def _publish(prepared: Prepared, plan: Plan, facts: RunFacts, storage: Storage) 
     settle_publishing(storage, standing, is_ours=True)
     begin_upload(storage)
     first = next_part_number(standing, prepared.digest)
-    with OutputWriter(storage, prepared.digest, *schemas, job.output.part_bytes, first, [*properties]) as writer:
-        totals = write_rows(prepared, plan, writer, report)
+    layout = (job.output.part_bytes, first, [*properties], job.output.partition_by, job.output.written_as)
+    with OutputWriter(storage, prepared.digest, *schemas, *layout) as writer:
+        auditing = begin_audit(prepared, plan)
+        totals = write_rows(prepared, plan, writer, report, tell, adding, auditing)
+        if not is_sample:  # a sample shows its failures
+            _refuse_failed(totals, job.max_failure_ratio)
         parts, failure_parts = writer.close()
-        manifest = _manifest(prepared, facts, totals)
-        manifest = replace(manifest, parts=parts, failure_parts=failure_parts, accuracy=report.accuracy)
-        page = render_report(job, manifest, report, facts.limits, facts.unknown).encode()
+        manifest = manifest_of(prepared, facts, totals)
+        columns = folder_columns(job, prepared.dataset, prepared.schema)
+        listed = {"parts": parts, "failure_parts": failure_parts, "partition_columns": columns}
+        audit = None if auditing is None else auditing.values()
+        manifest = replace(manifest, **listed, accuracy=report.accuracy, audit=audit)
+        if is_sample:
+            manifest = replace(manifest, measured=_measured(prepared, plan, facts))
+        else:
+            manifest = replace(manifest, scorecard=score_run(prepared, facts, manifest))
+        page = render_report(job, manifest, report, facts.limits, facts.unknown, facts.retries_over_time).encode()
         begin_publishing(storage, standing, [part.path for part in (*parts, *failure_parts)])
         publish_side_by_side(writer.files)
     storage.write(REPORT, page)
+    if not is_sample:
+        forget_versions(prepared.store.storage, prepared.dataset.versions)
     write_manifest(storage, manifest)
     settle_publishing(storage, manifest, is_ours=True)
     return manifest
 
 
-def write_rows(prepared: Prepared, plan: Plan, writer: OutputWriter, report: ReportData) -> Totals:
+def _measured(prepared: Prepared, plan: Plan, facts: RunFacts) -> Measured | None:
+    """What a sample's rows took."""
+    with shared_answers() as shared:
+        answers = pa.concat_tables(_answers_of(prepared, shared, chunk) for chunk in plan.chunks)
+    return measure(answers, facts.estimate.input_tokens, prepared.builder.max_output_tokens)
+
+
+def _refuse_failed(totals: Totals, most: float) -> None:
+    """Judge all rows: those that take a failure of another row aren't counted while the run asks."""
+    if totals.shared and totals.failed > most * totals.rows:
+        raise too_many_failures(totals.failed, totals.rows, totals.kinds, most, totals.messages)
+
+
+def write_rows(
+    prepared: Prepared,
+    plan: Plan,
+    writer: OutputWriter,
+    report: ReportData,
+    tell: Tell = tell_nobody,
+    adding: Contribution = NO_CONTRIBUTION,
+    auditing: Auditing | None = None,
+) -> Totals:
     """Give every row with its answer to the parts and to the report; returns the sums over all answers.
 
     Raises: DatasetError when the input changed; StorageFailed; any of STORAGE_ERRORS.
@@ -118,6 +133,11 @@ def write_rows(prepared: Prepared, plan: Plan, writer: OutputWriter, report: Rep
         writer.add(rows, answers)
         report.add(rows, answers)
         totals.add(answers)
+        adding.add(answers)
+        if auditing is not None:
+            auditing.add(answers)
+        tell(totals.rows)
+    adding.close()
     return totals
 
 
@@ -125,29 +145,31 @@ def _rows_and_answers(prepared: Prepared, plan: Plan) -> Iterator[tuple[pa.Table
     """The carried columns of each chunk's rows with their answers, in input order."""
     _refuse_changed(prepared, plan)
     pieces = prepared.dataset.pieces(prepared.job.chunk_rows, prepared.dataset.carried)
-    for chunk in plan.chunks:
-        answers = _answers_of(prepared, chunk)
-        done = 0
-        while done < answers.num_rows:
-            table = next(pieces, None)
-            if table is None or done + table.num_rows > answers.num_rows:
-                raise DatasetError(_changed(prepared))
-            yield _numbered(prepared, table, chunk.start + done), answers.slice(done, table.num_rows)
-            done += table.num_rows
+    with shared_answers() as shared:
+        for chunk in plan.chunks:
+            answers = _answers_of(prepared, shared, chunk)
+            done = 0
+            while done < answers.num_rows:
+                table = next(pieces, None)
+                if table is None or done + table.num_rows > answers.num_rows:
+                    raise DatasetError(_changed(prepared))
+                numbers = plan.numbers(chunk.start + done, table.num_rows)
+                yield _numbered(prepared, table, numbers), answers.slice(done, table.num_rows)
+                done += table.num_rows
     if next(pieces, None) is not None:
         raise DatasetError(_changed(prepared))
 
 
-def _numbered(prepared: Prepared, rows: pa.Table, start: int) -> pa.Table:
+def _numbered(prepared: Prepared, rows: pa.Table, numbers: Sequence[int]) -> pa.Table:
     if prepared.job.input.id_column is not None:
         return rows
-    return rows.add_column(0, prepared.names.row_index, pa.array(range(start, start + rows.num_rows), pa.int64()))
+    return rows.add_column(0, prepared.names.row_index, pa.array(numbers, pa.int64()))
 
 
-def _answers_of(prepared: Prepared, chunk: Chunk) -> pa.Table:
+def _answers_of(prepared: Prepared, shared: SharedAnswers, chunk: Chunk) -> pa.Table:
     """A finished chunk's answers. Raises: StorageFailed when its file was removed or damaged since it was answered."""
     try:
-        return prepared.store.load_chunk(chunk.key, chunk.has_repetitions)
+        return shared.whole(chunk, prepared.store.load_chunk(chunk.key, chunk.has_repetitions))
     except CheckpointUnreadable as error:
         raise StorageFailed(
             f"the answers of rows {chunk.label} are gone: {error}. The output needs every row's answer. Run the same command "
@@ -156,57 +178,15 @@ def _answers_of(prepared: Prepared, chunk: Chunk) -> pa.Table:
 
 
 def _refuse_changed(prepared: Prepared, plan: Plan) -> None:
-    if (
-        not prepared.dataset.is_frame
-        and fingerprint_of(prepared.job.input, prepared.job.output.url) != plan.fingerprint
-    ):
+    if prepared.dataset.is_held:
+        return
+    job, versions = prepared.job, prepared.dataset.versions
+    if fingerprint_of(job.input, job.output.url, versions) != plan.fingerprint:
         raise DatasetError(_changed(prepared))
 
 
 def _changed(prepared: Prepared) -> str:
     return (
-        f"{public_url(prepared.job.input.url)} was changed while the run read it; the output needs the rows that were "
+        f"{shown_places(prepared.job.input.urls)} was changed while the run read it; the output needs the rows that were "
         "answered. Run the same command again: what was answered and didn't change is kept."
     )
-
-
-def _manifest(prepared: Prepared, facts: RunFacts, totals: Totals, state: str = "completed") -> Manifest:
-    finished = datetime.now(UTC)
-    return Manifest(
-        job=public_job(prepared.job),
-        job_digest=prepared.digest,
-        mode=facts.mode,
-        state=state,
-        rows=totals.rows,
-        succeeded=totals.rows - totals.failed,
-        failed=totals.failed,
-        reused=facts.reused,
-        requests_sent=facts.requests_sent,
-        attempts=facts.attempts,
-        input_tokens=totals.usage.input_tokens,
-        cached_input_tokens=totals.usage.cached_input_tokens,
-        output_tokens=totals.usage.output_tokens,
-        reasoning_tokens=totals.usage.reasoning_tokens,
-        cost_usd=totals.cost_usd,
-        estimated_cost_usd=facts.estimate.usd(facts.mode),
-        budget_usd=prepared.budget_usd,
-        started_at=facts.started_at,
-        finished_at=finished,
-        seconds=round((finished - facts.started_at).total_seconds(), 3),
-        parts=(),
-        failure_parts=(),
-        batches=tuple(facts.batches),
-        flow_run_ids=tuple(facts.flow_run_ids),
-        failures_by_kind=dict(totals.kinds.most_common()),
-        input_fingerprint=prepared.identity,
-        accuracy=None,
-        promptmill_version=VERSION,
-    )
-
-
-def counted_manifest(prepared: Prepared, facts: RunFacts, progress: Progress, state: str) -> Manifest:
-    """What a run that publishes nothing can say of itself; it isn't written beside the parts: there a manifest says that
-    the output is complete.
-    """
-    totals = Totals(progress.done, progress.failed, progress.usage, progress.spent_usd, progress.kinds)
-    return _manifest(prepared, facts, totals, state)

@@ -5,42 +5,43 @@ and knows its manifest. Both are values: a step that changes a run returns the r
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from typing import Any
 
-import pyarrow as pa
-
 from promptmill.checkpoints.output_lease import OutputLease
 from promptmill.dataset.dataset import Dataset
-from promptmill.errors import RunStopped
+from promptmill.errors import RunStopped, StorageFailed
 from promptmill.job.spec import Job
 from promptmill.limits.approved_cap import read_approved
 from promptmill.limits.leased_bucket import Lessor
 from promptmill.output.manifest import Manifest, manifest_values
-from promptmill.planning.kept import Again, asked_again, retry_scope
-from promptmill.planning.plan import Chunk
+from promptmill.planning.kept import Again, asked_again
+from promptmill.planning.opened_job import Opened, open_job
 from promptmill.planning.preflight import Preflight, preflight
-from promptmill.planning.prepared_job import Prepared, prepare
-from promptmill.planning.standing_output import finished_manifest, refuse_foreign_output
+from promptmill.planning.prepared_job import Prepared, prepare, prepare_opened
+from promptmill.planning.standing_output import finished_manifest, refuse_foreign_output, retry_scope
+from promptmill.provider.access import base_url_of
 from promptmill.provider.transport import Credentials
-from promptmill.runs.chunk import complete_chunk
-from promptmill.runs.chunk_loop import drive_chunks
+from promptmill.runs.cached_answers import Contribution
 from promptmill.runs.elsewhere import NOTHING_ELSEWHERE, Elsewhere
 from promptmill.runs.engine import Engine, LookUpCredentials, open_engine
 from promptmill.runs.progress import Progress
-from promptmill.runs.publish import RunFacts, counted_manifest, publish
+from promptmill.runs.publish import publish
 from promptmill.runs.share import Share
+from promptmill.runs.totals import RunFacts, counted_manifest
 from promptmill.storage import Storage
+from promptmill.telling import Tell, tell_nobody
 
 
 @dataclass(frozen=True, slots=True)
 class FinishedRun:
     """A run with nothing left to do: its output is complete."""
 
-    prepared: Prepared
+    prepared: Opened  # no file of the input need be opened to find that out
     manifest: Manifest
 
     def summary(self) -> dict[str, Any]:
@@ -82,39 +83,43 @@ class Planning:
     flow_run_ids: tuple[str, ...] = ()
     mode: str = "online"
     dataset: Dataset | None = field(default=None, compare=False)  # instead of input.url
+    is_a_look: bool = False  # nothing is sent, so the credentials needn't be there
+    tell: Tell = tell_nobody  # called with the rows planned so far; what it raises ends the planning
 
 
 def plan_run(job: Job, credentials: Credentials, planning: Planning) -> Run:
     """The run of a job: finished where its output is complete already. Blocks. Raises: SetupError or a subclass."""
     started = datetime.now(UTC)
-    prepared = _prepare(job, planning)
-    standing = finished_manifest(prepared, retry_scope(job, planning.retry_failed))
+    opened = open_job(job, planning.today, planning.dataset)
+    standing = finished_manifest(opened, retry_scope(job, planning.retry_failed))
     if standing is not None:
-        return FinishedRun(prepared, standing)
-    return _pending(prepared, credentials, planning, started)
+        return FinishedRun(opened, standing)
+    return plan_prepared(with_approval(prepare_opened(opened)), credentials, planning, started)
 
 
 def plan_pending_run(job: Job, credentials: Credentials, planning: Planning) -> PendingRun:
     """The run of a job as if it had no output yet, to look at its plan. Blocks. Raises: SetupError or a subclass."""
     started = datetime.now(UTC)
-    return _pending(_prepare(job, planning), credentials, planning, started)
+    return plan_prepared(with_approval(prepare(job, planning.today, planning.dataset)), credentials, planning, started)
 
 
-def _prepare(job: Job, planning: Planning) -> Prepared:
-    prepared = prepare(job, planning.today, planning.dataset)
+def with_approval(prepared: Prepared) -> Prepared:
+    """The prepared job, with what a person approved for its output. Blocks. Raises: StorageFailed."""
     return replace(prepared, approved=read_approved(prepared.store.storage))
 
 
-def _pending(prepared: Prepared, credentials: Credentials, planning: Planning, started: datetime) -> PendingRun:
-    found = preflight(prepared, credentials, planning.overwrite)
+def plan_prepared(prepared: Prepared, credentials: Credentials, planning: Planning, started: datetime) -> PendingRun:
+    """The run of a prepared job whose output isn't complete. Blocks. Raises: SetupError or a subclass."""
+    found = preflight(prepared, credentials, planning.overwrite, planning.tell, needs_key=not planning.is_a_look)
+    if not planning.is_a_look:
+        prepared.routed_to(base_url_of(credentials))
+    scope = retry_scope(prepared.job, planning.retry_failed)
     return PendingRun(
         prepared=prepared,
         credentials=credentials,
         preflight=found,
         started_at=started,
-        again=asked_again(
-            prepared.store, found.plan, retry_scope(prepared.job, planning.retry_failed), started.timestamp()
-        ),
+        again=asked_again(prepared.store, found.plan, scope, started.timestamp()),
         overwrite=planning.overwrite,
         flow_run_ids=planning.flow_run_ids,
         mode=planning.mode,
@@ -162,6 +167,7 @@ async def answering(
         try:
             yield engine
         except RunStopped as error:
+            await asyncio.to_thread(engine.tell_of_unsaved, error)
             tell_how_far(error, run, _run_facts(run, engine), engine.progress)
             raise
         except asyncio.CancelledError:
@@ -178,17 +184,20 @@ def tell_how_far(error: RunStopped, run: PendingRun, facts: RunFacts, progress: 
 def _run_facts(run: PendingRun, engine: Engine) -> RunFacts:
     """What a run did, its own requests and those of others on its behalf."""
     counters, limiter, elsewhere = engine.client.counters, engine.client.limiter, engine.elsewhere
+    requests, attempts = elsewhere.requests + counters.requests, elsewhere.attempts + counters.attempts
     facts = facts_of_work(
         run,
-        replace(
-            elsewhere,
-            requests=elsewhere.requests + counters.requests,
-            attempts=elsewhere.attempts + counters.attempts,
-        ),
+        replace(elsewhere, requests=requests, attempts=attempts),
         reused=max(0, engine.progress.reused - elsewhere.answered),
         limits=(limiter.requests_per_minute, limiter.tokens_per_minute),
     )
-    return replace(facts, unknown=dict(counters.unknown))
+    return replace(
+        facts,
+        unknown=dict(counters.unknown),
+        retries=dict((Counter(elsewhere.retries) + Counter(counters.retries_by_kind)).most_common()),
+        retries_over_time=dict(counters.retries),
+        limited_by=engine.limit_watch.shares,
+    )
 
 
 def facts_of_work(
@@ -208,8 +217,10 @@ def facts_of_work(
     )
 
 
-async def publish_run(run: PendingRun, engine: Engine, target: Storage | None = None) -> FinishedRun:
-    """Write the output of a run that has answered every row.
+async def publish_run(
+    run: PendingRun, engine: Engine, target: Storage | None = None, tell: Tell = tell_nobody
+) -> FinishedRun:
+    """Write the output of a run that has answered every row; `tell` is told of the rows written so far.
 
     Raises: StorageFailed, InputChanged, LeaseLost, TooManyFailures: every answer is kept, and the error's manifest says so.
     """
@@ -219,7 +230,13 @@ async def publish_run(run: PendingRun, engine: Engine, target: Storage | None = 
             engine.progress.refuse_failed_run()
         if run.lease is not None:
             await run.lease.confirm()
-        manifest = await asyncio.to_thread(publish, run.prepared, plan, facts, target)
+        with suppress(StorageFailed):  # then the audit says that more may be lost than is
+            await engine.exposure.close()
+        adding = Contribution(
+            run.preflight.cached if target is None else None, f"{run.prepared.job.name} {run.started_at}"
+        )
+        manifest = await asyncio.to_thread(publish, run.prepared, plan, facts, target, tell, adding)
+        await asyncio.to_thread(engine.drop_cached)
     except RunStopped as error:
         tell_how_far(error, run, _run_facts(run, engine), engine.progress)
         raise
@@ -230,17 +247,3 @@ def end_share(run: PendingRun, engine: Engine) -> FinishedRun:
     """A shard that has answered its rows: the run that was split publishes them."""
     facts = _run_facts(run, engine)
     return FinishedRun(run.prepared, counted_manifest(run.prepared, facts, engine.progress, "completed"))
-
-
-async def _reuse(engine: Engine, chunk: Chunk, answers: pa.Table) -> None:
-    """Without Prefect nobody keeps a record of what was reused."""
-
-
-async def run_plainly(run: PendingRun, target: Storage | None = None, lessor: Lessor | None = None) -> FinishedRun:
-    """Carry out a planned run without Prefect: for samples and notebooks.
-
-    Raises: RunStopped or a subclass; SetupError when `limits.shared` has no lessor.
-    """
-    async with answering(run, lessor) as engine:
-        await drive_chunks(engine, _reuse, complete_chunk)
-    return await publish_run(run, engine, target)

@@ -1,6 +1,6 @@
 """Many rows' inputs in one request of embeddings → their vectors."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from decimal import Decimal
 
@@ -9,9 +9,9 @@ from promptmill.prompts.request_builder import RequestBuilder
 from promptmill.provider.attempt import Call, Complaint, Outcome
 from promptmill.provider.client import Client
 from promptmill.provider.response_body import MAX_INPUT_TOKENS, MAX_INPUTS, Answer
-from promptmill.records import FailureKind, Request, Result, Usage
+from promptmill.records import Completion, Failure, FailureKind, Request, Result, Usage
 from promptmill.runs.completion import completion_of, failure_of
-from promptmill.runs.judging import judge_vectors
+from promptmill.runs.judging import judge_count, judge_input, judge_vectors
 from promptmill.stop import Slot
 
 
@@ -60,11 +60,17 @@ async def _send_pack(client: Client, builder: RequestBuilder, pack: Sequence[Req
         body = builder.embeddings_body(bodies, is_base64=is_base64)
         call = Call(body, tokens, 0, optional="encoding_format" if is_base64 else "")
         dimensions = builder.dimensions if builder.dimensions is not None else habits.dimensions
-        outcome = await client.send(call, slot, lambda answer, due=dimensions: judge_vectors(answer, len(pack), due))
+        outcome = await client.send(call, slot, lambda answer, due=dimensions: _judge_pack(answer, pack, due))
         refused = outcome.failure
         if refused is None or not call.optional or refused.param != call.optional:
             return outcome
         habits.is_base64 = False
+
+
+def _judge_pack(answer: Answer, pack: Sequence[Request], dimensions: int | None) -> Complaint | None:
+    """What is wrong with the answer to a pack as a whole, or None."""
+    wrong = judge_vectors(answer, len(pack), dimensions)
+    return judge_input(answer, pack[0].text_tokens) if wrong is None and len(pack) == 1 else wrong
 
 
 async def _complete_parts(
@@ -118,14 +124,46 @@ async def _share_vectors(
     """The results of a pack that was answered; rows without a vector that can be used are asked once more, if in company."""
     results = _vector_results(pack, outcome, answer)
     client.vectors.dimensions = next((len(vector) for vector in answer.embeddings if vector is not None), None)
-    useless = [place for place, vector in enumerate(answer.embeddings) if vector is None]
-    if not useless or len(pack) == 1:
+    if len(pack) == 1:
         return results
-    for place in useless:
+
+    async def ask_alone(place: int) -> Result:
         first = results[place]
         (second,) = await complete_pack(client, builder, [pack[place]], slot)
         results[place] = _with_more(second, first.usage, first.cost_usd, first.attempts)
+        return second
+
+    for place in (place for place, vector in enumerate(answer.embeddings) if vector is None):
+        await ask_alone(place)
+    if client.vectors.counts_packs and judge_input(answer, sum(request.text_tokens for request in pack)) is not None:
+        await _find_cut_rows(client, pack, outcome, results, ask_alone)
     return results
+
+
+async def _find_cut_rows(
+    client: Client,
+    pack: Sequence[Request],
+    outcome: Outcome,
+    results: list[Result],
+    ask_alone: Callable[[int], Awaitable[Result]],
+) -> None:
+    """Make failures of the rows whose inputs the server cut in silence.
+
+    Its count of a whole pack doesn't say whose they are, so the longest input is asked alone, once in a run: it shows where
+    the server cuts, or that the count of a pack means nothing.
+    """
+    habits = client.vectors
+    if habits.window is None:
+        second = await ask_alone(max(range(len(pack)), key=lambda place: pack[place].text_tokens))
+        habits.counts_packs = isinstance(second, Failure) and second.kind == "truncated_input"
+        if not habits.counts_packs:
+            return
+        habits.window = second.usage.input_tokens
+    for place, request in enumerate(pack):
+        result, cut = results[place], judge_count(habits.window, request.text_tokens)
+        if cut is not None and isinstance(result, Completion):
+            outcome = replace(outcome, complaint=cut)
+            results[place] = failure_of(request.custom_id, outcome, result.usage, result.cost_usd)
 
 
 def _vector_results(pack: Sequence[Request], outcome: Outcome, answer: Answer) -> list[Result]:

@@ -55,6 +55,7 @@ class ShardPlan:
             rows=sum(chunk.rows for chunk in self.chunks),
             input_tokens=sum(chunk.input_tokens for chunk in self.chunks),
             unrendered=sum(chunk.unrendered for chunk in self.chunks),
+            shared=sum(chunk.shared for chunk in self.chunks),
             repetitions=self.repetitions,
             fingerprint=self.fingerprint,
         )
@@ -109,6 +110,7 @@ class ShardSums:
     requests_sent: int
     attempts: int
     answered: int  # rows
+    retries: dict[str, int]  # attempts that another followed, by kind of failure
 
 
 def sum_shards(found: Sequence[Manifest]) -> ShardSums:
@@ -116,7 +118,8 @@ def sum_shards(found: Sequence[Manifest]) -> ShardSums:
     return ShardSums(
         requests_sent=sum(manifest.requests_sent for manifest in found),
         attempts=sum(manifest.attempts for manifest in found),
-        answered=sum(manifest.rows - manifest.reused for manifest in found),
+        answered=sum(manifest.rows - manifest.reused - manifest.shared for manifest in found),
+        retries=dict(sum((Counter(manifest.retries_by_kind) for manifest in found), Counter[str]())),
     )
 
 
@@ -127,6 +130,7 @@ def sum_progress(found: Sequence[Manifest], rows: int) -> Progress:
         progress.done += manifest.rows
         progress.failed += manifest.failed
         progress.reused += manifest.reused
+        progress.shared += manifest.shared
         progress.spent_usd += manifest.cost_usd
         progress.usage += Usage(manifest.input_tokens, manifest.cached_input_tokens, manifest.output_tokens)
         progress.kinds += Counter(manifest.failures_by_kind)
@@ -165,7 +169,7 @@ def absolute_job(job: Job) -> Job:
         schema = os.path.abspath(schema)
     return job.model_copy(
         update={
-            "input": job.input.model_copy(update={"url": _absolute(job.input.url)}),
+            "input": job.input.with_urls([_absolute(url) for url in job.input.urls]),
             "output": job.output.model_copy(update={"url": _absolute(job.output.url)}),
             "request": job.request.model_copy(update={"response_schema": schema}),
         }
@@ -181,6 +185,8 @@ def share_job(job: Job, share: Share) -> Job:
 
     The limits a minute stay whole, so that the share may send a request that they allow; the limiter keeps to its part.
     """
-    concurrency = max(1, job.limits.max_concurrency // share.count)
+    concurrency = job.limits.max_concurrency
+    if concurrency != "auto":  # each share finds its own (limits/places.py)
+        concurrency = max(1, concurrency // share.count)
     limits = job.limits.model_copy(update={"max_concurrency": concurrency})
     return job.model_copy(update={"limits": limits, "budget_usd": share.budget_usd})

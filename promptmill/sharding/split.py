@@ -6,12 +6,12 @@ from decimal import Decimal
 from promptmill.checkpoints.spend import SpendRecords
 from promptmill.checkpoints.store import Listing
 from promptmill.errors import DatasetError, SetupError
+from promptmill.places import shown_places
 from promptmill.planning.estimate import estimate_run
 from promptmill.planning.plan import Chunk
 from promptmill.planning.preflight import Preflight
 from promptmill.planning.prepared_job import prepare
 from promptmill.provider.transport import Credentials
-from promptmill.public_url import public_url
 from promptmill.runs.run import PendingRun
 from promptmill.sharding.folder import ShardFolder
 from promptmill.sharding.plan import ShardPlan, absolute_job, share_job, split_evenly, split_money
@@ -63,7 +63,7 @@ def open_share(
     prepared = prepare(share_job(plan.job, share), started.date())
     if prepared.dataset.fingerprint != plan.fingerprint:
         raise DatasetError(
-            f"{public_url(plan.job.input.url)} isn't what was planned: somebody changed it, or this machine sees "
+            f"{shown_places(plan.job.input.urls)} isn't what was planned: somebody changed it, or this machine sees "
             "other files there. Let all workers read one and the same input, and run the job again: what was "
             "answered is kept."
         )

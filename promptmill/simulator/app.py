@@ -13,6 +13,7 @@ from promptmill.simulator.answers.engine import ENDPOINTS
 from promptmill.simulator.batches.routes import BatchRoutes
 from promptmill.simulator.errors import ApiError, no_such_route
 from promptmill.simulator.http.admin import admin_routes
+from promptmill.simulator.http.azure import PREFIX, serve_azure
 from promptmill.simulator.http.connection import SERVER_SEND, abort
 from promptmill.simulator.http.files import FileRoutes
 from promptmill.simulator.http.models import model_routes
@@ -40,18 +41,26 @@ class SimulatorApp:
             await self._rest(scope, receive, send)
             return
         scope[SERVER_SEND] = send
-        application = self._inference.get(scope["path"]) if scope["method"] == "POST" else None
-        if application is None:
-            application, send = self._rest, self._with_request_id(send)
         self._world.requests.add(task)
         try:
-            await application(scope, receive, send)
+            if scope["path"].startswith(PREFIX):
+                await serve_azure(self._application, scope, receive, send)
+            else:
+                await self._application(scope)(scope, receive, send)
         except asyncio.CancelledError:
             if not self._world.is_closing:
                 raise
             await abort(scope)
         finally:
             self._world.requests.discard(task)
+
+    def _application(self, scope: Scope) -> ASGIApp:
+        """What serves a path of OpenAI's."""
+        found = self._inference.get(scope["path"]) if scope["method"] == "POST" else None
+        return self._serve_rest if found is None else found
+
+    async def _serve_rest(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._rest(scope, receive, self._with_request_id(send))
 
     def _with_request_id(self, send: Send) -> Send:
         """A `send` that adds x-request-id, which inference sends among headers of its own."""

@@ -17,6 +17,10 @@ _NO_KEY_MESSAGE = (
     "(i.e. Authorization: Bearer YOUR_KEY). You can obtain an API key from "
     "https://platform.openai.com/account/api-keys."
 )
+_FILTERED = (
+    "The response was filtered due to the prompt triggering Azure OpenAI's content management policy. Please modify your "
+    "prompt and retry."
+)
 LIMITS_PAGE = "Visit https://platform.openai.com/account/rate-limits to learn more."
 Headers = list[tuple[bytes, bytes]]
 
@@ -86,6 +90,17 @@ def context_too_long(limit: int, tokens: int) -> ApiError:
         "Please reduce the length of the messages."
     )
     return invalid(message, param="messages", code="context_length_exceeded")
+
+
+def prompt_filtered() -> ApiError:
+    """400 content_filter: Azure's filter stopped the prompt, with the categories that it names."""
+    error = ApiError(400, _FILTERED, type="invalid_request_error", param="prompt", code="content_filter")
+    results: JsonObject = {
+        "violence": {"filtered": True, "severity": "high"},
+        "hate": {"filtered": False, "severity": "safe"},
+    }
+    error.error["innererror"] = {"code": "ResponsibleAIPolicyViolation", "content_filter_result": results}
+    return error
 
 
 def quota_exceeded() -> ApiError:

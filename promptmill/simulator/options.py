@@ -43,6 +43,7 @@ class SimulatorOptions:
     reply: str | None = None  # text of every free answer; {digest}, {model} and {prompt} are filled in
     tokenizer: TokenizerName = "estimate"  # estimate: 4 characters a token; tiktoken: o200k_base
     cached_ratio: float = 0.0  # part of the input tokens reported as cached
+    prompt_cache_seconds: float = 0.0  # how long a prompt's beginning is cached after its last use; 0: not at all
     reasoning_tokens: int = 0  # hidden output tokens added to every text answer
 
     latency_seconds: float = 0.0  # mean time to an answer

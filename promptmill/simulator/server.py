@@ -10,7 +10,7 @@ import socket
 import threading
 from collections.abc import Generator
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 from urllib.request import Request, urlopen
 
 import uvicorn
@@ -68,11 +68,11 @@ class Simulator:
         """Stop."""
         self.stop()
 
-    def ledger(self, *, detail: bool = False) -> JsonObject:
+    def ledger(self, *, detail: bool = False) -> dict[str, Any]:
         """The provider's books; with detail, how often each body was billed."""
         return self._control("GET", f"ledger?detail={int(detail)}")
 
-    def timeline(self) -> JsonObject:
+    def timeline(self) -> dict[str, Any]:
         """Requests admitted and tokens charged, second by second."""
         return self._control("GET", "timeline")
 

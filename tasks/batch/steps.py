@@ -2,13 +2,12 @@
 
 import asyncio
 import logging
-import math
 import time
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from prefect import task
@@ -18,11 +17,10 @@ from prefect.runtime import flow_run
 from promptmill.allowed_urls import is_closed_process
 from promptmill.batch.api import NotNow
 from promptmill.batch.entry_trust import require_followable
-from promptmill.batch.registry import Entry, register, registered, unregister, unregister_job
+from promptmill.batch.following import begin_batches, follow_batches, forget_batches, percent_of
+from promptmill.batch.registry import Entry, register, registered, unregister
 from promptmill.batch.session import (
-    close_batches,
     open_batches,
-    start_batches,
     stop_run,
     store_of,
     work_of_batches,
@@ -43,7 +41,6 @@ from promptmill.errors import (
 )
 from promptmill.job.spec import Job
 from promptmill.output.manifest import Manifest
-from promptmill.processes import this_process
 from promptmill.runs.run import FinishedRun, PendingRun, Planning, Run, plan_run
 from tasks.run.answering import answering_visibly
 from tasks.run.chunks import answer_rows
@@ -56,7 +53,6 @@ from tasks.run.progress import show_progress, showing_lines
 from tasks.run.publish import announce, announce_end, publish_output
 from tasks.server.credentials import load_credentials
 
-_ATTEND_SECONDS = 300.0  # between two notes that this process still waits for its batches
 log = logging.getLogger("promptmill")
 Act = Callable[[str, Entry], Awaitable[dict[str, Any]]]
 named_job: ContextVar[Job | None] = ContextVar("named_job", default=None)  # whose file the user gave to a command
@@ -65,38 +61,13 @@ named_job: ContextVar[Job | None] = ContextVar("named_job", default=None)  # who
 @task(name="submit-batches", task_run_name="submit", cache_policy=NO_CACHE, persist_result=False)
 async def submit_batches(run: PendingRun) -> BatchWork:
     """Submit what there is room for; batches that an earlier run submitted are taken up. Raises: RunStopped."""
-    work = await asyncio.to_thread(start_batches, run)
-    await _step_batches(work, run)
-    return work
-
-
-async def _step_batches(work: BatchWork, run: PendingRun) -> None:
-    """Move a run's batches one step. Raises: RunStopped or a subclass, with the run's manifest."""
-    try:
-        await asyncio.to_thread(work.step)
-        if work.is_finished and work.ledger.state.is_cancelled:
-            raise Interrupted
-    except RunStopped as error:
-        await asyncio.to_thread(stop_run, work, run, error)
-        raise
+    return await begin_batches(run)
 
 
 async def wait_for_batches(work: BatchWork, run: PendingRun) -> None:
     """Look at a run's batches until none can answer more rows, showing how far they are."""
     async with showing_lines(work.job.name) as show:
-        attended_at = -math.inf
-        while not work.is_finished:
-            if time.monotonic() - attended_at >= _ATTEND_SECONDS:
-                await _attend(run)
-                attended_at = time.monotonic()
-            await show(describe_line(work, time.time()), _percent(work))
-            await asyncio.sleep(work.job.batch.poll_seconds)
-            await _step_batches(work, run)
-
-
-async def _attend(run: PendingRun) -> None:
-    """Write a job down as one whose batches this process waits for: others show and cancel them, and go on if it dies."""
-    await asyncio.to_thread(register, run.prepared.job, run.retry_failed, run.flow_run_ids, this_process(), time.time())
+        await follow_batches(work, run, show, partial(load_credentials, work.job.provider))
 
 
 async def hand_over(run: PendingRun) -> None:
@@ -109,9 +80,7 @@ async def finish_batches(work: BatchWork, run: PendingRun) -> FinishedRun:
     async with answering_visibly(run, work_of_batches(work)) as engine:
         await answer_rows(engine)
     finished = await publish_output(run, engine)
-    await asyncio.to_thread(engine.drop_collected)
-    await asyncio.to_thread(close_batches, work)
-    await asyncio.to_thread(unregister_job, work.job)
+    await forget_batches(work, engine)
     return finished
 
 
@@ -176,7 +145,7 @@ async def _advance(work: BatchWork) -> dict[str, Any]:
             await asyncio.to_thread(stop_run, work, run, error)
             raise
     log.info("%s: %s", work.job.name, describe_line(work, time.time()))
-    await show_progress(work.job.name, _percent(work))
+    await show_progress(work.job.name, percent_of(work))
     if not work.is_finished:
         return describe(work)
     run = await asyncio.to_thread(work.plan)
@@ -189,11 +158,6 @@ async def _advance(work: BatchWork) -> dict[str, Any]:
             return describe(work)
         finished = await finish_batches(work, run) if isinstance(run, PendingRun) else run
         return await announce_end(finished)
-
-
-def _percent(work: BatchWork) -> float:
-    found = describe(work)
-    return 100 * found["completed"] / max(1, found["requests"])
 
 
 @task(name="cancel-job", task_run_name="{name}", cache_policy=NO_CACHE, persist_result=False)

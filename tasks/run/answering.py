@@ -8,6 +8,7 @@ from functools import partial
 from promptmill.runs.elsewhere import NOTHING_ELSEWHERE, Elsewhere
 from promptmill.runs.engine import Engine
 from promptmill.runs.run import PendingRun, answering
+from promptmill.runs.showing import showing
 from tasks.run.ownership import watch_ownership
 from tasks.run.progress import watch_progress
 from tasks.run.sigterm import stopping_gently
@@ -26,8 +27,9 @@ async def answering_visibly(run: PendingRun, elsewhere: Elsewhere = NOTHING_ELSE
             asyncio.create_task(watch_ownership(engine)),
         ]
         try:
-            with stopping_gently(engine):
-                yield engine
+            async with showing(engine):
+                with stopping_gently(engine):
+                    yield engine
         finally:
             for watcher in watchers:
                 watcher.cancel()

@@ -19,7 +19,7 @@ from prefect.flow_runs import asuspend_flow_run
 from prefect.input import RunInput
 from pydantic import ConfigDict, Field, ValidationError
 
-from promptmill.batch.session import in_batches
+from promptmill.batch.live import in_batches
 from promptmill.job.form import shape_section
 from promptmill.planning.estimate import describe_estimate
 from promptmill.runs.approval import (
@@ -29,6 +29,7 @@ from promptmill.runs.approval import (
     left_usd,
     needs_approval,
     unpaid_usd,
+    why_asked,
 )
 from promptmill.runs.display import format_seconds
 from promptmill.runs.run import FinishedRun, PendingRun, Run
@@ -47,7 +48,7 @@ class Approval(RunInput):
 
     decision: Literal["approve", "reject"] = Field(description="approve: the run goes on. reject: nothing is sent.")
     budget_usd: float | None = Field(
-        None,
+        default=None,
         description="Approved, spend at most this for the output, over all its runs until somebody approves another. "
         "Empty: the job's own budget.",
     )
@@ -68,7 +69,7 @@ async def approve(run: Run) -> Run:
     run_id = _run_that_can_ask()
     if run_id is None:
         raise NotApproved(
-            f"{_price(run, unpaid, left)} Run it with --approve to say yes here, or start it from a deployment to be asked "
+            f"{why_asked(run, unpaid, left)} Run it with --approve to say yes here, or start it from a deployment to be asked "
             "in the Prefect UI."
         )
     crashes, ends = await _past_of(run_id)
@@ -121,15 +122,6 @@ async def _send_heartbeats() -> None:
     """Send heartbeats before the suspension: after one that comes later, the server takes the run for dead (automations.py)."""
     await send_queued_events(_SEND_SECONDS)
     await asyncio.sleep(_ORDER_SECONDS)
-
-
-def _price(run: PendingRun, unpaid: Decimal, left: Decimal | None) -> str:
-    """Why a person has to approve the run."""
-    limit = run.prepared.job.approve_above_usd
-    assert limit is not None  # noqa: S101 - else nobody is asked
-    if unpaid > limit or left is None:
-        return f"the run is estimated at ${unpaid:,.4f}; the limit without asking is ${limit} (approve_above_usd)."
-    return f"the run is estimated at ${unpaid:,.4f}; of the ${run.prepared.budget_usd} approved before, ${left:,.4f} is left."
 
 
 def _describe(run: PendingRun, unpaid: Decimal, left: Decimal | None) -> str:

@@ -15,8 +15,9 @@ from prefect.tasks import Task
 
 from promptmill.errors import PromptmillError, StorageFailed
 from promptmill.planning.plan import Chunk
-from promptmill.runs.chunk import complete_chunk, record_chunk
+from promptmill.runs.chunk import complete_chunk
 from promptmill.runs.chunk_loop import drive_chunks
+from promptmill.runs.chunk_record import record_chunk
 from promptmill.runs.engine import Engine
 from tasks.server.checkpoint_storage import SERIALIZER, checkpoint_key, checkpoint_storage
 from tasks.server.outages import CALL_ERRORS

@@ -6,8 +6,8 @@ from promptmill.errors import SetupError
 from promptmill.provider.first_contact import require_contact
 from promptmill.runs.elsewhere import NOTHING_ELSEWHERE
 from promptmill.runs.progress import Progress
-from promptmill.runs.publish import counted_manifest
 from promptmill.runs.run import PendingRun, facts_of_work
+from promptmill.runs.totals import counted_manifest
 from promptmill.stop import Stop
 from tasks.run.publish import announce
 

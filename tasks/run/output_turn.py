@@ -12,7 +12,7 @@ from functools import partial
 
 from prefect.runtime import flow_run
 
-from promptmill.batch.session import refuse_rows_in_batches
+from promptmill.batch.live import refuse_rows_in_batches
 from promptmill.checkpoints.output_turn import Asking, take_turn_at
 from promptmill.runs.holding import holding
 from promptmill.runs.run import FinishedRun, PendingRun, Run

@@ -13,6 +13,7 @@ from promptmill.errors import JobError
 from promptmill.job.file import load_job, parse_job
 from promptmill.job.spec import Job
 from promptmill.memory import spare_memory
+from promptmill.planning.cached import cache_of
 from promptmill.planning.estimate import describe_estimate
 from promptmill.planning.prepared_job import open_output, resolve_output
 from promptmill.provider.transport import Credentials
@@ -49,7 +50,8 @@ async def plan_dataset(
     mode: Literal["online", "batch"] = "online",
 ) -> Run:
     """Everything that can be known for free: chunks, identities, estimate. Raises: SetupError or a subclass."""
-    whole, credentials = await _prepare(job, job_url, overrides)
+    whole = await _prepare(job, job_url, overrides)
+    credentials = await load_credentials(whole.provider)
     today = _scheduled_day()
     await queue_up(open_output(resolve_output(whole, today).output.url))
     flow_run_ids = (str(flow_run.get_id()),)
@@ -68,21 +70,20 @@ async def plan_estimate(
     job: Job | Mapping[str, Any] | None, job_url: str | None = None, overrides: dict[str, Any] | None = None
 ) -> PendingRun:
     """The same for a look at the plan alone: a complete output counts as none. Raises: SetupError or a subclass."""
-    whole, credentials = await _prepare(job, job_url, overrides)
-    planning = Planning(_scheduled_day(), overwrite=True, flow_run_ids=(str(flow_run.get_id()),))
+    whole = await _prepare(job, job_url, overrides)
+    planning = Planning(_scheduled_day(), overwrite=True, flow_run_ids=(str(flow_run.get_id()),), is_a_look=True)
+    is_cached = cache_of(whole) is not None  # whose answers a cache holds is told by the provider's address
+    credentials = await load_credentials(whole.provider) if is_cached else Credentials()
     run = await asyncio.to_thread(plan_pending_run, whole, credentials, planning)
     _log_plan(run)
     return run
 
 
-async def _prepare(
-    job: Job | Mapping[str, Any] | None, job_url: str | None, overrides: dict[str, Any] | None
-) -> tuple[Job, Credentials]:
+async def _prepare(job: Job | Mapping[str, Any] | None, job_url: str | None, overrides: dict[str, Any] | None) -> Job:
     spare_memory()
     quiet_expected_errors()
     close_if_deployed()
-    whole = await asyncio.to_thread(resolve_job, job, job_url, overrides)
-    return whole, await load_credentials(whole.provider)
+    return await asyncio.to_thread(resolve_job, job, job_url, overrides)
 
 
 def _scheduled_day() -> date:

@@ -1,9 +1,9 @@
 """The end of a run: its output is written, its summary shown, its event emitted."""
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -14,24 +14,37 @@ from prefect.events import emit_event
 from prefect.tasks import Task, TaskOptions
 from pydantic import ValidationError
 
+from promptmill.audit.table import HEADER, audit_lines
+from promptmill.number_words import count, usd
 from promptmill.output.manifest import MANIFEST, REPORT, Manifest
+from promptmill.output.summary import figures
 from promptmill.planning.estimate import describe_estimate
-from promptmill.planning.prepared_job import Prepared
+from promptmill.planning.opened_job import Opened
+from promptmill.public_url import public_url
 from promptmill.runs.engine import Engine
 from promptmill.runs.run import FinishedRun, PendingRun, Run, publish_run
 from tasks.run.markdown import escape_markdown
 from tasks.server.outages import CALL_ERRORS
 
 _STOPPED_SECONDS = 5.0  # at most, for the summary of a run that was stopped: somebody waits for its end
+_MOST_INPUTS = 20  # assets that an output names; an event carries a hundred at most (prefect 3.8.8)
 _EVENTS = frozenset({"completed", "budget_exhausted", "cancelled"})  # a run in any other state has failed
 
 
 async def publish_output(run: PendingRun, engine: Engine) -> FinishedRun:
     """Write parts, failures, report and manifest, and record the output as an asset if its URL can be an asset's key.
 
+    The asset depends on those of the input, so that the lineage of a chain of jobs is whole.
+
     Raises: StorageFailed, InputChanged; all answers are kept.
     """
-    options = TaskOptions(name="publish-output", task_run_name="publish", cache_policy=NO_CACHE, persist_result=False)
+    options = TaskOptions(
+        name="publish-output",
+        task_run_name="publish",
+        cache_policy=NO_CACHE,
+        persist_result=False,
+        asset_deps=input_assets(run.prepared.job.input.urls),
+    )
     try:
         asset = Asset(key=_asset_key(run.prepared.output.shown))
     except ValidationError:
@@ -46,8 +59,17 @@ async def publish_output(run: PendingRun, engine: Engine) -> FinishedRun:
 
 
 def _asset_key(url: str) -> str:
-    """The URL that names an output as an asset."""
-    return url if "://" in url else Path(url).absolute().as_uri()
+    """The URL that names an input or an output as an asset; of a folder, without a slash at its end."""
+    return (url if "://" in url else Path(url).absolute().as_uri()).rstrip("/")
+
+
+def input_assets(urls: Sequence[str]) -> list[Asset | str]:
+    """The assets that a run reads, as the run that wrote them names them; without URLs that can't be an asset's key."""
+    found: list[Asset | str] = []
+    for url in urls[:_MOST_INPUTS]:
+        with suppress(ValidationError):
+            found.append(Asset(key=_asset_key(public_url(url))))
+    return found
 
 
 def describe_output(manifest: Manifest, url: str) -> dict[str, Any]:
@@ -69,13 +91,13 @@ async def announce_end(run: Run) -> dict[str, Any]:
     return run.summary()
 
 
-async def announce(prepared: Prepared, manifest: Manifest) -> None:
+async def announce(prepared: Opened, manifest: Manifest) -> None:
     """Show a run's summary in the Prefect UI, and emit the event that says how it ended."""
     url = prepared.output.shown
     with suppress(*CALL_ERRORS):
         async with asyncio.timeout(None if manifest.state == "completed" else _STOPPED_SECONDS):
             await acreate_markdown_artifact(
-                _summarise(manifest, url), key=f"{prepared.job.name}-summary", description=_describe_end(manifest)
+                summary_text(manifest, url), key=f"{prepared.job.name}-summary", description=_describe_end(manifest)
             )
     emit_event(
         f"promptmill.job.{manifest.state if manifest.state in _EVENTS else 'failed'}",
@@ -97,30 +119,35 @@ async def announce_estimate(run: PendingRun) -> dict[str, Any]:
 def _describe_end(manifest: Manifest) -> str:
     """How a run ended, in a line."""
     return (
-        f"{manifest.state}: {manifest.succeeded:,} of {manifest.rows:,} rows succeeded, {manifest.failed:,} failed, "
-        f"${manifest.cost_usd:,.4f}"
+        f"{manifest.state}: {count(manifest.succeeded)} of {count(manifest.rows)} rows succeeded, "
+        f"{count(manifest.failed)} failed, {usd(manifest.cost_usd)}"
     )
 
 
-def _summarise(manifest: Manifest, url: str) -> str:
+def _audit_table(manifest: Manifest) -> str:
+    """What the output cost, in Markdown; empty where there is no audit."""
+    if manifest.audit is None:
+        return ""
+    lines = (f"| {' | '.join(map(escape_markdown, line))} |" for line in (HEADER, *audit_lines(manifest.audit)))
+    header, *rows = lines
+    return "\n".join(["", header, "|---|---:|---:|---:|---:|", *rows, ""])
+
+
+def summary_text(manifest: Manifest, url: str) -> str:
     """A run's summary in Markdown."""
-    kinds = "\n".join(f"| {escape_markdown(kind)} | {count:,} |" for kind, count in manifest.failures_by_kind.items())
+    shown = "\n".join(
+        f"| {escape_markdown(figure.name)} | {escape_markdown(figure.value)} | {escape_markdown(figure.detail)} |"
+        for figure in figures(manifest)
+    )
+    kinds = "\n".join(
+        f"| {escape_markdown(kind)} | {count(rows)} |" for kind, rows in manifest.failures_by_kind.items()
+    )
     failures = f"\n| failures | rows |\n|---|---:|\n{kinds}\n" if kinds else ""
-    estimate = Decimal(0) if manifest.estimated_cost_usd is None else manifest.estimated_cost_usd
     return f"""# {escape_markdown(str(manifest.job["name"]))}: {manifest.state}
 
-| | |
-|---|---:|
-| rows | {manifest.rows:,} |
-| succeeded | {manifest.succeeded:,} |
-| failed | {manifest.failed:,} |
-| reused from earlier runs | {manifest.reused:,} |
-| requests sent | {manifest.requests_sent:,} |
-| attempts | {manifest.attempts:,} |
-| tokens in / cached / out | {manifest.input_tokens:,} / {manifest.cached_input_tokens:,} / {manifest.output_tokens:,} |
-| cost | ${manifest.cost_usd:.6f} |
-| estimated | ${estimate:.6f} |
-| seconds | {manifest.seconds:,.1f} |
-{failures}
+| | | |
+|---|---:|---|
+{shown}
+{failures}{_audit_table(manifest)}
 Output: {escape_markdown(url)} · report: {escape_markdown(f"{url}/{REPORT}")}
 """

@@ -1,6 +1,7 @@
 """Does a Prefect server have what Promptmill needs? Pool, worker, blocks, automations, deployments, limits, leases."""
 
 import time
+from pathlib import Path
 
 import prefect
 from prefect.client.orchestration import PrefectClient, get_client
@@ -26,6 +27,7 @@ DEPLOYMENTS = (
     "advance-batches/every-few-minutes",
     "estimate-cost/manual",
 )
+_OUR_WORKER = Path(__file__).parents[2] / "deployments/serve.py"  # in a checkout
 _NO_ANSWER = (*CALL_ERRORS, RuntimeError)  # RuntimeError: Prefect couldn't start a server for this process
 
 
@@ -34,7 +36,7 @@ async def look_at_server(job: Job | None) -> list[Finding]:
     url = PREFECT_API_URL.value()
     if not url:
         detail = (
-            "PREFECT_API_URL is not set: `promptmill run` works with a server of its own for each run; schedules, "
+            "PREFECT_API_URL is not set: `promptmill run` answers the rows in its own process; schedules, "
             "triggers and the UI need one (`make serve`)"
         )
         return [Finding("server", job is None or job.limits.shared is None, detail)]
@@ -85,7 +87,7 @@ async def _leases(client: PrefectClient) -> list[Finding]:
 
 
 async def _needs(client: PrefectClient) -> list[Finding]:
-    remedy = "missing. Run: python deployments/bootstrap.py"
+    remedy = "missing. Run: promptmill deploy"
     found: list[Finding] = []
     for need in needs(client):
         is_there = await need.is_there()
@@ -105,7 +107,8 @@ async def _worker(client: PrefectClient) -> list[Finding]:
 
 def worker_remedy(pool: str, kind: str) -> str:
     """What to do if a pool has no worker. A process pool gets ours, which tells its runs before it ends."""
-    command = "python deployments/serve.py --worker" if kind == "process" else f"prefect worker start --pool {pool}"
+    ours = "python deployments/serve.py --worker" if _OUR_WORKER.exists() else f"promptmill worker --pool {pool}"
+    command = ours if kind == "process" else f"prefect worker start --pool {pool}"
     needed = "" if kind == "process" else f" (Prefect's own worker, with prefect-{kind} installed)"
     return f"no worker is online, so runs stay Scheduled. Run: {command}{needed}"
 
@@ -117,7 +120,7 @@ async def _deployments(client: PrefectClient) -> list[Finding]:
             await client.read_deployment_by_name(name)
         except ObjectNotFound:
             missing.append(name)
-    detail = f"missing: {', '.join(missing)}. Run: prefect --no-prompt deploy --all" if missing else "all are there"
+    detail = f"missing: {', '.join(missing)}. Run: promptmill deploy" if missing else "all are there"
     return [Finding("deployments", not missing, detail)]
 
 

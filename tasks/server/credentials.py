@@ -8,6 +8,7 @@ from prefect.blocks.fields import SecretDict
 from pydantic import Field, SecretStr
 
 from promptmill.errors import CredentialsError
+from promptmill.provider.addresses import with_version
 from promptmill.provider.transport import Credentials
 
 
@@ -19,9 +20,15 @@ class ProviderCredentials(Block):
     _description = "An OpenAI-compatible provider: its address and the key that may be sent there, kept together."
 
     api_key: SecretStr = Field(description="The provider's key.")
-    base_url: str | None = Field(None, description="The provider's address. Default: OpenAI's own.")
-    organization: str | None = Field(None, description="OpenAI organization.")
-    project: str | None = Field(None, description="OpenAI project.")
+    base_url: str | None = Field(
+        default=None, description="The provider's address; of Azure, the resource's endpoint. Default: OpenAI's own."
+    )
+    api_version: str | None = Field(
+        default=None,
+        description="Azure's api-version, which goes with every request; leave it out for Azure's v1 address.",
+    )
+    organization: str | None = Field(default=None, description="OpenAI organization.")
+    project: str | None = Field(default=None, description="OpenAI project.")
     default_headers: SecretDict = Field(
         default_factory=lambda: SecretDict({}),
         description="Headers sent with every request, as a gateway's token; as secret as the key.",
@@ -39,9 +46,14 @@ async def load_credentials(provider: str | None) -> Credentials:
             f"there is no provider block named {provider!r}; a job's `provider` names one of type Promptmill Provider. "
             "Make it in the Prefect UI under Blocks, or leave `provider` out to use OPENAI_API_KEY."
         ) from error
+    return credentials_of(block)
+
+
+def credentials_of(block: ProviderCredentials) -> Credentials:
+    """What a block holds."""
     return Credentials(
         block.api_key.get_secret_value(),
-        block.base_url or "https://api.openai.com/v1",
+        with_version(block.base_url or "https://api.openai.com/v1", block.api_version),
         block.organization,
         block.project,
         block.default_headers.get_secret_value(),

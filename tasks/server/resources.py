@@ -26,6 +26,7 @@ _DEFAULT_POOL = "promptmill"
 _PROVIDER_VARIABLES = {
     "api_key": "OPENAI_API_KEY",
     "base_url": "OPENAI_BASE_URL",
+    "api_version": "OPENAI_API_VERSION",
     "organization": "OPENAI_ORG_ID",
     "project": "OPENAI_PROJECT_ID",
 }

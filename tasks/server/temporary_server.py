@@ -1,4 +1,4 @@
-"""A Prefect server for one command, where PREFECT_API_URL names none.
+"""A Prefect server for one command, where PREFECT_API_URL names none and the command or its job needs one.
 
 Prefect would start it in the terminal's process group (prefect 3.8.8, `SubprocessASGIServer`): Ctrl-C would end it together
 with the run, which then tries for minutes to tell a dead server how it ended. Ours leads a session of its own, and ends
@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
+from functools import cache
 
 import httpx
 from prefect.settings import PREFECT_API_URL, PREFECT_SERVER_ALLOW_EPHEMERAL_MODE, temporary_settings
@@ -39,7 +40,7 @@ def some_server() -> Generator[None]:
 
     The temporary one lives until the process ends, since Prefect sends its last events and log lines then.
     """
-    api_url = PREFECT_API_URL.value()
+    api_url = PREFECT_API_URL.value() or None  # an empty one names no server
     if api_url is not None:
         _require_answer(api_url)
     if api_url is not None or not PREFECT_SERVER_ALLOW_EPHEMERAL_MODE.value():
@@ -60,7 +61,7 @@ def _require_answer(api_url: str) -> None:
                     raise SetupError(
                         f"no Prefect server answers at {public_url(api_url)}: {public_text(str(error))}. The run would be a "
                         "flow run there (PREFECT_API_URL). Start that server, correct the address, or unset it: the command "
-                        "then starts a server of its own."
+                        "then runs the job in its own process."
                     ) from error
                 time.sleep(_PAUSE_SECONDS)
             except httpx.HTTPError:
@@ -69,11 +70,12 @@ def _require_answer(api_url: str) -> None:
                 return
 
 
+@cache
 def _start() -> str:
-    """Start a server and wait until it answers; returns its API's URL."""
+    """Start this process's server and wait until it answers; returns its API's URL."""
     port = _free_port()
     server = subprocess.Popen(
-        [sys.executable, "-m", "tasks.server.temporary_server", str(port)],
+        [sys.executable, "-m", __name__, str(port)],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -13,9 +13,10 @@ from typing import Any
 from promptmill.allowed_urls import is_closed_process
 from promptmill.errors import SetupError, StorageFailed
 from promptmill.sharding.folder import ShardFolder
+from promptmill.sharding.leftovers import PULSE_SECONDS
 from promptmill.sharding.plan import Ended, ShardPlan
 from tasks.sharding.flow_runs import END_OF_STATE
-from tasks.sharding.shard import PULSE_SECONDS, answer_share_task
+from tasks.sharding.shard import answer_share_task
 
 try:
     import dask.config

@@ -6,7 +6,6 @@ or not, would pay for their rows a second time.
 
 import asyncio
 import logging
-from contextlib import suppress
 from uuid import UUID
 
 from prefect.client.orchestration import PrefectClient, get_client
@@ -20,16 +19,13 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.settings import PREFECT_API_URL
 from prefect.states import Cancelling
 
-from promptmill.checkpoints.store import Store
-from promptmill.errors import PromptmillError, RunStopped, SetupError
+from promptmill.errors import RunStopped
 from promptmill.runs.run import Run
-from promptmill.sharding.folder import ShardFolder, folders
+from promptmill.sharding.leftovers import end_pulsed, end_strays_alone, left_folders
 from tasks.run.one_at_a_time import output_digest
 from tasks.sharding.flow_runs import END_OF_STATE
-from tasks.sharding.shard import PULSE_SECONDS
 
 _RUN_SECONDS = 120.0  # for shards that are Prefect runs to end
-_PULSED_SECONDS = 20.0  # for shards on a cluster to miss the pulse and to let requests on their way finish
 log = logging.getLogger("promptmill")
 
 
@@ -43,27 +39,15 @@ async def end_strays(run: Run, kept: str | None = None) -> None:
 
     Raises: RunStopped if they don't end; SetupError if they may be on a Prefect server that isn't set here.
     """
-    left = await asyncio.to_thread(_left, run.prepared.store, kept)
-    pulsed = [folder for folder in left if await asyncio.to_thread(folder.pulse) is not None]
-    for folder in pulsed:
-        await asyncio.to_thread(folder.stop_beating)
-        await _wait_for_ends(folder)
-    if PREFECT_API_URL.value():
-        async with get_client() as client:
-            await _end_runs(client, shards_tag(run), kept)
-    elif len(left) > len(pulsed):
-        raise SetupError(
-            f"an earlier run over {run.prepared.output.shown} was split into shards that may still be at work on its Prefect "
-            "server; PREFECT_API_URL isn't set here, and both would pay for the same rows. Set it to that server, or, if "
-            f"nothing is at work there any more, remove {left[0].plan_url.rpartition('/')[0]}."
-        )
+    if not PREFECT_API_URL.value():
+        await end_strays_alone(run.prepared.store, run.prepared.output, kept)
+        return
+    left = await left_folders(run.prepared.store, kept)
+    await end_pulsed(left)
+    async with get_client() as client:
+        await _end_runs(client, shards_tag(run), kept)
     for folder in left:
         await asyncio.to_thread(folder.remove)
-
-
-def _left(store: Store, kept: str | None) -> list[ShardFolder]:
-    """The folders with a plan; a folder without a plan only holds spent amounts that are yet to be counted."""
-    return [folder for folder in folders(store) if folder.plan_url != kept and folder.has_plan()]
 
 
 async def _end_runs(client: PrefectClient, output_tag: str, kept: str | None) -> None:
@@ -94,20 +78,3 @@ async def _live(client: PrefectClient, output_tag: str) -> list[FlowRun]:
         ),
     )
     return await client.read_flow_runs(flow_run_filter=chosen)
-
-
-async def _wait_for_ends(folder: ShardFolder) -> None:
-    plan = await asyncio.to_thread(folder.read_plan)
-    waited = 0.0
-    while plan is not None and waited < _PULSED_SECONDS:
-        if await asyncio.to_thread(_have_all_ended, folder, len(plan.bounds)):
-            return
-        await asyncio.sleep(PULSE_SECONDS)
-        waited += PULSE_SECONDS
-
-
-def _have_all_ended(folder: ShardFolder, shards: int) -> bool:
-    """Whether every shard left an outcome."""
-    with suppress(PromptmillError):
-        return all(folder.read_outcome(shard, 1) is not None for shard in range(shards))
-    return False

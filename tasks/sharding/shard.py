@@ -20,6 +20,7 @@ from promptmill.public_url import public_url
 from promptmill.runs.engine import Engine
 from promptmill.runs.run import PendingRun, end_share
 from promptmill.sharding.folder import ShardFolder
+from promptmill.sharding.leftovers import PULSE_SECONDS
 from promptmill.sharding.plan import Outcome
 from promptmill.sharding.split import open_share
 from tasks.run.answering import answering_visibly
@@ -29,7 +30,6 @@ from tasks.run.ending import ending_in_order
 from tasks.run.logs import quiet_expected_errors
 from tasks.server.credentials import load_credentials
 
-PULSE_SECONDS = 2.0  # between two pulses of the run, and between two looks of a shard at it
 _SILENCE_SECONDS = 60.0  # without a new pulse, before a shard takes the run that split for dead
 
 

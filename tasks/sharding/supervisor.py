@@ -81,6 +81,7 @@ class Following:
         return Elsewhere(
             requests=sums.requests_sent,
             attempts=sums.attempts,
+            retries=sums.retries,
             answered=sums.answered,
             flow_run_ids=tuple(self._carrier.all_ids),
             are_chunks_recorded=bool(heard),

@@ -9,10 +9,9 @@ import time
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import pytest
-import s3fs
 import yaml
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import DeploymentUpdate
@@ -63,13 +62,9 @@ async def runs_of(client: PrefectClient, deployment: str, count: int) -> list[Fl
 
 
 @pytest.fixture
-def folder(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A folder of its own in the bucket, and the credentials that users export."""
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test-secret")
-    monkeypatch.setenv("AWS_ENDPOINT_URL", os.environ["TEST_S3_ENDPOINT"])
-    s3fs.S3FileSystem.clear_instance_cache()
-    return f"{s3_server}/{uuid4().hex}"
+def folder(s3_folder: str) -> str:
+    """A folder of its own in the bucket."""
+    return s3_folder
 
 
 async def set_up(client: PrefectClient, job: Path, folder: str) -> list[UUID]:

@@ -15,7 +15,7 @@ from prefect.states import Running, Scheduled, Suspended
 
 from promptmill.simulator import Simulator
 from tasks.server.automations import FLOWS, dead_runs, silence_seconds
-from tests.support.serving import client_of, ended, job_values, sent, start
+from tests.support.serving import client_of, ended, job_values, message_of, sent, start
 
 SILENCE_SECONDS = 15
 OF_FLOW = RelatedResource(
@@ -94,10 +94,10 @@ async def test_a_run_that_nobody_approves_in_time_fails_and_says_why(served: str
         run = await start(client, "online-inference/manual", job)
         await ended(client, run)
         until = time.monotonic() + 20
-        while "approve" not in ((found := await client.read_flow_run(run.id)).state.message or ""):
+        while "approve" not in message_of(found := await client.read_flow_run(run.id)):
             assert time.monotonic() < until, found.state
             await asyncio.sleep(0.5)
 
     assert found.state_name == "Failed"
-    assert "Nobody approved the run in time" in found.state.message
+    assert "Nobody approved the run in time" in message_of(found)
     assert sent(provider) == before

@@ -18,7 +18,19 @@ from prefect.states import Scheduled
 
 import promptmill
 from promptmill.simulator import Simulator
-from tests.support.serving import KEY, NAMES, ROOT, client_of, ended, job_values, kill_midway, reached, sent, start
+from tests.support.serving import (
+    KEY,
+    NAMES,
+    ROOT,
+    answer,
+    client_of,
+    ended,
+    job_values,
+    kill_midway,
+    reached,
+    sent,
+    start,
+)
 
 pytestmark = pytest.mark.xdist_group("deployments")
 
@@ -101,11 +113,9 @@ async def test_an_expensive_run_asks_a_person_first(
         run = await start(client, "online-inference/manual", job)
         await reached(client, run, "Suspended")
         sent_before = provider.ledger()["tiers"]
-        answer = {"decision": "approve" if is_approved else "reject", "budget_usd": 1.0}
-        result = await client.resume_flow_run(run.id, run_input=answer)
+        await answer(client, run, decision="approve" if is_approved else "reject", budget_usd=1.0)
         done = await ended(client, run)
 
-    assert result.status.value == "ACCEPT", result
     assert done.state is not None
     if is_approved:
         assert done.state_name == "Completed", done.state.message
@@ -132,14 +142,14 @@ async def test_an_approved_amount_holds_until_a_person_approves_another(
         run = await start(client, "online-inference/manual", job)
         await reached(client, run, "Suspended")
         before = sent(provider)
-        await client.resume_flow_run(run.id, run_input={"decision": "approve", "budget_usd": 0.0001})
+        await answer(client, run, decision="approve", budget_usd=0.0001)
         stopped = await ended(client, run)
         another = await start(client, "online-inference/manual", {**job, "approve_above_usd": None, "budget_usd": 5})
         stopped_too = await ended(client, another)
         at_the_cap = sent(provider) - before
         await asked_again(client, run, force=False)
         sent_before_asking = sent(provider) - before
-        await client.resume_flow_run(run.id, run_input={"decision": "approve"})
+        await answer(client, run, decision="approve")
         done = await ended(client, run)
 
     for one in (stopped, stopped_too):
@@ -161,10 +171,10 @@ async def test_a_run_that_nobody_approved_asks_again_when_it_is_retried(force: b
         while "Nobody approved" not in ((await client.read_flow_run(run.id)).state.message or ""):  # pyright: ignore[reportOptionalMemberAccess]
             await asyncio.sleep(0.5)
         await asked_again(client, run, force)
-        await client.resume_flow_run(run.id, run_input={"decision": "reject"})
+        await answer(client, run, decision="reject")
         rejected = await ended(client, run)
         await asked_again(client, run, force)
-        await client.resume_flow_run(run.id, run_input={"decision": "approve"})
+        await answer(client, run, decision="approve")
         done = await ended(client, run)
 
     assert rejected.state is not None
@@ -184,7 +194,7 @@ async def test_a_killed_run_crashes_and_goes_on_once_by_itself(
         run = await start(client, "online-inference/manual", job)
         if asks:
             await reached(client, run, "Suspended")
-            await client.resume_flow_run(run.id, run_input={"decision": "approve", "budget_usd": 1.0})
+            await answer(client, run, decision="approve", budget_usd=1.0)
         await kill_midway(run, job)
         await reached(client, run, "Completed", 120)
         done = await client.read_flow_run(run.id)

@@ -19,7 +19,7 @@ from promptmill.simulator import Simulator
 from promptmill.storage import Storage
 from tasks.run.one_at_a_time import PROCESS, is_alive, output_digest
 from tests.support.commands import command
-from tests.support.serving import client_of, ended, job_values, reached, start
+from tests.support.serving import client_of, ended, job_values, message_of, reached, start
 
 pytestmark = pytest.mark.xdist_group("shards")
 
@@ -58,7 +58,7 @@ async def test_a_run_that_waited_does_not_replace_what_another_job_made_meanwhil
         done = [await ended(client, one) for one in (first, second)]
 
     assert [one.state_name for one in done] == ["Completed", "Failed"]
-    assert "holds the output of another job" in (done[1].state.message or "")
+    assert "holds the output of another job" in message_of(done[1])
     assert provider.ledger()["totals"]["requests"] - before == 20
 
 

@@ -15,7 +15,7 @@ from promptmill.simulator import Simulator
 from promptmill.storage import Storage
 from tasks.server.automations import dead_runs
 from tests.support.own_server import SHARED_PER_MINUTE, OwnServer, kill
-from tests.support.serving import client_of, job_values, processes_of, reached, sent, start
+from tests.support.serving import client_of, job_values, message_of, processes_of, reached, sent, start
 
 AWAY_SECONDS = 45
 BLOCKS = 3  # of a second's worth each: what a process may have leased of a shared limit and not used
@@ -97,7 +97,7 @@ async def test_a_run_whose_worker_was_killed_with_it_crashes_and_goes_on_under_t
             done = await reached(client, run, "Completed")
     manifest = read_manifest(Storage(job["output"]["url"]))
 
-    assert "No heartbeat" in crashed.state.message
+    assert "No heartbeat" in message_of(crashed)
     assert done.run_count == 2
     assert manifest is not None
     assert (manifest.rows, manifest.succeeded) == (60, 60)

@@ -8,8 +8,8 @@ from uuid import uuid4
 
 import pytest
 import yaml
-from prefect.client.schemas.objects import FlowRun
-from prefect.states import Cancelled, Cancelling, Crashed, Running, Scheduled, State
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.states import Cancelled, Cancelling, Crashed, Running, Scheduled
 
 from promptmill.simulator import Simulator
 from tasks.run.ownership import CancelledThere, TakenForDead, lost_to

@@ -15,7 +15,7 @@ from promptmill.errors import PromptmillError
 from promptmill.job.spec import Job
 from promptmill.simulator import Simulator
 from tasks.run.plan import resolve_job
-from tests.support.serving import KEY, client_of, ended, job_values, start, told_events
+from tests.support.serving import KEY, client_of, ended, job_values, message_of, start, told_events
 
 ELSEWHERE = "http://127.0.0.1:9/v1"
 pytestmark = pytest.mark.xdist_group("deployments")
@@ -69,8 +69,8 @@ async def test_the_key_shows_nowhere_when_a_run_succeeds_stops_at_its_budget_or_
 
     assert [one.state_name for one in states] == ["Completed", "Failed", "Failed"]
     assert len(promptmill.read(good["output"]["url"])) == 20
-    assert "budget_usd" in states[1].state.message
-    assert "401" in states[2].state.message
+    assert "budget_usd" in message_of(states[1])
+    assert "401" in message_of(states[2])
     assert (stopped[0].payload["succeeded"], failed[0].payload["succeeded"]) == (0, 0)
     assert "promptmill-provider" in everything
     assert KEY not in everything
@@ -110,4 +110,4 @@ async def test_what_a_job_passes_through_changes_neither_the_address_nor_the_hea
 
     assert passed.state_name == "Completed"
     assert refused.state_name == "Failed"
-    assert "there is no provider block named 'elsewhere'" in refused.state.message
+    assert "there is no provider block named 'elsewhere'" in message_of(refused)

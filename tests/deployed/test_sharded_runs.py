@@ -30,14 +30,14 @@ def sharded(folder: Path, name: str, rows: int = 60, **changes: Any) -> dict[str
 
 async def shards_of(client: PrefectClient, job: dict[str, Any], at_least: int | None = None) -> list[FlowRun]:
     """The runs of a job's shards, in the order of their making, once there are so many (None: as the job says)."""
-    at_least = job["shards"] if at_least is None else at_least
+    wanted: int = job["shards"] if at_least is None else at_least
     until = time.monotonic() + 120  # a busy machine starts a run within a minute or two
     while True:
         found = await client.read_flow_runs(
             flow_run_filter=FlowRunFilter(tags=FlowRunFilterTags(all_=["promptmill-shard"]))
         )
         ours = [one for one in found if job["name"] in one.name]
-        if len(ours) >= at_least:
+        if len(ours) >= wanted:
             return sorted(ours, key=lambda one: str(one.created))
         assert time.monotonic() < until
         await asyncio.sleep(0.3)

@@ -21,10 +21,15 @@ pytestmark = pytest.mark.xdist_group("deployments")
         pytest.param(
             {"request": {"model": "m", "usr": "x"}},
             "'job.request'",
-            "'usr' is not one of ['endpoint', 'model', 'system', 'user', ",
+            "'usr' is not one of ['endpoint', 'model', 'deployment', 'system', 'user', ",
             id="unknown-key-in-a-section",
         ),
-        pytest.param({"limits": {"max_concurrency": 0}}, "'job.limits.max_concurrency'", "minimum of 1", id="bound"),
+        pytest.param(
+            {"limits": {"max_concurrency": 0}},
+            "'job.limits.max_concurrency'",
+            "0 is less than the minimum of 1",
+            id="bound",
+        ),
         pytest.param({"max_failure_ratio": "x"}, "'job.max_failure_ratio'", "'x' is not of type 'number'", id="type"),
         pytest.param(
             {"batch": {"leftovers": "drop"}},

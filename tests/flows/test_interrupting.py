@@ -60,26 +60,42 @@ class Terminal:
             time.sleep(0.05)
 
 
-pytestmark = pytest.mark.served
+IN_ITS_PROCESS: tuple[str, ...] = ()
+ON_A_TEMPORARY_SERVER = pytest.param(("--prefect",), marks=pytest.mark.served, id="temporary-server")
+
+
+@pytest.fixture
+def words(request: pytest.FixtureRequest) -> tuple[str, ...]:
+    """What a person types behind `promptmill run JOB`."""
+    return getattr(request, "param", IN_ITS_PROCESS)
+
+
+@pytest.fixture
+def home(words: tuple[str, ...], request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A home for Prefect, with a database where a server needs it."""
+    if not words:
+        return tmp_path / "prefect"
+    new_home: Callable[[str], Path] = request.getfixturevalue("new_home")
+    return new_home("terminal") / "prefect"
 
 
 @pytest.fixture
 def terminal(
-    new_home: Callable[[str], Path], make_job: MakeJob, simulator: Simulator, tmp_path: Path
+    words: tuple[str, ...], home: Path, make_job: MakeJob, simulator: Simulator, tmp_path: Path
 ) -> Iterator[Terminal]:
-    """A run without a Prefect server of its own, 400 rows of 0.3 s each, after its first 30 answers."""
+    """A run where nobody named a Prefect server, 400 rows of 0.3 s each, after its first 30 answers."""
     simulator.configure(latency_seconds=0.3)
     job = write_job(make_job(400, limits={"max_concurrency": AT_ONCE}, chunk_rows=50), tmp_path)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     environment |= {
-        "PREFECT_HOME": str(new_home("terminal") / "prefect"),
+        "PREFECT_HOME": str(home),
         "OPENAI_API_KEY": "test",
         "OPENAI_BASE_URL": simulator.base_url,
         "TERM": "xterm",
     }
     master, slave = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-m", "flows", "run", str(job)],
+        [sys.executable, "-m", "flows", "run", str(job), *words],
         stdin=slave,
         stdout=slave,
         stderr=slave,
@@ -113,9 +129,13 @@ def leftovers(home: str) -> list[str]:
     return found
 
 
-def test_ctrl_c_ends_a_run_within_seconds_and_in_one_sentence(terminal: Terminal, simulator: Simulator) -> None:
+@pytest.mark.parametrize(
+    "words", [pytest.param(IN_ITS_PROCESS, id="in-its-process"), ON_A_TEMPORARY_SERVER], indirect=True
+)
+def test_ctrl_c_ends_a_run_within_seconds_and_in_one_sentence(
+    terminal: Terminal, simulator: Simulator, home: Path, tmp_path: Path
+) -> None:
     began = time.monotonic()
-    home = psutil.Process(terminal.process.pid).environ()["PREFECT_HOME"]
     before = len(terminal.shown)
     terminal.type(CTRL_C)
     code = terminal.wait(60)
@@ -123,13 +143,26 @@ def test_ctrl_c_ends_a_run_within_seconds_and_in_one_sentence(terminal: Terminal
     time.sleep(0.5)
 
     said = REDRAWN.sub("", terminal.shown[before:].decode())
-    last = said.strip().splitlines()[-1]
+    sentence = "The run was interrupted. All that was answered is kept; run the same command again to go on."
     assert code == 130, terminal.shown.decode()
-    assert "The run was interrupted. All that was answered is kept" in last
+    assert " ".join(said.split()).endswith(sentence)  # however the terminal's width cuts it
     assert b"Traceback" not in terminal.shown
     assert said.count("interrupted") == 1, said
     assert seconds < 20
-    assert leftovers(home) == []
+    assert leftovers(str(home)) == []
+    assert rows_stored(tmp_path / "out") == simulator.ledger()["totals"]["requests"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT], ids=lambda number: number.name)
+def test_each_signal_that_ends_a_process_ends_a_run_gently(
+    number: signal.Signals, terminal: Terminal, simulator: Simulator, tmp_path: Path
+) -> None:
+    terminal.process.send_signal(number)
+    code = terminal.wait(20)
+
+    assert code == 130, terminal.shown.decode()
+    assert b"Traceback" not in terminal.shown
+    assert rows_stored(tmp_path / "out") == simulator.ledger()["totals"]["requests"]
 
 
 def test_a_second_ctrl_c_ends_a_run_at_once(terminal: Terminal, simulator: Simulator) -> None:
@@ -149,14 +182,13 @@ def test_a_second_ctrl_c_ends_a_run_at_once(terminal: Terminal, simulator: Simul
 
 
 def test_closing_the_terminal_keeps_what_is_on_its_way(
-    terminal: Terminal, simulator: Simulator, tmp_path: Path
+    terminal: Terminal, simulator: Simulator, home: Path, tmp_path: Path
 ) -> None:
-    home = psutil.Process(terminal.process.pid).environ()["PREFECT_HOME"]
     terminal.close()
     terminal.wait(60)
     time.sleep(0.5)
 
-    assert leftovers(home) == []
+    assert leftovers(str(home)) == []
     billed = simulator.ledger()["totals"]["requests"]
     assert rows_stored(tmp_path / "out") == billed
 

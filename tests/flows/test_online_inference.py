@@ -62,6 +62,22 @@ async def test_chunks_are_task_runs_with_names_and_a_second_run_finds_them_cache
 
 
 @pytest.mark.usefixtures("environment")
+async def test_a_flow_takes_from_the_cache_what_another_output_paid_for(
+    prefect: str, make_job: MakeJob, simulator: Simulator, tmp_path: Path
+) -> None:
+    from flows.online_inference import online_inference
+
+    first, second = (
+        make_job(25, name="cached", cache=str(tmp_path / "cache"), output__url=str(tmp_path / x)) for x in "ab"
+    )
+    paid = await online_inference(job=first)
+    free = await online_inference(job=second.model_copy(update={"chunk_rows": 7}))
+
+    assert (paid["cached"], free["cached"], free["requests_sent"], free["cost_usd"]) == (0, 25, 0, "0")
+    assert simulator.ledger()["totals"]["requests"] == 25
+
+
+@pytest.mark.usefixtures("environment")
 async def test_a_run_that_is_stopped_fails_and_the_next_one_finishes_it(
     prefect: str, make_job: MakeJob, simulator: Simulator
 ) -> None:

@@ -57,6 +57,7 @@ CLOSED = {
     "local-output": {"output__url": "/srv/elsewhere"},
     "file-url": {"output__url": "file:///srv/elsewhere"},
     "loopback": {"output__url": "http://127.0.0.1:9/out"},
+    "second-of-a-list": {"input__url": ["s3://lake/a.csv", "https://example.com/rows.csv"]},
     "metadata": {"input__url": "http://169.254.169.254/latest/meta-data"},
     "web": {"input__url": "https://example.com/rows.csv"},
     "chained": {"input__url": "simplecache::s3://lake/rows.csv"},

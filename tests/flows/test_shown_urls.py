@@ -132,7 +132,7 @@ def test_a_job_file_that_leads_nowhere_is_refused_without_the_secrets_of_its_url
 
 
 def test_no_command_shows_the_token_of_a_job_that_works(make_job: MakeJob, shown: Shown, tmp_path: Path) -> None:
-    rows = Path(make_job(5).input.url).read_bytes()
+    rows = Path(make_job(5).input.urls[0]).read_bytes()
     folder = f"memory://shown-{uuid4().hex}"
     job = make_job(5, input__url=f"{folder}/in", output__url=f"{folder}/out?token={SECRET}")
     Storage(f"{folder}/in").write("rows.parquet", rows)

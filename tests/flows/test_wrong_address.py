@@ -9,6 +9,7 @@ import pytest
 import promptmill
 from benchmarks.rig import free_port
 from flows.__main__ import main
+from flows.command.doing import Doing
 from promptmill.errors import ProviderUnreachable
 from promptmill.simulator import Simulator
 from tests.support.commands import write_job
@@ -50,7 +51,7 @@ def test_check_says_that_a_run_would_end_at_once(
     from flows.command.local import check_job
 
     monkeypatch.setenv("COLUMNS", "500")
-    check_job(make_job(3))
+    check_job(make_job(3), Doing(None))
     shown = capfd.readouterr().out
 
     assert f"provider nobody answers at {dead}" in shown
@@ -61,7 +62,7 @@ def test_the_corrected_command_answers_every_row(
     dead: str, make_job: MakeJob, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = make_job(3)
-    frame = pd.read_parquet(job.input.url)
+    frame = pd.read_parquet(job.input.urls[0])
     with pytest.raises(ProviderUnreachable):
         promptmill.run(frame, job)
     monkeypatch.setenv("OPENAI_BASE_URL", simulator.base_url)

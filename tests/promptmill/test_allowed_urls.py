@@ -25,7 +25,8 @@ from promptmill.closed_addresses import is_closed
 from promptmill.dataset.files import Files
 from promptmill.errors import JobError
 from promptmill.job.file import load_job
-from promptmill.job.spec import Input
+from promptmill.job.spec import Input, Job
+from promptmill.planning.cached import cache_of
 from promptmill.prompts.response_schema import load_schema
 from promptmill.storage import Storage, open_filesystem
 
@@ -228,6 +229,25 @@ def test_a_module_is_imported_only_where_its_package_is_listed(module: str, may:
 def test_a_deployed_run_imports_no_unlisted_module(closed: Path) -> None:
     with pytest.raises(JobError, match=MODULES_SETTING):
         load_schema("tests.support.not_even_there:Model")
+
+
+def test_a_cache_is_opened_only_where_it_is_listed_unless_the_operator_names_it(
+    closed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = {
+        "name": "j",
+        "input": {"url": "i"},
+        "request": {"model": "m", "user": "{{ text }}"},
+        "output": {"url": "o"},
+    }
+    job = Job.model_validate({**values, "cache": str(tmp_path / "cache")})
+    monkeypatch.setenv("PROMPTMILL_CACHE_URL", str(tmp_path / "operators"))
+
+    with pytest.raises(JobError, match=r"cache .*is a local path that isn't listed"):
+        cache_of(job)
+
+    assert cache_of(job.model_copy(update={"cache": f"{closed}/cache"})) is not None
+    assert cache_of(job.model_copy(update={"cache": None})) is not None
 
 
 def test_a_schema_file_is_opened_only_where_it_is_listed(closed: Path, tmp_path: Path) -> None:

@@ -119,6 +119,7 @@ def test_a_sample_of_rows_that_steer_is_safe_to_look_at(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
+    from flows.command.doing import Doing
     from flows.command.local import check_job, sample_job
 
     monkeypatch.setenv("OPENAI_API_KEY", "test-key")
@@ -126,8 +127,8 @@ def test_a_sample_of_rows_that_steer_is_safe_to_look_at(
     monkeypatch.setenv("COLUMNS", "300")
     request = {**make_job(1).request.model_dump(mode="json"), "response_schema": None, "user": "{{ text }}"}
     job = make_job([text for text in STEERING.values() if "\ud800" not in text], request=request)
-    sample_job(job, 20, as_json=True, wait=True)
-    check_job(job)
+    sample_job(job, 20, as_json=True, wait=True, doing=Doing(None))
+    check_job(job, Doing(None))
 
     said = capsys.readouterr()
     assert is_safe(said.err + said.out)

@@ -18,9 +18,11 @@ def write_job(job: Job, folder: Path) -> Path:
     return path
 
 
-def command(*words: str | Path, api_url: str, base_url: str | None) -> subprocess.Popen[str]:
-    """`promptmill …` in a process of its own."""
-    environment = {**os.environ, "PREFECT_API_URL": api_url, "OPENAI_API_KEY": "key-that-must-not-show"}
+def command(
+    *words: str | Path, api_url: str, base_url: str | None, key: str = "key-that-must-not-show"
+) -> subprocess.Popen[str]:
+    """`promptmill …` in a process of its own; without an API's URL, it uses no Prefect server."""
+    environment = {**os.environ, "PREFECT_API_URL": api_url, "OPENAI_API_KEY": key}
     if base_url is not None:
         environment["OPENAI_BASE_URL"] = base_url
     return subprocess.Popen(

@@ -7,15 +7,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import promptmill.batch.drafting
 import tests.support.batching
 from promptmill.batch.api import BatchProvider
+from promptmill.batch.collection import BatchCollection
 from promptmill.batch.ledger import Ledger
-from promptmill.batch.step import BatchWork
 from promptmill.checkpoints.store import Store
 from promptmill.job.spec import Job
 from promptmill.provider.transport import Credentials
 
 POINTS = (
+    "after-numbers",
     "after-intent",
     "before-upload",
     "after-upload",
@@ -25,6 +27,7 @@ POINTS = (
     "after-download",
     "during-collection",
     "after-collection",
+    "before-plan-record",
     "before-publish",
     "before-closing",
 )
@@ -48,6 +51,7 @@ def _after(owner: Any, name: str) -> None:
 def arm(point: str) -> None:
     """Make the process die at a point."""
     before = {
+        "before-plan-record": (promptmill.batch.drafting, "write_plan"),
         "before-upload": (BatchProvider, "upload"),
         "before-create": (BatchProvider, "create"),
         "polling": (BatchProvider, "retrieve"),
@@ -55,15 +59,17 @@ def arm(point: str) -> None:
         "before-closing": (tests.support.batching, "close_batches"),
     }
     after = {
+        "after-numbers": (Ledger, "save_numbers"),
         "after-intent": (Ledger, "intend"),
         "after-upload": (BatchProvider, "upload"),
         "after-create": (BatchProvider, "create"),
         "after-download": (BatchProvider, "download"),
         "during-collection": (Store, "save_slice"),
-        "after-collection": (BatchWork, "_keep"),
+        "after-collection": (BatchCollection, "_keep"),
     }
     if point in before:
-        setattr(*before[point], die)
+        place, name = before[point]
+        setattr(place, name, die)
     else:
         _after(*after[point])
 

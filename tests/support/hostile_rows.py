@@ -16,6 +16,7 @@ from promptmill.dataset.dataset import open_dataset
 from promptmill.job.spec import Input
 
 _MEGABYTE = 1 << 20
+_BEGINNING_ALIKE = {"use_dictionary": False, "column_encoding": {"text": "DELTA_BYTE_ARRAY"}, "compression": "none"}
 _PLAINLY = {"store_schema": False}  # a dictionary is read as the plain values that it stands for
 
 
@@ -54,6 +55,13 @@ def _table(make: Callable[[], dict[str, object]], **options: object) -> Callable
 
 def _equal(count: int, megabytes: int) -> pa.DictionaryArray:
     return pa.DictionaryArray.from_arrays(np.zeros(count, np.int32), ["a" * megabytes * _MEGABYTE])
+
+
+def _one_heavy_list() -> dict[str, object]:
+    """500 lists, of which the first holds all texts but 499."""
+    texts = _equal(35_000, 1)
+    ends = np.append(0, np.arange(35_000 - 499, 35_001)).astype(np.int32)
+    return {"text": pa.ListArray.from_arrays(ends, texts)}
 
 
 def _write_deep_parquet(levels: int) -> Callable[[Path], object]:
@@ -109,6 +117,17 @@ INPUTS: dict[str, tuple[str, Callable[[Path], object], str]] = {  # file name, h
     "parquet-of-one-text-for-all-values": (
         "a.parquet",
         _table(lambda: {"text": pa.FixedSizeListArray.from_arrays(_equal(35_000, 1), 7)}, **_PLAINLY),
+        "chunk_rows",
+    ),
+    "parquet-of-one-text-for-all-values-of-a-row": ("a.parquet", _table(_one_heavy_list, **_PLAINLY), "row 0 of"),
+    "parquet-of-texts-that-begin-alike": (
+        "a.parquet",
+        _table(lambda: {"text": ["a" * 7 * _MEGABYTE] * 300}, **_BEGINNING_ALIKE),
+        "chunk_rows",
+    ),
+    "parquet-of-blobs-that-begin-alike": (
+        "a.parquet",
+        _table(lambda: {"text": pa.array([b"a" * _MEGABYTE] * 300, pa.binary(_MEGABYTE))}, **_BEGINNING_ALIKE),
         "chunk_rows",
     ),
     "parquet-of-one-blob-for-all-rows": (

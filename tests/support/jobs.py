@@ -7,7 +7,8 @@ from typing import Any
 from promptmill.job.spec import Job
 from promptmill.output.manifest import Manifest
 from promptmill.provider.transport import Credentials
-from promptmill.runs.run import FinishedRun, PendingRun, Planning, Run, plan_run, run_plainly
+from promptmill.runs.plain import run_plainly
+from promptmill.runs.run import FinishedRun, PendingRun, Planning, Run, plan_run
 
 SCHEMA = {
     "type": "object",

@@ -107,7 +107,9 @@ class Actor:
 
 def pause() -> None:
     """Wait, inside an actor, for the test's leave to go on."""
-    getcurrent().parent.switch()
+    parent = getcurrent().parent
+    assert parent is not None
+    parent.switch()
 
 
 def interleave(

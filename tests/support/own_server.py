@@ -11,6 +11,7 @@ from pathlib import Path
 from benchmarks.rig import free_port
 from deployments.serve import environment, run, wait_for
 from promptmill.simulator import Simulator
+from tasks.server.parts import POOL_SETTING
 from tests.support.paths import ROOT
 from tests.support.serving import KEY
 
@@ -55,7 +56,8 @@ class OwnServer:
     def deploy(self, *options: str) -> None:
         """Everything that `make serve` makes on a server."""
         run("deployments/bootstrap.py", "--provider", "openai", *options, settings=self.settings)
-        run("-m", "prefect", "--no-prompt", "deploy", "--all", settings=self.settings)
+        pool = {POOL_SETTING: self.settings["PROMPTMILL_WORK_POOL"]}
+        run("-m", "prefect", "--no-prompt", "deploy", "--all", settings={**self.settings, **pool})
 
     @contextmanager
     def worker(self, is_prefects: bool = False) -> Iterator[subprocess.Popen[bytes]]:

@@ -13,7 +13,7 @@ def main(job_file: str, base_url: str) -> None:
     """Run the job to its end."""
     os.environ |= {"OPENAI_API_KEY": "test", "OPENAI_BASE_URL": base_url}
     job = promptmill.Job.model_validate_json(Path(job_file).read_bytes())
-    promptmill.run(pd.read_parquet(job.input.url), job)
+    promptmill.run(pd.read_parquet(job.input.urls[0]), job)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -50,7 +51,7 @@ def wait_until_ready(server: "subprocess.Popen[bytes]", log: Path) -> None:
 
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A bucket `lake` on a real S3 server, for which AWS_* is set."""
+    """The URL of a bucket `lake` on a real S3 server. Tests take `s3_folder`, which sets AWS_* too."""
     names = [f"{name}.port{kind}" for name in PORTS for kind in ("", ".grpc")]
     ports = dict(zip(names, free_ports(len(names)), strict=True))
     folder = tmp_path_factory.mktemp("weed")
@@ -70,3 +71,14 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             server.kill()
             server.wait()
             s3fs.S3FileSystem.clear_instance_cache()
+
+
+@pytest.fixture
+def s3_folder(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The URL of a new folder in the bucket, with the credentials that users export and clients that know no others."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test-secret")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", os.environ["TEST_S3_ENDPOINT"])
+    s3fs.S3FileSystem.clear_instance_cache()
+    yield f"{s3_server}/{uuid.uuid4().hex}"
+    s3fs.S3FileSystem.clear_instance_cache()

@@ -17,6 +17,7 @@ from typing import Any
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolUpdate
 from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.responses import SetStateStatus
 from prefect.events.filters import EventFilter, EventNameFilter, EventResourceFilter
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
@@ -83,7 +84,7 @@ def _wait_until_ready(process: subprocess.Popen[bytes], log: Path) -> None:
         time.sleep(0.5)
 
 
-def start_runs_without_a_supervisor(api_url: str) -> None:
+def start_runs_without_a_supervisor(api_url: str, python: str = sys.executable) -> None:
     """Name the command of runs in the work pool: Prefect then starts it, and no other Python that prepares it before.
 
     That saves a quarter of a run's CPU. Tests with a served Promptmill of their own leave the pool as bootstrap made it.
@@ -92,7 +93,7 @@ def start_runs_without_a_supervisor(api_url: str) -> None:
     async def change() -> None:
         async with client_of(api_url) as client:
             template = (await client.read_work_pool(POOL)).base_job_template
-            template["variables"]["properties"]["command"]["default"] = f"{sys.executable} -m prefect.engine"
+            template["variables"]["properties"]["command"]["default"] = f"{python} -m prefect.engine"
             await client.update_work_pool(POOL, WorkPoolUpdate(base_job_template=template))
 
     asyncio.run(change())
@@ -146,6 +147,22 @@ async def kill_midway(run: FlowRun, job: dict[str, Any], saved: int = 3) -> None
         await asyncio.sleep(0.1)
     for process in processes_of(run):
         os.kill(process, signal.SIGKILL)
+
+
+def message_of(run: FlowRun) -> str:
+    """What a run's state says."""
+    return "" if run.state is None else run.state.message or ""
+
+
+async def answer(client: PrefectClient, run: FlowRun, **answers: object) -> None:
+    """Answer what a suspended run asks.
+
+    Prefect keeps the form a moment after the run's state says that it asks, and rejects an answer in between.
+    """
+    until = time.monotonic() + 30
+    while (result := await client.resume_flow_run(run.id, run_input=answers)).status != SetStateStatus.ACCEPT:
+        assert time.monotonic() < until, result
+        await asyncio.sleep(0.3)
 
 
 async def ended(client: PrefectClient, run: FlowRun) -> FlowRun:

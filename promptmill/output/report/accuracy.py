@@ -18,6 +18,8 @@ from promptmill.output.arrow_types import parse_object
 _MOST_LABELS = 12  # shown in a matrix
 _MOST_PAIRS = 1_000  # with more of them the values are no labels, and we count agreement only
 _LABEL_CHARACTERS = 40
+_EXAMPLES_A_PAIR = 2  # of a known label and another answer
+_MOST_EXAMPLES = 40
 _NOTHING = "(nothing)"
 _OTHERS = "(others)"
 
@@ -40,6 +42,15 @@ class Matrix:
     rows: tuple[MatrixRow, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """An answer that isn't the known one."""
+
+    place: int  # of its row in the table
+    known: str
+    answered: str
+
+
 class Agreement:
     """Answers of one column against one column of the input."""
 
@@ -51,13 +62,28 @@ class Agreement:
         self.compared = 0
         self.correct = 0
         self._pairs: Counter[tuple[str, str]] = Counter()  # (known, answered), case folded
+        self._examples: Counter[tuple[str, str]] = Counter()  # by such a pair
         self._spelling: dict[str, str] = {}  # case folded → as first seen
 
-    def add(self, known: Sequence[object], responses: Sequence[str | None]) -> None:
-        """Count succeeded rows: a known value and a raw response for each."""
-        for right, response in zip(known, responses, strict=True):
+    def add(self, known: Sequence[object], responses: Sequence[str | None]) -> list[Mistake]:
+        """Count succeeded rows: a known value and a raw response for each. Returns mistakes that may serve as examples."""
+        found: list[Mistake] = []
+        for place, (right, response) in enumerate(zip(known, responses, strict=True)):
             if right is not None:
-                self._count(_as_text(right), _as_text(_answer(response, self._key)))
+                pair = _as_text(right), _as_text(_answer(response, self._key))
+                self._count(*pair)
+                if self._is_example(pair):
+                    found.append(Mistake(place, *(text[:_LABEL_CHARACTERS] or _NOTHING for text in pair)))
+        return found
+
+    def _is_example(self, pair: tuple[str, str]) -> bool:
+        """Whether a pair of labels differs and has few examples yet."""
+        folded = pair[0].casefold(), pair[1].casefold()
+        taken = self._examples[folded]
+        if folded[0] == folded[1] or taken >= _EXAMPLES_A_PAIR or self._examples.total() >= _MOST_EXAMPLES:
+            return False
+        self._examples[folded] += 1
+        return True
 
     def _count(self, known: str, answered: str) -> None:
         pair = (known.casefold(), answered.casefold())
@@ -113,12 +139,19 @@ class Agreement:
         return {"input_column": self.known_column, **counts}
 
 
-def add_agreements(agreements: Sequence[Agreement], rows: pa.Table, answers: pa.Table) -> None:
-    """Count succeeded rows in each agreement whose input column they have."""
+def agrees(known: object, answered: object) -> bool:
+    """Whether an answer is the known one, compared as text without case and surrounding space."""
+    return _as_text(known).casefold() == _as_text(answered).casefold()
+
+
+def add_agreements(agreements: Sequence[Agreement], rows: pa.Table, answers: pa.Table) -> dict[str, list[Mistake]]:
+    """Count succeeded rows in each agreement whose input column they have; returns examples of mistakes by answer column."""
     responses = cast(list[str | None], answers["response"].to_pylist()) if agreements else []
-    for agreement in agreements:
-        if agreement.known_column in rows.column_names:
-            agreement.add(values_of(rows[agreement.known_column]), responses)
+    return {
+        agreement.answer_column: agreement.add(values_of(rows[agreement.known_column]), responses)
+        for agreement in agreements
+        if agreement.known_column in rows.column_names
+    }
 
 
 def _answer(response: str | None, key: str | None) -> object:

@@ -6,7 +6,7 @@ a sorted input would be ten of a kind.
 """
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,10 +22,12 @@ from promptmill.cell_values import value_at
 from promptmill.checkpoints.answer_files import ZERO_USD
 from promptmill.column_types import filter_rows
 from promptmill.job.spec import Job
+from promptmill.output.arrow_types import parse_object
 from promptmill.output.columns import ColumnNames, column_names
 from promptmill.output.report.accuracy import Agreement, add_agreements
+from promptmill.output.report.distributions import Distributions
 from promptmill.output.report.histograms import Floats, LogHistogram, Timeline
-from promptmill.output.report.wording import cell, vector
+from promptmill.output.report.wording import cell, property_cell, vector
 from promptmill.shorten import shorten
 
 _SAMPLES = 10
@@ -44,7 +46,16 @@ class SampleRow:
 
     row: str  # its id, or its number
     inputs: tuple[tuple[str, str], ...]  # column and value
-    answer: str
+    answer: tuple[tuple[str, str], ...]  # property and value; of an answer without properties, "" and the text
+
+
+@dataclass(frozen=True, slots=True)
+class _MistakenRow:
+    """A row whose answer isn't the known one."""
+
+    known: str
+    answered: str
+    sample: SampleRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +89,9 @@ class ReportData:
         self.input_tokens = LogHistogram(1, 1e8)  # a row, of rows that succeeded
         self.output_tokens = LogHistogram(1, 1e8)
         self.timeline = Timeline()  # of this run
+        self.distributions = Distributions(names.properties)
+        self._properties = names.properties
+        self.mistakes: dict[str, list[_MistakenRow]] = defaultdict(list)  # by answer column
         self.failures: dict[str, list[FailedRow]] = {}  # by kind, most attempts first
         self.agreements = [
             Agreement(answer, known, _key_of(answer, names)) for answer, known in (job.output.compare or {}).items()
@@ -108,7 +122,13 @@ class ReportData:
         self.latency.add(_floats(answers["latency_seconds"].drop_null()))
         self.input_tokens.add(_floats(answers["input_tokens"]))
         self.output_tokens.add(_floats(answers["output_tokens"]))
-        add_agreements(self.agreements, rows, answers)
+        for column, mistakes in add_agreements(self.agreements, rows, answers).items():
+            self.mistakes[column] += [
+                _MistakenRow(mistake.known, mistake.answered, self._sample(rows, answers, numbers, mistake.place))
+                for mistake in mistakes
+            ]
+        if self._properties:
+            self.distributions.add([parse_object(text) for text in answers["response"].to_pylist()])
         self._draw(rows, answers, numbers)
 
     def _add_timeline(self, answers: pa.Table) -> None:
@@ -157,7 +177,16 @@ class ReportData:
         return SampleRow(
             row=self._name(rows, numbers, place),
             inputs=tuple((name, cell(value, _CELL_CHARACTERS)) for name, value in values.items()),
-            answer=shorten(response, _ANSWER_CHARACTERS) if embedding is None else vector(embedding),
+            answer=self._fields(response) if embedding is None else (("", vector(embedding)),),
+        )
+
+    def _fields(self, response: str) -> tuple[tuple[str, str], ...]:
+        """An answer by its properties; as it is where the job has no response schema."""
+        if not self._properties:
+            return (("", shorten(response, _ANSWER_CHARACTERS)),)
+        parsed = parse_object(response)
+        return tuple(
+            (column, property_cell(parsed.get(name), _CELL_CHARACTERS)) for name, column in self._properties.items()
         )
 
     def _shown_columns(self, names: Sequence[str]) -> list[str]:

@@ -1,64 +1,36 @@
-"""The report's plots: small SVGs that take their fonts and colours from the page, so that they follow its dark mode.
+"""The report's plots: pace, latency, tokens, cost, retries and failures, each with a caption that says the same in words."""
 
-matplotlib draws them with stand-in colours, which we then replace by the page's CSS variables; texts stay texts. That
-makes them a tenth of the size of a PNG that is sharp on a phone. Nothing from the dataset gets into them.
-We import matplotlib when we draw a plot: the import takes most of a second.
-"""
-
-import io
-import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from math import ceil
+from typing import TYPE_CHECKING
 
 import numpy as np
-from markupsafe import Markup, escape
 
+from promptmill.number_words import compact, count, percent, seconds, usd
+from promptmill.output.report.drawing import (
+    ACCENT,
+    BAD,
+    INK,
+    SECOND,
+    Plot,
+    draw_svg,
+    mark_level,
+    time_axis,
+    use_log_axis,
+)
 from promptmill.output.report.histograms import Floats, LogHistogram, Series
-from promptmill.output.report.wording import compact, count, percent, seconds, usd
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_SIZE_INCHES = (4.6, 2.5)
-_FONT_POINTS = 10.5  # of a plot 331 points wide: on a phone a point is about a pixel
-_INK, _MUTED, _GRID, _ACCENT, _SECOND, _BAD = (f"#0000{number:02x}" for number in range(1, 7))
-_VARIABLES = {_INK: "ink", _MUTED: "muted", _GRID: "line", _ACCENT: "accent", _SECOND: "second", _BAD: "bad"}
 POINTS = 60
 _BARS = 36
-_SHOWN_LIMIT_RATIO = 2.5  # a limit this many times the peak would flatten the curve: only the caption tells it
 _SHORTEST_SECONDS = 2.0  # a shorter run has nothing to show over time
-_STYLE: dict[str, Any] = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "promptmill",
-    "font.size": _FONT_POINTS,
-    "text.color": _INK,
-    "axes.edgecolor": _GRID,
-    "axes.labelcolor": _MUTED,
-    "axes.spines.left": False,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "axes.axisbelow": True,
-    "axes.xmargin": 0,
-    "grid.color": _GRID,
-    "grid.linewidth": 0.6,
-    "xtick.color": _MUTED,
-    "ytick.color": _MUTED,
-    "xtick.major.size": 3,
-    "xtick.minor.size": 0,
-    "ytick.major.size": 0,
-    "lines.linewidth": 1.6,
-    "lines.solid_joinstyle": "round",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Plot:
-    """A drawing, with a title and a caption that says the same in words."""
-
-    title: str
-    caption: str
-    svg: Markup
+_RETRY_BARS = 30  # at most
+_RETRY_SECONDS = 5  # the counts come in steps of this
+_RETRY_KINDS = 3  # told apart by colour; the others are one more
+_OTHER_KINDS = "other kinds"
 
 
 def plot_pace(title: str, unit: str, amounts: Floats, series: Series | None, limit: float | None) -> Plot | None:
@@ -69,16 +41,16 @@ def plot_pace(title: str, unit: str, amounts: Floats, series: Series | None, lim
     peak, mean = float(rates.max()), float(amounts.sum() / series.minutes.sum())
 
     def draw(axes: "Axes") -> None:
-        times, label = _times(series.seconds)
+        times, label = time_axis(series.seconds)
         starts = np.concatenate([[0.0], times])
-        axes.stairs(rates, starts, fill=True, color=_ACCENT, alpha=0.18)
-        axes.stairs(rates, starts, color=_ACCENT, baseline=None, linewidth=1.6)
-        _mark_level(axes, limit, peak, f"limit {compact(limit or 0)}", float(times[-1]))
+        axes.stairs(rates, starts, fill=True, color=ACCENT, alpha=0.18)
+        axes.stairs(rates, starts, color=ACCENT, baseline=None, linewidth=1.6)
+        mark_level(axes, limit, peak, f"limit {compact(limit or 0)}", float(times[-1]))
         axes.set_xlabel(label)
 
     told = f"; the limit is {count(limit)}, {percent(min(1.0, mean / limit))} of it was used" if limit else ""
     caption = f"{count(mean)} {unit} a minute on average, {count(peak)} at the peak{told}."
-    return Plot(title, caption, _draw(title, caption, draw))
+    return Plot(title, caption, draw_svg(title, caption, draw))
 
 
 def plot_latency(latency: LogHistogram) -> Plot | None:
@@ -88,15 +60,15 @@ def plot_latency(latency: LogHistogram) -> Plot | None:
     marks = [(f"p{share:.0%}".replace("%", ""), latency.quantile(share)) for share in (0.5, 0.95, 0.99)]
 
     def draw(axes: "Axes") -> None:
-        _draw_bars(axes, latency, _ACCENT)
+        _draw_bars(axes, latency, ACCENT)
         for height, (name, value) in zip((1.0, 0.87, 0.74), marks, strict=True):
-            axes.axvline(value, color=_INK, linewidth=1, linestyle=(0, (2, 2)), ymax=height)
+            axes.axvline(value, color=INK, linewidth=1, linestyle=(0, (2, 2)), ymax=height)
             _write_beside(axes, value, height, f"{name} {seconds(value)}")
-        axes.xaxis.set_major_formatter(lambda value, _: seconds(value))
+        use_log_axis(axes, seconds)
 
     told = ", ".join(f"{name} {seconds(value)}" for name, value in marks)
     caption = f"{told}; the slowest took {seconds(latency.largest)}. Logarithmic scale."
-    return Plot("Latency", caption, _draw("Latency of answered rows", caption, draw))
+    return Plot("Latency", caption, draw_svg("Latency of answered rows", caption, draw))
 
 
 def plot_tokens(tokens: Mapping[str, LogHistogram]) -> Plot | None:
@@ -106,10 +78,10 @@ def plot_tokens(tokens: Mapping[str, LogHistogram]) -> Plot | None:
         return None
 
     def draw(axes: "Axes") -> None:
-        for (name, histogram), colour in zip(shown.items(), (_ACCENT, _SECOND), strict=False):
+        for (name, histogram), colour in zip(shown.items(), (ACCENT, SECOND), strict=False):
             _draw_bars(axes, histogram, colour)
             axes.plot([], [], color=colour, linewidth=6, alpha=0.6, label=name)
-        axes.xaxis.set_major_formatter(lambda value, _: compact(value))
+        use_log_axis(axes, compact)
         if len(shown) > 1:
             axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderpad=0, handlelength=1)
 
@@ -118,7 +90,7 @@ def plot_tokens(tokens: Mapping[str, LogHistogram]) -> Plot | None:
         for name, histogram in shown.items()
     ]
     caption = f"Tokens {'; tokens '.join(told)}. Logarithmic scale."
-    return Plot("Tokens a row", caption, _draw("Rows by tokens", caption, draw))
+    return Plot("Tokens a row", caption, draw_svg("Rows by tokens", caption, draw))
 
 
 def plot_cost(series: Series | None, earlier_usd: float, levels: Mapping[str, float]) -> Plot | None:
@@ -128,18 +100,65 @@ def plot_cost(series: Series | None, earlier_usd: float, levels: Mapping[str, fl
     spent = np.concatenate([[0.0], np.cumsum(series.cost_usd)]) + earlier_usd
 
     def draw(axes: "Axes") -> None:
-        times, label = _times(series.seconds)
+        times, label = time_axis(series.seconds)
         starts = np.concatenate([[0.0], times])
-        axes.fill_between(starts, spent, color=_ACCENT, alpha=0.18, linewidth=0)
-        axes.plot(starts, spent, color=_ACCENT)
+        axes.fill_between(starts, spent, color=ACCENT, alpha=0.18, linewidth=0)
+        axes.plot(starts, spent, color=ACCENT)
         for name, level in levels.items():
-            _mark_level(axes, level, float(spent[-1]), f"{name} {usd(level)}", float(times[-1]))
+            mark_level(axes, level, float(spent[-1]), f"{name} {usd(level)}", float(times[-1]))
         axes.set_xlabel(label)
         axes.yaxis.set_major_formatter(lambda value, _: usd(round(value, 12)))
 
     before = f", {usd(earlier_usd)} of it by earlier runs" if earlier_usd else ""
     caption = f"{usd(float(spent[-1]))} in all{before}."
-    return Plot("Cost", caption, _draw("Money spent over time", caption, draw))
+    return Plot("Cost", caption, draw_svg("Money spent over time", caption, draw))
+
+
+def plot_retries(by_time: Mapping[tuple[str, int], int]) -> Plot | None:
+    """Attempts that another followed, over time and by kind of failure; None without any.
+
+    `by_time` counts them by kind and time in seconds since the epoch.
+    """
+    if not by_time:
+        return None
+    kinds = Counter[str]()
+    for (kind, _), times in by_time.items():
+        kinds[kind] += times
+    named = [kind for kind, _ in kinds.most_common(_RETRY_KINDS)]
+    edges, counts = retry_bars(by_time, named)
+
+    def draw(axes: "Axes") -> None:
+        from matplotlib.ticker import MaxNLocator
+
+        scaled, label = time_axis(edges)
+        below = np.zeros(len(edges) - 1)
+        for (name, amounts), colour in zip(counts.items(), (BAD, SECOND, ACCENT, INK), strict=False):
+            shown = _with_status(name)
+            axes.stairs(below + amounts, scaled, baseline=below, fill=True, color=colour, alpha=0.7, label=shown)
+            below = below + amounts
+        axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+        axes.set_xlabel(f"{label} since the first retry")
+        axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderpad=0, handlelength=1)
+
+    told = [f"{count(times)} {_with_status(kind)}" for kind, times in kinds.most_common()]
+    caption = f"Attempts that failed and that another followed: {', '.join(told)}."
+    return Plot("Retries", caption, draw_svg("Retries over time", caption, draw))
+
+
+def retry_bars(by_time: Mapping[tuple[str, int], int], named: Sequence[str]) -> tuple[Floats, dict[str, Floats]]:
+    """Edges in seconds since the first retry, and the counts between them: of each kind that is `named`, and of the others."""
+    first, last = min(at for _, at in by_time), max(at for _, at in by_time)
+    steps = (last - first) // _RETRY_SECONDS + 1
+    width = ceil(steps / _RETRY_BARS) * _RETRY_SECONDS
+    bars = ceil(steps * _RETRY_SECONDS / width)
+    counts: dict[str, Floats] = defaultdict(lambda: np.zeros(bars))
+    for kind, at in sorted(by_time, key=lambda key: (key[0] not in named, key)):
+        counts[kind if kind in named else _OTHER_KINDS][(at - first) // width] += by_time[kind, at]
+    return (np.arange(bars + 1) * width).astype(np.float64), dict(counts)
+
+
+def _with_status(kind: str) -> str:
+    return f"{kind} (429)" if kind == "rate_limited" else kind
 
 
 def plot_failures(kinds: Sequence[tuple[str, int]]) -> Plot | None:
@@ -150,9 +169,9 @@ def plot_failures(kinds: Sequence[tuple[str, int]]) -> Plot | None:
 
     def draw(axes: "Axes") -> None:
         places = np.arange(len(names))
-        axes.barh(places, counts, color=_BAD, alpha=0.75, height=0.62)
+        axes.barh(places, counts, color=BAD, alpha=0.75, height=0.62)
         axes.set_yticks(places, names)
-        axes.tick_params(axis="y", colors=_INK)
+        axes.tick_params(axis="y", colors=INK)
         axes.invert_yaxis()
         axes.grid(visible=False)
         axes.spines["bottom"].set_visible(False)
@@ -163,7 +182,7 @@ def plot_failures(kinds: Sequence[tuple[str, int]]) -> Plot | None:
 
     caption = ", ".join(f"{name}: {count(number)}" for name, number in kinds) + "."
     height = 0.35 + 0.27 * len(names)
-    return Plot("Failures by kind", caption, _draw("Failures by kind", caption, draw, height))
+    return Plot("Failures by kind", caption, draw_svg("Failures by kind", caption, draw, height))
 
 
 def _draw_bars(axes: "Axes", histogram: LogHistogram, colour: str) -> None:
@@ -171,14 +190,6 @@ def _draw_bars(axes: "Axes", histogram: LogHistogram, colour: str) -> None:
     axes.stairs(counts, edges, fill=True, color=colour, alpha=0.6)
     axes.set_xscale("log")
     axes.set_ylabel("rows")
-
-
-def _mark_level(axes: "Axes", level: float | None, peak: float, label: str, right: float) -> None:
-    """Draw a dashed line at a level, unless it is far above everything else."""
-    if level is None or level > peak * _SHOWN_LIMIT_RATIO:
-        return
-    axes.axhline(level, color=_INK, linewidth=1, linestyle=(0, (4, 3)))
-    axes.annotate(label, (right, level), (0, 3), textcoords="offset points", ha="right", va="bottom")
 
 
 def _write_beside(axes: "Axes", value: float, height: float, label: str) -> None:
@@ -195,50 +206,3 @@ def _write_beside(axes: "Axes", value: float, height: float, label: str) -> None
         ha=side,
         va="top",
     )
-
-
-def _times(ends: Floats) -> tuple[Floats, str]:
-    """Times since the start in the unit that suits them, and its name."""
-    for size, name in ((86_400, "days"), (3_600, "hours"), (60, "minutes")):
-        if ends[-1] >= 2 * size:
-            return ends / size, name
-    return ends, "seconds"
-
-
-def _draw(label: str, caption: str, draw: "Callable[[Axes], None]", height: float = _SIZE_INCHES[1]) -> Markup:
-    """The SVG of what `draw` draws, ready for the page."""
-    from matplotlib import rc_context
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
-
-    with rc_context(cast(Any, _STYLE)):
-        figure = Figure(figsize=(_SIZE_INCHES[0], height), layout="constrained")
-        axes = figure.subplots()
-        axes.grid(axis="y")
-        axes.yaxis.set_major_locator(MaxNLocator(4))
-        axes.yaxis.set_major_formatter(lambda value, _: compact(value))
-        draw(axes)
-        sink = io.StringIO()
-        FigureCanvasSVG(figure).print_svg(sink, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    return _adapt(sink.getvalue(), f"{label}. {caption}")
-
-
-def _adapt(svg: str, alt: str) -> Markup:
-    """An SVG without a size, fonts, colours and ids of its own: it takes them from its page."""
-    prefix = re.sub(r"\W+", "-", alt.lower())[:24]
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(
-        r"<svg [^>]*?(viewBox=\"[^\"]*\")[^>]*>", rf'<svg \1 role="img" aria-label="{escape(alt)}">', svg, count=1
-    )
-    svg = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", svg)
-    svg = re.sub(r" id=\"(?![pm][0-9a-f]{10}\")[^\"]*\"", "", svg)
-    svg = (
-        svg.replace(' id="', f' id="{prefix}-')
-        .replace("url(#", f"url(#{prefix}-")
-        .replace('xlink:href="#', f'href="#{prefix}-')
-    )
-    for colour, name in _VARIABLES.items():
-        svg = svg.replace(colour, f"var(--{name})")
-    return Markup(svg)  # noqa: S704 - drawn here; labels are escaped by matplotlib

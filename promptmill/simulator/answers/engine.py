@@ -1,6 +1,6 @@
 """From a body to an answer, for requests and for batch lines alike; pure but for the response's `created`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from promptmill.simulator.answers.calls import TextCall, read_chat, read_response
@@ -39,8 +39,10 @@ def is_hanging(call: Call) -> bool:
     return find_poison(call.text) == "HANG"
 
 
-def answer(call: Call, digest: bytes, options: SimulatorOptions, tokenizer: Tokenizer) -> Answer:
-    """The answer to a call. Raises: ApiError for a poisoned one."""
+def answer(
+    call: Call, digest: bytes, options: SimulatorOptions, tokenizer: Tokenizer, cached_tokens: int = 0
+) -> Answer:
+    """The answer to a call, of whose input so much is cached. Raises: ApiError for a poisoned one."""
     error = poison_error(find_poison(call.text), options)
     if error is not None:
         raise error
@@ -50,5 +52,7 @@ def answer(call: Call, digest: bytes, options: SimulatorOptions, tokenizer: Toke
             embeddings_payload(call.model, embed(call, options.seed), usage.as_embeddings()), usage, "default"
         )
     reply = reply_to(call, digest, options, tokenizer)
+    usage = replace(reply.usage, cached_input_tokens=max(cached_tokens, reply.usage.cached_input_tokens))
+    reply = replace(reply, usage=usage)
     shape = chat_payload if call.endpoint == "/v1/chat/completions" else response_payload
     return Answer(shape(call, reply, digest), reply.usage, call.service_tier)

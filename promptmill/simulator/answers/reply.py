@@ -12,7 +12,7 @@ from typing import Literal
 
 from promptmill.simulator.answers.calls import TextCall
 from promptmill.simulator.answers.samples import sample_document, sentence
-from promptmill.simulator.errors import ApiError, context_too_long, invalid, server_failed
+from promptmill.simulator.errors import ApiError, context_too_long, invalid, prompt_filtered, server_failed
 from promptmill.simulator.options import SimulatorOptions
 from promptmill.simulator.usage import Tokenizer, Usage
 from promptmill.simulator.wire import encode
@@ -21,7 +21,7 @@ FinishReason = Literal["stop", "length", "content_filter"]
 _REFUSAL = "I'm sorry, but I can't assist with that request."
 _DEFAULT_CONTEXT = 128_000  # named by POISON-LONG when no context window is set
 _ANSWER = re.compile(r"^ANSWER:[ \t]*(.*)$", re.MULTILINE)
-_POISON = re.compile(r"POISON-(400|LONG|FILTER|REFUSAL|TRUNCATE|SCHEMA|500|HANG)")
+_POISON = re.compile(r"POISON-(400|LONG|BLOCKED|FILTER|REFUSAL|TRUNCATE|SCHEMA|500|HANG)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,8 @@ def poison_error(poison: str | None, options: SimulatorOptions) -> ApiError | No
     if poison == "LONG":
         limit = options.context_window or _DEFAULT_CONTEXT
         return context_too_long(limit, limit + 1)
+    if poison == "BLOCKED":
+        return prompt_filtered()
     return server_failed() if poison == "500" else None
 
 

@@ -4,6 +4,7 @@ The HTTP error of a line is nested in `response.body.error` while the line's own
 never run has an `error` (openai-openapi issue 302 and OpenAI's Batch guide, read 2026-11-24).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -56,7 +57,13 @@ def choose_fate(options: SimulatorOptions, digest: bytes, attempt: int, *, is_ex
 
 
 def run_line(
-    endpoint: Endpoint, body: JsonObject, digest: bytes, fate: Fate, options: SimulatorOptions, tokenizer: Tokenizer
+    endpoint: Endpoint,
+    body: JsonObject,
+    digest: bytes,
+    fate: Fate,
+    options: SimulatorOptions,
+    tokenizer: Tokenizer,
+    cached_tokens: Callable[[Call], int],
 ) -> LineResult:
     """The answer or the error of a line's request; a hanging request ends as a 500."""
     model = str(body.get("model"))
@@ -66,7 +73,7 @@ def run_line(
         call: Call = read_call(endpoint, body, options, tokenizer)
         if find_poison(call.text) == "HANG":
             raise server_failed()
-        return LineResult(model, answer(call, digest, options, tokenizer))
+        return LineResult(model, answer(call, digest, options, tokenizer, cached_tokens(call)))
     except ApiError as error:
         return LineResult(model, error)
 

@@ -130,7 +130,7 @@ class BatchRun:
             self._failed += 1
             self._errors.write(result_line(serial, custom_id, result.outcome))
             return
-        self._completed += 1
+        self._completed += fate != "missing"
         if fate not in LOST_FATES or world.options.fault_bills:
             self._billed.add(result.outcome.usage)
             tracked = digest if world.options.track_bodies else None
@@ -143,7 +143,7 @@ class BatchRun:
             world.require_quota()
         except ApiError as error:
             return LineResult(str(body.get("model")), error)
-        return run_line(self._endpoint, body, digest, fate, world.options, world.tokenizer)
+        return run_line(self._endpoint, body, digest, fate, world.options, world.tokenizer, world.cached_tokens)
 
     def _choose_fate(self, digest: bytes) -> Fate:
         world = self._world

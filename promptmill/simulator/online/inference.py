@@ -120,7 +120,7 @@ def _outcome(world: World, call: Call, digest: bytes, fault: Fault | None) -> An
     if error is not None:
         return error
     try:
-        return answer(call, digest, world.options, world.tokenizer)
+        return answer(call, digest, world.options, world.tokenizer, world.cached_tokens(call))
     except ApiError as poisoned:
         return poisoned
 

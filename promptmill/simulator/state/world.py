@@ -17,6 +17,7 @@ from promptmill.simulator.options import LIMIT_OPTIONS, SimulatorOptions, with_c
 from promptmill.simulator.state.batch_job import BatchJob
 from promptmill.simulator.state.file_store import FileStore
 from promptmill.simulator.state.ledger import Ledger
+from promptmill.simulator.state.prompt_cache import Prompt, PromptCache
 from promptmill.simulator.usage import Tokenizer, load_tokenizer
 from promptmill.simulator.wire import JsonValue
 
@@ -33,6 +34,7 @@ class World:
         self.ledger = Ledger()
         self.attempts: Counter[bytes] = Counter()  # body digest -> admitted attempts; counted where faults are set
         self.files = FileStore()
+        self.prompts = PromptCache()
         self.batches: dict[str, BatchJob] = {}  # oldest first
         self.requests: set[asyncio.Task[None]] = set()  # under way
         self._workers: set[asyncio.Task[None]] = set()  # of batches under way
@@ -56,6 +58,7 @@ class World:
         self.batches.clear()
         self.files.clear()
         self.attempts.clear()
+        self.prompts.clear()
         self._limits.clear()
 
     def authorize(self, authorization: str) -> str:
@@ -70,6 +73,13 @@ class World:
     def authorize_request(self, request: Request) -> str:
         """The key of a request that came through Starlette. Raises: ApiError 401."""
         return self.authorize(request.headers.get("authorization", ""))
+
+    def cached_tokens(self, call: Prompt) -> int:
+        """How many of a call's input tokens are cached; those that it begins with are from now on."""
+        seconds = self.options.prompt_cache_seconds
+        if seconds <= 0:
+            return 0
+        return self.prompts.cached_tokens(call, self.tokenizer, time.monotonic(), seconds)
 
     def require_quota(self) -> None:
         """Nothing, while there is money. Raises: ApiError 429 insufficient_quota."""

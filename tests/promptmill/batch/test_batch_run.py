@@ -5,6 +5,7 @@ import platform
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -16,9 +17,12 @@ import pytest
 import promptmill
 from promptmill.batch.exchange import export_batches
 from promptmill.batch.policy import BatchView
+from promptmill.batch.registry import register, registered
 from promptmill.batch.session import open_batches, start_batches
-from promptmill.errors import BudgetExhausted, InputChanged, JobError, ProviderRefused, TooManyFailures
+from promptmill.errors import BudgetExhausted, InputChanged, JobError, ProviderRefused, StorageFailed, TooManyFailures
+from promptmill.job.spec import Job
 from promptmill.provider.transport import Credentials
+from promptmill.runs.run import PendingRun
 from promptmill.simulator import Simulator
 from tests.support.batching import carry_batches, wait_for
 from tests.support.billing import assert_whole, billed, counter, paid_twice
@@ -79,8 +83,8 @@ async def test_online_and_batch_share_their_checkpoints(
     [
         pytest.param({"shuffle_output": True}, 0, id="lines-in-any-order"),
         pytest.param({"line_duplicate_ratio": 0.3}, 0, id="duplicate-lines"),
-        pytest.param({"line_missing_ratio": 0.2}, 0, id="missing-lines"),
-        pytest.param({"line_garbage_ratio": 0.2}, 0, id="torn-lines"),
+        pytest.param({"line_missing_ratio": 0.05}, 0, id="missing-lines"),
+        pytest.param({"line_garbage_ratio": 0.05}, 0, id="torn-lines"),
         pytest.param({"empty_error_file_id": True}, 0, id="empty-error-file-id"),
         pytest.param({"file_hidden_seconds": 0.1}, 0, id="result-file-visible-later"),
         pytest.param({"batch_fail_first": 2}, 0, id="input-file-not-visible-yet"),
@@ -390,12 +394,93 @@ def test_export_names_a_row_that_fits_into_no_file(make_job: MakeJob, credential
         export_batches(plan(job, credentials), tmp_path / "files")
 
 
+def _must_not(what: str) -> Callable[[], Any]:
+    def act() -> None:
+        raise AssertionError(f"the step {what}")
+
+    return act
+
+
+def _started(make_job: MakeJob, credentials: Credentials) -> Job:
+    """A job whose first batch takes 20 of 60 rows, and leaves no room for more."""
+    tokens = plan(make_job(60), credentials).preflight.plan.input_tokens
+    job = make_job(60, batch__enqueued_tokens=tokens // 3 + 20, **FAST)
+    work = start_batches(plan(job, credentials))
+    work.step()
+    assert [record.requests for record in work.ledger.live] == [20]
+    return job
+
+
+def test_a_step_for_which_there_is_no_room_opens_no_input(
+    make_job: MakeJob, credentials: Credentials, simulator: Simulator
+):
+    simulator.configure(batch_seconds=600.0)
+    job = _started(make_job, credentials)
+    work = open_batches(job, credentials, _must_not("planned"))
+    work.prepare = _must_not("opened the input")
+
+    assert not work.step()
+    assert counter(simulator, "batches_created") == 1
+
+
+def test_the_next_step_collects_and_submits_without_a_plan(
+    make_job: MakeJob,
+    credentials: Credentials,
+    simulator: Simulator,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """The job is read from the registry, as a deployed step reads it."""
+    monkeypatch.setenv("PROMPTMILL_STATE_URL", str(tmp_path / "state"))
+    register(_started(make_job, credentials), False, ())
+    (entry,) = registered()
+    wait_for(open_batches(entry.job, credentials, _must_not("planned")))
+
+    assert (billed(simulator), paid_twice(simulator), counter(simulator, "batches_created")) == (60, 0, 3)
+
+
+def test_a_batch_is_given_up_only_once_the_ledger_says_that_its_rows_wait(
+    make_job: MakeJob, credentials: Credentials, simulator: Simulator
+):
+    """A process may end between the two; the rows of a batch that was given up first would be left out."""
+    job = make_job(10, **FAST)
+    work = start_batches(plan(job, credentials))
+    simulator.configure(upload_429_ratio=1.0, retry_after_seconds=0.02)
+    work.step()
+    work.ledger.save_state(replace(work.ledger.state, is_all_submitted=True))
+    state = Path(job.output.url, "_checkpoints", "batches", "_state.json")
+    state.unlink()
+    state.mkdir()
+    (state / "in-the-way").touch()
+    work.clock = lambda: time.time() + 3600
+    with pytest.raises(StorageFailed, match="_state.json can't be written"):
+        work.step()
+
+    assert [record.state for record in work.ledger.records.values()] == ["packed"]
+
+
+def test_a_step_after_the_input_has_grown_plans_it_again_and_submits_the_new_rows(
+    make_job: MakeJob, credentials: Credentials, simulator: Simulator
+):
+    job = _started(make_job, credentials)
+    write_rows(Path(job.input.urls[0]), [f"text number {number}" for number in range(80)])
+    plans = list[PendingRun]()
+
+    def replan() -> PendingRun:
+        plans.append(plan(job, credentials, overwrite=True))
+        return plans[-1]
+
+    wait_for(open_batches(job, credentials, replan))
+
+    assert (len(plans), billed(simulator), paid_twice(simulator)) == (1, 80, 0)
+
+
 def test_a_run_submits_nothing_more_once_its_input_lost_rows(
     make_job: MakeJob, credentials: Credentials, simulator: Simulator
 ):
     job = make_job(40, **FAST)
     work = start_batches(plan(job, credentials))
-    write_rows(Path(job.input.url), [f"text number {number}" for number in range(20)])
+    write_rows(Path(job.input.urls[0]), [f"text number {number}" for number in range(20)])
 
     with pytest.raises(InputChanged, match="changed while the run read it"):
         work.step()

@@ -1,11 +1,14 @@
 """What is done next with a batch: a table of ledger and provider's word on one side, the action on the other."""
 
+import json
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
+from promptmill.batch.canary import turn_of
 from promptmill.batch.files import decode_line
-from promptmill.batch.ledger import BatchRecord, State
+from promptmill.batch.ledger import BatchRecord, LedgerState, State
 from promptmill.batch.policy import (
     EMPTY_LOOKS,
     Action,
@@ -14,6 +17,7 @@ from promptmill.batch.policy import (
     Drop,
     Halt,
     Requeue,
+    Respell,
     Wait,
     after_search,
     first_step,
@@ -21,6 +25,8 @@ from promptmill.batch.policy import (
     room_left,
     told_limit,
 )
+from promptmill.batch.services import Service, service_at
+from promptmill.batch.views import status_of
 from promptmill.job.spec import Batch
 
 NOW = 1_000_000.0
@@ -114,7 +120,7 @@ def test_every_status_has_its_branch(seen: BatchView, expected: Action):
     ],
 )
 def test_the_job_stops_and_says_why_when_every_batch_would_fail(seen: BatchView | None, words: str):
-    action = judge(record(), seen, NOW, 60, is_alone=True)
+    action = judge(record(empty_looks=EMPTY_LOOKS), seen, NOW, 60, is_alone=True)
 
     assert isinstance(action, Halt)
     assert words in action.message
@@ -160,11 +166,11 @@ def test_the_queue_limit_is_read_from_the_refusal(message: str, expected: int | 
 def test_room_is_the_limit_minus_what_live_batches_hold():
     live = [record(), record()]
     batch = Batch(enqueued_tokens=50_000)  # pyright: ignore[reportCallIssue]
-    room = room_left(batch, 40_000, live, Decimal(3), Decimal(10))
+    room = room_left(batch, Service(), LedgerState(40_000), live, Decimal(3), Decimal(10))
 
     assert room is not None
     assert (room.requests, room.tokens, room.usd) == (50_000, 20_000, Decimal(5))
-    assert room_left(batch, 20_000, live, Decimal(0), None) is None
+    assert room_left(batch, Service(), LedgerState(20_000), live, Decimal(0), None) is None
 
 
 @pytest.mark.parametrize(
@@ -180,3 +186,97 @@ def test_a_line_without_response_or_error_was_never_run():
 
     assert line is not None
     assert (line.status, line.code) == (None, "")
+
+
+def test_the_rest_goes_out_once_the_first_few_rows_have_lain_for_an_hour():
+    """A provider may take a day for a small batch too."""
+    canary = [record(is_canary=True, packed_at=NOW)]
+    turns = [turn_of(5, 1_000, canary, NOW + seconds, has_answers=False) for seconds in (0, 3_599, 3_600)]
+
+    assert turns == ["wait", "wait", "rest"]
+
+
+def test_a_batch_that_isnt_shown_is_looked_for_again():
+    looks = [judge(record(empty_looks=n), None, NOW, 60, is_alone=True) for n in range(EMPTY_LOOKS + 1)]
+
+    assert [type(look) for look in looks] == [Wait] * EMPTY_LOOKS + [Halt]
+
+
+def test_the_other_spelling_of_an_endpoint_is_tried_once():
+    refused = view("failed", ("url_mismatch", "The URL does not match"))
+    actions = [judge(record(refusals=n), refused, NOW, 60, is_alone=True) for n in (0, 1)]
+
+    assert [type(action) for action in actions] == [Respell, Halt]
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ("COMPLETED", "completed"),
+        ("VALIDATING", "validating"),
+        ("PROGRESS", "in_progress"),
+        ("IN_PROGRESS", "in_progress"),
+        ("QUEUED", "queued"),
+        ("RUNNING", "in_progress"),
+        ("SUCCESS", "completed"),
+        ("TIMEOUT_EXCEEDED", "expired"),
+        ("CANCELLATION_REQUESTED", "cancelling"),
+        ("canceled", "cancelled"),
+        ("JOB_STATE_SUCCEEDED", "completed"),
+        ("In Progress", "in_progress"),
+        ("error", "failed"),
+        ("resting", "resting"),
+        (None, ""),
+    ],
+)
+def test_other_words_for_a_status_are_read_as_ours(told: str | None, expected: str):
+    assert status_of(told) == expected
+
+
+@pytest.mark.parametrize(
+    ("address", "most_bytes", "file_seconds"),
+    [
+        ("https://api.openai.com/v1", 200_000_000, None),
+        ("https://eu.api.openai.com/v1", 200_000_000, None),
+        ("https://mine.openai.azure.com/openai/v1/", 200_000_000, 1_209_600),
+        ("https://mine.services.ai.azure.com/openai/v1", 200_000_000, 1_209_600),
+        ("https://api.groq.com/openai/v1", 200_000_000, None),
+        ("https://api.together.xyz/v1", 100_000_000, None),
+        ("http://localhost:4000", 200_000_000, None),
+        ("no address", 200_000_000, None),
+    ],
+)
+def test_what_a_provider_allows_is_known_by_its_host(address: str, most_bytes: int, file_seconds: int | None):
+    service = service_at(address)
+
+    assert (service.max_bytes, service.file_seconds) == (most_bytes, file_seconds)
+
+
+BODY = {"choices": [{"message": {"content": "good"}}]}
+FAULT = {"code": "x", "message": "no"}
+
+
+@pytest.mark.parametrize(
+    ("response", "error", "expected"),
+    [
+        pytest.param({"status_code": 200, "body": BODY}, None, (200, BODY), id="as-documented"),
+        pytest.param({"status_code": "200", "body": BODY}, None, (200, BODY), id="status-as-text"),
+        pytest.param({"status_code": "200 OK", "body": BODY}, None, (200, BODY), id="status-with-its-name"),
+        pytest.param({"status": 200, "body": BODY}, None, (200, BODY), id="status-by-another-name"),
+        pytest.param({"status_code": 200, "body": json.dumps(BODY)}, None, (200, BODY), id="body-as-text"),
+        pytest.param({"status_code": 200, "body": "{torn"}, None, (200, "{torn"), id="body-as-torn-text"),
+        pytest.param({"status_code": 200, "body": BODY}, FAULT, (200, BODY), id="an-answer-and-an-error"),
+        pytest.param({"status_code": 400, "body": {}}, FAULT, (400, {"error": FAULT}), id="refused-beside-the-body"),
+        pytest.param({"status_code": 400, "body": None}, FAULT, (400, {"error": FAULT}), id="refused-without-a-body"),
+        pytest.param({"status_code": 0, "body": {}}, FAULT, (None, FAULT), id="never-run"),
+        pytest.param({}, FAULT, (None, FAULT), id="an-empty-response"),
+        pytest.param(None, FAULT, (None, FAULT), id="only-an-error"),
+    ],
+)
+def test_a_line_is_read_wherever_the_server_puts_its_answer(
+    response: Any, error: Any, expected: tuple[int | None, Any]
+):
+    line = decode_line(json.dumps({"custom_id": "a", "response": response, "error": error}).encode())
+
+    assert line is not None
+    assert (line.status, line.body) == expected

@@ -1,13 +1,10 @@
 """Runs that contend for one output: at most one may send at any time, and somebody always may in the end."""
 
 import errno
-import os
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import s3fs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -252,16 +249,11 @@ def test_somebody_gets_the_output_whatever_came_before(order: list[int]) -> None
 
 
 @pytest.fixture(params=["local", "s3"])
-def checkpoints(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Storage:
+def checkpoints(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
     """A folder for checkpoints on a real storage."""
     if request.param == "local":
         return Storage(str(tmp_path / "_checkpoints"))
-    bucket = request.getfixturevalue("s3_server")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test-secret")
-    monkeypatch.setenv("AWS_ENDPOINT_URL", os.environ["TEST_S3_ENDPOINT"])
-    s3fs.S3FileSystem.clear_instance_cache()
-    return Storage(f"{bucket}/{uuid.uuid4().hex}/_checkpoints")
+    return Storage(f"{request.getfixturevalue('s3_folder')}/_checkpoints")
 
 
 async def test_a_lease_is_taken_waited_for_and_released_on_a_real_storage(checkpoints: Storage) -> None:

@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 
+from promptmill.account import Account
 from promptmill.batch import registry
 from promptmill.batch.ledger import RECORD, STATE, BatchRecord, Ledger, LedgerState
+from promptmill.checkpoints.accounts import AccountRecords, Earlier
 from promptmill.checkpoints.spend import SpendRecords
-from promptmill.checkpoints.store import Store
+from promptmill.checkpoints.store import Listing, Store
 from promptmill.errors import OutputError, PromptmillError, StorageFailed
 from promptmill.limits.approved_cap import read_approved, write_approved
 from promptmill.output.manifest import manifest_values, read_manifest
@@ -55,6 +57,11 @@ def _read_record(storage: Storage) -> object:
     return Ledger(storage).load().records.get("abc-0")
 
 
+def _accounts(storage: Storage, name: str) -> object:
+    found = AccountRecords(Store(storage)).read(Listing.of({name: 1}))
+    return found.runs[0] if found.runs else found.earlier
+
+
 def _folder(storage: Storage) -> ShardFolder:
     return ShardFolder(Store(storage), "r")
 
@@ -69,6 +76,24 @@ KINDS = [
             missing=Decimal(0),
         ),
         id="spend",
+    ),
+    pytest.param(
+        Kind(
+            "ledger/run-1.json",
+            lambda storage, _: AccountRecords(Store(storage)).write("ledger/run-1.json", Account(1.0)),
+            lambda storage: _accounts(storage, "ledger/run-1.json"),
+            OutputError,
+        ),
+        id="account",
+    ),
+    pytest.param(
+        Kind(
+            "ledger/earlier.json",
+            lambda storage, _: AccountRecords(Store(storage)).write_earlier(Earlier(Decimal(7))),
+            lambda storage: _accounts(storage, "ledger/earlier.json"),
+            OutputError,
+        ),
+        id="earlier-spending",
     ),
     pytest.param(
         Kind(

@@ -4,6 +4,7 @@ import csv
 import json
 from pathlib import Path
 
+import orjson
 import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -11,6 +12,8 @@ from hypothesis import strategies as st
 
 from promptmill.cell_values import rows_of
 from promptmill.dataset.dataset import open_dataset
+from promptmill.dataset.json_numbers import load_as_written, odd_lines
+from promptmill.dataset.text_types import still_possible
 from promptmill.job.spec import Input
 from promptmill.prompts.template_values import to_text
 
@@ -47,6 +50,22 @@ def values_of(path: Path, **spec: object) -> list[object]:
     """The values of the column x."""
     found = open_dataset(Input.model_validate({"url": str(path), **spec}))
     return [row["x"] for table in found.read(2) for row in rows_of(table)]
+
+
+_DOUBLES = st.one_of(
+    st.floats(allow_nan=False, allow_infinity=False).map(repr),
+    st.floats(1e-6, 1e3).map(lambda value: f"{value:.17f}"),
+    st.floats(-1e17, 1e17).map(lambda value: f"{value:.3f}"),
+    st.from_regex(r"-?(0|[1-9][0-9]{0,17})\.[0-9]{1,18}", fullmatch=True),
+    st.sampled_from(["0.0001", "0.00001", "-0.0", "1e+16", "1e+15", "1" * 400 + ".5", "5", "0.1"]),
+)
+
+
+@given(texts=st.lists(_DOUBLES, min_size=1, max_size=3))
+def test_texts_are_doubles_only_if_python_prints_them_so(texts: list[str]) -> None:
+    expected = all("." in text or "e" in text for text in texts) and all(repr(float(text)) == text for text in texts)
+
+    assert (pa.float64() in still_possible(pa.array(texts), (pa.float64(),))) == expected
 
 
 @given(texts=_COLUMNS)
@@ -140,3 +159,19 @@ def test_job_may_say_the_type_of_a_column(tmp_path: Path, suffix: str, text: str
 
     assert found == value or to_text(found) == value
     assert null is None
+
+
+_WRITTEN = st.lists(_NUMBERS.filter(lambda text: text[0] not in "+.n0i" and text[-1] != "."), max_size=3)
+
+
+@given(lines=st.lists(st.tuples(_WRITTEN, st.sampled_from([",", ", ", " ,\t"])), min_size=1, max_size=40))
+def test_many_lines_are_looked_at_together_and_no_odd_number_is_missed(lines: list[tuple[list[str], str]]) -> None:
+    written = [f'{{"a b": [{between.join(texts)}]}}\n'.encode() for texts, between in lines]
+    rows = [orjson.loads(line) for line in written]
+
+    found = odd_lines(written, rows)
+
+    odd = [at for at, line in enumerate(written) if load_as_written(line)[1]]
+    assert set(odd) <= set(found)
+    for at in set(range(len(written))) - set(found):
+        assert orjson.dumps(rows[at]["a b"]).decode() == f"[{','.join(lines[at][0])}]"

@@ -42,7 +42,7 @@ def test_relative_path_of_a_job_is_told_as_the_absolute_one(tmp_path: Path, monk
     assert f"{tmp_path}/jobs/missing.yaml" in str(caught.value)
 
 
-def job_over(url: str) -> Job:
+def job_over(url: str | list[str]) -> Job:
     """A job over an input."""
     request = {"model": "m", "user": "{{ text }}"}
     output = {"url": "memory://out/{{ input_name }}"}
@@ -55,15 +55,22 @@ def job_over(url: str) -> Job:
         pytest.param("memory://in/{{ date }}.csv", "memory://in/2026-11-24.csv", "2026-11-24", id="date"),
         pytest.param("memory://{{ job }}/a.csv", "memory://j/a.csv", "a", id="job"),
         pytest.param("memory://in/a [x].csv", "memory://in/a [x].csv", "a [x]", id="no-template"),
+        pytest.param(
+            ["memory://a/{{ date }}.csv", "b.csv", "{{ job }}/*.csv"],
+            ["memory://a/2026-11-24.csv", "b.csv", "j/*.csv"],
+            "2026-11-24",
+            id="list",
+        ),
         pytest.param("https://h/in.parquet?sig=a.b/c.d", "https://h/in.parquet?sig=a.b/c.d", "in", id="query"),
     ],
 )
-def test_input_may_be_named_by_the_day(url: str, source: str, stem: str) -> None:
+def test_input_may_be_named_by_the_day(url: str | list[str], source: str | list[str], stem: str) -> None:
     found = resolve_output(job_over(url), date(2026, 11, 24))
 
     assert (found.input.url, found.output.url) == (source, f"memory://out/{stem}")
 
 
-def test_registered_job_of_a_stranger_has_no_template_for_its_input() -> None:
+@pytest.mark.parametrize("others", [[], ["s3://lake/a.csv"]], ids=["alone", "in-a-list"])
+def test_registered_job_of_a_stranger_has_no_template_for_its_input(others: list[str]) -> None:
     with pytest.raises(SetupError, match="is a template"):
-        require_followable(job_over("{{ 'http' }}://host/a.csv"), is_ours=False, named=None)
+        require_followable(job_over([*others, "{{ 'http' }}://host/a.csv"]), is_ours=False, named=None)

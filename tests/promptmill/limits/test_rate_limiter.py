@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from promptmill.limits.rate_limiter import RateLimiter, RequestTooLarge, Reservation
-from promptmill.limits.token_bucket import ServerLimit
+from promptmill.limits.rate_limiter import RateLimiter
+from promptmill.limits.split_tokens import RequestTooLarge
+from promptmill.limits.token_bucket import Reservation, ServerLimit
 from tests.support.clock import run_on_clock, sliding_most
 
 NOTHING = ServerLimit(None, None)
@@ -94,7 +95,7 @@ def test_a_request_larger_than_our_part_of_a_limit_is_sent_and_later_ones_wait(i
     async def scenario() -> list[tuple[float, float]]:
         limiter = RateLimiter(None, 30_000 if is_given else None, part=1 / 8)
         limiter.observe(await limiter.reserve(0), ServerLimit(8_000, 8_000), ServerLimit(30_000, 30_000))
-        return await take_for(limiter, 3_600, 4, lambda number: (5_000 if number % 3 else 100,) * 2)
+        return await take_for(limiter, 3_600, 4, lambda number: (5_000, 5_000) if number % 3 else (100, 100))
 
     taken = run_on_clock(scenario())
 

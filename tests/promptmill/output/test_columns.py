@@ -142,9 +142,11 @@ def test_the_outputs_columns_are_those_of_the_contract_in_its_order() -> None:
     success, failure = output_schema(job(), rows, {"mood": {"$ref": "#/$defs/Mood"}}, DEFINITIONS)
 
     ours = "custom_id model finish_reason input_tokens cached_input_tokens output_tokens cost_usd latency_seconds"
-    names = [f"llm_{name}" for name in f"{ours} attempts response_id reasoning_tokens usage_estimated".split()]
+    names = [
+        f"llm_{name}" for name in f"{ours} attempts response_id reasoning_tokens usage_estimated answered_by".split()
+    ]
     assert ["row_index", "text", "response", "mood", *names] == success.names
-    failed = "llm_custom_id llm_error_kind llm_error_message llm_http_status llm_attempts response"
+    failed = "llm_custom_id llm_error_kind llm_error_message llm_http_status llm_attempts response llm_answered_by"
     assert ["row_index", "text", *failed.split()] == failure.names
     assert pa.decimal128(18, 12) == success.field("llm_cost_usd").type
     assert success.metadata is None

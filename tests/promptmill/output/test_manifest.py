@@ -28,7 +28,10 @@ CONTRACT = (
     "output_tokens cost_usd estimated_cost_usd budget_usd started_at finished_at seconds parts failure_parts batches "
     "flow_run_ids"
 )
-EXTRAS = "failures_by_kind input_fingerprint accuracy promptmill_version reasoning_tokens"
+EXTRAS = (
+    "failures_by_kind input_fingerprint accuracy promptmill_version reasoning_tokens shared cached "
+    "partition_columns input_versions measured scorecard retries_by_kind audit limited_by"
+)
 
 
 def job(**request: Any) -> Job:

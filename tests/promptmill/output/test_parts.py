@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -44,8 +44,9 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
     """An empty folder on each kind of storage."""
     if request.param == "local":
         return Storage(str(tmp_path / "day=1"))
-    root = request.getfixturevalue("s3_server") if request.param == "s3" else "memory:/"
-    return Storage(f"{root}/{uuid.uuid4().hex}")
+    if request.param == "s3":
+        return Storage(request.getfixturevalue("s3_folder"))
+    return Storage(f"memory://{uuid.uuid4().hex}")
 
 
 def schemas(endpoint: str = "chat.completions", properties: dict[str, Any] = PROPERTIES) -> tuple[pa.Schema, pa.Schema]:
@@ -122,7 +123,7 @@ def test_rows_come_back_typed_and_in_input_order_with_failures_beside(storage: S
 def test_a_dataset_reader_finds_the_succeeded_rows_and_nothing_else(storage: Storage) -> None:
     write_output(storage, 2, 10, failed=[3])
 
-    table = pq.read_table(storage.root, filesystem=storage.fs, partitioning=None)
+    table = pq.read_table(storage.root, filesystem=storage.fs, partitioning=cast(Any, None))
 
     assert schemas()[0].names == table.schema.names
     assert 19 == table.num_rows
@@ -156,7 +157,7 @@ def test_a_run_without_success_leaves_one_empty_part_with_all_columns(storage: S
 
     assert [(f"part-{DIGEST}-00000.parquet", 0)] == [(part.path, part.rows) for part in manifest.parts]
     assert schemas()[0].names == list(read(storage.url).columns)
-    assert 0 == pq.read_table(storage.root, filesystem=storage.fs, partitioning=None).num_rows
+    assert 0 == pq.read_table(storage.root, filesystem=storage.fs, partitioning=cast(Any, None)).num_rows
 
 
 def test_a_run_without_failure_leaves_no_failure_part(storage: Storage) -> None:
@@ -188,7 +189,7 @@ def test_reading_before_a_run_has_finished_says_so(storage: Storage) -> None:
 def test_reading_an_unknown_column_names_the_nearest(storage: Storage) -> None:
     write_output(storage, 1, 3)
 
-    with pytest.raises(OutputError, match=r"has no column 'moods'; it has 18\. Did you mean 'mood'\?"):
+    with pytest.raises(OutputError, match=r"has no column 'moods'; it has 19\. Did you mean 'mood'\?"):
         read(storage.url, ["moods"])
 
 

@@ -1,10 +1,8 @@
 """A reader of the plain folder while versions are published over each other, some of which are killed on the way."""
 
-import os
 import random
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,7 +10,6 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-import s3fs
 
 import promptmill.output.publishing as publishing
 from promptmill.errors import OutputError
@@ -85,16 +82,11 @@ def rows_of(storage: Storage) -> list[str]:
 
 
 @pytest.fixture(params=["local", "s3"])
-def folder(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An output's folder on a local disk, and on a real S3 server."""
     if request.param == "local":
         return str(tmp_path / "out")
-    server = request.getfixturevalue("s3_server")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test-secret")
-    monkeypatch.setenv("AWS_ENDPOINT_URL", os.environ["TEST_S3_ENDPOINT"])
-    s3fs.S3FileSystem.clear_instance_cache()
-    return f"{server}/{uuid.uuid4().hex}"
+    return request.getfixturevalue("s3_folder")
 
 
 async def answered(
@@ -188,7 +180,7 @@ def test_only_parts_that_are_known_to_be_ours_are_removed(tmp_path: Path) -> Non
     publishing.settle_publishing(storage, _manifest(new))
 
     assert set(storage.sizes()) == {new, foreign, "part-mine.parquet"}
-    assert publishing.unlisted_parts(storage, _manifest(new)) == [foreign]
+    assert publishing.unlisted_parts(storage.sizes(), _manifest(new)) == [foreign]
 
 
 def test_what_another_process_publishes_right_now_is_left_alone(

@@ -4,12 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from promptmill.dataset.files import Files
 from promptmill.errors import OutputError
 from promptmill.planning.standing_output import is_foreign
 from promptmill.provider.transport import Credentials
-from promptmill.runs.run import PendingRun
+from promptmill.runs.run import FinishedRun, PendingRun
 from promptmill.simulator import Simulator
-from tests.support.jobs import MakeJob, carry_out, plan
+from tests.support.jobs import MakeJob, carry_out, plan, plan_any
 
 
 @pytest.mark.parametrize(
@@ -61,8 +62,20 @@ async def test_a_run_that_may_begin_there_leaves_the_files_alone_and_so_do_later
 
 def test_an_output_may_begin_on_the_folder_of_its_input(make_job: MakeJob, credentials: Credentials) -> None:
     job = make_job(3)
-    folder = str(Path(job.input.url).parent)
+    folder = str(Path(job.input.urls[0]).parent)
 
     assert isinstance(
         plan(job.model_copy(update={"output": job.output.model_copy(update={"url": folder})}), credentials), PendingRun
     )
+
+
+async def test_a_complete_output_is_found_without_opening_a_file_of_the_input(
+    make_job: MakeJob, credentials: Credentials, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = make_job(3)
+    await carry_out(job, credentials)
+    opened = list[str]()
+    monkeypatch.setattr(Files, "open_raw", lambda _files, file: opened.append(file.path))  # pyright: ignore[reportUnknownLambdaType]
+
+    assert isinstance(plan_any(job, credentials), FinishedRun)
+    assert opened == []

@@ -289,6 +289,32 @@ def test_answer_that_the_provider_keeps_back_is_asked_for_once_more(
     assert (result.kind if isinstance(result, Failure) else None) == kind
 
 
+@pytest.mark.parametrize(
+    ("generated", "asked", "is_answered"),
+    [
+        pytest.param('{"label":"pos"}', 1, True, id="valid"),
+        pytest.param('```json\n{"label":"pos"}\n```', 1, True, id="valid-in-a-fence"),
+        pytest.param('{"other":"pos"}', 2, False, id="of-another-schema"),
+        pytest.param('{"label":"p', 2, False, id="cut"),
+        pytest.param("sorry", 2, False, id="no-json"),
+        pytest.param("", 2, False, id="empty"),
+        pytest.param({"label": "pos"}, 2, False, id="no-text"),
+    ],
+)
+def test_answer_that_the_provider_keeps_back_and_shows_is_taken_if_it_is_valid(
+    generated: object, asked: int, is_answered: bool
+) -> None:
+    error = {"message": "Failed to generate JSON.", "code": "json_validate_failed", "failed_generation": generated}
+    server = Server(lambda _, __: refusal(400, {"error": error}))
+
+    (result,) = answer_all(server, builder_of(), rows=1)
+
+    assert len(server.asked) == asked
+    assert isinstance(result, Completion) is is_answered
+    assert not isinstance(result, RunStopped)
+    assert result.usage.is_estimated is is_answered
+
+
 def test_rows_whose_answers_are_all_kept_back_fail_and_stop_nothing() -> None:
     server = Server(lambda _, __: KEPT_BACK)
 

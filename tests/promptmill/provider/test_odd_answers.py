@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from promptmill.batch.files import decode_line
-from promptmill.batch.results import Expected, Reading, find_lines, read_line, read_slices
+from promptmill.batch.places import find_lines
+from promptmill.batch.results import Expected, Reading, read_line, read_slices
 from promptmill.checkpoints.answer_files import answers_table, decode_answers, encode_answers
 from promptmill.checkpoints.index import hash_custom_id
 from promptmill.job.spec import Endpoint, Pricing, RequestSpec, Retry

@@ -30,14 +30,14 @@ TPM = (
             429,
             {"retry-after": "56"},
             body("slow", "rate_limit_exceeded", "requests"),
-            TryAgain("rate_limited", "slow", 429, 56.0, is_rate_limit=True),
+            TryAgain("rate_limited", "slow", 429, 56.0, is_rate_limit=True, names="rate"),
             id="rate-limit-with-retry-after",
         ),
         pytest.param(
             429,
             {},
             body(TPM, "rate_limit_exceeded", "tokens"),
-            TryAgain("rate_limited", TPM, 429, 7.62, is_rate_limit=True, is_token_limit=True),
+            TryAgain("rate_limited", TPM, 429, 7.62, is_rate_limit=True, is_token_limit=True, names="rate"),
             id="rate-limit-told-in-words",
         ),
         pytest.param(

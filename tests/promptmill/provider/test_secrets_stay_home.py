@@ -19,11 +19,12 @@ from promptmill.limits.budget import Budget
 from promptmill.limits.pricing import prices_for
 from promptmill.limits.rate_limiter import RateLimiter
 from promptmill.planning.doctor import look_at_provider
+from promptmill.provider.access import access_of
 from promptmill.provider.billing import Billing
 from promptmill.provider.client import Client
 from promptmill.provider.credentials import usable
 from promptmill.provider.redaction import HIDDEN, redact, secrets_of
-from promptmill.provider.transport import Credentials, RawAnswer, Transport, TransportError, make_sdk
+from promptmill.provider.transport import Credentials, RawAnswer, Transport, TransportError
 from promptmill.records import Request, Result
 from promptmill.runs.completion import complete_request
 from promptmill.stop import Slot, Stop
@@ -214,8 +215,8 @@ def test_a_body_is_read_whatever_its_header_says_of_compression(told: str, sent:
 def test_blanks_around_a_key_are_cut_off(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", key)
 
-    assert make_sdk(Credentials(api_key=key)).api_key == KEY
-    assert make_sdk(Credentials()).api_key == KEY
+    assert access_of(Credentials(api_key=key)).headers["Authorization"] == f"Bearer {KEY}"
+    assert access_of(Credentials()).headers["Authorization"] == f"Bearer {KEY}"
 
 
 @pytest.mark.parametrize(
@@ -236,7 +237,7 @@ def test_blanks_around_a_key_are_cut_off(key: str, monkeypatch: pytest.MonkeyPat
 )
 def test_credentials_that_cannot_be_sent_are_refused_unquoted(given: Credentials) -> None:
     with pytest.raises(CredentialsError) as refused:
-        make_sdk(given)
+        access_of(given)
 
     assert "sk-1234" not in "".join(traceback.format_exception(refused.value))
 

@@ -20,17 +20,17 @@ from tests.support.rows import write_rows
 
 def grown(job: Job) -> None:
     """It has a row more."""
-    write_rows(Path(job.input.url), [f"text number {number}" for number in range(41)])
+    write_rows(Path(job.input.urls[0]), [f"text number {number}" for number in range(41)])
 
 
 def rewritten(job: Job) -> None:
     """It has other rows."""
-    write_rows(Path(job.input.url), [f"another text {number}" for number in range(40)])
+    write_rows(Path(job.input.urls[0]), [f"another text {number}" for number in range(40)])
 
 
 def gone(job: Job) -> None:
     """It is there no more."""
-    Path(job.input.url).unlink()
+    Path(job.input.urls[0]).unlink()
 
 
 async def _reuse(*_: object) -> None:
@@ -77,6 +77,6 @@ async def test_an_output_whose_input_has_changed_is_not_published_and_its_run_ha
     assert isinstance(manifest, Manifest)
     assert (manifest.state, manifest.succeeded, manifest.requests_sent) == ("failed", 40, 40)
     assert not list(Path(job.output.url).glob("*.parquet"))
-    write_rows(Path(job.input.url), [f"text number {number}" for number in range(40)])
+    write_rows(Path(job.input.urls[0]), [f"text number {number}" for number in range(40)])
     assert (await carry_out(job, credentials)).requests_sent == 0
     assert simulator.ledger()["totals"]["requests"] == 40

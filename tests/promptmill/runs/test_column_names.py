@@ -51,6 +51,7 @@ async def test_columns_of_the_input_keep_the_names_of_ours(
     carried = ["n", "text", *OURS]
     assert [*carried, "the answer", "a.label", "a.score", "ä-custom_id"] == list(answers.columns)[:11]
     failed = ["ä-custom_id", "ä-error_kind", "ä-error_message", "ä-http_status", "ä-attempts", "the answer"]
+    failed = [*failed, "ä-answered_by"]
     assert [*carried, *failed] == list(failures.columns)
     assert set(answers["response"]) == {"response of the input"}
     assert set(answers["a.label"]) <= {"good", "bad"}
@@ -83,7 +84,7 @@ async def test_other_names_publish_the_kept_answers_once_more(
 
     assert (manifest.requests_sent, manifest.reused) == (0, 20)
     assert "said" in promptmill.read(renamed.output.url)
-    assert len(promptmill.read_failures(renamed.output.url).columns) == 8
+    assert len(promptmill.read_failures(renamed.output.url).columns) == 9
 
 
 def _job_over(make_job: MakeJob, folder: Path, names: Sequence[str], null_text: int = -1, **changes: Any) -> Job:

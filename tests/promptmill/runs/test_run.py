@@ -22,7 +22,8 @@ from promptmill.errors import (
 from promptmill.job.spec import Job
 from promptmill.output.manifest import Manifest
 from promptmill.provider.transport import Credentials
-from promptmill.runs.run import Planning, answering, plan_pending_run, run_plainly
+from promptmill.runs.plain import run_plainly
+from promptmill.runs.run import Planning, answering, plan_pending_run
 from promptmill.simulator import Simulator
 from promptmill.storage import Storage
 from tests.support.jobs import TODAY, MakeJob, carry_out, plan
@@ -37,7 +38,7 @@ def texts(job: Job) -> list[str]:
 def reconcile(job: Job, manifest: Manifest) -> None:
     """Every row is in exactly one of the two outputs, in input order, and the figures add up."""
     answers, failures = promptmill.read(job.output.url), promptmill.read_failures(job.output.url)
-    rows = pq.read_table(job.input.url)
+    rows = pq.read_table(job.input.urls[0])
     assert manifest.rows == rows.num_rows == len(answers) + len(failures)
     assert sorted([*answers["row_index"], *failures["row_index"]]) == list(range(rows.num_rows))
     assert list(answers["row_index"]) == sorted(answers["row_index"])
@@ -226,7 +227,7 @@ async def test_a_poisoned_row_fails_alone_with_its_reason(
         request={**make_job(1).request.model_dump(), "endpoint": endpoint, "parameters": {limit: 64}},
         retry={"max_attempts": 2, "request_timeout_seconds": 0.5},
     )
-    write_rows(Path(job.input.url), rows)
+    write_rows(Path(job.input.urls[0]), rows)
 
     manifest = await carry_out(job, credentials)
 

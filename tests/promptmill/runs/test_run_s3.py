@@ -1,8 +1,5 @@
 """A whole run on a real S3 server (SeaweedFS), by both roads: input, checkpoints, ledger and output in a bucket."""
 
-import os
-import uuid
-
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -22,13 +19,9 @@ ROWS = 40
 
 
 @pytest.fixture
-def folder(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A folder of its own in the bucket, and the credentials that users export."""
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test-secret")
-    monkeypatch.setenv("AWS_ENDPOINT_URL", os.environ["TEST_S3_ENDPOINT"])
-    s3fs.S3FileSystem.clear_instance_cache()
-    return f"{s3_server}/{uuid.uuid4().hex}"
+def folder(s3_folder: str) -> str:
+    """A folder of its own in the bucket."""
+    return s3_folder
 
 
 def job_in(folder: str, output: str = "out") -> Job:
@@ -63,14 +56,18 @@ async def test_a_run_that_stopped_goes_on_from_the_bucket(folder: str, credentia
 
 
 async def test_a_batch_run_keeps_its_ledger_in_the_bucket(folder: str, credentials: Credentials, simulator: Simulator):
-    simulator.configure(batch_seconds=0.2, line_missing_ratio=0.1)
+    simulator.configure(batch_seconds=0.2, line_missing_ratio=0.05)
     job = job_in(folder)
     manifest = await carry_batches(job, credentials)
     ledger = Storage(f"{folder}/out/_checkpoints/batches").sizes()
 
-    assert manifest.succeeded == ROWS
-    assert (billed(simulator), paid_twice(simulator)) == (ROWS, 0)
+    assert (
+        manifest.succeeded + manifest.failures_by_kind.get("missing", 0) == ROWS
+    )  # two batches may lose the same line
     assert sum(name.endswith(".json") for name in ledger) == counter(simulator, "batches_created") + 1
+    simulator.configure(line_missing_ratio=0.0)
+    assert (await carry_batches(job, credentials)).succeeded == ROWS
+    assert (billed(simulator), paid_twice(simulator)) == (ROWS, 0)
 
 
 async def test_two_processes_cannot_both_create_an_intent_in_a_bucket(folder: str):

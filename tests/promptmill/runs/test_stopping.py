@@ -12,7 +12,7 @@ from promptmill.checkpoints import saver
 from promptmill.checkpoints.store import Store
 from promptmill.errors import BudgetExhausted, Interrupted, ProviderRefused, RunStopped, StorageFailed
 from promptmill.provider.transport import Credentials
-from promptmill.runs import chunk
+from promptmill.runs import draining
 from promptmill.runs.chunk import complete_chunk
 from promptmill.runs.chunk_loop import drive_chunks
 from promptmill.runs.run import answering
@@ -24,7 +24,7 @@ from tests.support.unreliable import Full
 async def test_a_run_that_its_provider_stops_waits_for_slow_answers_which_are_paid_for(
     make_job: MakeJob, credentials: Credentials, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chunk, "_DRAIN_SECONDS", 0.1)
+    monkeypatch.setattr(draining, "_DRAIN_SECONDS", 0.1)
     simulator.configure(latency_seconds=1.0, latency_jitter=0.8, quota_after=13)
 
     with pytest.raises(ProviderRefused):
@@ -46,7 +46,7 @@ async def test_an_interrupted_run_is_given_seconds_whatever_it_was_doing(
     simulator: Simulator,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(chunk, "_DRAIN_SECONDS", 0.2)
+    monkeypatch.setattr(draining, "_DRAIN_SECONDS", 0.2)
     simulator.configure(latency_seconds=4.0)
     run = plan(make_job(5), credentials)
     began = time.monotonic()
@@ -113,7 +113,7 @@ async def test_nothing_is_sent_once_a_save_has_failed(
             await drive_chunks(engine, complete_chunk, complete_chunk)
 
     assert simulator.ledger()["totals"]["requests"] <= in_flight + checkpoint_rows
-    assert engine.slots._value == in_flight  # pyright: ignore[reportPrivateUsage]
+    assert engine.places.held == 0
 
 
 @pytest.mark.parametrize("files", [0, 1, 3])

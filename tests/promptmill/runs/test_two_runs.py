@@ -20,7 +20,7 @@ from promptmill.checkpoints.shard_lease import ShardLease
 from promptmill.errors import LeaseLost, OutputInUse
 from promptmill.job.spec import Job
 from promptmill.provider.transport import Credentials
-from promptmill.runs.run import run_plainly
+from promptmill.runs.plain import run_plainly
 from promptmill.simulator import Simulator
 from tests.support.batching import carry_batches
 from tests.support.billing import assert_whole, billed, paid_twice
@@ -96,7 +96,7 @@ async def test_a_run_online_waits_for_one_by_batch(make_job: MakeJob, simulator:
     job = make_job(40, batch={"poll_seconds": 0.1})
     run = plan(job, Credentials(), mode="batch")
     turn = await take_turn_at(run.prepared.store.storage, Asking("a run by batch"))
-    frame = pd.read_parquet(job.input.url)
+    frame = pd.read_parquet(job.input.urls[0])
 
     async with asyncio.timeout(60):
         online = asyncio.create_task(asyncio.to_thread(promptmill.run, frame, job))
@@ -119,7 +119,7 @@ async def test_a_run_online_refuses_rows_that_batches_have_on_their_way(
     await asyncio.to_thread(lambda: start_batches(run).step())
 
     with pytest.raises(OutputInUse, match=r"1 batches with 40 rows .* --mode batch"):
-        await asyncio.to_thread(promptmill.run, pd.read_parquet(job.input.url), job)
+        await asyncio.to_thread(promptmill.run, pd.read_parquet(job.input.urls[0]), job)
 
     assert billed(simulator, "standard") == 0
 
@@ -130,7 +130,7 @@ async def test_a_run_that_was_told_not_to_wait_names_who_works_on_the_output(
 ) -> None:
     job = make_job(5)
     turn = await turn_of(job)
-    frame = pd.read_parquet(job.input.url)
+    frame = pd.read_parquet(job.input.urls[0])
 
     async with releasing(turn):
         with pytest.raises(
@@ -151,7 +151,8 @@ async def test_ctrl_c_ends_a_wait(make_job: MakeJob, simulator: Simulator, tmp_p
     async with releasing(await turn_of(job)):
         process = command("sample", write_job(job, tmp_path), api_url="", base_url=simulator.base_url)
         assert process.stderr is not None
-        said = await asyncio.to_thread(process.stderr.readline)
+        lines = iter(process.stderr.readline, "")
+        said = await asyncio.to_thread(next, (line for line in lines if "Waiting for" in line), "")
         process.send_signal(signal.SIGINT)
         await asyncio.to_thread(process.communicate)
 

@@ -77,6 +77,8 @@ def test_a_shard_has_its_part_of_the_requests_in_flight_and_the_whole_limits_a_m
     assert share_job(job, share).limits.model_dump() == {
         "requests_per_minute": 100,
         "tokens_per_minute": 1_001,
+        "input_tokens_per_minute": None,
+        "output_tokens_per_minute": None,
         "max_concurrency": 3,
         "shared": None,
     }
@@ -96,7 +98,7 @@ async def test_a_shard_keeps_to_its_part_of_the_limits_and_sends_a_request_that_
         sent = await limiter.reserve(700_000)
 
     assert part == 500_000
-    assert sent.tokens == 700_000
+    assert sent.tokens.total == 700_000
 
 
 def a_share(folder: Path, make_job: MakeJob) -> Any:

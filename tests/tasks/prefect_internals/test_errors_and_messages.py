@@ -3,7 +3,7 @@
 import logging
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 import pytest
@@ -71,7 +71,7 @@ async def test_the_server_writes_one_of_our_messages_when_somebody_answers_too_l
     from prefect.server.orchestration.core_policy import HandleResumingPausedFlows
 
     assert prefect.server.models
-    initial = states.Suspended(pause_expiration_time=now("UTC").subtract(minutes=1))
+    initial = states.Suspended(pause_expiration_time=cast(Any, now("UTC")).subtract(minutes=1))
     resuming = states.Scheduled(name="Resuming")
     context: Any = SimpleNamespace(run=SimpleNamespace(deployment_id=uuid4()))
     rule, rejected = (

@@ -7,8 +7,8 @@ import pytest
 import yaml
 from prefect.automations import Automation
 from prefect.client.orchestration import get_client
-from prefect.events import RelatedResource, Resource
 from prefect.server.events.schemas import automations as server_side
+from prefect.server.events.schemas.events import RelatedResource, Resource
 
 from tasks.server.automations import FLOWS, crashed_runs, dead_runs, unanswered_runs
 from tasks.server.checks import DEPLOYMENTS

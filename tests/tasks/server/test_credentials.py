@@ -5,7 +5,8 @@ import json
 import pytest
 from pydantic import SecretStr
 
-from tasks.server.credentials import ProviderCredentials, SecretDict, load_credentials
+from promptmill.provider.access import access_of
+from tasks.server.credentials import ProviderCredentials, SecretDict, credentials_of, load_credentials
 from tasks.server.resources import provider
 
 pytestmark = pytest.mark.xdist_group("provider-block")
@@ -58,3 +59,23 @@ async def test_headers_are_as_secret_as_the_key(prefect: str):
         "api_key",
         "default_headers.*",
     ]
+
+
+@pytest.mark.parametrize(
+    ("address", "version", "chat"),
+    [
+        ("https://a.openai.azure.com", None, "https://a.openai.azure.com/openai/v1/chat/completions"),
+        (
+            "https://a.openai.azure.com",
+            "2024-10-21",
+            "https://a.openai.azure.com/openai/deployments/d/chat/completions?api-version=2024-10-21",
+        ),
+        ("https://local/v1", None, "https://local/v1/chat/completions"),
+    ],
+)
+def test_a_block_names_an_azure_resource_by_its_endpoint_and_version(
+    address: str, version: str | None, chat: str
+) -> None:
+    block = ProviderCredentials.model_validate({"api_key": "key", "base_url": address, "api_version": version})
+
+    assert access_of(credentials_of(block)).address.url("chat/completions", "d") == chat

@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from promptmill.limits.rate_limiter import RateLimiter, RequestTooLarge
+from promptmill.limits.rate_limiter import RateLimiter
+from promptmill.limits.split_tokens import RequestTooLarge
 from promptmill.limits.token_bucket import ServerLimit
 from tasks.server.shared_limit import open_lessor
 from tests.support.clock import run_on_clock

@@ -39,3 +39,14 @@ def test_a_server_that_answers_anything_is_left_to_prefect() -> None:
         with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{server.server_port}/api"}), some_server():
             pass
         server.shutdown()
+
+
+def test_an_empty_address_names_no_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", "")
+    monkeypatch.setattr("tasks.server.temporary_server._start", lambda: "http://127.0.0.1:1/api")
+    with (
+        temporary_settings(restore_defaults={PREFECT_API_URL}),
+        temporary_settings({PREFECT_API_URL: ""}),
+        some_server(),
+    ):
+        assert PREFECT_API_URL.value() == "http://127.0.0.1:1/api"

@@ -7,9 +7,9 @@ from uuid import UUID, uuid4
 
 import pytest
 from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.objects import FlowRun, State
 from prefect.exceptions import ObjectNotFound
-from prefect.states import AwaitingConcurrencySlot, Crashed, Late, Pending, Running, Scheduled, State, Submitting
+from prefect.states import AwaitingConcurrencySlot, Crashed, Late, Pending, Running, Scheduled, Submitting
 
 from promptmill.sharding.plan import Ended
 from tasks.sharding.flow_runs import PENDING_SECONDS, ShardRun, ShardRuns

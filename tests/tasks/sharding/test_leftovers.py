@@ -6,9 +6,9 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from promptmill.errors import SetupError
 from promptmill.provider.transport import Credentials
 from promptmill.runs.run import Run
+from promptmill.sharding import leftovers as strays
 from promptmill.sharding.folder import ShardFolder, folders
 from promptmill.sharding.split import split_run
-from tasks.sharding import leftovers as strays
 from tasks.sharding.leftovers import end_strays
 from tests.support.jobs import MakeJob, plan
 

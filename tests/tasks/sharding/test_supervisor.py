@@ -10,7 +10,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, tempor
 from promptmill.checkpoints.store import Store
 from promptmill.errors import Interrupted, StorageFailed
 from promptmill.provider.transport import Credentials
-from promptmill.runs.run import Run
+from promptmill.runs.run import PendingRun
 from promptmill.sharding.folder import ShardFolder
 from promptmill.sharding.plan import Ended, Outcome, ShardDied, ShardPlan
 from promptmill.sharding.split import split_run
@@ -58,19 +58,19 @@ def no_server() -> Iterator[None]:
 
 
 @pytest.fixture
-def run(make_job: MakeJob, credentials: Credentials) -> Run:
+def run(make_job: MakeJob, credentials: Credentials) -> PendingRun:
     """A run of two shards over a storage that may be away."""
     planned = plan(make_job(40, shards=2), credentials)
     storage = Unreliable(planned.prepared.store.storage.url)
     return replace(planned, prepared=replace(planned.prepared, store=Store(storage)))
 
 
-def away(run: Run, failures: int) -> None:
+def away(run: PendingRun, failures: int) -> None:
     """Let the next reads and listings of a run's storage fail."""
     run.prepared.store.storage.failures = failures  # type: ignore[attr-defined]
 
 
-def following(run: Run, carrier: Elsewhere) -> Following:
+def following(run: PendingRun, carrier: Elsewhere) -> Following:
     """A run that was split, about to follow its shards."""
     split = split_run(run)
     assert split is not None
@@ -85,7 +85,7 @@ def following(run: Run, carrier: Elsewhere) -> Following:
         pytest.param(3 * COUNT_SECONDS, 3, id="counts-while-shards-are-at-work"),
     ],
 )
-def test_a_storage_that_is_away_for_a_while_ends_no_shard(run: Run, seconds: float, failures: int):
+def test_a_storage_that_is_away_for_a_while_ends_no_shard(run: PendingRun, seconds: float, failures: int):
     carrier = Elsewhere({(0, 1): (seconds, "completed"), (1, 1): (seconds, "completed")})
     followed = following(run, carrier)
     away(run, failures)
@@ -94,7 +94,7 @@ def test_a_storage_that_is_away_for_a_while_ends_no_shard(run: Run, seconds: flo
     assert list(carrier.began) == [(0, 1), (1, 1)]
 
 
-def test_the_last_count_is_shown_while_there_is_no_other(run: Run):
+def test_the_last_count_is_shown_while_there_is_no_other(run: PendingRun):
     followed = following(run, Elsewhere({}))
     run.prepared.store.storage.write(f"{followed._plan.chunks[0].key}.parquet", b"answers")
     shown = run_on_clock(followed._count())
@@ -104,7 +104,7 @@ def test_the_last_count_is_shown_while_there_is_no_other(run: Run):
     assert run_on_clock(followed._count()) == shown
 
 
-def test_an_outcome_that_stays_unreadable_ends_the_run_after_a_time(run: Run):
+def test_an_outcome_that_stays_unreadable_ends_the_run_after_a_time(run: PendingRun):
     carrier = Elsewhere({(0, 1): (0, "completed"), (1, 1): (0, "completed")})
     followed = following(run, carrier)
     away(run, 10**9)
@@ -117,7 +117,9 @@ def test_an_outcome_that_stays_unreadable_ends_the_run_after_a_time(run: Run):
 @pytest.mark.parametrize(
     "ended", [pytest.param("crashed", id="crashed-or-deleted"), pytest.param("failed", id="failed-without-a-word")]
 )
-def test_a_shard_that_left_no_word_is_tried_again_once_its_process_has_seen_that_it_lost_it(run: Run, ended: Ended):
+def test_a_shard_that_left_no_word_is_tried_again_once_its_process_has_seen_that_it_lost_it(
+    run: PendingRun, ended: Ended
+):
     carrier = Elsewhere({(0, 1): (4, "completed"), (1, 1): (8, ended), (1, 2): (0, "completed")})
 
     followed = following(run, carrier)
@@ -129,7 +131,7 @@ def test_a_shard_that_left_no_word_is_tried_again_once_its_process_has_seen_that
     assert 8 + RERUN_SECONDS <= carrier.began[1, 2] <= 8 + RERUN_SECONDS + 2 * STEP_SECONDS
 
 
-def test_a_shard_that_ended_in_order_is_tried_again_at_once(run: Run):
+def test_a_shard_that_ended_in_order_is_tried_again_at_once(run: PendingRun):
     carrier = Elsewhere({(0, 1): (4, "completed"), (1, 1): (8, "crashed"), (1, 2): (0, "completed")})
     followed = following(run, carrier)
     followed._folder.write_outcome(1, 1, Outcome(None, Interrupted()))
@@ -139,7 +141,7 @@ def test_a_shard_that_ended_in_order_is_tried_again_at_once(run: Run):
     assert carrier.began[1, 2] <= 8 + 2 * STEP_SECONDS
 
 
-def test_a_shard_that_dies_again_and_again_ends_the_run(run: Run):
+def test_a_shard_that_dies_again_and_again_ends_the_run(run: PendingRun):
     carrier = Elsewhere({(0, 1): (4, "completed"), **{(1, attempt): (0, "crashed") for attempt in (1, 2, 3)}})
 
     with pytest.raises(ShardDied, match="rows 21 to 40 died 3 times"):

@@ -1,0 +1,82 @@
+"""The command that says between which bounds the provider's bill for an output lies."""
+
+from decimal import Decimal
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from flows.command import console
+from flows.command.arguments import load
+from promptmill.audit.bounds import Audit, audit_of
+from promptmill.audit.records import read_books
+from promptmill.audit.table import HEADER, audit_lines, audit_values, batch_lines
+from promptmill.checkpoints.store import Store
+from promptmill.errors import JobError, OutputError
+from promptmill.job.spec import Job
+from promptmill.limits.pricing import PriceList, prices_for, requested_tier
+from promptmill.output.manifest import MANIFEST, Manifest, read_manifest
+from promptmill.planning.opened_job import CHECKPOINTS, open_job, open_output, today
+from promptmill.storage import Storage
+
+_JOB_FILES = (".yaml", ".yml", ".json")
+
+
+def audit_output(place: str, overrides: list[str] | None, *, as_json: bool) -> None:
+    """Show the audit of an output, given its URL or its job file. Raises: JobError, OutputError, StorageFailed."""
+    if place.lower().endswith(_JOB_FILES):
+        opened = open_job(load(place, overrides), today())
+        output, job = opened.output, opened.job
+    else:
+        output, job = open_output(place), None
+    audit = _audit(output, job)
+    values = audit_values(audit)
+    _show(values, as_json=as_json)
+    if as_json:
+        console.print_json(values)
+
+
+def _audit(output: Storage, job: Job | None) -> Audit:
+    manifest, store = read_manifest(output), Store(output.folder(CHECKPOINTS))
+    if manifest is None and not store.listing().sizes:
+        raise OutputError(
+            f"{output.shown} has neither {MANIFEST} nor kept answers, so nothing was paid for there. Give the URL of an "
+            "output, or a job file (.yaml)."
+        )
+    if job is None and manifest is not None:
+        job = _job_of(manifest)
+    published_usd = Decimal(0) if manifest is None else manifest.cost_usd
+    if job is None:
+        return audit_of(read_books(store), published_usd=published_usd)
+    tier = requested_tier(job.request.sent_parameters)
+    return audit_of(read_books(store), _prices_of(job), tier, published_usd)
+
+
+def _job_of(manifest: Manifest) -> Job | None:
+    """The job that a manifest holds; None where an earlier version wrote it otherwise."""
+    try:
+        return Job.model_validate(manifest.job)
+    except ValueError:
+        return None
+
+
+def _prices_of(job: Job) -> PriceList | None:
+    try:
+        return prices_for(job.request.model, job.pricing)
+    except JobError:
+        return None
+
+
+def _show(values: dict[str, Any], *, as_json: bool) -> None:
+    out = console.stderr() if as_json else console.stdout()
+    table = Table(*HEADER)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for line in audit_lines(values):
+        table.add_row(*map(escape, line))
+    out.print(table)
+    out.print(f"The provider's bill lies between ${values['known_usd']} and ${values['at_most_usd']}.")
+    for sentence in batch_lines(values):
+        out.print(escape(sentence))
+    if values["unreadable_files"]:
+        out.print(f"{values['unreadable_files']:,} answer files are damaged: what they cost is known no longer.")

@@ -1,0 +1,165 @@
+"""What a whole plan of the input found out, kept beside the ledger, so that later steps submit rows without another one.
+
+    _checkpoints/batches/_plan
+
+The record says which chunks there are and which of their rows never go into a batch of this run. It says nothing of rows
+that are submitted: the ledger does, so the two can't contradict each other (waiting.py).
+It holds as long as the input, the job and the answers of others are those that it was made of; otherwise the step plans
+the whole input and writes the record again. So deleting it costs one such plan.
+"""
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from hashlib import blake2b
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+from pydantic import TypeAdapter
+
+from promptmill.batch.ledger import Ledger
+from promptmill.batch.ledger_errors import unwritable
+from promptmill.batch.record import BatchRecord, LedgerState
+from promptmill.checkpoints.store import BATCH_ROWS, Listing
+from promptmill.planning.plan import Chunk, Plan
+from promptmill.planning.prepared_job import Prepared
+from promptmill.planning.sharing import marks_of
+from promptmill.state_files import StateFile
+from promptmill.storage import STORAGE_ERRORS
+
+log = logging.getLogger("promptmill")
+_NAME = "batches/_plan"
+
+
+@dataclass(frozen=True, slots=True)
+class PlanRecord:
+    """A plan, without the rows' requests."""
+
+    id: str  # names the files with the numbers of batches' rows
+    source: str  # digest of what was planned (source_digest)
+    rows: int
+    asked: int  # requests, if nothing were answered
+    chunk_rows: int  # of each chunk but the last
+    keys: tuple[str, ...]  # of the chunks
+    skipped: tuple[str, ...]  # of each chunk, the rows that go into no batch; places as planning/sharing.py has them
+    repetitions: tuple[tuple[int, int], ...]  # row number, how many earlier rows have its custom_id
+    tries: tuple[tuple[int, int, int], ...]  # row number, how often it was tried and perhaps billed before this plan
+    is_exact: (
+        bool  # False: rows before the last one in a batch were passed over, for reasons that `skipped` doesn't have
+    )
+    has_answers: bool  # of earlier runs
+    answers: str  # digest of the answer files that don't come from the batches of this plan
+    answers_usd: Decimal | None  # what these answers cost; None where the job had no budget
+    settled: str  # digest of the batches that were over when the plan was made
+    digest: str = ""  # of all this
+
+    def sealed(self) -> "PlanRecord":
+        """The record with its digest."""
+        return replace(self, digest=_digest(_FORM.dump_json(replace(self, digest=""))))
+
+    def as_plan(self, fingerprint: str) -> Plan:
+        """The plan as reading and rendering its chunks needs it."""
+        starts = range(0, self.rows, self.chunk_rows)
+        chunks = [
+            Chunk(index, start, min(self.chunk_rows, self.rows - start), key, 0, 0)
+            for index, (start, key) in enumerate(zip(starts, self.keys, strict=True))
+        ]
+        return Plan(chunks=chunks, rows=self.rows, repetitions=dict(self.repetitions), fingerprint=fingerprint)
+
+    def skipped_rows(self) -> NDArray[np.bool_]:
+        """For each row whether it goes into no batch of this run."""
+        found = np.zeros(self.rows, np.bool_)
+        for number, text in enumerate(self.skipped):
+            if text:
+                part = found[number * self.chunk_rows : (number + 1) * self.chunk_rows]
+                part[:] = marks_of(text, len(part))
+        return found
+
+
+_FORM: TypeAdapter[PlanRecord] = TypeAdapter(PlanRecord)
+_FILE: StateFile[PlanRecord] = StateFile(
+    _FORM,
+    purpose="It keeps the steps of batches from planning the whole input each time.",
+    way_on="The next step that submits rows plans the input and writes the file again.",
+)
+
+
+def read_plan(ledger: Ledger) -> PlanRecord | None:
+    """The record; None when there is none or it is damaged. Raises: StorageFailed."""
+    found = _FILE.read(ledger.storage, _NAME)
+    if found is not None and found.sealed() != found:
+        log.warning("%s/%s isn't as it was written; it is made again", ledger.storage.shown, _NAME)
+        return None
+    return found
+
+
+def write_plan(ledger: Ledger, record: PlanRecord) -> None:
+    """Replace the record. Raises: StorageFailed."""
+    try:
+        ledger.storage.write(_NAME, _FORM.dump_json(record.sealed()))
+    except STORAGE_ERRORS as error:
+        raise unwritable(ledger.storage, _NAME, error) from error
+
+
+def forget_plan(ledger: Ledger) -> None:
+    """Remove the record, so that the next step that submits rows plans the whole input. Raises: StorageFailed."""
+    try:
+        ledger.storage.delete([_NAME])
+    except STORAGE_ERRORS as error:
+        raise unwritable(ledger.storage, _NAME, error) from error
+
+
+def source_digest(prepared: Prepared, state: LedgerState) -> str:
+    """A digest of all that decides which rows are submitted, and as what: input, request, tries, failures asked again."""
+    job = prepared.job
+    parts = [
+        prepared.identity,
+        job.input.model_dump(mode="json"),
+        job.request.model_dump(mode="json"),
+        [job.chunk_rows, job.retry.max_attempts, job.batch.leftovers],
+        [state.started_at, state.retry_before, state.retry_all],
+    ]
+    return _digest(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS))
+
+
+def settled_digest(ledger: Ledger, plan: str) -> str:
+    """A digest of the batches whose rows the plan of that id doesn't number, because they were over before it."""
+    return _digest_of_names(record.key for record in ledger.records.values() if not ledger.is_numbered(record, plan))
+
+
+def batches_of(ledger: Ledger, plan: str) -> list[BatchRecord]:
+    """The batches whose rows the plan of that id numbers."""
+    return [record for record in ledger.records.values() if ledger.is_numbered(record, plan)]
+
+
+def answers_of_others(listing: Listing, ours: Iterable[BatchRecord]) -> dict[str, int]:
+    """Names and bytes of the answer files that these batches didn't bring."""
+    keys = {record.key for record in ours}
+    answers = {name: size for name, size in listing.sizes.items() if name.endswith(".parquet")}
+    return {name: size for name, size in answers.items() if _batch_of(name) not in keys}
+
+
+def has_lost_answers(listing: Listing, ours: Iterable[BatchRecord]) -> bool:
+    """Whether somebody removed the answers of one of these batches."""
+    found = {_batch_of(name) for name in listing.sizes}
+    return any(record.answered and record.state == "collected" and record.key not in found for record in ours)
+
+
+def _batch_of(name: str) -> str:
+    """The key of the batch that brought an answer file; "" for any other file."""
+    return name.removeprefix(BATCH_ROWS).rpartition("-")[0] if name.startswith(BATCH_ROWS) else ""
+
+
+def answers_digest(sizes: dict[str, int]) -> str:
+    """A digest of answer files' names and bytes."""
+    return _digest_of_names(f"{name} {size}" for name, size in sizes.items())
+
+
+def _digest_of_names(names: Iterable[str]) -> str:
+    return _digest("\n".join(sorted(names)).encode())
+
+
+def _digest(data: bytes) -> str:
+    return blake2b(data, digest_size=16).hexdigest()

@@ -1,0 +1,133 @@
+"""A cache kept in order: small segments merged, old answers dropped, and what there is counted.
+
+Merging writes the new segment before it removes the old ones, so that an answer is never away. Two processes that merge at
+once write the same answers twice, which the next merging puts right.
+"""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from promptmill.arrow import pc
+from promptmill.cache.entries import ENTRIES
+from promptmill.cache.look_up import UNREADABLE
+from promptmill.cache.segments import MOST_BYTES, open_segment, segments, write_segment
+from promptmill.storage import Storage
+
+log = logging.getLogger("promptmill")
+_SMALL_BYTES = MOST_BYTES // 4
+_MANY = 64  # small segments, above which a run merges them
+_AT_ONCE_BYTES = 2 * MOST_BYTES  # of entries in memory
+
+
+@dataclass(slots=True)
+class Stats:
+    """What a cache holds."""
+
+    segments: int = 0
+    entries: int = 0
+    bytes: int = 0
+    first: float | None = None  # when its oldest answer was given, seconds since the epoch
+    last: float | None = None
+    unreadable: list[str] = field(default_factory=list[str])  # names of files that are no sound segments
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """What pruning did."""
+
+    kept: int  # entries
+    dropped: int  # for their age, or since there is a newer one for the same request
+    removed: int  # segments
+
+
+def stats(storage: Storage) -> Stats:
+    """What a cache holds, by the footers of its segments. Blocks. Raises: any of STORAGE_ERRORS."""
+    found, bounds = Stats(), list[float]()
+    for name, size in segments(storage).items():
+        try:
+            with open_segment(storage, name, size) as file:
+                times = [_times(file, group) for group in range(file.metadata.num_row_groups)]
+                found.entries += file.metadata.num_rows
+        except UNREADABLE:
+            found.unreadable.append(name)
+            continue
+        found.segments += 1
+        found.bytes += size
+        bounds += [time for pair in times if pair is not None for time in pair]
+    if bounds:
+        found.first, found.last = min(bounds), max(bounds)
+    return found
+
+
+def compact_if_scattered(storage: Storage) -> None:
+    """Merge small segments where there are many of them. Blocks. Raises: any of STORAGE_ERRORS."""
+    small = [name for name, size in segments(storage).items() if size < _SMALL_BYTES]
+    if len(small) > _MANY:
+        _merge(storage, small, float("-inf"))
+
+
+def prune(storage: Storage, oldest: float) -> Pruned:
+    """Merge small segments and drop answers given before `oldest`, in seconds since the epoch.
+
+    Blocks. Raises: any of STORAGE_ERRORS.
+    """
+    chosen: list[str] = []
+    for name, size in segments(storage).items():
+        if size < _SMALL_BYTES or _has_old(storage, name, size, oldest):
+            chosen.append(name)
+    return _merge(storage, chosen, oldest) if len(chosen) > 1 or oldest > 0 else Pruned(0, 0, 0)
+
+
+def _has_old(storage: Storage, name: str, size: int, oldest: float) -> bool:
+    try:
+        with open_segment(storage, name, size) as file:
+            bounds = [_times(file, group) for group in range(file.metadata.num_row_groups)]
+    except UNREADABLE:
+        return False
+    return any(pair is None or pair[0] < oldest for pair in bounds)
+
+
+def _merge(storage: Storage, names: list[str], oldest: float) -> Pruned:
+    kept = dropped = removed = 0
+    for merged, entries in _together(storage, names):
+        recent = entries.filter(pc.greater_equal(entries["answered_at"], oldest))
+        written = write_segment(storage, recent) if recent.num_rows else None
+        storage.delete(merged)
+        left = 0 if written is None else _rows(storage, written)
+        kept, dropped, removed = kept + left, dropped + entries.num_rows - left, removed + len(merged)
+    return Pruned(kept, dropped, removed)
+
+
+def _rows(storage: Storage, name: str) -> int:
+    with open_segment(storage, name, storage.sizes()[name]) as file:
+        return file.metadata.num_rows
+
+
+def _together(storage: Storage, names: list[str]) -> Iterator[tuple[list[str], pa.Table]]:
+    """Segments in groups that fit in memory, with all of their entries; one that can't be read is left alone."""
+    sizes = segments(storage)
+    held: list[str] = []
+    tables: list[pa.Table] = []
+    for name in names:
+        try:
+            with open_segment(storage, name, sizes[name]) as file:
+                table = file.read()
+        except (*UNREADABLE, KeyError) as error:
+            log.warning("the cache %s has a segment %s that can't be merged: %s", storage.shown, name, error)
+            continue
+        held, tables = [*held, name], [*tables, table]
+        if sum(part.nbytes for part in tables) >= _AT_ONCE_BYTES:
+            yield held, pa.concat_tables(tables)
+            held, tables = [], []
+    if held:
+        yield held, pa.concat_tables(tables)
+
+
+def _times(file: pq.ParquetFile, group: int) -> tuple[float, float] | None:
+    """When a row group's oldest and newest answers were given; None where it doesn't say."""
+    bounds = file.metadata.row_group(group).column(ENTRIES.names.index("answered_at")).statistics
+    return None if bounds is None or not bounds.has_min_max else (float(bounds.min), float(bounds.max))

@@ -1,0 +1,245 @@
+"""What the answers that are kept cost: each answer counted once, in however many files it lies.
+
+An answer lies in two files where a process died between writing a chunk and removing the files it replaces, or where chunk
+bounds changed. Two answers of one row that differ in time or cost may both have been paid for, and a retried failure's
+cost is part of the next answer's: so such a row has a least and a most. A row whose tokens we counted ourselves, since the
+provider told no usage, is known to have cost nothing and may have cost all of that.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from promptmill.arrow import pc
+from promptmill.checkpoints.accounts import Cleaned
+from promptmill.checkpoints.index import hash_custom_id
+from promptmill.checkpoints.store import Listing, Store
+
+_MONEY_COLUMNS = (
+    "custom_id",
+    "kind",
+    "answered_at",
+    "cost_usd",
+    "latency_seconds",
+    "usage_estimated",
+    "input_tokens",
+    "cached_input_tokens",
+    "output_tokens",
+    "answered_by",
+    "cached_from",
+)
+_STEP_USD = Decimal("1e-12")  # of the money column
+_FAILED, _ESTIMATED, _BATCH, _SHARED, _CACHED = 1, 2, 4, 8, 16
+_FILES_AT_ONCE = 64
+_LOOKS = 5  # at a folder in which a run replaces files meanwhile
+
+_ROW = np.dtype(
+    [
+        ("key", "<u8"),
+        ("cost", "<i8"),  # in _STEP_USD
+        ("at", "<f8"),
+        ("flags", "u1"),
+        ("input", "<u4"),
+        ("cached", "<u4"),
+        ("output", "<u4"),
+    ]
+)
+_Rows = NDArray[np.void]
+
+
+@dataclass(slots=True)
+class TokenSums:
+    """Tokens of answers that cost something, and what they cost, in steps of a trillionth of a US dollar."""
+
+    input: int = 0
+    cached: int = 0
+    output: int = 0
+    steps: int = 0
+
+    @property
+    def usd(self) -> Decimal:
+        """What they cost."""
+        return self.steps * _STEP_USD
+
+
+@dataclass(slots=True)
+class KeptSums:
+    """Sums over rows, each row once; money in steps of a trillionth of a US dollar."""
+
+    delivered: int = 0
+    delivered_steps: int = 0
+    failed: int = 0  # rows without an answer
+    failed_steps: int = 0
+    estimated_steps: int = 0  # of both, what we counted ourselves
+    shared: int = 0
+    cached: int = 0  # rows that a cache answered
+    again_known_steps: int = 0  # of further answers to the same rows
+    again_at_most_steps: int = 0
+    online: TokenSums = field(default_factory=TokenSums)
+    batch: TokenSums = field(default_factory=TokenSums)
+
+    @property
+    def known_usd(self) -> Decimal:
+        """What the provider billed at least."""
+        steps = self.delivered_steps + self.failed_steps + self.again_known_steps - self.estimated_steps
+        return max(0, steps) * _STEP_USD
+
+    @property
+    def at_most_usd(self) -> Decimal:
+        """What the provider billed for these answers at most."""
+        return (self.delivered_steps + self.failed_steps + self.again_at_most_steps) * _STEP_USD
+
+
+class KeptMoney:
+    """Adds answers up; those of rows that may come again are held, 37 bytes each."""
+
+    def __init__(self) -> None:
+        self._held: list[_Rows] = []
+        self._known: NDArray[np.uint64] | None = None
+        self._sums = KeptSums()
+
+    def add(self, answers: pa.Table) -> None:
+        """Take answers of which some may be copies of others."""
+        self._held.append(_rows_of(answers))
+        self._known = None
+
+    def add_planned(self, answers: pa.Table) -> None:
+        """Take answers of which no two are of the same row; call it after every `add`."""
+        if not self._held:
+            _add(self._sums, _rows_of(answers, with_keys=False))
+            return
+        if self._known is None:
+            self._known = np.unique(np.concatenate([rows["key"] for rows in self._held]))
+        rows = _rows_of(answers)
+        is_held = np.isin(rows["key"], self._known)
+        _add(self._sums, rows[~is_held])
+        self._held.append(rows[is_held])
+
+    def sums(self) -> KeptSums:
+        """What there is; call it once."""
+        if self._held:
+            rows = np.concatenate(self._held)
+            rows = rows[np.lexsort((rows["at"], rows["key"]))]
+            starts = np.flatnonzero(np.concatenate([[True], rows["key"][1:] != rows["key"][:-1]])) if len(rows) else []
+            sizes = np.diff(np.append(starts, len(rows)))
+            several = np.flatnonzero(sizes > 1)
+            is_single = np.ones(len(rows), np.bool_)
+            for group in several:
+                first, size = int(starts[group]), int(sizes[group])
+                is_single[first : first + size] = False
+                _add_group(self._sums, rows[first : first + size])
+            _add(self._sums, rows[is_single])
+        return self._sums
+
+
+def _least_and_most(entries: Sequence[tuple[float, int, bool]]) -> tuple[int, int]:
+    """What the answers of one row cost at least and at most, of (answered at, cost, is a failure), in order of time.
+
+    A failure's cost is part of a later answer's, if that one costs as much: a row that is asked again adds up.
+    """
+    distinct = sorted(set(entries))
+    most = 0
+    for place, (_, cost, is_failure) in enumerate(distinct):
+        is_part = is_failure and any(later >= cost for _, later, _ in distinct[place + 1 :])
+        most += 0 if is_part else cost
+    return max(cost for _, cost, _ in distinct), most
+
+
+def read_kept_money(store: Store, cleaned: Sequence[Cleaned] = (), but: Sequence[str] = ()) -> tuple[KeptMoney, int]:
+    """The money of all answer files but some, and how many files can't be read. Blocks. Raises: StorageFailed.
+
+    `cleaned` are records of files that `promptmill clean` may have left when it was killed: their money is counted there.
+    """
+    for _ in range(_LOOKS - 1):
+        money, unreadable, missing = _read_once(store, store.listing(), cleaned, frozenset(but))
+        if not missing:
+            return money, unreadable
+    money, unreadable, missing = _read_once(store, store.listing(), cleaned, frozenset(but))
+    return money, unreadable + missing
+
+
+def _read_once(
+    store: Store, listing: Listing, cleaned: Sequence[Cleaned], but: frozenset[str]
+) -> tuple[KeptMoney, int, int]:
+    """The money, the number of damaged files, and that of files which are gone since they were listed."""
+    money, found = KeptMoney(), 0
+    newest = {name: record.newest_at for record in cleaned for name in record.names}
+    names = sorted(name for name in listing.sizes if name.endswith(".parquet") and name not in but)
+    for name, table in _loaded(store, names):
+        found += 1
+        if name in newest:
+            table = table.filter(pc.greater(table["answered_at"], newest[name]))  # noqa: PLW2901
+        money.add(table)
+    damaged = len(store.damaged.intersection(names))
+    return money, damaged, len(names) - found - damaged
+
+
+def _loaded(store: Store, names: Sequence[str]) -> Iterator[tuple[str, pa.Table]]:
+    for first in range(0, len(names), _FILES_AT_ONCE):
+        yield from store.load_all(names[first : first + _FILES_AT_ONCE], _MONEY_COLUMNS)
+
+
+def _rows_of(answers: pa.Table, *, with_keys: bool = True) -> _Rows:
+    rows = np.zeros(answers.num_rows, _ROW)
+    if with_keys:
+        ids: list[str] = answers["custom_id"].to_pylist()
+        rows["key"] = np.fromiter((hash_custom_id(custom_id) for custom_id in ids), np.uint64, len(ids))
+    rows["cost"] = _steps(answers["cost_usd"])
+    rows["at"] = answers["answered_at"].to_numpy()
+    rows["input"] = answers["input_tokens"].to_numpy()
+    rows["cached"] = answers["cached_input_tokens"].to_numpy()
+    rows["output"] = answers["output_tokens"].to_numpy()
+    rows["flags"] = (
+        _FAILED * _is_set(answers["kind"])
+        | _ESTIMATED * pc.fill_null(answers["usage_estimated"], False).to_numpy().astype(np.uint8)
+        | _BATCH * (1 - _is_set(answers["latency_seconds"]))
+        | _SHARED * _is_set(answers["answered_by"])
+        | _CACHED * _is_set(answers["cached_from"])
+    )
+    return rows
+
+
+def _is_set(column: pa.ChunkedArray) -> NDArray[np.uint8]:
+    return pc.is_valid(column).to_numpy().astype(np.uint8)
+
+
+def _steps(column: pa.ChunkedArray) -> NDArray[np.int64]:
+    """A money column as whole steps: its 18 digits fit the lower half of a decimal's 16 bytes."""
+    found = [np.empty(0, np.int64)]
+    for chunk in column.chunks:
+        words = np.frombuffer(chunk.buffers()[1], "<i8")
+        found.append(words[2 * chunk.offset : 2 * (chunk.offset + len(chunk)) : 2])
+    return np.concatenate(found)
+
+
+def _add(sums: KeptSums, rows: _Rows) -> None:
+    flags, cost = rows["flags"], rows["cost"]
+    is_failed, is_batch = (flags & _FAILED) > 0, (flags & _BATCH) > 0
+    sums.delivered += int((~is_failed).sum())
+    sums.delivered_steps += int(cost[~is_failed].sum())
+    sums.failed += int(is_failed.sum())
+    sums.failed_steps += int(cost[is_failed].sum())
+    sums.estimated_steps += int(cost[(flags & _ESTIMATED) > 0].sum())
+    sums.shared += int(((flags & _SHARED) > 0).sum())
+    sums.cached += int(((flags & _CACHED) > 0).sum())
+    is_paid = cost > 0
+    for tokens, chosen in ((sums.online, rows[is_paid & ~is_batch]), (sums.batch, rows[is_paid & is_batch])):
+        tokens.input += int(chosen["input"].sum(dtype=np.int64))
+        tokens.cached += int(chosen["cached"].sum(dtype=np.int64))
+        tokens.output += int(chosen["output"].sum(dtype=np.int64))
+        tokens.steps += int(chosen["cost"].sum())
+
+
+def _add_group(sums: KeptSums, rows: _Rows) -> None:
+    """One row's answers, in order of time: the newest success is delivered, else the newest failure."""
+    is_failed = (rows["flags"] & _FAILED) > 0
+    place = int(np.flatnonzero(~is_failed)[-1]) if not is_failed.all() else len(rows) - 1
+    _add(sums, rows[place : place + 1])
+    entries = [(float(row["at"]), int(row["cost"]), bool(row["flags"] & _FAILED)) for row in rows]
+    least, most = _least_and_most(entries)
+    sums.again_known_steps += least - int(rows[place]["cost"])
+    sums.again_at_most_steps += most - int(rows[place]["cost"])

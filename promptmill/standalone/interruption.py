@@ -1,0 +1,66 @@
+"""Ends a run from outside its event loop: from a signal's handler, or from another thread."""
+
+import asyncio
+from collections.abc import Coroutine, Generator
+from contextlib import contextmanager, suppress
+from typing import Any, TypeVar
+
+from promptmill.errors import Interrupted
+from promptmill.stop import Stop
+
+_Result = TypeVar("_Result")
+
+
+class Interruption:
+    """Whether somebody has asked a run to end, and the way to tell it, wherever it is just then."""
+
+    def __init__(self) -> None:
+        self.is_asked = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._task: asyncio.Task[Any] | None = None
+        self._stop: Stop | None = None
+
+    def end(self) -> bool:
+        """Ask the run to end; False where no event loop carries it out, so that nobody but the caller can end it."""
+        self.is_asked = True
+        loop = self._loop
+        if loop is None:
+            return False
+        with suppress(RuntimeError):  # it was closed this very moment
+            loop.call_soon_threadsafe(self._end)
+        return True
+
+    def tell(self, rows: int) -> None:
+        """For work in a thread that says how far it is (telling.py). Raises: Interrupted once somebody has asked."""
+        del rows
+        if self.is_asked:
+            raise Interrupted
+
+    async def allowing(self, work: Coroutine[Any, Any, _Result]) -> _Result:
+        """The result of the work, which `end` ends. Raises: Interrupted; what the work raises."""
+        self._task, self._loop = asyncio.ensure_future(work), asyncio.get_running_loop()
+        if self.is_asked:
+            self._task.cancel()
+        try:
+            return await self._task
+        except asyncio.CancelledError:
+            if not self.is_asked:
+                raise
+            raise Interrupted from None
+        finally:
+            self._loop = None
+
+    @contextmanager
+    def stopping(self, stop: Stop) -> Generator[None]:
+        """While this lasts, `end` lets requests on their way finish; elsewhere it cancels what waits or plans."""
+        self._stop = stop
+        try:
+            yield
+        finally:
+            self._stop = None
+
+    def _end(self) -> None:
+        if self._stop is not None:
+            self._stop.interrupt(Interrupted())
+        elif self._task is not None:
+            self._task.cancel()

@@ -1,0 +1,68 @@
+"""A planned run carried out in this process: its turn over the output, its rows answered, its output published."""
+
+import asyncio
+from dataclasses import replace
+
+from promptmill.batch.live import refuse_rows_in_batches
+from promptmill.checkpoints.output_turn import releasing, take_turn_at
+from promptmill.limits.leased_bucket import Lessor
+from promptmill.runs.holding import holding
+from promptmill.runs.run import FinishedRun, PendingRun, publish_run
+from promptmill.runs.showing import showing_lines
+from promptmill.sharding.leftovers import end_strays_alone
+from promptmill.standalone.answering import Alone, answer_rows_alone, answering_alone
+from promptmill.storage import Storage
+
+
+async def run_alone(run: PendingRun, how: Alone) -> FinishedRun:
+    """Carry out a run once no other works on its output; finished at once if the one before it has done its work.
+
+    Raises: OutputInUse; OutputError when that run left another job's output; SetupError while shards of an earlier run may
+    be at work; RunStopped or a subclass.
+    """
+    turn = await take_turn_at(run.prepared.store.storage, how.asking)
+    async with holding(run, turn) as held:
+        if isinstance(held, FinishedRun):
+            return held
+        await end_strays_alone(held.prepared.store, held.prepared.output)
+        return await (_run_by_batches(held, how) if held.mode == "batch" else _run_online(held, how))
+
+
+async def sample_alone(run: PendingRun, target: Storage, how: Alone, lessor: Lessor | None = None) -> FinishedRun:
+    """Answer a sample's rows and publish them to `target`, once no run works on the same output: it would pay for them too.
+
+    Raises: OutputInUse; RunStopped or a subclass; SetupError when `limits.shared` has no lessor.
+    """
+    turn = await take_turn_at(run.prepared.store.storage, how.asking)
+    async with releasing(turn) as lease:
+        held = replace(run, lease=lease)
+        await asyncio.to_thread(refuse_rows_in_batches, held.prepared.store, held.prepared.output.url)
+        async with answering_alone(held, how, lessor=lessor) as engine:
+            await answer_rows_alone(engine)
+        return await publish_run(held, engine, target, how.interruption.tell)
+
+
+async def _run_online(run: PendingRun, how: Alone) -> FinishedRun:
+    await asyncio.to_thread(refuse_rows_in_batches, run.prepared.store, run.prepared.output.url)
+    async with answering_alone(run, how) as engine:
+        await answer_rows_alone(engine)
+    return await publish_run(run, engine, tell=how.interruption.tell)
+
+
+async def _run_by_batches(run: PendingRun, how: Alone) -> FinishedRun:
+    from promptmill.batch.following import begin_batches, follow_batches, forget_batches  # they import openai's client
+    from promptmill.batch.session import work_of_batches
+
+    work = await begin_batches(run)
+    with showing_lines(run.prepared.job.name) as show_line:
+
+        async def show(line: str, percent: float) -> None:
+            del percent
+            show_line(line)
+
+        await follow_batches(work, run, show)
+    async with answering_alone(run, how, work_of_batches(work)) as engine:
+        await answer_rows_alone(engine)
+    finished = await publish_run(run, engine, tell=how.interruption.tell)
+    await forget_batches(work, engine)
+    return finished

@@ -1,0 +1,17 @@
+"""The step of a deployment that runs before its flow: it enters the folder that relative paths of jobs are relative to.
+
+Prefect's own step takes a folder that is written down when the deployment is made. A laptop's worker has the project's
+folder, an image has another one: so the worker's environment decides, and the folder of this code is the default.
+"""
+
+import os
+from pathlib import Path
+
+_PROJECT = Path(__file__).parents[2]
+
+
+def enter_home(directory: str | None = None) -> dict[str, str]:
+    """Enter PROMPTMILL_HOME, else `directory`, else the folder with the code; returns it, as Prefect wants of a step."""
+    home = os.environ.get("PROMPTMILL_HOME") or directory or str(_PROJECT)
+    os.chdir(home)
+    return {"directory": home}
