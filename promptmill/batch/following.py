@@ -14,6 +14,7 @@ from promptmill.errors import Interrupted, PromptmillError, RunStopped
 from promptmill.processes import this_process
 from promptmill.runs.engine import Engine, LookUpCredentials
 from promptmill.runs.run import PendingRun
+from promptmill.runs.steps import showing_step
 
 _ATTEND_SECONDS = 300.0  # between two notes that this process still waits for its batches
 
@@ -27,7 +28,8 @@ async def begin_batches(run: PendingRun) -> BatchWork:
     work = await asyncio.to_thread(start_batches, run)
     await _attend(run)
     try:
-        await _step(work, run)
+        with showing_step("submitting batches"):
+            await _step(work, run)
     except PromptmillError:
         if not any(record.state in {"creating", "submitted"} for record in work.ledger.live):
             await asyncio.to_thread(unregister_job, work.job)
