@@ -202,11 +202,18 @@ def sent(provider: Simulator) -> int:
 
 
 NAMES = {
-    "online-inference/manual",
+    "online-inference/online",
     "online-inference/nightly",
     "online-inference/on-dataset",
+    "answer-shard/shard",
+    "batch-inference/batch",
+    "advance-batches/advance",
+    "estimate-cost/estimate",
+}
+OLD_NAMES = {
+    "online-inference/manual",
     "answer-shard/any-worker",
     "batch-inference/manual",
     "advance-batches/every-few-minutes",
     "estimate-cost/manual",
-}
+}  # of the version before this one
