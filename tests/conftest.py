@@ -132,7 +132,8 @@ def own_provider() -> Iterator[Simulator]:
 def own(new_home: Callable[[str], Path], own_provider: Simulator) -> Iterator[OwnServer]:
     """A server that tests may kill, with everything deployed and no worker; for the group `outages`."""
     with own_server(new_home("own"), own_provider) as running:
-        running.deploy("--limit", f"shared={SHARED_PER_MINUTE},2000000")
+        running.deploy_as_in_a_clone()
+        running.bootstrap("--limit", f"shared={SHARED_PER_MINUTE},2000000")
         yield running
 
 
