@@ -7,7 +7,6 @@ the event of a submission start it, one run at a time (tasks/batch/looking.py).
 from typing import Any, Literal
 
 from prefect import flow
-from prefect.client.schemas.objects import State
 
 from tasks.batch.looking import end_of_look, setting_the_pace
 from tasks.batch.steps import advance_job, cancel_job, describe_job, each_job
@@ -21,7 +20,7 @@ ACTIONS = {"advance": advance_job, "cancel": cancel_job, "status": describe_job}
 @flow(name="advance-batches", persist_result=False, on_crashed=[explain_crash])
 async def advance_batches(
     action: Literal["advance", "status", "cancel"] = "advance", job_name: str | None = None
-) -> list[dict[str, Any]] | State[Any]:
+) -> list[dict[str, Any]]:
     """Move batches in flight on one step.
 
     Args:

@@ -11,10 +11,9 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 from prefect.client.orchestration import PrefectClient, get_client
-from prefect.client.schemas.objects import State
 from prefect.events import emit_event
 from prefect.states import Completed
 
@@ -47,11 +46,11 @@ def names_of(jobs: Sequence[Job]) -> str:
     return shown if len(jobs) <= _SHOWN_JOBS else f"{shown} and {len(jobs) - _SHOWN_JOBS} more"
 
 
-def end_of_look(found: list[dict[str, Any]]) -> list[dict[str, Any]] | State[Any]:
-    """What came of each job; in a deployed run without any job, the state Skipped."""
+def end_of_look(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What came of each job; in a deployed run without any job, the state Skipped, which Prefect takes instead of a result."""
     if found or not is_started_by_worker():
         return found
-    return Completed(name="Skipped", message="No job has batches in flight.")
+    return cast(Any, Completed(name="Skipped", message="No job has batches in flight."))
 
 
 @asynccontextmanager

@@ -212,7 +212,6 @@ NAMES = {
 }
 OLD_NAMES = {
     "online-inference/manual",
-    "answer-shard/any-worker",
     "batch-inference/manual",
     "advance-batches/every-few-minutes",
     "estimate-cost/manual",
