@@ -140,7 +140,7 @@ def _places(manifest: Manifest, url: str, environ: Mapping[str, str]) -> str:
     address = web_address(report if "://" in report else str(Path(report).absolute()), environ)
     if address is None:
         return f"{output} · report: {escape_markdown(report)}"
-    return f"[**Open the report**](<{address}>) · {escape_markdown(report)}\n\n{output}"
+    return f"[**Open the report**](<{address}>) · {output}"
 
 
 def _audit_table(manifest: Manifest) -> str:
@@ -164,9 +164,9 @@ def summary_text(manifest: Manifest, url: str, environ: Mapping[str, str]) -> st
     failures = f"\n| failures | rows |\n|---|---:|\n{kinds}\n" if kinds else ""
     return f"""# {escape_markdown(str(manifest.job["name"]))}: {manifest.state}
 
+{_places(manifest, url, environ)}
+
 | | | |
 |---|---:|---|
 {shown}
-{failures}{_audit_table(manifest)}
-{_places(manifest, url, environ)}
-"""
+{failures}{_audit_table(manifest)}"""
