@@ -71,7 +71,7 @@ lint: install-dev
 
 check: lint test ## Format, lint, types and tests.
 
-bench: install-dev ## Measure what the README promises (about 45 minutes).
+bench: install-dev ## Measure what benchmarks/README.md lists (about 50 minutes).
 	$(BIN)/python -m benchmarks
 
 UPGRADE ?= --upgrade
