@@ -52,7 +52,9 @@ def main() -> None:
 
 
 def _environment(base_url: str) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "OPENAI_", "NO_COLOR"))}
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "OPENAI_", "NO_COLOR"))
+    }
     terminal = {"TERM": "xterm-256color", "COLORTERM": "truecolor", "PYTHONPATH": str(_ROOT)}
     return {**kept, **terminal, "OPENAI_API_KEY": "any", "OPENAI_BASE_URL": base_url}
 
@@ -111,7 +113,16 @@ def _photograph(page: Path, path: Path, is_dark: bool) -> None:
     browser = shutil.which("chromium") or sys.exit("chromium isn't installed. Install Debian's package chromium.")
     dark = ["--blink-settings=preferredColorScheme=0"] if is_dark else ["--blink-settings=preferredColorScheme=1"]
     size = ["--window-size=1100,820", "--hide-scrollbars", "--virtual-time-budget=3000"]
-    words = [browser, "--headless", "--no-sandbox", "--disable-gpu", *size, *dark, f"--screenshot={path}", page.as_uri()]
+    words = [
+        browser,
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        *size,
+        *dark,
+        f"--screenshot={path}",
+        page.as_uri(),
+    ]
     subprocess.run(words, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
