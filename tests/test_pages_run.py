@@ -172,32 +172,71 @@ def _written(block: Block, shell: PageShell) -> str:
     return name
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_a_reader_can_follow_a_page(
-    page: Path, world: Path, provider: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    folder = tmp_path / "reader"
-    shutil.copytree(world, folder)
-    monkeypatch.chdir(folder)
-    monkeypatch.setenv("PROMPTMILL_STATE_URL", str(tmp_path / "state"))
-    if page.name == UNANSWERED:
-        shutil.rmtree(folder / "lake/labels")
-    if "promptmill init" in page.read_text():
-        (folder / "job.yaml").unlink()
-    reader = Reader(PageShell(folder, provider, monkeypatch))
-    blocks = blocks_of(page)
+@pytest.fixture
+def follow(
+    world: Path, provider: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[Path], None]]:
+    """Follows a page in a folder of its own; afterwards the provider is as it was."""
 
-    assert len(blocks) == fences_of(page)
-    for block in blocks:
-        try:
-            reader.follow(block)
-        except Exception as error:
-            error.add_note(f"the block at {block.place}")
-            raise
-    provider.configure(**{name: getattr(SimulatorOptions(batch_seconds=0.1), name) for name in changed(provider)})
+    def follow_page(page: Path) -> None:
+        folder = tmp_path / "reader"
+        shutil.copytree(world, folder)
+        monkeypatch.chdir(folder)
+        monkeypatch.setenv("PROMPTMILL_STATE_URL", str(tmp_path / "state"))
+        if page.name == UNANSWERED:
+            shutil.rmtree(folder / "lake/labels")
+        if "promptmill init" in page.read_text():
+            (folder / "job.yaml").unlink()
+        reader = Reader(PageShell(folder, provider, monkeypatch))
+        blocks = blocks_of(page)
+        assert len(blocks) == fences_of(page)
+        for block in blocks:
+            try:
+                reader.follow(block)
+            except BaseException as error:
+                error.add_note(f"the block at {block.place}")
+                raise
 
-
-def changed(provider: Simulator) -> list[str]:
-    """The options that a page gave the provider."""
+    yield follow_page
     usual = SimulatorOptions(batch_seconds=0.1)
+    provider.configure(**{name: getattr(usual, name) for name in changed(provider, usual)})
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_reader_can_follow_a_page(page: Path, follow: Callable[[Path], None]):
+    follow(page)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("```\nls\n```", id="no-kind"),
+        pytest.param("```bash\nls\n```", id="unknown-kind"),
+        pytest.param("```sh\nls && conda install promptmill\n```", id="unknown-command"),
+        pytest.param("```sh\npromptmill check --fast job.yaml\n```", id="unknown-option"),
+        pytest.param("```sh\npromptmill deploy --speed 3\n```", id="unknown-option-of-what-isn't-run"),
+        pytest.param("```sh\npromptmill check no.yaml\n```", id="it-ends-with-an-error"),
+        pytest.param("```sh\nmake docks\n```", id="no-such-target"),
+        pytest.param("```sh\npip install 'promptmill[speed]'\n```", id="no-such-extra"),
+        pytest.param("```sh\npython deployments/bootstrap.py --fast\n```", id="no-such-option-of-a-script"),
+        pytest.param("```sh\nprefect --no-prompt deploy -n online-inference/never\n```", id="no-such-deployment"),
+        pytest.param("```sh\npromptmill --version\n```\n```text\npromptmill ten\n```", id="other-output"),
+        pytest.param("```text\npromptmill 0.1.0\n```", id="output-of-nothing"),
+        pytest.param("```yaml\nlimits: {speed: 3}\n```", id="unknown-key"),
+        pytest.param("```yaml\nspeed: 3\n```", id="no-job"),
+        pytest.param("```python\nimport promptmill\npromptmill.red('x')\n```", id="python-that-raises"),
+        pytest.param('```toml title="promptmill.toml"\nspeed = 3\n```', id="defaults-with-an-unknown-key"),
+    ],
+)
+def test_a_page_that_is_wrong_is_found(text: str, follow: Callable[[Path], None], tmp_path: Path):
+    page = tmp_path / "page.md"
+    page.write_text(f"# Page\n\n{text}\n")
+
+    with pytest.raises(BaseException, match=r".") as found:
+        follow(page)
+    assert any(note.startswith("the block at page.md:3") or ":6" in note for note in found.value.__notes__)
+
+
+def changed(provider: Simulator, usual: SimulatorOptions) -> list[str]:
+    """The options that a page gave the provider."""
     return [name for name in SimulatorOptions.__slots__ if getattr(provider.options, name) != getattr(usual, name)]
