@@ -1,7 +1,7 @@
 """Make the pictures in docs/pictures/ from a real run: `python -m docs.tools.pictures` (`make pictures`).
 
 The run answers examples/reviews.csv by the simulator, in a pseudo-terminal. The terminal's picture is what it shows when more
-than half of the rows are answered, and at the end; the report's is what Chromium makes of the page.
+than half of the rows are answered; the report's is what Chromium makes of the page.
 """
 
 import fcntl
@@ -46,7 +46,6 @@ def main() -> None:
         frames = _frames(folder, environment)
         half = next(frame for frame in frames if (found := _rows(frame)) and found[0] > found[1] / 2)
         _draw(half, _PICTURES / "running.svg")
-        _draw(frames[-1], _PICTURES / "finished.svg")
         for colours in ("light", "dark"):
             _photograph(folder / "reviews-answers/_report.html", _PICTURES / f"report-{colours}.png", colours == "dark")
 
