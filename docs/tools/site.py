@@ -2,7 +2,8 @@
 
 The pages lie where a person looks for them on a code host: README.md at the top, the rest in docs/. A site generator takes
 one folder, so the pages are copied to one with the paths they have here, and every link between them stays as it is.
-Zensical is the successor of mkdocs-material by its authors, which gets fixes only (read 2026-11-27).
+Zensical is by the authors of Material for MkDocs, whose own maintenance ended on 2026-11-05 (squidfunk/mkdocs-material, issue
+8523, read 2026-11-28). It is younger than 1.0: the lock holds its version.
 """
 
 import shutil
