@@ -75,8 +75,8 @@ def _sheet_rows(content: IO[bytes], sheet: str | None, names: list[str], shown: 
     while data := content.read(_SCAN_BYTES):
         parser.feed(data)
         since_row += len(data)
-        for event, found in parser.read_events():
-            element: Element = found  # pyright: ignore[reportAssignmentType] - of these two events
+        events: Iterator[Any] = parser.read_events()
+        for event, element in events:
             is_sheet = element.tag == _SHEET and not _is_in_cell(open_elements)
             is_wanted = bool(names) and names[-1] == (names[0] if sheet is None else sheet)
             if event == "start":
