@@ -6,48 +6,31 @@ paid for, were lost. A run outlives its worker: it goes on, and what it logs fro
 """
 
 import logging
-import os
-from collections.abc import Callable, Generator
-from contextlib import suppress
-from typing import Protocol
+from collections.abc import Generator
+from functools import partial
 
 from prefect.logging.handlers import PrefectConsoleHandler
 
+from promptmill.unread_output import send_to_nowhere
 from tasks.prefect_internals.changes import warn_of_change
 
-ON_BROKEN_PIPE = "on_broken_pipe"  # what rich's Console calls
-
-
-class _HasDescriptor(Protocol):
-    def fileno(self) -> int: ...
+_ON_BROKEN_PIPE = "on_broken_pipe"  # what rich's Console calls
 
 
 def outlive_log_reader() -> None:
     """Let this process go on, without its log on the console, if whatever reads that log ends."""
     for handler in _console_handlers():
         console = getattr(handler, "console", None)
-        if console is None or not hasattr(console, ON_BROKEN_PIPE):
+        if console is None or not hasattr(console, _ON_BROKEN_PIPE):
             warn_of_change(
                 "its log on the console isn't written by the console of rich that we know",
                 "If this run's worker is killed, answers on their way may be lost, though they are paid for.",
             )
             return
-        setattr(console, ON_BROKEN_PIPE, _leave(console.file))
+        setattr(console, _ON_BROKEN_PIPE, partial(send_to_nowhere, handler.stream))
 
 
-def _leave(stream: _HasDescriptor) -> Callable[[], None]:
-    """Send to nowhere what a stream's pipe doesn't take any more."""
-
-    def leave() -> None:
-        with suppress(OSError, ValueError):  # the stream is closed, or it is no file
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, stream.fileno())
-            os.close(nowhere)
-
-    return leave
-
-
-def _console_handlers() -> Generator[logging.Handler]:
+def _console_handlers() -> Generator[PrefectConsoleHandler]:
     """Prefect's console handlers, of all loggers that there are."""
     loggers = [logging.getLogger(), *logging.root.manager.loggerDict.values()]
     for logger in loggers:
