@@ -20,7 +20,12 @@ _SECONDS = 5.0  # at most, for the call
 
 async def name_after_job(job: Job, rows: int | None = None) -> None:
     """Name the flow run of this process after its job and, once they are counted, its rows."""
-    await name_run(job.name, None if rows is None else f"{rows:,} rows", (job.name, job.request.model))
+    await name_run(job.name, None if rows is None else f"{rows:,} rows", tags_of(job))
+
+
+def tags_of(job: Job) -> list[str]:
+    """By what people look for a job's runs: its name, its model and its own tags."""
+    return [job.name, job.request.model, *(f"{name}: {value}" for name, value in job.tags.items())]
 
 
 async def name_run(stem: str, detail: str | None = None, tags: Iterable[str] = ()) -> None:

@@ -23,6 +23,7 @@ from prefect.states import Cancelling, Crashed
 from promptmill.errors import SetupError
 from promptmill.sharding.folder import ShardFolder
 from promptmill.sharding.plan import Ended, ShardPlan
+from tasks.run.run_name import tags_of
 
 _DEPLOYMENT = "answer-shard/shard"
 _OLD_DEPLOYMENT = "answer-shard/any-worker"  # of the version before this one, which may have been deployed last
@@ -77,7 +78,7 @@ class ShardRuns:
             parameters={"plan_url": folder.plan_url, "shard": shard, "attempt": attempt},
             timeout=0,
             flow_run_name=f"{plan.job.name}: rows {plan.label(shard)}",
-            tags=[self._output_tag, plan.job.name, plan.job.request.model],
+            tags=[self._output_tag, *tags_of(plan.job)],
             idempotency_key=f"{folder.name}-{shard}-{attempt}",
         )
         self._runs[shard] = ShardRun(created.id)

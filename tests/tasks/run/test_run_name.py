@@ -2,7 +2,8 @@
 
 import pytest
 
-from tasks.run.run_name import next_name
+from tasks.run.run_name import next_name, tags_of
+from tests.support.jobs import MakeJob
 
 
 @pytest.mark.parametrize(
@@ -19,3 +20,7 @@ from tasks.run.run_name import next_name
 )
 def test_a_run_is_named_after_its_job_unless_somebody_named_it(name: str, detail: str | None, expected: str) -> None:
     assert next_name(name, "reviews", detail) == expected
+
+
+def test_a_run_is_tagged_with_what_people_look_for(make_job: MakeJob) -> None:
+    assert tags_of(make_job(1, tags={"team": "search"})) == ["test", "gpt-6-luna", "team: search"]
