@@ -40,20 +40,17 @@ def loaded(*words: str | Path, base_url: str, heavy: tuple[str, ...] = HEAVY) ->
 
 
 FIRST_LINE = """
-import sys
+import os, sys
 needed = sys.argv.pop().split(",")
 class Told:
-    def __init__(self, real): self.real = real
     def write(self, text):
         if text.strip():
             loaded = [name for name in needed if name in sys.modules]
-            self.real.write(f"{text.strip()}; loaded: {loaded}")
-            self.real.flush()
-            import os
+            os.write(1, f"{text.strip()}; loaded: {loaded}".encode())
             os._exit(0)
     def flush(self): pass
     def isatty(self): return False
-sys.stderr = Told(sys.stdout)
+sys.stderr = Told()
 from flows.__main__ import main
 main()
 """
