@@ -1,7 +1,7 @@
 """`python -m benchmarks [NAME] [arguments]`, with a NAME of: start, lean, flat, limits, in_flight, batch, pack, steps, shared,
-small-files, cache, deployed, campaign.
+small-files, cache, deployed, scale, campaign.
 
-Without a name it runs all but `campaign`.
+Without a name it runs all but `campaign` and `scale`.
 """
 
 import sys
@@ -9,6 +9,7 @@ import sys
 from benchmarks import batch, cache, deployed, flat, in_flight, lean, limits, shared, small_files, start, steps
 from benchmarks.campaign import main as campaign
 from benchmarks.postgres import MISSING, find_postgres
+from benchmarks.scale.command import main as scale
 
 BENCHMARKS = {
     "lean": lean.main,
@@ -22,11 +23,12 @@ BENCHMARKS = {
     "small-files": small_files.main,
     "cache": cache.main,
     "deployed": deployed.main,
+    "scale": scale,
     "campaign": campaign.main,
     "start": start.main,  # last, since it ends with an error above its budgets
 }
 ON_S3 = {"small-files", "cache"}
-ONLY_BY_NAME = {"campaign"}  # it looks for faults and measures no speed
+ONLY_BY_NAME = {"campaign", "scale"}  # one looks for faults and measures no speed, the other writes docs/scale.md
 
 
 def main(name: str = "all", *arguments: str) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-_REQUEST = re.compile(rb"(?:GET|HEAD|PUT|POST|DELETE) [^ \r\n]+ HTTP/1\.1\r\n")
+_REQUEST = re.compile(rb"((?:GET|HEAD|PUT|PATCH|POST|DELETE) [^ \r\n]+) HTTP/1\.1\r\n")
 
 
 @dataclass(slots=True)
@@ -17,6 +17,7 @@ class Seen:
 
     port: int = 0
     times: list[float] = field(default_factory=list[float])  # seconds of the monotonic clock
+    lines: list[str] = field(default_factory=list[str])  # of each, method and path
 
     def before(self, moment: float) -> int:
         """How many came before a moment."""
@@ -57,9 +58,10 @@ async def _connect(
 async def _pass(source: asyncio.StreamReader, target: asyncio.StreamWriter, seen: Seen | None, seconds: float) -> None:
     try:
         while data := await source.read(1 << 16):
-            found = 0 if seen is None else len(_REQUEST.findall(data))
+            found = [] if seen is None else [line.decode() for line in _REQUEST.findall(data)]
             if found and seen is not None:
-                seen.times += [time.monotonic()] * found
+                seen.times += [time.monotonic()] * len(found)
+                seen.lines += found
                 await asyncio.sleep(seconds)
             target.write(data)
             await target.drain()
