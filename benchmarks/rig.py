@@ -222,6 +222,10 @@ def _peak_bytes(kibibytes: int) -> int:
     return kibibytes * 1024
 
 
+REPORTED: list[dict[str, Any]] = []  # every line of this process
+
+
 def report(name: str, **figures: object) -> None:
     """One line of JSON for each benchmark, to be kept and compared."""
-    print(json.dumps({"benchmark": name, **figures}), flush=True)
+    REPORTED.append({"benchmark": name, **figures})
+    print(json.dumps(REPORTED[-1]), flush=True)
