@@ -26,6 +26,7 @@ ALLOWED: dict[str, set[str]] = {
     "promptmill.prompts": {"promptmill.job"},
     "promptmill.limits": {"promptmill.job"},
     "promptmill.checkpoints": {"promptmill.job"},
+    "promptmill.steering": {"promptmill.job"},
     "promptmill.cache": {"promptmill.job", "promptmill.checkpoints"},
     "promptmill.provider": {"promptmill.job", "promptmill.limits"},
     "promptmill.output": {"promptmill.job", "promptmill.checkpoints", "promptmill.prompts"},
@@ -44,7 +45,7 @@ ALLOWED: dict[str, set[str]] = {
     },
 }
 ALLOWED["promptmill.runs"] = {*ALLOWED["promptmill.planning"], "promptmill.planning", "promptmill.output.report"}
-ALLOWED["promptmill.runs"] |= {"promptmill.audit"}
+ALLOWED["promptmill.runs"] |= {"promptmill.audit", "promptmill.steering"}
 ALLOWED["promptmill.batch"] = {*ALLOWED["promptmill.runs"], "promptmill.runs"}
 ALLOWED["promptmill.sharding"] = {*ALLOWED["promptmill.runs"], "promptmill.runs"}
 ALLOWED["promptmill.standalone"] = {*ALLOWED["promptmill.batch"], "promptmill.batch", "promptmill.sharding"}

@@ -87,6 +87,8 @@ def verdict(
     A shard that has spent its part of the budget is done: the run itself spends what other shards left over.
     """
     error = outcome.error if outcome is not None else None
+    if isinstance(error, errors.StoppedByOrder):
+        return error
     if ended == "completed" or isinstance(error, errors.BudgetExhausted):
         return "done"
     if ended == "cancelled":

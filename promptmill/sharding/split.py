@@ -14,6 +14,7 @@ from promptmill.planning.prepared_job import prepare
 from promptmill.provider.transport import Credentials
 from promptmill.runs.run import PendingRun
 from promptmill.sharding.folder import ShardFolder
+from promptmill.steering.order_files import OrderFiles, SteeredRun
 from promptmill.sharding.plan import ShardPlan, absolute_job, share_job, split_evenly, split_money
 
 
@@ -47,6 +48,12 @@ def split_run(run: PendingRun) -> ShardPlan | None:
     )
 
 
+def _steered_by(folder: ShardFolder) -> SteeredRun | None:
+    """The run that this shard belongs to, as orders name it. Raises: StorageFailed."""
+    found = OrderFiles(folder.storage).run()
+    return found if found is not None and found.flow_run_id == folder.run_id else None
+
+
 def _weight(chunk: Chunk, listing: Listing, retry_failed: bool) -> int:
     """How much work a chunk is; 0 = it is answered. Rows count beside tokens, since a short prompt takes time too."""
     return 0 if listing.is_finished(chunk.key) and not retry_failed else chunk.input_tokens + 100 * chunk.rows
@@ -77,4 +84,5 @@ def open_share(
         again=plan.again,
         flow_run_ids=flow_run_ids,
         share=share,
+        steered=_steered_by(folder),
     )
