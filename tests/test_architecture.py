@@ -26,7 +26,7 @@ ALLOWED: dict[str, set[str]] = {
     "promptmill.prompts": {"promptmill.job"},
     "promptmill.limits": {"promptmill.job"},
     "promptmill.checkpoints": {"promptmill.job"},
-    "promptmill.steering": {"promptmill.job"},
+    "promptmill.steering": {"promptmill.job", "promptmill.checkpoints"},
     "promptmill.cache": {"promptmill.job", "promptmill.checkpoints"},
     "promptmill.provider": {"promptmill.job", "promptmill.limits"},
     "promptmill.output": {"promptmill.job", "promptmill.checkpoints", "promptmill.prompts"},

@@ -1,7 +1,7 @@
 """How the job whose output is there differs from another one, in lines for people."""
 
 from collections.abc import Mapping
-from typing import cast
+from typing import Any, cast
 
 import orjson
 

@@ -14,8 +14,8 @@ from promptmill.planning.prepared_job import prepare
 from promptmill.provider.transport import Credentials
 from promptmill.runs.run import PendingRun
 from promptmill.sharding.folder import ShardFolder
-from promptmill.steering.order_files import OrderFiles, SteeredRun
 from promptmill.sharding.plan import ShardPlan, absolute_job, share_job, split_evenly, split_money
+from promptmill.steering.order_files import OrderFiles, SteeredRun
 
 
 def split_run(run: PendingRun) -> ShardPlan | None:

@@ -39,7 +39,9 @@ class Order:
     action: Action
     by: Annotated[str, Field(max_length=200)]  # who, for people
     at: AwareDatetime
-    values: Mapping[str, Value] = field(default_factory=dict[str, Value])  # of "set"; of "share", US dollars by shard
+    values: Mapping[str, Value] = field(
+        default_factory=dict[str, Value]
+    )  # of "set"; of "share", US dollars by a shard's record
 
     @property
     def what(self) -> str:
@@ -58,7 +60,7 @@ class Steering:
     stopped: Order | None = None
     values: Mapping[str, Value] = field(default_factory=dict[str, Value])  # what was set last, by the job's key
     shares_usd: Mapping[str, Value] | None = (
-        None  # of the shards, once a changed budget was shared out; by their number
+        None  # of the shards, once a changed budget was shared out; by their records
     )
     orders: tuple[Order, ...] = ()  # of people, the first one first
 
