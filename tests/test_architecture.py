@@ -15,6 +15,7 @@ ENTRANCES = {  # ways in: nobody below imports them
     "promptmill/__init__.py",
     "promptmill/__main__.py",
     "promptmill/notebook.py",
+    "promptmill/reading.py",
     *(f"promptmill/simulator/{name}.py" for name in ("__init__", "__main__", "app", "server")),
 }
 

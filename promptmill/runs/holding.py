@@ -10,9 +10,12 @@ import anyio
 
 from promptmill.checkpoints.output_turn import Turn, releasing
 from promptmill.errors import Interrupted, StoppedByOrder, StorageFailed
+from promptmill.job.absolute import absolute_job
+from promptmill.output.manifest import public_job
 from promptmill.planning.pinned_versions import keep_versions
 from promptmill.runs.cached_answers import take_cached
 from promptmill.runs.run import PendingRun, Run, look_again
+from promptmill.seals import seal
 from promptmill.steering.order_files import OrderFiles, SteeredRun
 
 
@@ -55,7 +58,7 @@ def _prepare_checkpoints(run: PendingRun) -> None:
 def _as_steered(run: PendingRun, what: str) -> SteeredRun:
     """The run as people who tell it what to do see it."""
     prepared = run.prepared
-    approved = prepared.approved
+    approved, job = prepared.approved, public_job(absolute_job(prepared.job))
     return SteeredRun(
         token=secrets.token_hex(6),
         what=what,
@@ -65,5 +68,7 @@ def _as_steered(run: PendingRun, what: str) -> SteeredRun:
         started_at=run.started_at,
         budget_usd=prepared.budget_usd,
         approved_usd=None if approved is None else approved.cap_usd,
+        job=job,
+        seal=seal(job),
         flow_run_id=run.flow_run_ids[0] if run.flow_run_ids else "",
     )

@@ -6,6 +6,7 @@ from decimal import Decimal
 from promptmill.checkpoints.spend import SpendRecords
 from promptmill.checkpoints.store import Listing
 from promptmill.errors import DatasetError, SetupError
+from promptmill.job.absolute import absolute_job
 from promptmill.places import shown_places
 from promptmill.planning.estimate import estimate_run
 from promptmill.planning.plan import Chunk
@@ -14,7 +15,7 @@ from promptmill.planning.prepared_job import prepare
 from promptmill.provider.transport import Credentials
 from promptmill.runs.run import PendingRun
 from promptmill.sharding.folder import ShardFolder
-from promptmill.sharding.plan import ShardPlan, absolute_job, share_job, split_evenly, split_money
+from promptmill.sharding.plan import ShardPlan, share_job, split_evenly, split_money
 from promptmill.steering.order_files import OrderFiles, SteeredRun
 
 

@@ -12,9 +12,9 @@ import logging
 import secrets
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AwareDatetime, Field, TypeAdapter
 
@@ -40,6 +40,8 @@ class SteeredRun:
     started_at: AwareDatetime
     budget_usd: Decimal | None  # it was started with
     approved_usd: Decimal | None  # the amount that a person approved, where that is a cap
+    job: dict[str, Any] = field(default_factory=dict[str, Any])  # as JSON values, with absolute paths
+    seal: str = ""  # of the job (seals.py)
     flow_run_id: str = ""  # of the flow run: its next attempt hears the same orders
     is_over: bool = False
 
