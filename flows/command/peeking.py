@@ -83,9 +83,10 @@ def _table(prepared: Prepared, shown: list[dict[str, Any]]) -> Table:
 def _line(found: SoFar, seen: _Seen, shown: int, *, is_last: bool) -> str:
     which = f"the {'last' if is_last else 'first'} {count(shown)} are above" if shown else "none to show"
     done = seen.answered + seen.failed
+    state = _state(found)
     return (
         f"{count(seen.answered)} of {count(seen.rows)} rows answered, {count(seen.failed)} failed "
-        f"({percent(done / max(1, seen.rows))}); {which}. {_state(found).capitalize()}."
+        f"({percent(done / max(1, seen.rows))}); {which}. {state[0].upper()}{state[1:]}."
     )
 
 

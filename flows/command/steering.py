@@ -3,20 +3,14 @@
 import getpass
 import platform
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from flows.command import console
 from flows.command.places import output_of
-from promptmill.errors import JobError, PromptmillError
+from promptmill.errors import JobError
 from promptmill.job.file import parse_override
 from promptmill.planning.opened_job import CHECKPOINTS
-from promptmill.steering.giving import Given, describe, give_order, wait_until_heard
-from promptmill.steering.order_files import Heard
+from promptmill.steering.giving import NotHeard, describe, give_order, order_values, wait_until_heard
 from promptmill.steering.orders import Action
-
-
-class NotHeard(PromptmillError):
-    """No process said that it heard the order."""
 
 
 def steer(
@@ -25,12 +19,11 @@ def steer(
     """Give an order and wait until the run has heard it. Raises: SetupError, NotHeard, StorageFailed."""
     checkpoints = output_of(place, overrides).folder(CHECKPOINTS)
     given = give_order(checkpoints, action, _who(), _parsed(values))
-    is_heard_now = given.name is not None and given.is_at_work
-    heard = wait_until_heard(checkpoints, given) if is_heard_now else []
+    heard = wait_until_heard(checkpoints, given) if given.is_awaited else []
     told = describe(given, heard)
     if as_json:
-        console.print_json(_values(given, heard))
-    if is_heard_now and not heard:
+        console.print_json(order_values(given, heard))
+    if given.is_awaited and not heard:
         raise NotHeard(told)
     console.say(told)
 
@@ -49,13 +42,3 @@ def _who() -> str:
     except (KeyError, OSError):  # a container whose user has no name
         name = "somebody"
     return f"{name}@{platform.node()}"
-
-
-def _values(given: Given, heard: Sequence[Heard]) -> dict[str, Any]:
-    return {
-        "run": given.run.what,
-        "order": given.order.what,
-        "by": given.order.by,
-        "at": given.order.at.isoformat(),
-        "heard_by": [one.who for one in heard],
-    }

@@ -93,17 +93,16 @@ class Budget:
         self._wake()
 
     async def freeze(self) -> Decimal:
-        """Take nothing beyond what is granted or reserved, until the cap is changed again; returns the most that may be taken.
+        """Take no more than what is spent and reserved now, until the cap is changed again; returns that, once it is recorded.
 
-        Raises: what recording a grant raises.
+        Raises: what recording it raises.
         """
-        granted = self._granted_usd if self.cap_usd is None else min(self.cap_usd, self._granted_usd)
-        self.cap_usd = frozen = max(granted, self.committed_usd)
+        self.cap_usd = frozen = self.committed_usd
         async with self._granting:
-            if frozen > self._granted_usd and self._record_grant is not None:
+            if self._record_grant is not None:
                 await self._record_grant(frozen)
-                self._granted_usd = frozen
-        return max(frozen, self._granted_usd)
+            self._granted_usd = frozen
+        return frozen
 
     async def _is_raised(self, cap_usd: Decimal) -> bool:
         if self.ask_for_more is not None:

@@ -106,15 +106,14 @@ class _Obeying:
             budget.change_cap(cap_usd, earlier)
 
     async def _set_share(self, steering: Steering, share: Share) -> None:
-        """Take this shard's part of a changed budget; until it is known, take no more than what is granted."""
+        """Take this shard's part of a changed budget; until it is known, take nothing more."""
         budget = self._engine.client.budget
         if budget.cap_usd is None:
             return  # a run that was split without a budget can't be given one: nobody counted what its shards spend
         mine = None if steering.shares_usd is None else steering.shares_usd.get(share.spend)
         self._is_frozen = mine is None
         if mine is None:
-            granted_usd = await budget.freeze()
-            self._listener.granted_usd = lambda: granted_usd
+            await budget.freeze()
         else:
             budget.change_cap(Decimal(str(mine)))
 

@@ -1,6 +1,6 @@
 """A budget that was changed while shards are at work: shared out among them anew, so that together they never pass it.
 
-A shard that hears of another budget takes no more than what it was granted, and says how much that is. Once all shards at
+A shard that hears of another budget takes no more than it has spent and reserved, and records that. Once all shards at
 work have said so, what is left of the new budget can be shared out: nothing else is spent meanwhile.
 """
 
@@ -26,7 +26,7 @@ def are_frozen(heard: Collection[Heard], name: str, at_work: int) -> bool:
 
 
 def shares_of(left_usd: Decimal, granted_usd: Mapping[str, Decimal], weights: list[int]) -> dict[str, Value]:
-    """What each shard may take in all, by its record: what it was granted, and its part of what is left by its work. Pure."""
+    """What each shard may take in all, by its record: what it took, and its part of what is left by its work. Pure."""
     parts = split_money(max(Decimal(0), left_usd), weights)
     return {record: str(granted + part) for (record, granted), part in zip(granted_usd.items(), parts, strict=True)}
 

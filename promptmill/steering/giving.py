@@ -1,15 +1,16 @@
 """Giving an order to the run under way on an output, and waiting until its processes have carried it out."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any
 
 from promptmill.checkpoints.lease_claims import Claims
 from promptmill.checkpoints.output_lease import is_over
 from promptmill.checkpoints.output_turn import Asking
-from promptmill.errors import SetupError
+from promptmill.errors import PromptmillError, SetupError
 from promptmill.processes import is_gone
 from promptmill.steering.order_files import Heard, OrderFiles, SteeredRun
 from promptmill.steering.orders import BUDGET_USD, Action, Order, Steering, Value, add_up, require_settable
@@ -34,6 +35,15 @@ class Given:
     name: str | None  # None: the run is as the order wants it already
     note: str = ""  # a sentence on what it means
     is_at_work: bool = True  # False: the next step of advance-batches hears it
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether a process is there that is to say that it heard the order."""
+        return self.name is not None and self.is_at_work
+
+
+class NotHeard(PromptmillError):
+    """No process said that it heard an order."""
 
 
 def give_order(checkpoints: Storage, action: Action, by: str, values: Mapping[str, object] | None = None) -> Given:
@@ -68,7 +78,8 @@ def wait_until_heard(
     wanted = 1 + len(Claims(checkpoints).helpers())  # shards, beside the process that holds the output
     while True:
         heard = [one for one in files.heard(given.run) if given.name in one.names]
-        if len(heard) >= wanted or now() >= until or (heard and given.order.action == "stop"):
+        is_answered = len(heard) >= wanted or (heard and given.order.action == "stop")
+        if is_answered or now() >= until or _has_ended(files, given.run):
             return heard
         sleep(_LOOK_SECONDS)
 
@@ -82,12 +93,28 @@ def describe(given: Given, heard: list[Heard]) -> str:
         return f"{given.order.what}: the next step of advance-batches hears it.{note}"
     if not heard:
         return (
-            f"{given.order.what}: written down, and {given.run.what} hasn't said within {HEARD_WITHIN_SECONDS:.0f} s that it "
-            "heard it. It hears it as soon as it reaches its storage; if its process is gone, nothing is under way."
+            f"{given.order.what}: {given.run.what} hasn't said within {HEARD_WITHIN_SECONDS:.0f} s that it heard it. It has "
+            "ended meanwhile, its process is gone, or it can't reach its storage; if it goes on, it hears the order then."
         )
     shards = sum(one.shard is not None for one in heard)
     also = f" and {shards} of its shards have" if shards else " has"
     return f"{given.order.what}: {given.run.what}{also} heard it and {_DONE[given.order.action]}.{note}"
+
+
+def order_values(given: Given, heard: Sequence[Heard]) -> dict[str, Any]:
+    """What became of an order, as JSON values."""
+    return {
+        "run": given.run.what,
+        "order": given.order.what,
+        "by": given.order.by,
+        "at": given.order.at.isoformat(),
+        "heard_by": [one.who for one in heard],
+    }
+
+
+def _has_ended(files: OrderFiles, run: SteeredRun) -> bool:
+    found = files.run()
+    return found is None or found.is_over or found.token != run.token
 
 
 def _under_way(files: OrderFiles, checkpoints: Storage) -> tuple[SteeredRun, bool]:

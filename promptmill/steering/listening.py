@@ -9,7 +9,6 @@ import logging
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from decimal import Decimal
 
 from promptmill.errors import PromptmillError, StorageFailed
 from promptmill.steering.order_files import Heard, OrderFiles, SteeredRun
@@ -28,7 +27,6 @@ class Listener:
     run: SteeredRun
     who: str  # for people
     shard: int | None = None
-    granted_usd: Callable[[], Decimal | None] = lambda: None
     steering: Steering = NOT_STEERED
     _orders: dict[str, Order | None] = field(default_factory=dict[str, Order | None])  # None: it can't be obeyed
     _process: str = field(default_factory=lambda: secrets.token_hex(4))
@@ -81,4 +79,4 @@ class Listener:
     def tell(self) -> None:
         """Say what was carried out. Blocks. Raises: StorageFailed."""
         names = tuple(name for name, order in sorted(self._orders.items()) if order is not None)
-        self.files.say_heard(self.run, self._process, Heard(self.who, names, self.shard, self.granted_usd()))
+        self.files.say_heard(self.run, self._process, Heard(self.who, names, self.shard))

@@ -20,7 +20,7 @@ from pydantic import AwareDatetime, Field, TypeAdapter
 
 from promptmill.errors import SetupError, StorageFailed
 from promptmill.state_files import StateFile
-from promptmill.steering.orders import Order, require_settable
+from promptmill.steering.orders import Name, Order, require_settable
 from promptmill.storage import STORAGE_ERRORS, Storage
 
 _FOLDER, _HEARD = "orders", "heard-"
@@ -33,7 +33,7 @@ class SteeredRun:
     """The run that hears orders."""
 
     token: Annotated[str, Field(pattern="^[0-9a-f]{12}$")]  # of this run and no other, random
-    what: str  # for people: "promptmill run", "the flow run 'x' (id)"
+    what: Name  # for people: "promptmill run", "the flow run 'x' (id)"
     mode: str  # online or batch
     shards: int
     rows: int
@@ -50,10 +50,9 @@ class SteeredRun:
 class Heard:
     """What a process of a run has carried out."""
 
-    who: str  # for people
+    who: Name  # for people
     names: tuple[str, ...]  # of orders
     shard: int | None = None
-    granted_usd: Decimal | None = None  # of a shard: it has taken no more of its budget than this
 
 
 _RUNS = StateFile(

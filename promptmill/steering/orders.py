@@ -19,6 +19,7 @@ from promptmill.shorten import shorten
 from promptmill.suggest import nearest
 
 Action = Literal["pause", "resume", "set", "stop", "share"]
+Name = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,300}$")]  # it is shown in terminals
 Value = int | float | str | None  # as JSON has it; money is a decimal string
 _LIMITS = (
     "max_concurrency",
@@ -37,7 +38,7 @@ class Order:
     """What somebody told a run."""
 
     action: Action
-    by: Annotated[str, Field(max_length=200)]  # who, for people
+    by: Name  # who, for people
     at: AwareDatetime
     values: Mapping[str, Value] = field(
         default_factory=dict[str, Value]

@@ -26,6 +26,7 @@ DEPLOYMENTS = (
     "batch-inference/manual",
     "advance-batches/every-few-minutes",
     "estimate-cost/manual",
+    "steer/manual",
 )
 _OUR_WORKER = Path(__file__).parents[2] / "deployments/serve.py"  # in a checkout
 _NO_ANSWER = (*CALL_ERRORS, RuntimeError)  # RuntimeError: Prefect couldn't start a server for this process

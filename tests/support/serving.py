@@ -209,4 +209,5 @@ NAMES = {
     "batch-inference/manual",
     "advance-batches/every-few-minutes",
     "estimate-cost/manual",
+    "steer/manual",
 }
