@@ -16,6 +16,7 @@ from flows.command.cache import app as cache
 from promptmill.errors import Interrupted, PromptmillError, StoppedByOrder
 from promptmill.memory import collect_seldom, spare_memory
 from promptmill.processes import end_process
+from promptmill.unread_output import outlive_readers
 from tasks.prefect_internals.stop_signals import is_stop_signal
 
 app = typer.Typer(
@@ -166,6 +167,7 @@ def main() -> None:
     """Run the command. Print an error that a user can fix as a sentence; the exit code says its kind."""
     spare_memory()
     collect_seldom()
+    outlive_readers()
     try:
         app()
     except SystemExit as error:

@@ -5,7 +5,7 @@ be at risk: `exposed_usd` is an upper bound of what is in flight or answered and
 bound before it sends more than the bound covers (limits/exposure.py).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Annotated
 
@@ -30,3 +30,4 @@ class Account:
     uncertain: Count = 0  # such attempts
     exposed_usd: Usd = _ZERO  # at most, of what is in flight or not saved yet
     in_flight: Count = 0  # requests at once, at most
+    tags: dict[str, str] = field(default_factory=dict[str, str])  # of the job

@@ -2,7 +2,9 @@
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from tests.support.own_server import SHARED_PER_MINUTE, OwnServer, own_server
 from tests.support.prefect_server import end_prefects_threads, prefect_server, prepare_home
 from tests.support.rows import write_rows
 from tests.support.s3 import s3_folder, s3_server
+from tests.support.servers import Servers, a_core
 from tests.support.serving import serving, start_runs_without_a_supervisor
 
 __all__ = ["s3_folder", "s3_server"]  # fixtures of all rooms
@@ -29,7 +32,7 @@ os.environ.setdefault("DO_NOT_TRACK", "1")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what runs in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)  # else Ctrl-C would be ignored by all that tests start
 
-
+_servers = Servers()
 _SERVERS = {
     "prefect_url",
     "prefect",
@@ -40,12 +43,45 @@ _SERVERS = {
 }  # fixtures that start a Prefect server or a browser
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what `make test-fast` leaves out: what needs a Prefect server, a database or a browser."""
+    """Mark what `make test-fast` leaves out, what needs a Prefect server, a database or a browser, and put it first.
+
+    Each module of tests/deployed is a group of its own, unless it names one, so that its tests share a server.
+    """
     for item in items:
         names = set(getattr(item, "fixturenames", ()))
-        if names & _SERVERS or item.path.parent.name == "deployed":
+        is_deployed = item.path.parent.name == "deployed"
+        if names & _SERVERS or is_deployed:
             item.add_marker(pytest.mark.served)
+        if is_deployed and item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+    items.sort(key=lambda item: item.get_closest_marker("served") is None)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """A test without a server computes: as many run at once as there are cores, and none beside an idle server.
+
+    Tests with a server mostly wait, so that more of them than cores run at once.
+    """
+    if item.get_closest_marker("served") is not None:
+        return (yield)
+    _servers.end()
+    with a_core(_shared_folder(item.config)):
+        return (yield)
+
+
+def pytest_sessionfinish() -> None:
+    """End what still runs."""
+    _servers.end()
+
+
+def _shared_folder(config: pytest.Config) -> Path:
+    """A folder that all worker processes of this test run share."""
+    folder = Path(tempfile.gettempdir(), f"promptmill-tests-{os.environ.get('PYTEST_XDIST_TESTRUNUID', os.getpid())}")
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 @pytest.fixture(autouse=True)
@@ -78,11 +114,10 @@ def new_home(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     return make
 
 
-@pytest.fixture(scope="session")
-def prefect_url(new_home: Callable[[str], Path]) -> Iterator[str]:
+@pytest.fixture(scope="module")
+def prefect_url(new_home: Callable[[str], Path]) -> str:
     """The API's URL of a Prefect server with nothing deployed, which the tests of all modules share."""
-    with prefect_server(new_home("prefect")) as api_url:
-        yield api_url
+    return _servers.running("prefect", lambda: prefect_server(new_home("prefect")))
 
 
 @pytest.fixture(scope="module")
@@ -106,12 +141,17 @@ def served_folder(new_home: Callable[[str], Path]) -> Path:
     return new_home("served")
 
 
-@pytest.fixture(scope="session")
-def served(served_folder: Path, served_provider: Simulator) -> Iterator[str]:
-    """A served Promptmill, one for all modules of a group; yields the API's URL."""
-    with serving(served_folder, served_provider) as api_url:
-        start_runs_without_a_supervisor(api_url)
-        yield api_url
+@pytest.fixture(scope="module")
+def served(served_folder: Path, served_provider: Simulator) -> str:
+    """The API's URL of a served Promptmill, one for all modules that a worker process tests."""
+
+    @contextmanager
+    def start() -> Generator[str]:
+        with serving(served_folder, served_provider) as api_url:
+            start_runs_without_a_supervisor(api_url)
+            yield api_url
+
+    return _servers.running("served", start)
 
 
 @pytest.fixture
@@ -128,12 +168,17 @@ def own_provider() -> Iterator[Simulator]:
         yield running
 
 
-@pytest.fixture(scope="session")
-def own(new_home: Callable[[str], Path], own_provider: Simulator) -> Iterator[OwnServer]:
+@pytest.fixture(scope="module")
+def own(new_home: Callable[[str], Path], own_provider: Simulator) -> OwnServer:
     """A server that tests may kill, with everything deployed and no worker; for the group `outages`."""
-    with own_server(new_home("own"), own_provider) as running:
-        running.deploy("--limit", f"shared={SHARED_PER_MINUTE},2000000")
-        yield running
+
+    @contextmanager
+    def start() -> Generator[OwnServer]:
+        with own_server(new_home("own"), own_provider) as running:
+            running.deploy("--limit", f"shared={SHARED_PER_MINUTE},2000000")
+            yield running
+
+    return _servers.running("own", start)
 
 
 @pytest.fixture

@@ -29,14 +29,15 @@ def audit_output(place: str, overrides: list[str] | None, *, as_json: bool) -> N
         output, job = opened.output, opened.job
     else:
         output, job = open_output(place), None
-    audit = _audit(output, job)
-    values = audit_values(audit)
+    audit, tags = _audit(output, job)
+    values = audit_values(audit, tags)
     _show(values, as_json=as_json)
     if as_json:
         console.print_json(values)
 
 
-def _audit(output: Storage, job: Job | None) -> Audit:
+def _audit(output: Storage, job: Job | None) -> tuple[Audit, dict[str, str]]:
+    """The audit, and the tags of the job."""
     manifest, store = read_manifest(output), Store(output.folder(CHECKPOINTS))
     if manifest is None and not store.listing().sizes:
         raise OutputError(
@@ -47,9 +48,9 @@ def _audit(output: Storage, job: Job | None) -> Audit:
         job = _job_of(manifest)
     published_usd = Decimal(0) if manifest is None else manifest.cost_usd
     if job is None:
-        return audit_of(read_books(store), published_usd=published_usd)
+        return audit_of(read_books(store), published_usd=published_usd), {}
     tier = requested_tier(job.request.sent_parameters)
-    return audit_of(read_books(store), _prices_of(job), tier, published_usd)
+    return audit_of(read_books(store), _prices_of(job), tier, published_usd), job.tags
 
 
 def _job_of(manifest: Manifest) -> Job | None:
@@ -75,6 +76,8 @@ def _show(values: dict[str, Any], *, as_json: bool) -> None:
     for line in audit_lines(values):
         table.add_row(*map(escape, line))
     out.print(table)
+    if values["tags"]:
+        out.print(escape(f"Tags: {', '.join(f'{name}={value}' for name, value in values['tags'].items())}."))
     out.print(f"The provider's bill lies between ${values['known_usd']} and ${values['at_most_usd']}.")
     for sentence in batch_lines(values):
         out.print(escape(sentence))

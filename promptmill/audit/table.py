@@ -1,5 +1,6 @@
 """An audit in words and in JSON values."""
 
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -8,9 +9,10 @@ from promptmill.audit.bounds import Audit
 HEADER = ("", "rows", "known US$", "at most, beside it", "saved US$")
 
 
-def audit_values(audit: Audit) -> dict[str, Any]:
-    """The audit as JSON values, money as decimal strings without exponent."""
+def audit_values(audit: Audit, tags: Mapping[str, str]) -> dict[str, Any]:
+    """The audit as JSON values, money as decimal strings without exponent. `tags`: those of the job."""
     return {
+        "tags": dict(tags),
         "known_usd": _exact(audit.known_usd),
         "at_most_usd": _exact(audit.at_most_usd),
         "rows": [

@@ -16,6 +16,7 @@ from promptmill.batch.policy import BatchView
 from promptmill.batch.services import FORTNIGHT_SECONDS, service_at
 from promptmill.batch.views import KEY, status_of, view_of
 from promptmill.errors import ProviderRefused
+from promptmill.job.spec import Job
 from promptmill.provider.redaction import redact
 from promptmill.provider.transport import Credentials, make_blocking_sdk
 
@@ -111,8 +112,8 @@ class BatchProvider:
             return None
         return None
 
-    def create(self, file_id: str, endpoint: Any, window: Any, key: str, job: str) -> BatchView:
-        """Create a batch, once. Raises: EndpointRefused."""
+    def create(self, file_id: str, endpoint: Any, window: Any, key: str, job: Job) -> BatchView:
+        """Create a batch of a job, once. Raises: EndpointRefused."""
         seconds = self.service.file_seconds
         expiry: Any = omit if seconds is None else {"anchor": "created_at", "seconds": seconds}
         with Translation(self.secrets, endpoint):
@@ -120,7 +121,7 @@ class BatchProvider:
                 input_file_id=file_id,
                 endpoint=endpoint,
                 completion_window=window,
-                metadata={KEY: key, "promptmill_job": job[:512]},
+                metadata={**job.tags, KEY: key, "promptmill_job": job.name[:512]},
                 output_expires_after=expiry,
             )
             return view_of(batch, self.secrets)

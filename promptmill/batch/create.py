@@ -69,7 +69,7 @@ class BatchCreation:
         window = self.job.batch.completion_window
         endpoint = record.endpoint or line_url(self.job.request.endpoint)
         try:
-            view = self.provider.create(record.file_id, endpoint, window, record.key, self.job.name)
+            view = self.provider.create(record.file_id, endpoint, window, record.key, self.job)
         except NotNow as error:
             if not error.was_sent:
                 self.save(record, state="uploaded", not_before=self.clock() + error.wait_seconds)

@@ -38,6 +38,14 @@ def _refuse_odd_amount(value: Decimal) -> Decimal:
     return value
 
 
+def _refuse_our_tags(name: str) -> str:
+    if name.startswith(_OUR_TAGS):
+        raise ValueError(f"a tag's name can't begin with {_OUR_TAGS}: Promptmill's own tags of batches do. Rename it")
+    return name
+
+
+_TagName = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_refuse_our_tags)]
+_TagValue = Annotated[str, Field(max_length=512)]
 Concurrency = Literal["auto"] | Annotated[int, Field(ge=1, le=10_000)]  # the first is the one that the form shows
 RetryFailed = Literal["passing", "all", "none"]
 _Money = Annotated[Decimal, Field(ge=0), AfterValidator(_refuse_odd_amount)]
@@ -45,6 +53,8 @@ _Share = Annotated[Decimal, Field(ge=0, le=1), AfterValidator(_refuse_odd_amount
 _TIMEOUT_SECONDS = 120.0
 _FLEX_TIMEOUT_SECONDS = 900.0  # OpenAI's guide to flex processing, from memory
 _MAX_BATCH_REQUESTS = 50_000
+_MOST_TAGS = 14  # a batch's metadata takes 16 pairs, and two are ours (OpenAI's API reference, read 2026-11-24)
+_OUR_TAGS = "promptmill"  # how the names of those two begin
 _MAX_BATCH_BYTES = 200_000_000
 
 
@@ -189,6 +199,12 @@ class Job(Section):
     )
     cache_max_age_days: float | None = Field(
         default=None, gt=0, description="Take no answer from the cache that is older. Empty: any."
+    )
+    tags: dict[_TagName, _TagValue] = Field(
+        default_factory=dict[str, str],
+        max_length=_MOST_TAGS,
+        description="What a bill is to be told apart by, such as {team: search}: in the manifest, the audit, the metadata of "
+        "batches, and that of requests where the provider takes it.",
     )
     pricing: Pricing | None = Field(default=None, description="Prices, for a model that the price table doesn't know.")
     chunk_rows: int = Field(

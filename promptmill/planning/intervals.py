@@ -36,21 +36,27 @@ def mean_interval(values: NDArray[np.float64], most: float | None = None) -> Int
 
 
 def of_the_whole(interval: Interval, sampled: int, whole: int) -> Interval:
-    """The interval of the mean over all rows, of which the sampled ones are known: narrower, the larger their share is."""
-    left = math.sqrt(max(0.0, 1 - sampled / whole)) if whole else 0.0
+    """The interval of the mean over all rows, of which the sampled ones are known: narrower, the larger their share is.
+
+    If the sample has more rows than the whole, it is of other rows, so that none of these is known.
+    """
+    left = math.sqrt(1 - sampled / whole) if 0 < sampled <= whole else 1.0
     mean = interval.mean
     return Interval(mean - (mean - interval.low) * left, mean, mean + (interval.high - mean) * left)
 
 
 def share_interval(count: int, sampled: int, whole: int) -> Interval:
-    """How many of all rows fail, if so many of the sampled ones did: Wilson's interval."""
+    """How many of all rows fail, if so many of the sampled ones did: Wilson's interval.
+
+    If the sample has more rows than the whole, it is of other rows, so that none of these is known.
+    """
     if not sampled:
         return Interval(0, 0, whole)
     share = count / sampled
     spread = _Z * math.sqrt(share * (1 - share) / sampled + _Z**2 / (4 * sampled**2))
     low, high = ((share + _Z**2 / (2 * sampled) + sign * spread) / (1 + _Z**2 / sampled) for sign in (-1, 1))
-    rest = whole - sampled  # the sampled rows themselves are known
-    return Interval(count + rest * max(0.0, low), share * whole, count + rest * min(1.0, high))
+    known, rest = (count, whole - sampled) if sampled <= whole else (0, whole)
+    return Interval(known + rest * max(0.0, low), share * whole, known + rest * min(1.0, high))
 
 
 def _standard_error(rows: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -16,6 +16,7 @@ from promptmill.output.parts import unwritable_columns
 from promptmill.planning.folders import refuse_unfit_folders
 from promptmill.planning.opened_job import CHECKPOINTS, SAMPLES, Opened, open_job, open_output, resolve_output, today
 from promptmill.prompts.request_builder import RequestBuilder
+from promptmill.prompts.request_tags import metadata_of
 from promptmill.prompts.response_schema import ResponseSchema
 from promptmill.prompts.shared_prefix import takes_cache_key
 from promptmill.prompts.tokens import TokenCounter, counter_for
@@ -43,9 +44,9 @@ class Prepared(Opened):
     approved: Approved | None = None  # what a person approved last for this output
 
     def routed_to(self, base_url: str) -> "Prepared":
-        """The same job; its requests tell the provider at that address which of them begin alike, if it takes that."""
-        if takes_cache_key(base_url):
-            self.builder.route_by_prefix()
+        """The same job; its requests tell the provider at that address which begin alike, and the tags, if it takes these."""
+        metadata = metadata_of(self.job.tags, self.job.request, base_url)
+        self.builder.send_also(metadata, with_cache_key=takes_cache_key(base_url))
         return self
 
     @property

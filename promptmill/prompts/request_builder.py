@@ -114,11 +114,16 @@ class RequestBuilder:
         modes = self.structured
         return request.body if modes is None else modes.write(request.body, modes.modes[0])
 
-    def route_by_prefix(self) -> None:
-        """Send `prompt_cache_key` with each request, where a provider could cache what they begin with."""
-        if self.shape.cacheable_tokens and "prompt_cache_key" not in self._spec.parameters:
-            key = {"prompt_cache_key": cache_key_of(self._pieces[0])}
-            self._sent = self._cut_with({"model": self._spec.sent_model, **key})
+    def send_also(self, metadata: Mapping[str, str], *, with_cache_key: bool) -> None:
+        """Send metadata with each request, and `prompt_cache_key` where a provider could cache what the requests begin with.
+
+        Neither changes a request's identity.
+        """
+        fields: dict[str, Any] = {"metadata": dict(metadata)} if metadata else {}
+        if with_cache_key and self.shape.cacheable_tokens and "prompt_cache_key" not in self._spec.parameters:
+            fields["prompt_cache_key"] = cache_key_of(self._pieces[0])
+        if fields:
+            self._sent = self._cut_with({"model": self._spec.sent_model, **fields})
 
     def send_order(self, requests: Sequence[Request]) -> list[Request]:
         """Requests in the order that lets a provider cache most of their prompts."""

@@ -35,7 +35,7 @@ class Auditing:
         """The audit as JSON values; call it once, after the last answers."""
         books = Books(self.found, self.money.sums(), self.unreadable)
         tier = requested_tier(self.prepared.job.request.sent_parameters)
-        return audit_values(audit_of(books, self.prepared.prices, tier))
+        return audit_values(audit_of(books, self.prepared.prices, tier), self.prepared.job.tags)
 
 
 def begin_audit(prepared: Prepared, plan: Plan) -> Auditing | None:

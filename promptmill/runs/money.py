@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from dataclasses import replace
 from decimal import Decimal
 
 from promptmill.account import Account
@@ -101,7 +102,8 @@ def _open_exposure(prepared: Prepared) -> Exposure:
     name = records.new_name()
 
     async def write(account: Account) -> None:
-        await write_patiently(lambda: records.write(name, account))
+        tagged = replace(account, tags=prepared.job.tags)
+        await write_patiently(lambda: records.write(name, tagged))
 
     return Exposure(write)
 

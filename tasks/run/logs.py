@@ -7,6 +7,7 @@ from prefect.logging.handlers import APILogHandler
 
 from promptmill.errors import PromptmillError
 from promptmill.safe_log import SafeLines
+from tasks.prefect_internals.log_reader import outlive_log_reader
 from tasks.prefect_internals.unwritten_errors import tells_of_unwritten_error
 
 
@@ -41,8 +42,9 @@ _FILTERS = (_WithoutTraceback(), _WithoutUnwrittenErrors(), SafeLines())
 def quiet_expected_errors() -> None:
     """Drop tracebacks of our own errors, and what nobody should see, from Prefect's logs, and send our lines to the run's log.
 
-    A second call in the same process changes nothing.
+    The process outlives whoever reads its log on the console. A second call in the same process changes nothing.
     """
+    outlive_log_reader()
     for name in ("prefect.flow_runs", "prefect.task_runs"):
         for kind in _FILTERS:
             logging.getLogger(name).addFilter(kind)

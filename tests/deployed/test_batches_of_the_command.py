@@ -13,8 +13,6 @@ from tests.support.billing import counter
 from tests.support.commands import command, write_job
 from tests.support.serving import KEY, client_of, ended, job_values
 
-pytestmark = pytest.mark.xdist_group("deployments")
-
 
 @pytest.mark.parametrize(
     "with_prefect", [pytest.param(True, id="flow-run"), pytest.param(False, id="without-a-server")]

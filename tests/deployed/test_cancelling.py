@@ -5,14 +5,12 @@ import json
 import time
 from pathlib import Path
 
-import pytest
 from prefect.states import Cancelling
 
 from promptmill.simulator import Simulator
 from tests.support.serving import client_of, ended, job_values, sent, start, told_events
 
 ROWS, CONCURRENCY, ANSWER_SECONDS = 400, 20, 2.0
-pytestmark = pytest.mark.xdist_group("deployments")
 
 
 async def test_a_cancelled_run_sends_nothing_more_and_keeps_every_answer_on_its_way(

@@ -26,7 +26,6 @@ from tests.support.paths import ROOT
 from tests.support.serving import client_of, ended, sent, told_events
 
 OURS, NEXT = "online-inference/on-dataset", "count-answers/after-chain"
-pytestmark = pytest.mark.xdist_group("deployments")
 
 
 def carry_out(api_url: str, *words: str) -> None:

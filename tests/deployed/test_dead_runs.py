@@ -21,7 +21,6 @@ SILENCE_SECONDS = 15
 OF_FLOW = RelatedResource(
     {"prefect.resource.id": "prefect.flow.1", "prefect.resource.role": "flow", "prefect.resource.name": FLOWS[0]}
 )
-pytestmark = pytest.mark.xdist_group("deployments")
 
 
 @flow(name=FLOWS[0])

@@ -32,8 +32,6 @@ from tests.support.serving import (
     start,
 )
 
-pytestmark = pytest.mark.xdist_group("deployments")
-
 
 async def test_everything_is_deployed_with_its_schedules(served: str):
     async with client_of(served) as client:

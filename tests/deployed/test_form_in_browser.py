@@ -19,7 +19,6 @@ from tests.support.jobs import SCHEMA
 from tests.support.rows import write_rows
 from tests.support.serving import client_of, job_values, reached, start
 
-pytestmark = pytest.mark.xdist_group("deployments")
 PROMPT = "Is this good or bad?\n\n{{ text }}\n\nAnswer with one word."
 
 

@@ -16,8 +16,6 @@ from tasks.run.ownership import CancelledThere, TakenForDead, lost_to
 from tests.support.commands import command
 from tests.support.serving import KEY, client_of, ended, job_values, processes_of, reached, sent, start
 
-pytestmark = pytest.mark.xdist_group("deployments")
-
 
 @pytest.mark.parametrize(
     ("state", "run_count", "reason"),

@@ -18,7 +18,6 @@ from tasks.run.plan import resolve_job
 from tests.support.serving import KEY, client_of, ended, job_values, message_of, start, told_events
 
 ELSEWHERE = "http://127.0.0.1:9/v1"
-pytestmark = pytest.mark.xdist_group("deployments")
 
 
 def contents(folder: Path) -> Iterator[tuple[Path, bytes]]:

@@ -8,7 +8,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterTags
@@ -19,8 +18,6 @@ import promptmill
 from promptmill.simulator import Simulator
 from tests.support.commands import command
 from tests.support.serving import client_of, ended, job_values, processes_of, reached, start
-
-pytestmark = pytest.mark.xdist_group("shards")
 
 
 def sharded(folder: Path, name: str, rows: int = 60, **changes: Any) -> dict[str, Any]:

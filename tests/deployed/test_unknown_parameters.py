@@ -11,8 +11,6 @@ from promptmill.job.spec import Job
 from promptmill.simulator import Simulator
 from tests.support.serving import client_of, ended, job_values, reached
 
-pytestmark = pytest.mark.xdist_group("deployments")
-
 
 @pytest.mark.parametrize(
     ("changes", "place", "reason"),

@@ -18,10 +18,15 @@ def typed(*words: str | Path) -> tuple[int, Any, str]:
     return process.returncode, json.loads(printed.splitlines()[-1]) if printed else None, said
 
 
+def accounts(output: str) -> list[dict[str, Any]]:
+    """What the processes of an output's runs wrote down."""
+    return [json.loads(path.read_bytes()) for path in Path(output, "_checkpoints/ledger").glob("run-*.json")]
+
+
 async def test_an_output_and_its_job_file_tell_the_same_as_report_and_artifact(
     make_job: MakeJob, credentials: Credentials, tmp_path: Path
 ):
-    job = make_job(20)
+    job = make_job(20, tags={"team": "search"})
     (tmp_path / "job.json").write_text(job.model_dump_json())
     manifest = await carry_out(job, credentials)
     code, found, said = typed("audit", job.output.url)
@@ -30,6 +35,8 @@ async def test_an_output_and_its_job_file_tell_the_same_as_report_and_artifact(
     assert found == typed("audit", tmp_path / "job.json")[1] == manifest.audit
     assert found["known_usd"] == found["at_most_usd"] == f"{manifest.cost_usd.normalize():f}"
     assert f"The provider's bill lies between ${found['known_usd']}" in said
+    assert (found["tags"], "Tags: team=search." in said) == ({"team": "search"}, True)
+    assert {account["tags"]["team"] for account in accounts(job.output.url)} == {"search"}
     assert f"between ${found['known_usd']} and" in Path(job.output.url, REPORT).read_text()
     assert "| delivered | 20 |" in summary_text(manifest, job.output.url)
 

@@ -5,10 +5,11 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from promptmill.output.forecast import Interval
 from promptmill.planning.intervals import mean_interval, of_the_whole, share_interval
 
 Draw = Callable[[np.random.Generator, int], NDArray[np.float64]]
@@ -50,6 +51,19 @@ def test_failures_lie_between_those_seen_and_all(failed: int, sampled: int, whol
         assert found.low == found.high == failed
     elif sampled:
         assert found.high > failed
+
+
+@given(st.integers(0, 100), st.integers(0, 100), st.integers(0, 200))
+@example(0, 3, 2)  # a sample of another input, that had more rows
+def test_an_interval_lies_between_nothing_and_all_rows_whatever_input_was_sampled(failed: int, passed: int, whole: int):
+    found = share_interval(failed, failed + passed, whole)
+    mean = of_the_whole(Interval(1.0, 2.0, 4.0), failed + passed, whole)
+
+    assert 0 <= found.low <= found.mean + 1e-9
+    assert found.mean <= found.high + 1e-9
+    assert found.high <= whole + 1e-9
+    assert 1 <= mean.low <= mean.mean <= mean.high <= 4
+    assert (mean.low < mean.high) is (whole != failed + passed or not whole)
 
 
 @given(st.lists(st.floats(0, 1e6), max_size=40), st.integers(1, 10_000))

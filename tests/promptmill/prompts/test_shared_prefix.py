@@ -87,7 +87,7 @@ def test_the_key_of_a_prefix_goes_only_to_a_provider_that_knows_it(url: str, tak
 
 def test_the_key_of_a_prefix_changes_no_identity():
     making, (before,) = made(["hello"], system=RULES, user="{{ text }}")
-    making.route_by_prefix()
+    making.send_also({}, with_cache_key=True)
     after = making.build({"text": "hello"}, 0)
 
     assert after.custom_id == before.custom_id
@@ -103,7 +103,7 @@ def test_the_key_of_a_prefix_changes_no_identity():
 )
 def test_a_job_without_a_cacheable_prefix_or_with_a_key_of_its_own_is_sent_as_it_is(request_: dict[str, Any]):
     making, (before,) = made(["hello"], **request_)
-    making.route_by_prefix()
+    making.send_also({}, with_cache_key=True)
 
     assert making.build({"text": "hello"}, 0) == before
 

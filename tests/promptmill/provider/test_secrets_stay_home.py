@@ -29,6 +29,7 @@ from promptmill.records import Request, Result
 from promptmill.runs.completion import complete_request
 from promptmill.stop import Slot, Stop
 from tests.support.echoing import Provider, Reply, answering
+from tests.support.jobs import MakeJob
 from tests.support.odd_answers import WELL_FORMED, with_field
 
 KEY = 'sk-test+0123456789/"abc'
@@ -114,15 +115,16 @@ def test_a_key_that_stops_the_run_is_in_no_exception(status: int) -> None:
 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 429])
-def test_the_batch_api_quotes_no_key(status: int, tmp_path: Path) -> None:
+def test_the_batch_api_quotes_no_key(status: int, make_job: MakeJob) -> None:
     def reply(headers: dict[str, str]) -> Reply:
         error = {"message": quoted(headers), "code": "x"}
         return Reply(status, orjson.dumps({"error": error}), {"retry-after": "0"})
 
+    job = make_job(1)
     with answering(reply) as provider:
         batches = BatchProvider(credentials(provider))
         with pytest.raises((ProviderRefused, NotNow)) as refused:
-            batches.create("file-1", "/v1/chat/completions", "24h", "key", "job")
+            batches.create("file-1", "/v1/chat/completions", "24h", "key", job)
         findings = look_at_provider(credentials(provider))
 
     assert_clean("".join(traceback.format_exception(refused.value)))

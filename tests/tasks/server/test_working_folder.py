@@ -1,12 +1,16 @@
 """Where a deployed run starts, and what `prefect deploy --all` needs to know in a clone."""
 
+import subprocess
+import sys
 import tomllib
+from inspect import cleandoc
 from pathlib import Path
 
 import pytest
 import yaml
 from prefect.utilities.importtools import import_object
 
+from tasks.server import working_folder
 from tasks.server.parts import POOL_SETTING
 from tasks.server.resources import pool_name
 from tasks.server.working_folder import enter_home
@@ -25,6 +29,8 @@ def test_a_run_starts_in_the_folder_that_is_named_nearest_to_it(
     is_set: bool, is_written: bool, chosen: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(tmp_path)  # and back, when the test ends
+    for name in ("collect_seldom", "spare_pandas"):  # this process has more than one run
+        monkeypatch.setattr(working_folder, name, lambda: None)
     monkeypatch.delenv("PROMPTMILL_HOME", raising=False)
     for name in ("set", "written"):
         (tmp_path / name).mkdir()
@@ -48,3 +54,17 @@ def test_prefect_deploys_in_a_clone_where_no_variable_is_set(name: str, monkeypa
     assert import_object(next(iter(step))) is enter_home
     assert settings == {"deployments": {"default_work_pool_name": pool_name()}}
     assert POOL_SETTING == "PREFECT_DEPLOYMENTS_DEFAULT_WORK_POOL_NAME"
+
+
+def test_a_deployed_run_starts_without_pandas():
+    code = """
+        import gc, sys
+        from tasks.server.working_folder import enter_home
+        enter_home()
+        import promptmill.planning.kept  # makes an array as it is imported, for which pyarrow would import pandas
+        assert "pyarrow" in sys.modules
+        print("pandas" in sys.modules, gc.get_threshold()[0])
+    """
+    ran = subprocess.run([sys.executable, "-c", cleandoc(code)], cwd=ROOT, capture_output=True, text=True, check=True)
+
+    assert ran.stdout.split() == ["False", "50000"]
