@@ -19,7 +19,7 @@ from promptmill.steering.order_files import Heard
 from promptmill.steering.orders import Order, Steering, Value
 
 
-def are_frozen(heard: Collection[Heard], name: str, at_work: int) -> bool:
+def _are_frozen(heard: Collection[Heard], name: str, at_work: int) -> bool:
     """Whether every shard at work has heard an order that changes the budget. Pure."""
     shards = {one.shard for one in heard if one.shard is not None and name in one.names}
     return len(shards) >= at_work
@@ -42,7 +42,7 @@ def share_out(run: PendingRun, listener: Listener, folder: ShardFolder, plan: Sh
     if name is None or budget_usd is None or plan.budgets_usd[0] is None or not _is_due(steering, names):
         return
     at_work = len(Claims(files.storage).helpers())
-    if not are_frozen(files.heard(listener.run), name, at_work):
+    if not _are_frozen(files.heard(listener.run), name, at_work):
         return
     store = run.prepared.store
     listing, records = store.listing(), SpendRecords(store)

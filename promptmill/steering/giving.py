@@ -16,7 +16,7 @@ from promptmill.steering.order_files import Heard, OrderFiles, SteeredRun
 from promptmill.steering.orders import BUDGET_USD, Action, Order, Steering, Value, add_up, require_settable
 from promptmill.storage import Storage
 
-HEARD_WITHIN_SECONDS = 20.0
+_HEARD_WITHIN_SECONDS = 20.0
 _LOOK_SECONDS = 0.5
 _DONE = {
     "pause": "sends nothing new; what is on its way ends and is kept",
@@ -74,7 +74,7 @@ def wait_until_heard(
     now: Callable[[], float] = time.monotonic,
 ) -> list[Heard]:
     """The processes of the run that have carried an order out, once all have, or when none more came in time. Blocks."""
-    files, until = OrderFiles(checkpoints), now() + HEARD_WITHIN_SECONDS
+    files, until = OrderFiles(checkpoints), now() + _HEARD_WITHIN_SECONDS
     wanted = 1 + len(Claims(checkpoints).helpers())  # shards, beside the process that holds the output
     while True:
         heard = [one for one in files.heard(given.run) if given.name in one.names]
@@ -93,7 +93,7 @@ def describe(given: Given, heard: list[Heard]) -> str:
         return f"{given.order.what}: the next step of advance-batches hears it.{note}"
     if not heard:
         return (
-            f"{given.order.what}: {given.run.what} hasn't said within {HEARD_WITHIN_SECONDS:.0f} s that it heard it. It has "
+            f"{given.order.what}: {given.run.what} hasn't said within {_HEARD_WITHIN_SECONDS:.0f} s that it heard it. It has "
             "ended meanwhile, its process is gone, or it can't reach its storage; if it goes on, it hears the order then."
         )
     shards = sum(one.shard is not None for one in heard)

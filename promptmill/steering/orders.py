@@ -28,9 +28,9 @@ _LIMITS = (
     "input_tokens_per_minute",
     "output_tokens_per_minute",
 )
-MAX_FAILURE_RATIO, BUDGET_USD, MAX_CONCURRENCY = "max_failure_ratio", "budget_usd", "limits.max_concurrency"
-SETTABLE = (*(f"limits.{name}" for name in _LIMITS), BUDGET_USD, MAX_FAILURE_RATIO)
-_OF_BATCHES = (BUDGET_USD, MAX_FAILURE_RATIO)
+_MAX_FAILURE_RATIO, BUDGET_USD, MAX_CONCURRENCY = "max_failure_ratio", "budget_usd", "limits.max_concurrency"
+_SETTABLE = (*(f"limits.{name}" for name in _LIMITS), BUDGET_USD, _MAX_FAILURE_RATIO)
+_OF_BATCHES = (BUDGET_USD, _MAX_FAILURE_RATIO)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Order:
         return " ".join([self.action, *(f"{name}={_shown(value)}" for name, value in self.values.items())])
 
     def __str__(self) -> str:
-        return f"{self.what}, told by {self.by}, {moment(self.at)}"
+        return f"{self.what}, told by {self.by}, {_moment(self.at)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class Steering:
     @property
     def max_failure_ratio(self) -> float | None:
         """The ratio that was set last; None where none was."""
-        value = self.values.get(MAX_FAILURE_RATIO)
+        value = self.values.get(_MAX_FAILURE_RATIO)
         return None if value is None else float(value)
 
     @property
@@ -83,7 +83,7 @@ class Steering:
         if self.stopped is None:
             return None
         return StoppedByOrder(
-            f"The run was stopped by {self.stopped.by}, {moment(self.stopped.at)} (promptmill stop). All that was answered is "
+            f"The run was stopped by {self.stopped.by}, {_moment(self.stopped.at)} (promptmill stop). All that was answered is "
             "kept; run the same command again to go on."
         )
 
@@ -92,7 +92,7 @@ class Steering:
         """Since when nothing is sent and what goes on, as a clause; None while the run may send."""
         if self.paused is None:
             return None
-        return f"paused since {moment(self.paused.at)} by {self.paused.by}; `promptmill resume JOB` goes on"
+        return f"paused since {_moment(self.paused.at)} by {self.paused.by}; `promptmill resume JOB` goes on"
 
 
 NOT_STEERED = Steering()
@@ -127,17 +127,17 @@ def add_up(orders: Iterable[Order]) -> Steering:
 def require_settable(given: Mapping[str, object], mode: str) -> dict[str, Value]:
     """The values as an order holds them. Raises: SetupError for a name that can't be set, or a value that no job can have."""
     if not given:
-        raise SetupError(f"nothing is to be set. Give KEY=VALUE; these can be set: {', '.join(SETTABLE)}.")
+        raise SetupError(f"nothing is to be set. Give KEY=VALUE; these can be set: {', '.join(_SETTABLE)}.")
     return {name: _checked(name, value, mode) for name, value in given.items()}
 
 
 def _checked(name: str, value: object, mode: str) -> Value:
     shown = shorten(public_text(name), 60)
-    if name not in SETTABLE:
-        guess = nearest(name, SETTABLE)
+    if name not in _SETTABLE:
+        guess = nearest(name, _SETTABLE)
         meant = "" if guess is None else f" Did you mean {guess!r}?"
         raise SetupError(
-            f"{shown} can't be set while a run is under way.{meant} These can be: {', '.join(SETTABLE)}. For anything else "
+            f"{shown} can't be set while a run is under way.{meant} These can be: {', '.join(_SETTABLE)}. For anything else "
             "stop the run, change the job and run it again: what was answered is kept."
         )
     if mode == "batch" and name not in _OF_BATCHES:
@@ -165,7 +165,7 @@ def _validated(section: str, key: str, value: object) -> Any:
     return TypeAdapter[Any](kind).validate_python(value)
 
 
-def moment(at: datetime) -> str:
+def _moment(at: datetime) -> str:
     """A time for people."""
     return f"{at:%H:%M:%S} UTC"
 
