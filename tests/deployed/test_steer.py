@@ -8,6 +8,7 @@ import pytest
 from prefect.client.orchestration import PrefectClient
 
 import promptmill
+from promptmill.allowed_urls import URLS_SETTING
 from promptmill.simulator import Simulator
 from tests.support.serving import client_of, ended, job_values, reached, sent, start
 
@@ -24,8 +25,9 @@ async def tell(client: PrefectClient, action: str, **parameters: Any) -> str:
 
 
 async def test_a_deployed_run_is_paused_set_and_stopped_by_a_deployment(
-    served: str, provider: Simulator, tmp_path: Path
+    served: str, provider: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv(URLS_SETTING, str(tmp_path))  # the worker's home, and so its seal, isn't this process's
     provider.configure(latency_seconds=0.5)
     job = {**job_values(tmp_path, "steered", rows=400), "limits": {"max_concurrency": 4}}
     output = {"output_url": job["output"]["url"]}
