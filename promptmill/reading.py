@@ -23,6 +23,7 @@ from promptmill.planning.prepared_job import Prepared, prepare
 from promptmill.public_url import public_url
 from promptmill.runs.partial import answered_pieces, no_rows
 from promptmill.seals import is_sealed
+from promptmill.steering.giving import is_held, told_so_far
 from promptmill.steering.order_files import OrderFiles, SteeredRun
 
 if TYPE_CHECKING:  # the command shows rows without it
@@ -59,6 +60,8 @@ class SoFar:
     url: str
     prepared: Prepared | None  # None: the output is complete
     run: SteeredRun | None  # that was begun there last
+    pause: str | None = None  # since when it is paused, as a clause
+    is_under_way: bool = False
 
 
 def so_far(place: str, job: Job | None = None) -> SoFar:
@@ -70,7 +73,9 @@ def so_far(place: str, job: Job | None = None) -> SoFar:
         job = load_job(place)
     resolved = None if job is None else resolve_output(job, today())
     output = open_output(place if resolved is None else resolved.output.url)
-    run, manifest = OrderFiles(output.folder(CHECKPOINTS)).run(), read_manifest(output)
+    checkpoints = output.folder(CHECKPOINTS)
+    files = OrderFiles(checkpoints)
+    run, manifest = files.run(), read_manifest(output)
     if manifest is not None and (run is None or (run.is_over and manifest.finished_at >= run.started_at)):
         return SoFar(output.url, None, run)
     if run is None:
@@ -78,7 +83,9 @@ def so_far(place: str, job: Job | None = None) -> SoFar:
             f"{output.shown} has neither a finished output nor a run that is under way or ended early. Start the job, or name "
             "the output of one that was started."
         )
-    return SoFar(output.url, prepare(_job_of(run, output.url) if resolved is None else resolved, today()), run)
+    prepared = prepare(_job_of(run, output.url) if resolved is None else resolved, today())
+    is_under_way = not run.is_over and (run.mode == "batch" or is_held(checkpoints))
+    return SoFar(output.url, prepared, run, told_so_far(files, run).pause, is_under_way)
 
 
 def _job_of(run: SteeredRun, url: str) -> Job:

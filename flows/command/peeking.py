@@ -81,7 +81,7 @@ def _table(prepared: Prepared, shown: list[dict[str, Any]]) -> Table:
 
 
 def _line(found: SoFar, seen: _Seen, shown: int, *, is_last: bool) -> str:
-    which = f"the {'last' if is_last else 'first'} {count(shown)} are above" if shown else "none to show"
+    which = f"above: the {'last' if is_last else 'first'} {count(shown)}" if shown else "none to show"
     done = seen.answered + seen.failed
     state = _state(found)
     return (
@@ -92,6 +92,7 @@ def _line(found: SoFar, seen: _Seen, shown: int, *, is_last: bool) -> str:
 
 def _state(found: SoFar) -> str:
     """Whether the run goes on, by what it says itself."""
-    if found.run is None or found.run.is_over:
+    if found.run is None or not found.is_under_way:
         return "no run is under way"
-    return f"{found.run.what} is under way, since {found.run.started_at:%H:%M:%S} UTC"
+    pause = "" if found.pause is None else f", {found.pause}"
+    return f"{found.run.what} is under way, since {found.run.started_at:%H:%M:%S} UTC{pause}"

@@ -53,7 +53,7 @@ def give_order(checkpoints: Storage, action: Action, by: str, values: Mapping[st
     """
     files = OrderFiles(checkpoints)
     run, is_at_work = _under_way(files, checkpoints)
-    told = _told(files, run)
+    told = told_so_far(files, run)
     if told.stopped is not None:
         raise SetupError(
             f"{run.what} is ending: {told.stopped}. Once it has ended, run the job's command again to go on."
@@ -117,10 +117,15 @@ def _has_ended(files: OrderFiles, run: SteeredRun) -> bool:
     return found is None or found.is_over or found.token != run.token
 
 
+def is_held(checkpoints: Storage) -> bool:
+    """Whether a process holds the output, as far as this one can know. Blocks. Raises: StorageFailed."""
+    claim = Claims(checkpoints).highest()
+    return claim is not None and not is_over(claim, Asking("").holder(), 0.0, is_gone)
+
+
 def _under_way(files: OrderFiles, checkpoints: Storage) -> tuple[SteeredRun, bool]:
     """The run under way, and whether a process is at work for it. Raises: SetupError, StorageFailed."""
-    run, claim = files.run(), Claims(checkpoints).highest()
-    ended = claim is None or is_over(claim, Asking("").holder(), 0.0, is_gone)
+    run, ended = files.run(), not is_held(checkpoints)
     if run is None or run.is_over or (ended and run.mode == "online"):
         last = "" if run is None else f" The last one, {run.what} of {run.started_at:%Y-%m-%d %H:%M} UTC, has ended."
         raise SetupError(
@@ -130,7 +135,8 @@ def _under_way(files: OrderFiles, checkpoints: Storage) -> tuple[SteeredRun, boo
     return run, not ended
 
 
-def _told(files: OrderFiles, run: SteeredRun) -> Steering:
+def told_so_far(files: OrderFiles, run: SteeredRun) -> Steering:
+    """What a run was told so far. Blocks. Raises: StorageFailed."""
     found = (files.read(run, name) for name in files.names(run))
     return add_up(order for order in found if order is not None)
 

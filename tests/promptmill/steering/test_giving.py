@@ -124,3 +124,16 @@ def test_a_paused_run_is_not_paused_again_and_a_running_one_not_resumed(checkpoi
     assert describe(give_order(checkpoints, "resume", "ann"), []) == "promptmill run: It isn't paused."
     give_order(checkpoints, "pause", "ann")
     assert "It is paused since" in describe(give_order(checkpoints, "pause", "bob"), [])
+
+
+def test_orders_and_their_answers_travel_through_an_object_store(s3_folder: str) -> None:
+    found = Storage(f"{s3_folder}/out/_checkpoints")
+    assert Contender(found, Asking("promptmill run").holder()).attempt() is not None
+    run = OrderFiles(found).begin(RUN)
+    listener = Listener(OrderFiles(found), run, "promptmill run")
+    assert not listener.hear()
+    given = give_order(found, "pause", "ann")
+
+    assert listener.hear()
+    listener.tell()
+    assert [heard.who for heard in wait_until_heard(found, given)] == ["promptmill run"]
