@@ -16,6 +16,7 @@ ENTRANCES = {  # ways in: nobody below imports them
     "promptmill/__main__.py",
     "promptmill/notebook.py",
     "promptmill/reading.py",
+    "promptmill/so_far.py",
     *(f"promptmill/simulator/{name}.py" for name in ("__init__", "__main__", "app", "server")),
 }
 

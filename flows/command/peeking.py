@@ -16,8 +16,8 @@ from promptmill.cell_values import rows_of
 from promptmill.errors import SetupError
 from promptmill.number_words import count, percent
 from promptmill.planning.prepared_job import Prepared
-from promptmill.reading import SoFar, so_far
 from promptmill.runs.partial import answered_pieces
+from promptmill.so_far import SoFar, so_far
 
 
 @dataclass(slots=True)
@@ -64,7 +64,7 @@ def _look(prepared: Prepared, most: int, *, is_last: bool) -> tuple[_Seen, list[
         if piece.answered.num_rows and (is_last or rows < most):
             held.append(piece.answered.slice(max(0, piece.answered.num_rows - most) if is_last else 0, most))
             rows += held[-1].num_rows
-        while is_last and rows - held[0].num_rows >= most if held else False:
+        while is_last and held and rows - held[0].num_rows >= most:
             rows -= held.popleft().num_rows
     found = [row for table in held for row in rows_of(table)]
     return seen, found[-most:] if is_last else found[:most]

@@ -26,7 +26,7 @@ from promptmill.batch.session import (
     work_of_batches,
 )
 from promptmill.batch.status import describe, describe_line
-from promptmill.batch.steering import end_orders, hear_orders
+from promptmill.batch.steering import end_orders, hear_orders, run_of_batches
 from promptmill.batch.step import BatchWork
 from promptmill.checkpoints.output_lease import OutputLease
 from promptmill.checkpoints.output_turn import releasing, take_turn_at
@@ -117,7 +117,9 @@ async def _advance_alone(entry: Entry, lease: OutputLease) -> dict[str, Any]:
             mode="batch",
         )
         run = plan_run(entry.job, credentials, planning)
-        return replace(run, lease=lease) if isinstance(run, PendingRun) else run
+        if not isinstance(run, PendingRun):
+            return run
+        return replace(run, lease=lease, steered=run_of_batches(run.prepared.store.storage))
 
     work = await asyncio.to_thread(open_batches, entry.job, credentials, plan, lease)
     if entry.is_attended(time.time()):
