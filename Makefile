@@ -8,7 +8,7 @@ PYTEST_ARGS ?= -n 4 --dist loadgroup --no-loadscope-reorder
 UV := $(shell command -v uv 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev hooks demo serve test test-fast coverage format check lint bench lock schema wheel clean
+.PHONY: help install install-dev hooks demo serve test test-fast coverage format check lint bench lock schema docs pictures wheel clean
 
 help: ## Show what there is to do.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -71,7 +71,7 @@ lint: install-dev
 
 check: lint test ## Format, lint, types and tests.
 
-bench: install-dev ## Measure what the README promises (about 45 minutes).
+bench: install-dev ## Measure what benchmarks/README.md lists (about 50 minutes).
 	$(BIN)/python -m benchmarks
 
 UPGRADE ?= --upgrade
@@ -87,9 +87,15 @@ lock: ## Compile requirements-dev.lock and its parts, for `make install` and the
 schema: install-dev ## Write docs/job.schema.json, which editors check job files by.
 	$(BIN)/python -m promptmill schema > docs/job.schema.json
 
+docs: install-dev ## Build the documentation's site into site/; a link that leads nowhere fails.
+	$(BIN)/python -m docs.tools.site
+
+pictures: install-dev ## Make docs/pictures/ again from a real run; needs chromium.
+	$(BIN)/python -m docs.tools.pictures
+
 wheel: install-dev ## Build the wheel into dist/.
 	$(BIN)/python -m hatchling build -t wheel -d dist
 
 clean: ## Remove .venv, caches and the demo's output.
-	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* dist demo-output test-output .demo
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* dist site demo-output test-output .demo
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

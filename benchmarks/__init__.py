@@ -1,4 +1,4 @@
-"""What Promptmill promises of its speed and memory, each with the command that measures it (README.md).
+"""What Promptmill promises of its speed and memory, each with the command that measures it (benchmarks/README.md).
 
 `python -m benchmarks NAME` runs the file of that name. It starts the provider, the Prefect server and the command that it
 measures in processes of their own (`rig`), so that a figure of the command counts neither of the others, and it prints a

@@ -3,6 +3,7 @@
 import ast
 import asyncio
 import json
+import os
 import re
 import subprocess
 import time
@@ -17,8 +18,10 @@ from deployments.wheel_hook import MOVED, renamed
 from flows.command.deploy import DeployOptions, deploy_all, deployed_file
 from promptmill.errors import SetupError
 from promptmill.simulator import Simulator
+from tests.support.blocks import blocks_of, commands_of
 from tests.support.paths import ROOT
 from tests.support.prefect_server import prefect_server
+from tests.support.s3 import free_ports
 from tests.support.serving import client_of, start_runs_without_a_supervisor
 from tests.support.wheel import Installed, install_wheel
 
@@ -103,6 +106,21 @@ def test_the_command_works_beside_a_projects_own_flows_and_tasks(installed: Inst
 
     assert [one.stderr for one in ended if one.returncode != 0] == []
     assert json.loads(ended[-1].stdout.splitlines()[-1])["succeeded"] == 30
+
+
+def test_a_newcomer_gets_from_the_wheel_to_a_report_by_the_lines_of_the_readme(installed: Installed):
+    text = next(block.text for block in blocks_of(ROOT / "README.md") if "simulate &" in block.text)
+    (port,) = free_ports(1)  # somebody may use 8080
+    lines = text.replace("promptmill simulate", f"promptmill simulate --port {port}").replace(":8080", f":{port}")
+    folder = installed.project / "newcomer"
+    folder.mkdir()
+    words = ["bash", "-ec", f"trap 'kill $(jobs -p)' EXIT\n{lines}"]
+    environment = installed.environment(PATH=f"{installed.bin}:{os.environ['PATH']}")
+    ended = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False)
+
+    assert ended.returncode == 0, ended.stderr
+    assert len(commands_of(text)) == 5
+    assert (folder / "reviews-answers/_report.html").exists()
 
 
 def test_the_package_works_in_a_process_that_uses_the_projects_own_flows(installed: Installed, simulator: Simulator):

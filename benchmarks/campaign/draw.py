@@ -76,7 +76,7 @@ class Round:
 
     @property
     def repeated_at_most(self) -> int:
-        """Rows that the next run may pay for again after one kill: README, "How a run resumes"."""
+        """Rows that the next run may pay for again after one kill: docs/nothing-is-lost.md, "What a kill costs"."""
         if self.mode == "batch":
             return 0  # the next run finds each batch at the provider
         return (self.max_concurrency + self.checkpoint_rows * self.chunks_in_flight) * self.shards

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-EXIT_CODES = {0, 1, 2, 3, 130}  # README, "Exit codes"
+EXIT_CODES = {0, 1, 2, 3, 130}  # docs/commands.md
 STOPPED, WRONG, AT_BUDGET = 1, 2, 3
 KILLED = -9  # SIGKILL; a fault of the round ends a command by no other signal
 

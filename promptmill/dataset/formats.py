@@ -22,8 +22,9 @@ SUFFIXES: dict[str, Format] = {
     ".json": "jsonl",
     ".xlsx": "excel",
     ".xlsm": "excel",
+    ".ods": "excel",
 }
-_SHEET = re.compile(r"(.+\.xls[xm])#(.+)", re.IGNORECASE | re.DOTALL)
+_SHEET = re.compile(r"(.+\.(?:xls[xm]|ods))#(.+)", re.IGNORECASE | re.DOTALL)
 WEAK = (".tsv", ".tab", ".txt")  # beside files of other suffixes they are notes rather than data
 
 

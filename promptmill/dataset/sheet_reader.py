@@ -5,10 +5,13 @@ The first row with a value names the columns. Rows without any value are left ou
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
+from typing import IO
 
 import pyarrow as pa
 
 from promptmill.dataset.files import Files, InputFile, translated
+from promptmill.dataset.formats import suffix_of
+from promptmill.dataset.open_document import document_rows
 from promptmill.dataset.shapes import refuse_wide
 from promptmill.dataset.spool import Spool
 from promptmill.dataset.text_types import KINDS, TYPES, ZONED, has_zone, still_possible
@@ -74,9 +77,7 @@ class SheetReader:
     def _spooled(self, file: InputFile) -> Spool:
         """A sheet's rows as texts, without its header; narrows the types of its columns."""
         with self._files.open_raw(file) as opened:
-            rows = (
-                (number, row) for number, row in enumerate(sheet_rows(opened, file.sheet, file.shown), 1) if any(row)
-            )
+            rows = ((number, row) for number, row in enumerate(_sheet_rows(opened, file), 1) if any(row))
             names = _names(next(rows, (0, []))[1], file)
             schema = pa.schema([(name, pa.string()) for name in names])
             refuse_repeated_columns(file, schema)
@@ -97,6 +98,11 @@ class SheetReader:
                 self._zoned.update({} if found is None else {name: found})
             kinds = self._kinds.get(name, () if name in self._types else KINDS)
             self._kinds[name] = still_possible(values, kinds)
+
+
+def _sheet_rows(opened: IO[bytes], file: InputFile) -> Iterator[_Row]:
+    read = document_rows if suffix_of(file.path) == ".ods" else sheet_rows
+    return read(opened, file.sheet, file.shown)
 
 
 def _names(row: _Row, file: InputFile) -> list[str]:

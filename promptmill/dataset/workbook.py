@@ -17,11 +17,11 @@ from promptmill.errors import DatasetError
 from promptmill.extras import missing_extra
 from promptmill.suggest import did_you_mean
 
-_MOST_ROWS = 1 << 20  # of a sheet, as Excel itself has it
-_MOST_CELLS = 50_000_000  # of a sheet, with empty ones inside its rows
+MOST_ROWS = 1 << 20  # of a sheet, as Excel itself has it
+MOST_CELLS = 50_000_000  # of a sheet, with empty ones inside its rows
 _MOST_WHOLE_BYTES = 64 << 20  # of a member that is held in memory
 _MOST_TEXT_BYTES = 256 << 20  # of the table of texts
-_MOST_ROW_BYTES = 64 << 20
+MOST_ROW_BYTES = 64 << 20
 _MOST_MEMBERS = 10_000
 _TEXTS = "xl/sharedStrings.xml"
 _SCAN_BYTES = 1 << 20
@@ -40,7 +40,7 @@ def sheet_rows(opened: IO[bytes], sheet: str | None, shown: str) -> Iterator[lis
     Raises: DatasetError.
     """
     try:
-        _refuse_large_members(opened, shown)
+        refuse_large_members(opened, shown)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what openpyxl leaves out: drawings, validations, default styles
             book = _openpyxl(shown).load_workbook(opened, read_only=True, data_only=True, keep_links=False)
@@ -62,7 +62,11 @@ def _openpyxl(shown: str) -> Any:
     return openpyxl
 
 
-def _refuse_large_members(opened: IO[bytes], shown: str) -> None:
+def refuse_large_members(opened: IO[bytes], shown: str, streamed: str = "xl/worksheets/") -> None:
+    """Refuse a zip whose members would fill the memory; those whose names begin with `streamed` are read as streams.
+
+    Raises: DatasetError.
+    """
     with zipfile.ZipFile(opened) as packed:
         members = packed.infolist()
     opened.seek(0)
@@ -73,7 +77,7 @@ def _refuse_large_members(opened: IO[bytes], shown: str) -> None:
     for member in members:
         refuse_bomb(f"{shown}, {member.filename},", member.compress_size, member.file_size)
         limit = _MOST_TEXT_BYTES if member.filename == _TEXTS else _MOST_WHOLE_BYTES
-        is_whole = member.filename.endswith((".xml", ".rels")) and not member.filename.startswith("xl/worksheets/")
+        is_whole = member.filename.endswith((".xml", ".rels")) and not member.filename.startswith(streamed)
         if is_whole and member.file_size > limit:
             raise DatasetError(
                 f"{shown} has {member.file_size:,} bytes in its {member.filename}; the limit is {limit:,}, since all of it is "
@@ -101,9 +105,9 @@ def _scan(book: Any, sheet: Any, shown: str) -> None:
             ends = [found.end() for found in _ROW_END.finditer(held)]
             _refuse_formulas(held[: ends[-1]] if ends else b"", shown)
             held = held[ends[-1] :] if ends else held
-            if len(held) > _MOST_ROW_BYTES:
+            if len(held) > MOST_ROW_BYTES:
                 raise DatasetError(
-                    f"{shown} has a row of more than {_MOST_ROW_BYTES:,} bytes in the sheet {sheet.title!r}, which is the "
+                    f"{shown} has a row of more than {MOST_ROW_BYTES:,} bytes in the sheet {sheet.title!r}, which is the "
                     "limit (input.url). Save the sheet as CSV."
                 )
 
@@ -123,9 +127,9 @@ def _texts_of(sheet: Any, shown: str) -> Iterator[list[str | None]]:
     cells = 0
     for number, row in enumerate(sheet.iter_rows(), 1):
         cells += len(row)
-        if number > _MOST_ROWS or cells > _MOST_CELLS:
+        if number > MOST_ROWS or cells > MOST_CELLS:
             raise DatasetError(
-                f"{shown} has more than {_MOST_ROWS:,} rows, or more than {_MOST_CELLS:,} cells, in the sheet {sheet.title!r} "
+                f"{shown} has more than {MOST_ROWS:,} rows, or more than {MOST_CELLS:,} cells, in the sheet {sheet.title!r} "
                 "(input.url). Save the sheet as CSV."
             )
         yield [_text(cell) for cell in row]

@@ -1,8 +1,8 @@
 """Rows → chunks: one pass over the dataset that costs nothing, before anything is sent.
 
 The pass renders every request. So it derives each chunk's key from the content, counts tokens, and finds what is wrong with
-the data before a run spends money. It keeps a few numbers a chunk and, if the rows have an id column, 16 bytes a row to
-prove that the ids are unique.
+the data before a run spends money. It keeps a few numbers a chunk. Who has whose id or request is found out in bounded
+memory (many_keys.py).
 """
 
 from bisect import bisect_right
@@ -140,29 +140,24 @@ def plan_chunks(
         refuse_repeated_ids(dataset, job.input.id_column, ids)
         plan.repetitions = requests.repetitions()
         _mark_repetitions(plan)
-    _mark_sharing(plan, digests.sharing())
+    _mark_sharing(plan, digests.sharing([chunk.start for chunk in plan.chunks]))
     plan.distinct = digests.distinct()
     return plan
 
 
 def _mark_sharing(plan: Plan, sharing: Sharing) -> None:
     """Mark the rows that take another row's answer, and those that give theirs; takers' tokens aren't sent."""
-    if not len(sharing.takers):
+    if not sharing.rows:
         return
-    bounds = [chunk.start for chunk in plan.chunks] + [plan.rows]
-    taking, giving = np.searchsorted(sharing.takers, bounds), np.searchsorted(sharing.givers, bounds)
-    spared = np.concatenate([[0], np.cumsum(sharing.tokens)])
     for index, chunk in enumerate(plan.chunks):
-        takers = sharing.takers[taking[index] : taking[index + 1]] - chunk.start
-        givers = sharing.givers[giving[index] : giving[index + 1]] - chunk.start
         plan.chunks[index] = replace(
             chunk,
-            taking=places_text(takers, chunk.rows),
-            giving=places_text(givers, chunk.rows),
-            input_tokens=chunk.input_tokens - int(spared[taking[index + 1]] - spared[taking[index]]),
+            taking=places_text(sharing.taking(chunk.start, chunk.rows), chunk.rows),
+            giving=places_text(sharing.giving(chunk.start, chunk.rows), chunk.rows),
+            input_tokens=chunk.input_tokens - int(sharing.spared[index]),
         )
-    plan.shared = len(sharing.takers)
-    plan.input_tokens -= int(spared[-1])
+    plan.shared = sharing.rows
+    plan.input_tokens -= int(sharing.spared.sum())
 
 
 def _mark_repetitions(plan: Plan) -> None:

@@ -7,17 +7,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from promptmill.checkpoints.answer_files import REQUEST_DIGEST_CHARACTERS
+from promptmill.planning.many_keys import HELD_ROWS, ManyKeys
 from promptmill.planning.rendering import Unrendered
 from promptmill.records import Request
 
 
 @dataclass(frozen=True, slots=True)
 class Sharing:
-    """Which rows take the answer of which, as row numbers in ascending order."""
+    """Which rows take the answer of which: one bit a row each, and what that spares each chunk."""
 
-    takers: NDArray[np.int64]  # rows that take the answer of an earlier row
-    givers: NDArray[np.int64]  # rows whose answer others take
-    tokens: NDArray[np.int64]  # input tokens of each taker's request, which isn't sent
+    takers: NDArray[np.uint8]  # rows that take the answer of an earlier row
+    givers: NDArray[np.uint8]  # rows whose answer others take
+    rows: int  # that take one
+    spared: NDArray[np.int64]  # of each chunk, the input tokens of its takers' requests, which aren't sent
+
+    def taking(self, start: int, rows: int) -> NDArray[np.int64]:
+        """Which of so many rows from a row on take an answer, as places among them."""
+        return _places(self.takers, start, rows)
+
+    def giving(self, start: int, rows: int) -> NDArray[np.int64]:
+        """Which of them give theirs."""
+        return _places(self.givers, start, rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,42 +46,54 @@ class Distinct:
 
 
 class RequestDigests:
-    """The digest of each row's request: 20 bytes a row, as long as the dataset is planned; 24 if it `keeps_rows`."""
+    """The digest of each row's request; in memory, 24 bytes a row if it `keeps_rows`, and otherwise bounded (many_keys.py)."""
 
-    def __init__(self, *, keeps_rows: bool = False) -> None:
-        """`keeps_rows`: `distinct` is asked for, which names the rows."""
+    def __init__(self, *, keeps_rows: bool = False, held_rows: int = HELD_ROWS) -> None:
+        """`keeps_rows`: `distinct` is asked for, which names the rows. `held_rows`: how many stay in memory otherwise."""
+        self._keys = ManyKeys(held_rows)
+        self._added = 0
         self._digests = bytearray()
         self._rows: list[NDArray[np.uint32]] | None = [] if keeps_rows else None
         self._tokens: list[NDArray[np.uint32]] = []
 
     def add(self, rendered: Sequence[Request | Unrendered]) -> None:
         """The next rows. A row that isn't sent shares nothing."""
-        before = len(self._digests) // 16
-        for number, request in enumerate(rendered, before):
+        digests = bytearray()
+        for number, request in enumerate(rendered, self._added):
             if isinstance(request, Unrendered):
-                self._digests += number.to_bytes(16, "little")  # a digest of its own
+                digests += number.to_bytes(16, "little")  # a digest of its own
             else:
-                self._digests += bytes.fromhex(request.custom_id[:REQUEST_DIGEST_CHARACTERS])
+                digests += bytes.fromhex(request.custom_id[:REQUEST_DIGEST_CHARACTERS])
+        tokens = [0 if isinstance(request, Unrendered) else request.input_tokens for request in rendered]
+        halves = np.frombuffer(digests, np.uint64).reshape(-1, 2)
+        numbers = np.arange(self._added, self._added + len(rendered))
+        self._keys.add(halves[:, 0], halves[:, 1], numbers, tokens)
+        self._added += len(rendered)
         if self._rows is not None:
             rows = (int(request.custom_id[REQUEST_DIGEST_CHARACTERS + 1 :], 16) for request in rendered)
             self._rows.append(np.fromiter(rows, np.uint32, len(rendered)))
-        tokens = (0 if isinstance(request, Unrendered) else request.input_tokens for request in rendered)
-        self._tokens.append(np.fromiter(tokens, np.uint32, len(rendered)))
+            self._digests += digests
+            self._tokens.append(np.array(tokens, np.uint32))
 
     @property
     def nbytes(self) -> int:
-        """The bytes that are held."""
-        return len(self._digests) + sum(part.nbytes for part in (*self._tokens, *(self._rows or ())))
+        """The bytes that are held in memory."""
+        kept = sum(part.nbytes for part in (*self._tokens, *(self._rows or ())))
+        return self._keys.nbytes + len(self._digests) + kept
 
-    def sharing(self) -> Sharing:
-        """Who takes whose answer: the first row with a digest gives it to all others."""
-        halves = np.frombuffer(self._digests, np.uint64).reshape(-1, 2)
-        order = np.lexsort((halves[:, 1], halves[:, 0]))  # it is stable, so that equal rows stay in their order
-        same = (halves[order][1:] == halves[order][:-1]).all(axis=1)
-        takers = np.sort(order[1:][same])
-        begins = same & ~np.concatenate([[False], same[:-1]]) if len(same) else same
-        tokens = np.concatenate(self._tokens) if self._tokens else np.empty(0, np.uint32)
-        return Sharing(takers, np.sort(order[:-1][begins]), tokens[takers].astype(np.int64))
+    def sharing(self, starts: Sequence[int]) -> Sharing:
+        """Who takes whose answer: the first row with a digest gives it to all others. `starts`: the chunks' first rows."""
+        takers, givers = (np.zeros((self._added + 7) // 8, np.uint8) for _ in range(2))
+        spared = np.zeros(len(starts), np.int64)
+        taking = 0
+        for found, is_first in self._keys.repeated():
+            numbers = found["number"].astype(np.int64)
+            _mark(givers, numbers[is_first])
+            _mark(takers, numbers[~is_first])
+            chunks = np.searchsorted(starts, numbers[~is_first], "right") - 1
+            np.add.at(spared, chunks, found["amount"][~is_first].astype(np.int64))
+            taking += len(chunks)
+        return Sharing(takers, givers, taking, spared)
 
     def distinct(self) -> Distinct | None:
         """Each request once, by the first row that sends it; rows that aren't sent among them, under digests that none has.
@@ -89,6 +111,15 @@ class RequestDigests:
         chosen = order[is_first]
         rows, tokens = (np.concatenate(parts)[chosen] for parts in (self._rows, self._tokens))
         return Distinct(halves[chosen, 0], halves[chosen, 1], rows, tokens)
+
+
+def _mark(bits: NDArray[np.uint8], numbers: NDArray[np.int64]) -> None:
+    np.bitwise_or.at(bits, numbers >> 3, (128 >> (numbers & 7)).astype(np.uint8))
+
+
+def _places(bits: NDArray[np.uint8], start: int, rows: int) -> NDArray[np.int64]:
+    some = np.unpackbits(bits[start >> 3 : (start + rows + 7) >> 3])
+    return np.flatnonzero(some[start & 7 : (start & 7) + rows])
 
 
 def places_text(places: NDArray[np.int64], rows: int) -> str:

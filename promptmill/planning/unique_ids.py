@@ -1,36 +1,41 @@
 """The values of the id column, which tell rows apart: none is absent, and none stands there twice."""
 
-from collections.abc import Sequence
+import heapq
+from collections.abc import Iterator, Sequence
 from math import isnan
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from promptmill.cell_values import Unreadable
 from promptmill.column_types import plain_type
 from promptmill.dataset.dataset import Dataset
 from promptmill.errors import DatasetError
+from promptmill.planning.many_keys import ManyKeys
+
+_MOST_LOOKED_AT = 500  # pairs of rows with equal hashes whose ids are compared
 
 
 class Hashes:
-    """64-bit hashes of many values, to find repeated ones in eight bytes a value."""
+    """64-bit hashes of many values, to find repeated ones in bounded memory."""
 
     def __init__(self) -> None:
-        self._parts: list[NDArray[np.int64]] = []
+        self._keys = ManyKeys()
+        self._added = 0
 
     def add(self, values: Sequence[object]) -> None:
         """The next values."""
-        self._parts.append(
-            np.fromiter((hash((type(value).__name__, value)) for value in values), np.int64, len(values))
-        )
+        hashes = np.fromiter((hash((type(value).__name__, value)) for value in values), np.int64, len(values))
+        numbers = np.arange(self._added, self._added + len(values))
+        self._keys.add(hashes.view(np.uint64), np.zeros(len(values), np.uint64), numbers)
+        self._added += len(values)
 
-    def repeated(self) -> list[tuple[int, int]]:
-        """Pairs (row number, row number of an earlier row with the same hash)."""
-        joined = np.concatenate(self._parts) if self._parts else np.empty(0, np.int64)
-        order = np.argsort(joined, kind="stable")
-        same = np.flatnonzero(joined[order][1:] == joined[order][:-1])
-        return [(int(order[i + 1]), int(order[i])) for i in same]
+    def repeated(self) -> Iterator[tuple[int, int]]:
+        """Pairs (row number, row number of the last earlier row with the same hash)."""
+        for found, is_first in self._keys.repeated():
+            numbers = found["number"]
+            later = np.flatnonzero(~is_first)
+            yield from zip(numbers[later].tolist(), numbers[later - 1].tolist(), strict=True)
 
     def repetitions(self) -> dict[int, int]:
         """Row number → how many earlier rows have its hash; rows with none are left out."""
@@ -71,16 +76,16 @@ def refuse_odd_ids(ids: Sequence[object], column: str, start: int) -> None:
 
 def refuse_repeated_ids(dataset: Dataset, column: str, ids: Hashes) -> None:
     """Raises: DatasetError when two rows have the same id; it reads the values of rows whose hashes are equal."""
-    suspects = ids.repeated()
+    suspects = heapq.nsmallest(_MOST_LOOKED_AT, ids.repeated())
     if not suspects:
         return
-    numbers = sorted({number for pair in suspects for number in pair})[:1000]
-    values = _values_at(dataset, column, numbers)
+    values = _values_at(dataset, column, sorted({number for pair in suspects for number in pair}))
     for later, earlier in suspects:
-        if earlier in values and later in values and values[earlier] == values[later]:
+        if values[earlier] == values[later]:
+            count = sum(1 for _ in ids.repeated())
             raise DatasetError(
                 f"rows {earlier} and {later} have the same {column!r}: {values[later]!r}; an id column is unique "
-                f"(input.id_column). {len(suspects):,} rows repeat an id. Make it unique, or leave input.id_column out."
+                f"(input.id_column). {count:,} rows repeat an id. Make it unique, or leave input.id_column out."
             )
 
 

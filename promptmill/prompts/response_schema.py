@@ -12,8 +12,10 @@ both. Nothing else runs code, and nothing ever fetches a `$ref`.
 import importlib
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from functools import reduce
+from pathlib import Path
 from typing import Any, cast
 
 import orjson
@@ -24,7 +26,7 @@ from pydantic import BaseModel
 from pydantic.errors import PydanticUserError
 from referencing.exceptions import Unresolvable
 
-from promptmill.allowed_urls import describe_cause, require_allowed_module
+from promptmill.allowed_urls import describe_cause, is_closed_process, require_allowed_module
 from promptmill.bounded_json import JsonTooLarge, load_json
 from promptmill.documents import load_json_document, load_yaml, read_document
 from promptmill.errors import JobError
@@ -133,7 +135,8 @@ def _import_model(path: str) -> type[BaseModel]:
     module_name, _, attributes = path.partition(":")
     require_allowed_module(module_name)
     try:
-        module = importlib.import_module(module_name)
+        with _looking_here_too():
+            module = importlib.import_module(module_name)
         found: object = reduce(getattr, attributes.split("."), module)
     except Exception as error:  # the user's module can raise anything while it is imported
         raise JobError(
@@ -146,6 +149,24 @@ def _import_model(path: str) -> type[BaseModel]:
             'only a class that derives from BaseModel has a schema. Name one, as "package.module:Model".'
         )
     return cast(type[BaseModel], found)
+
+
+@contextmanager
+def _looking_here_too() -> Generator[None]:
+    """While this lasts, Python looks for modules in the working folder too, after all others.
+
+    The path of an installed command doesn't have it, unlike that of `python -m`. Somebody else's job, which a deployed run
+    carries out, gets no more folders.
+    """
+    here = str(Path.cwd())
+    if is_closed_process() or here in sys.path:
+        yield
+        return
+    sys.path.append(here)
+    try:
+        yield
+    finally:
+        sys.path.remove(here)
 
 
 def _read_text(text: str) -> JsonSchema:

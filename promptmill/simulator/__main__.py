@@ -27,7 +27,7 @@ def parse_option(text: str) -> tuple[str, JsonValue]:
         return name, value
 
 
-def _make_parser(prog: str) -> argparse.ArgumentParser:
+def make_parser(prog: str) -> argparse.ArgumentParser:
     """The command line of a program of that name."""
     parser = argparse.ArgumentParser(prog=prog, description=_DESCRIPTION)
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen at (default: %(default)s)")
@@ -41,15 +41,19 @@ def _make_parser(prog: str) -> argparse.ArgumentParser:
     return parser
 
 
-def main(prog: str = "python -m promptmill.simulator") -> None:
-    """Serve until stopped."""
-    parser = _make_parser(prog)
-    arguments = parser.parse_args()
+def changes_of(arguments: argparse.Namespace) -> dict[str, JsonValue]:
+    """The options that a command line gives. Raises: ValueError for an option without an equals sign."""
     given = {_SHORT_NAMES.get(name, name): getattr(arguments, name) for name in ("rpm", "tpm", "api_key")}
     changes: dict[str, JsonValue] = {name: value for name, value in given.items() if value is not None}
+    return changes | dict(parse_option(text) for text in arguments.option)
+
+
+def main(prog: str = "python -m promptmill.simulator") -> None:
+    """Serve until stopped."""
+    parser = make_parser(prog)
+    arguments = parser.parse_args()
     try:
-        changes |= dict(parse_option(text) for text in arguments.option)
-        options = with_changes(SimulatorOptions(), changes)
+        options = with_changes(SimulatorOptions(), changes_of(arguments))
     except ValueError as error:
         parser.error(str(error))
     try:

@@ -15,8 +15,8 @@ from prefect.workers.utilities import get_default_base_job_template_for_infrastr
 from promptmill.errors import SetupError
 
 DEFAULT_TYPE = "process"
-_GRACE_SECONDS = 60  # between SIGTERM and SIGKILL: a run needs seconds to keep the answers on their way
-_SIZES = {  # measured: about 400 MB, and reports and Parquet parts come on top; one event loop
+GRACE_SECONDS = 60  # between SIGTERM and SIGKILL: a run needs seconds to keep the answers on their way
+SIZES = {  # measured: about 400 MB, and reports and Parquet parts come on top; one event loop
     "memory_request": "1Gi",
     "memory_limit": "1Gi",
     "cpu_request": "1",
@@ -82,14 +82,14 @@ async def _default_template(kind: str) -> dict[str, Any]:
 def fitted(template: dict[str, Any], image: str | None) -> dict[str, Any]:
     """The job template, with what our runs need where it leaves something open, and with `image` instead of its own image."""
     variables = _variables(template)
-    for name, value in _SIZES.items():
+    for name, value in SIZES.items():
         if name in variables and variables[name].get("default") is None:
             variables[name]["default"] = value
     if image is not None and "image" in variables:
         variables["image"]["default"] = image
     pod = template.get("job_configuration", {}).get("job_manifest", {}).get("spec", {}).get("template", {}).get("spec")
     if pod is not None:
-        pod.setdefault("terminationGracePeriodSeconds", _GRACE_SECONDS)
+        pod.setdefault("terminationGracePeriodSeconds", GRACE_SECONDS)
     return template
 
 

@@ -1,6 +1,7 @@
 """A response schema is found or refused, and answers are checked against it."""
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
@@ -187,3 +188,18 @@ def test_a_date_in_a_yaml_schema_is_a_text(tmp_path: Path) -> None:
 
     assert load_schema(str(path)).validate('{"day":"2026-01-01"}') is None
     assert load_schema(path.read_text()).validate('{"day":"2026-01-01"}') is None
+
+
+def test_a_class_is_found_in_the_working_folder_also_by_an_installed_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "invoice_of_the_test.py").write_text(
+        "from pydantic import BaseModel\n\nclass Bill(BaseModel):\n    total: int\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    before = list(sys.path)
+    found = load_schema("invoice_of_the_test:Bill")
+
+    assert list(found.properties) == ["total"]
+    assert str(tmp_path) not in before
+    assert sys.path == before
