@@ -58,6 +58,7 @@ class _Obeying:
     def __init__(self, prepared: Prepared, engine: Engine, share: Share | None, listener: Listener) -> None:
         self._prepared, self._engine, self._share, self._listener = prepared, engine, share, listener
         self._is_frozen = False
+        self._asking, self._asked_at = asyncio.Lock(), float("-inf")
 
     async def obey(self, steering: Steering) -> None:
         """Make the engine what these orders want. Raises: StorageFailed, OutputError when money can't be counted."""
@@ -72,13 +73,18 @@ class _Obeying:
 
     async def look_for_money(self) -> None:
         """A last look before the budget is exhausted; while a new one is being shared out, wait for this share of it."""
+        async with self._asking:  # all requests that wait for money ask at once
+            if time.monotonic() - self._asked_at >= _FROZEN_LOOK_SECONDS:
+                await self._look()
+            until = time.monotonic() + _SHARED_OUT_WITHIN_SECONDS
+            while self._is_frozen and time.monotonic() < until:
+                await asyncio.sleep(_FROZEN_LOOK_SECONDS)
+                await self._look()
+
+    async def _look(self) -> None:
         with suppress(StorageFailed):
             await self._listener.look(self.obey)
-        until = time.monotonic() + _SHARED_OUT_WITHIN_SECONDS
-        while self._is_frozen and time.monotonic() < until:
-            await asyncio.sleep(_FROZEN_LOOK_SECONDS)
-            with suppress(StorageFailed):
-                await self._listener.look(self.obey)
+        self._asked_at = time.monotonic()
 
     def _set_limits(self, steering: Steering, before: Steering) -> None:
         engine, part = self._engine, 1.0 if self._share is None else self._share.part

@@ -16,7 +16,7 @@ from promptmill.sharding.folder import ShardFolder
 from promptmill.sharding.plan import ShardPlan, split_money
 from promptmill.steering.listening import Listener
 from promptmill.steering.order_files import Heard
-from promptmill.steering.orders import Order, Steering, Value
+from promptmill.steering.orders import BUDGET_USD, Order, Steering, Value
 
 
 def _are_frozen(heard: Collection[Heard], name: str, at_work: int) -> bool:
@@ -54,6 +54,7 @@ def share_out(run: PendingRun, listener: Listener, folder: ShardFolder, plan: Sh
         for shard, (first, stop) in enumerate(plan.bounds)
     ]
     shares = shares_of(budget_usd - records.recorded(listing), granted, weights)
+    shares[BUDGET_USD] = steering.values[BUDGET_USD]  # that they are shares of
     files.give(listener.run, Order("share", "the run", datetime.now(UTC), shares))
 
 

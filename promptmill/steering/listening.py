@@ -73,8 +73,8 @@ class Listener:
     @property
     def last_budget_order(self) -> str | None:
         """The name of the last order that sets the budget."""
-        names = [name for name, order in self._orders.items() if order is not None and BUDGET_USD in order.values]
-        return max(names, default=None)
+        orders = ((name, order) for name, order in self._orders.items() if order is not None and order.action == "set")
+        return max((name for name, order in orders if BUDGET_USD in order.values), default=None)
 
     def tell(self) -> None:
         """Say what was carried out. Blocks. Raises: StorageFailed."""

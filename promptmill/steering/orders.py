@@ -117,8 +117,8 @@ def add_up(orders: Iterable[Order]) -> Steering:
         elif order.action == "set":
             values |= order.values
             shares = None if BUDGET_USD in order.values else shares  # it is to be shared out again
-        else:
-            shares = order.values
+        else:  # it may be of a budget before this one, if both were given at the same moment
+            shares = order.values if order.values.get(BUDGET_USD) == values.get(BUDGET_USD) else shares
             continue
         obeyed.append(order)
     return Steering(paused, stopped, values, shares, tuple(obeyed))

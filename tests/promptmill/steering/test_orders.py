@@ -16,7 +16,7 @@ def order(action: Action, by: str = "ann", **values: Value) -> Order:
 
 PAUSE, RESUME, STOP = order("pause"), order("resume"), order("stop", "bob")
 CHEAP, DEAR = order("set", budget_usd="5"), order("set", budget_usd="50")
-SHARES = order("share", record="2.5")
+SHARES = order("share", record="2.5", budget_usd="5")
 
 
 @pytest.mark.parametrize(
@@ -49,9 +49,14 @@ def test_the_history_has_what_people_told_and_nothing_that_the_run_told_its_shar
 
 
 def test_a_budget_that_is_changed_again_is_to_be_shared_out_again() -> None:
-    assert add_up([CHEAP, SHARES]).shares_usd == {"record": "2.5"}
+    assert add_up([CHEAP, SHARES]).shares_usd == SHARES.values
     assert add_up([CHEAP, SHARES, DEAR]).shares_usd is None
-    assert add_up([CHEAP, SHARES, order("set", max_failure_ratio=0.5)]).shares_usd == {"record": "2.5"}
+    assert add_up([CHEAP, SHARES, order("set", max_failure_ratio=0.5)]).shares_usd == SHARES.values
+
+
+def test_shares_of_another_budget_count_for_nothing() -> None:
+    """A budget was changed at the moment at which the one before it was shared out, and both orders have one number."""
+    assert add_up([DEAR, CHEAP, order("share", record="25", budget_usd="50")]).shares_usd is None
 
 
 def test_what_may_be_set_is_kept_as_the_job_would_have_it() -> None:
