@@ -1,6 +1,6 @@
 """Rows whose keys are equal, found among any number of rows in bounded memory.
 
-A key has 128 bits. A million rows stay in memory. More go to a temporary file without a name, in blocks that are ordered by
+A key has 128 bits. 65,536 rows stay in memory. More go to a temporary file without a name, in blocks that are ordered by
 a byte mixed from the key: equal keys have the same byte, so that one part of 256 is looked at after another. Of 100 million
 rows a part has 400,000, which is 11 MB.
 """
@@ -16,7 +16,7 @@ from promptmill.errors import DatasetError
 
 Key = NDArray[np.uint64]  # one half of the keys of many rows
 _ROW = np.dtype([("high", "<u8"), ("low", "<u8"), ("number", "<u8"), ("amount", "<u4")])
-HELD_ROWS = 1 << 20
+HELD_ROWS = 1 << 16
 _PARTS = 256
 _MIX = np.uint64(0x9E3779B97F4A7C15)  # 2**64 divided by the golden ratio: neighbours get bytes far apart (Knuth, 6.4)
 
@@ -69,7 +69,7 @@ class ManyKeys:
         first = self._blocks[-1][-1] if self._blocks else 0
         try:
             self._file = self._file or tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the keys
-            self._file.write(block[np.argsort(part.astype(np.uint8), kind="stable")].tobytes())
+            self._file.write(block[np.argsort(part.astype(np.uint8), kind="stable")].view(np.uint8).data)
         except OSError as error:
             raise DatasetError(
                 f"{tempfile.gettempdir()} takes no more of what is kept to find equal rows, 28 bytes a row ({error}). Free "
