@@ -160,7 +160,7 @@ async def _measure_run(client: PrefectClient, place: Place, rows: int, requests_
 
 async def _start(client: PrefectClient, job: dict[str, Any]) -> FlowRun:
     """The run that answers all rows of a job."""
-    deployment = await client.read_deployment_by_name("online-inference/manual")
+    deployment = await client.read_deployment_by_name("online-inference/online")
     return await client.create_flow_run_from_deployment(deployment.id, parameters={"job": job})
 
 

@@ -6,6 +6,7 @@ a worker and nothing else. When it ends, the worker's runs keep the answers on t
 
 import argparse
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from promptmill.web_address import SETTING as WEB_URLS
 from tasks.server.parts import POOL_SETTING, QUERY_SECONDS, ending_parts, start, start_worker
 
 ROOT = Path(__file__).parents[1]
@@ -39,6 +41,18 @@ def environment(only_worker: bool = False) -> dict[str, str]:
         **{name: value for name, value in os.environ.items() if value},
         ALLOWED_URLS: f"{listed},{own}" if listed else str(own),
     }
+
+
+def free_port(wanted: int) -> int:
+    """The wanted port of this machine, or any other if somebody has it."""
+    for port in (wanted, 0):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise SystemExit("no port of this machine is free. End something that listens on one.")
 
 
 def wait_for(server: subprocess.Popen[bytes] | None, api_url: str) -> None:
@@ -74,12 +88,24 @@ def main() -> None:
         serve(environment(only_worker), parts, only_worker)
 
 
+def serve_reports(settings: dict[str, str]) -> list[subprocess.Popen[bytes]]:
+    """Start what serves reports to this machine's browser, unless the settings say where they are served."""
+    if WEB_URLS in settings:
+        return []
+    port = free_port(int(PORT) + 1)
+    settings[WEB_URLS] = f"/=http://127.0.0.1:{port}/"
+    return [start("deployments/report_server.py", str(port), settings=settings, folder=ROOT)]
+
+
 def serve(settings: dict[str, str], parts: list[subprocess.Popen[bytes]], only_worker: bool) -> None:
     """Start the parts, and stay until the worker ends."""
     api_url, pool = settings["PREFECT_API_URL"], settings["PROMPTMILL_WORK_POOL"]
+    server: subprocess.Popen[bytes] | None = None
     if "PREFECT_API_URL" not in os.environ and not only_worker:
-        parts.append(start("deployments/local_server.py", "--port", PORT, settings=settings, folder=ROOT, quiet=True))
-    wait_for(parts[0] if parts else None, api_url)
+        server = start("deployments/local_server.py", "--port", PORT, settings=settings, folder=ROOT, quiet=True)
+        parts.append(server)
+        parts.extend(serve_reports(settings))
+    wait_for(server, api_url)
     if not only_worker:
         provider = ["--provider", "openai"] if settings.get("OPENAI_API_KEY") else []
         run("deployments/bootstrap.py", *provider, settings=settings)

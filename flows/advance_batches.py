@@ -1,21 +1,22 @@
 """One step for every job with batches in flight: look at them, collect, submit more, publish.
 
-Requires: the registry that batch-inference writes to (PROMPTMILL_STATE_URL) and each job's credentials. Let a schedule
-start it every few minutes, one run at a time.
+Requires: the registry that batch-inference writes to (PROMPTMILL_STATE_URL) and each job's credentials. Let schedules and
+the event of a submission start it, one run at a time (tasks/batch/looking.py).
 """
 
 from typing import Any, Literal
 
 from prefect import flow
 
+from tasks.batch.looking import end_of_look, setting_the_pace
 from tasks.batch.steps import advance_job, cancel_job, describe_job, each_job
-from tasks.prefect_internals.deployment_form import as_form
 from tasks.run.unknown_parameters import explain_crash
+from tasks.server.deployable import deployable
 
 ACTIONS = {"advance": advance_job, "cancel": cancel_job, "status": describe_job}
 
 
-@as_form
+@deployable
 @flow(name="advance-batches", persist_result=False, on_crashed=[explain_crash])
 async def advance_batches(
     action: Literal["advance", "status", "cancel"] = "advance", job_name: str | None = None
@@ -26,4 +27,6 @@ async def advance_batches(
         action: advance looks at, collects and submits; status only tells; cancel ends the batches at the provider.
         job_name: Only the jobs of this name. Default: all.
     """
-    return await each_job(ACTIONS[action], job_name)
+    async with setting_the_pace():
+        found = await each_job(ACTIONS[action], job_name)
+    return end_of_look(found)

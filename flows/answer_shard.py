@@ -8,9 +8,11 @@ from typing import Any
 
 from prefect import flow
 
+from tasks.server.deployable import deployable
 from tasks.sharding.shard import answer_share
 
 
+@deployable
 @flow(name="answer-shard", persist_result=False)
 async def answer_shard(plan_url: str, shard: int, attempt: int = 1) -> dict[str, Any]:
     """Answer the rows of one shard; the run that split the dataset publishes them.

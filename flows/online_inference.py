@@ -8,9 +8,9 @@ from typing import Any
 
 from prefect import flow
 
+from promptmill.job.basics import basics
 from promptmill.job.spec import Job
 from promptmill.runs.run import PendingRun
-from tasks.prefect_internals.deployment_form import as_form
 from tasks.run.answering import answering_visibly
 from tasks.run.approval import approve
 from tasks.run.chunks import answer_rows
@@ -20,11 +20,12 @@ from tasks.run.output_turn import holding_output
 from tasks.run.plan import plan_dataset
 from tasks.run.publish import announce_end, publish_output
 from tasks.run.unknown_parameters import explain_crash
+from tasks.server.deployable import deployable
 from tasks.sharding.coordinator import answer_in_shards
 from tasks.sharding.leftovers import end_strays
 
 
-@as_form
+@deployable
 @flow(name="online-inference", persist_result=False, validate_parameters=False, on_crashed=[explain_crash])
 async def online_inference(
     job: Job | None = None,
@@ -32,17 +33,40 @@ async def online_inference(
     overrides: dict[str, Any] | None = None,
     retry_failed: bool = False,
     overwrite: bool = False,
+    name: str | None = None,
+    input_url: str | None = None,
+    model: str | None = None,
+    prompt: str | None = None,
+    output_url: str | None = None,
+    budget_usd: float | None = None,
+    provider: str | None = None,
 ) -> dict[str, Any]:
     """Answer every row of the dataset and publish the answers as Parquet.
 
     Args:
-        job: The job itself: choose Job and fill it in, unless job_url names a job file.
-        job_url: The URL of a job file, any fsspec URL, instead of the job itself.
+        job: The whole job, every key of it: choose Job and fill it in, if the fields above don't say enough.
+        job_url: The URL of a job file, any fsspec URL; the fields above replace its values.
         overrides: Values to replace in the job, by dotted name: {"limits.requests_per_minute": 500}.
         retry_failed: Ask again for the rows that failed, and for nothing else.
         overwrite: Replace the output of another job that stands there.
+        name: The job's name: lower case, digits and dashes.
+        input_url: Where the rows are: a file, a folder or a pattern, any fsspec URL.
+        model: The model that is asked.
+        prompt: What it is asked for each row; a column's value as in {{ text }}.
+        output_url: The folder for the answers, any fsspec URL.
+        budget_usd: The most that all runs of this output may cost, in US dollars.
+        provider: The name of a credentials block. Empty: OPENAI_API_KEY and OPENAI_BASE_URL of the worker.
     """
-    run = await plan_dataset(job, job_url, overrides, retry_failed, overwrite)
+    given = basics(
+        name=name,
+        input_url=input_url,
+        model=model,
+        prompt=prompt,
+        output_url=output_url,
+        budget_usd=budget_usd,
+        provider=provider,
+    )
+    run = await plan_dataset(job, job_url, overrides, retry_failed, overwrite, basics=given)
     run = await approve(run)
     async with ending(run):
         run = await take_turn(run)

@@ -175,7 +175,8 @@ def own(new_home: Callable[[str], Path], own_provider: Simulator) -> OwnServer:
     @contextmanager
     def start() -> Generator[OwnServer]:
         with own_server(new_home("own"), own_provider) as running:
-            running.deploy("--limit", f"shared={SHARED_PER_MINUTE},2000000")
+            running.deploy_as_in_a_clone()
+            running.bootstrap("--limit", f"shared={SHARED_PER_MINUTE},2000000")
             yield running
 
     return _servers.running("own", start)

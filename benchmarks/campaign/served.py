@@ -170,7 +170,7 @@ def _kill_worker(stage: _Stage, *, has_runs_killed: bool) -> None:
 async def _start_run(stage: _Stage) -> UUID:
     job = {**json.loads(stage.place.job.read_bytes()), "provider": "openai"}
     async with get_client() as client:
-        deployment = await client.read_deployment_by_name("online-inference/manual")
+        deployment = await client.read_deployment_by_name("online-inference/online")
         return (await client.create_flow_run_from_deployment(deployment.id, parameters={"job": job})).id
 
 

@@ -1,6 +1,7 @@
-"""What a command is doing just now: in a terminal one line that is rewritten in place, elsewhere a line for each step."""
+"""What a command is doing just now: in a terminal one line that is rewritten in place, elsewhere a line for each
+step, and another one now and then while it lasts.
+"""
 
-import time
 from collections.abc import Generator
 from contextlib import contextmanager
 
@@ -9,8 +10,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.text import Text
 
 from flows.command.console import is_usual, note, stderr, write
-
-_LINE_SECONDS = 10.0  # between two lines about one step, where there is no terminal
+from promptmill.reminders import Reminders
 
 
 class Doing:
@@ -19,25 +19,34 @@ class Doing:
     def __init__(self, shown: Progress | None) -> None:
         self._shown = shown
         self._line = None if shown is None else shown.add_task("", total=None)
-        self._what = ""
-        self._told_at = 0.0
+        self._what, self._rows = "", 0
+        self._reminders: Reminders | None = None
 
     def step(self, what: str, total: int | None = None) -> None:
         """A new step has begun; `total` is what `rows` counts up to."""
-        self._what, self._told_at = what, time.monotonic()
+        self._what, self._rows = what, 0
         if self._shown is None or self._line is None:
             note(what)
+            self._remind()
         else:
             self._shown.reset(self._line, description=escape(what), total=total, completed=0)
 
     def rows(self, rows: int) -> None:
         """So many rows of the step are done."""
-        text = f"{self._what} · {rows:,} rows"
+        self._rows = rows
         if self._shown is not None and self._line is not None:
-            self._shown.update(self._line, description=escape(text), completed=rows)
-        elif time.monotonic() - self._told_at >= _LINE_SECONDS:
-            self._told_at = time.monotonic()
-            note(text)
+            self._shown.update(self._line, description=escape(self._text()), completed=rows)
+
+    def _text(self) -> str:
+        return f"{self._what} · {self._rows:,} rows" if self._rows else self._what
+
+    def _remind(self) -> None:
+        self._end_reminders()
+        self._reminders = Reminders(lambda: note(self._text()))
+
+    def _end_reminders(self) -> None:
+        if self._reminders is not None:
+            self._reminders.end()
 
     def line(self, text: str) -> None:
         """Tell something that stays in the terminal."""
@@ -48,6 +57,7 @@ class Doing:
 
     def close(self) -> None:
         """Give the terminal to what comes next."""
+        self._end_reminders()
         if self._shown is not None:
             self._shown.stop()
 
@@ -59,10 +69,14 @@ def doing(what: str) -> Generator[Doing]:
     if not console.is_terminal or not is_usual():
         told = Doing(None)
         told.step(what)
-        yield told
+        try:
+            yield told
+        finally:
+            told.close()
         return
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(24), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as shown:
-        told = Doing(shown)
-        told.step(what)
+    shown = Progress(*columns, console=console, transient=True)
+    told = Doing(shown)
+    told.step(what)  # before the first frame is drawn
+    with shown:
         yield told

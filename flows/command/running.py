@@ -1,6 +1,5 @@
 """`promptmill run`: in this process, or as a flow run where a Prefect server is named or needed."""
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
 from flows.command import console
@@ -42,6 +41,8 @@ def _run_as_flow(job: "Job", opened: "Opened", options: RunOptions, told: Doing)
     """Run the job's flow to its end, after all that is wrong with the job was told; the flow plans again."""
     console.prepare_prefect()
     told.step("starting Prefect")
+    import asyncio
+
     from flows.command.as_flow import run_as_flow
     from flows.command.local import look_before_flow
     from tasks.server.temporary_server import some_server

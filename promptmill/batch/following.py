@@ -16,6 +16,7 @@ from promptmill.processes import this_process
 from promptmill.runs.engine import Engine, LookUpCredentials
 from promptmill.runs.run import PendingRun
 from promptmill.runs.steered import listener_of
+from promptmill.runs.steps import showing_step
 from promptmill.steering.listening import LOOK_SECONDS, Listener
 from promptmill.steering.orders import Steering
 
@@ -33,7 +34,8 @@ async def begin_batches(run: PendingRun) -> BatchWork:
     if (listener := listener_of(run)) is not None:
         await _hear(work, run, listener)
     try:
-        await _step(work, run)
+        with showing_step("submitting batches"):
+            await _step(work, run)
     except PromptmillError:
         if not any(record.state in {"creating", "submitted"} for record in work.ledger.live):
             await asyncio.to_thread(unregister_job, work.job)

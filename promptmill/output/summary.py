@@ -40,11 +40,16 @@ def figures(manifest: Manifest) -> list[Figure]:
         Figure("requests", count(manifest.requests_sent), _attempts(manifest)),
         Figure("time", duration(manifest.seconds), f"{count(pace)} requests/s{_describe_limits(manifest.limited_by)}"),
         *([Figure("told", count(len(manifest.steering)), _told(manifest))] if manifest.steering else []),
-        *(
-            Figure(f"accuracy of {name}", percent(found["accuracy"]), f"of {count(found['compared'])} rows compared")
-            for name, found in (manifest.accuracy or {}).items()
-            if found["compared"]
-        ),
+        *accuracies(manifest),
+    ]
+
+
+def accuracies(manifest: Manifest) -> list[Figure]:
+    """How often the answers agree with the known ones, for each column that is compared (output.compare)."""
+    return [
+        Figure(f"accuracy of {name}", percent(found["accuracy"]), f"of {count(found['compared'])} rows compared")
+        for name, found in (manifest.accuracy or {}).items()
+        if found["compared"]
     ]
 
 

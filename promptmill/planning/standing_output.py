@@ -14,7 +14,7 @@ from promptmill.records import PASSING_KINDS
 from promptmill.storage import PROBE, STORAGE_ERRORS, Storage
 
 _OURS = frozenset({MANIFEST, REPORT, PUBLISHING, FAILURES, CHECKPOINTS, SAMPLES})  # files and folders beside the parts
-_OUR_REPORT = b'<span class="state'  # every report of ours has it
+OUR_REPORT = b'<span class="state'  # every report of ours has it
 log = logging.getLogger("promptmill")
 
 
@@ -115,7 +115,7 @@ def is_foreign(name: str) -> bool:
 def _refuse_foreign_report(output: Storage) -> None:
     """Raises: OutputError if a file has the report's name and no run of ours wrote it."""
     try:
-        is_ours = _OUR_REPORT in output.read(REPORT)
+        is_ours = OUR_REPORT in output.read(REPORT)
     except FileNotFoundError:
         return
     except STORAGE_ERRORS as error:

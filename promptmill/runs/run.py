@@ -29,6 +29,7 @@ from promptmill.runs.progress import Progress
 from promptmill.runs.publish import publish
 from promptmill.runs.run_state import FinishedRun, PendingRun, Run
 from promptmill.runs.steered import steered
+from promptmill.runs.steps import both, showing_step
 from promptmill.runs.totals import RunFacts, counted_manifest
 from promptmill.storage import Storage
 from promptmill.telling import Tell, tell_nobody
@@ -195,10 +196,10 @@ async def publish_run(
             await run.lease.confirm()
         with suppress(StorageFailed):  # then the audit says that more may be lost than is
             await engine.exposure.close()
-        adding = Contribution(
-            run.preflight.cached if target is None else None, f"{run.prepared.job.name} {run.started_at}"
-        )
-        manifest = await asyncio.to_thread(publish, run.prepared, plan, facts, target, tell, adding)
+        cached = run.preflight.cached if target is None else None
+        adding = Contribution(cached, f"{run.prepared.job.name} {run.started_at}")
+        with showing_step("publishing", plan.rows) as show:
+            manifest = await asyncio.to_thread(publish, run.prepared, plan, facts, target, both(tell, show), adding)
         await asyncio.to_thread(engine.drop_cached)
     except RunStopped as error:
         tell_how_far(error, run, _run_facts(run, engine), engine.progress)

@@ -7,11 +7,11 @@ import time
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager, nullcontext
 
+from promptmill.reminders import pauses
 from promptmill.runs.display import Display, LineDisplay, NotebookLine, describe_progress
 from promptmill.runs.engine import Engine
 
 _FRAME_SECONDS = 0.5
-_LOG_SECONDS = 10.0
 _LINE_SECONDS = 60.0
 log = logging.getLogger("promptmill")
 
@@ -29,16 +29,17 @@ async def showing(engine: Engine) -> AsyncGenerator[None]:
 
 async def _watch(engine: Engine) -> None:
     shown = _display(engine)
-    logged_at = time.monotonic()
+    waits = pauses()
+    log_at = time.monotonic() + next(waits)
     with shown or nullcontext():
         try:
             while True:
                 await asyncio.sleep(_FRAME_SECONDS)
                 if shown is not None:
                     shown.update(engine.progress.snapshot())
-                elif time.monotonic() - logged_at >= _LOG_SECONDS:
+                elif time.monotonic() >= log_at:
                     log.info(describe_progress(engine, engine.progress.snapshot()))
-                    logged_at = time.monotonic()
+                    log_at = time.monotonic() + next(waits)
         finally:
             if shown is not None:
                 shown.update(engine.progress.snapshot())
@@ -47,12 +48,12 @@ async def _watch(engine: Engine) -> None:
 def _display(engine: Engine) -> Display | NotebookLine | None:
     """What draws progress where standard error leads; None where only the log is read."""
     if sys.stderr.isatty():
-        return Display(engine) if _has_room() else None
+        return Display(engine) if has_room() else None
     is_notebook = type(sys.stderr).__module__.startswith("ipykernel")
     return NotebookLine(engine, sys.stderr) if is_notebook else None
 
 
-def _has_room() -> bool:
+def has_room() -> bool:
     """Whether the terminal has room for a display: not beside log lines with every detail, nor where errors alone count."""
     return log.isEnabledFor(logging.WARNING) and not log.isEnabledFor(logging.DEBUG)
 
@@ -60,7 +61,7 @@ def _has_room() -> bool:
 @contextmanager
 def showing_lines(name: str) -> Generator[Callable[[str], None]]:
     """Yields a function that shows how far something is, in a line; the log gets a line a minute at most."""
-    display = LineDisplay(name) if sys.stderr.isatty() and _has_room() else None
+    display = LineDisplay(name) if sys.stderr.isatty() and has_room() else None
     last = -_LINE_SECONDS
 
     def show(line: str) -> None:

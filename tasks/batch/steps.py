@@ -44,6 +44,7 @@ from promptmill.errors import (
 from promptmill.job.spec import Job
 from promptmill.output.manifest import Manifest
 from promptmill.runs.run import FinishedRun, PendingRun, Planning, Run, plan_run
+from tasks.batch.looking import names_of, tell_of_submission
 from tasks.run.answering import answering_visibly
 from tasks.run.chunks import answer_rows
 from tasks.run.deployed import close_if_deployed
@@ -53,6 +54,7 @@ from tasks.run.output_turn import asking
 from tasks.run.ownership import while_ours
 from tasks.run.progress import show_progress, showing_lines
 from tasks.run.publish import announce, announce_end, publish_output
+from tasks.run.run_name import name_run
 from tasks.server.credentials import load_credentials
 
 log = logging.getLogger("promptmill")
@@ -63,7 +65,10 @@ named_job: ContextVar[Job | None] = ContextVar("named_job", default=None)  # who
 @task(name="submit-batches", task_run_name="submit", cache_policy=NO_CACHE, persist_result=False)
 async def submit_batches(run: PendingRun) -> BatchWork:
     """Submit what there is room for; batches that an earlier run submitted are taken up. Raises: RunStopped."""
-    return await begin_batches(run)
+    try:
+        return await begin_batches(run)
+    finally:
+        tell_of_submission(run.prepared.job)
 
 
 async def wait_for_batches(work: BatchWork, run: PendingRun) -> None:
@@ -208,6 +213,7 @@ async def each_job(act: Act, job_name: str | None) -> list[dict[str, Any]]:
     quiet_expected_errors()
     close_if_deployed()
     entries = await asyncio.to_thread(registered, job_name)
+    await name_run(names_of([entry.job for entry in entries]))
     if not entries and job_name is not None:
         raise SetupError(
             f"no job {job_name!r} has batches in flight; jobs are written down by batch-inference "

@@ -12,6 +12,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import MISSING
 
+from promptmill.job.basics import KEYS
 from promptmill.job.form import FormField
 from tasks.prefect_internals.changes import warn_of_change
 
@@ -19,12 +20,14 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def as_form(flow: F) -> F:
-    """The flow; in its deployments' form, optional parameters are fields that may stay empty, and the long `job` is last."""
+    """The flow; in its deployments' form, optional parameters are fields that may stay empty, the basics come first, and the
+    long `job` comes last.
+    """
     signature = inspect.signature(flow, eval_str=True)
     shown = signature.replace(
         parameters=[
             _shown(parameter)
-            for parameter in sorted(signature.parameters.values(), key=lambda found: found.name == "job")
+            for parameter in sorted(signature.parameters.values(), key=lambda found: _place(found.name))
         ]
     )
     flow.__signature__ = shown  # pyright: ignore[reportFunctionMemberAccess]
@@ -34,6 +37,10 @@ def as_form(flow: F) -> F:
             "The form of new runs in the Prefect UI is harder to fill in; runs aren't affected.",
         )
     return flow
+
+
+def _place(name: str) -> int:
+    return 0 if name in KEYS else 2 if name == "job" else 1
 
 
 def _shown(parameter: inspect.Parameter) -> inspect.Parameter:

@@ -1,8 +1,9 @@
 """Runs over one output take turns: the one that began first goes on, and those after it wait.
 
 A deployment's own limit counts runs of that deployment, and would let a run by hand meet the nightly one of the same job,
-or keep two jobs from running side by side. So a run marks itself by a tag when its plan begins, and looks at others with
-that tag once it is made. A run that crashed or that waits for approval isn't Running, so no other run waits for it.
+or keep two jobs from running side by side. So a run marks itself by a label when its plan begins, and looks at the labels of
+others once it is made; tags would be seen by people. A run that crashed or that waits for approval isn't Running, so no
+other run waits for it.
 
 If a run is killed and no worker reports it, as with a run that a person started, it stays Running (prefect 3.8.8). So the
 mark names the process too: if that process no longer exists on this machine, stop waiting for it. A dead run on another
@@ -11,7 +12,7 @@ machine is marked Crashed by the automation for dead runs (tasks/server/automati
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Mapping
 from hashlib import blake2b
 from uuid import UUID
 
@@ -20,7 +21,6 @@ from prefect.client.schemas.filters import (
     FlowRunFilter,
     FlowRunFilterState,
     FlowRunFilterStateType,
-    FlowRunFilterTags,
 )
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.runtime import flow_run
@@ -34,26 +34,21 @@ from tasks.run.ownership import own_run
 from tasks.server.outages import CALL_ERRORS, is_away
 
 _TURN_SECONDS = 5.0  # between two looks at the runs that go first
-PROCESS = "promptmill-process-"
+OUTPUT, PROCESS = "promptmill.output", "promptmill.process"  # labels of a run; the server can't look for them
+_PAGE = 200  # runs in one call, the server's most
 _AT_WORK = [StateType.RUNNING, StateType.CANCELLING]
 log = logging.getLogger("promptmill")
 
 
 def output_digest(output: Storage) -> str:
-    """The name of an output in tags, the same however its URL is spelt; 8 hex."""
+    """The name of an output in labels and tags, the same however its URL is spelt; 8 hex."""
     return blake2b(output.place.encode(), digest_size=4).hexdigest()
 
 
-def _tag(output: Storage) -> str:
-    return f"promptmill-output-{output_digest(output)}"
-
-
 async def queue_up(output: Storage) -> None:
-    """Tag the flow run with this output, and with this process, which carries it out."""
+    """Label the flow run with this output, and with this process, which carries it out."""
     async with get_client() as client:
-        own = await client.read_flow_run(_own_id())
-        others = [tag for tag in own.tags if not tag.startswith(PROCESS)]
-        await client.update_flow_run(own.id, tags=[*others, _tag(output), f"{PROCESS}{this_process()}"])
+        await client.update_flow_run_labels(_own_id(), {OUTPUT: output_digest(output), PROCESS: this_process()})
 
 
 async def take_turn(run: Run) -> Run:
@@ -69,7 +64,7 @@ async def take_turn(run: Run) -> Run:
         while (first := await _patiently(client, run.prepared.output)) is not None:
             if not may_wait.get():
                 raise OutputInUse(
-                    f"the run {first.name!r} ({first.id}) on {_machine_of(first.tags)} works on the same output, and one run "
+                    f"the run {first.name!r} ({first.id}) on {_machine_of(first.labels)} works on the same output, and one run "
                     "at a time may. Let it finish or end it, then run again; without --no-wait this run would wait for it."
                 )
             if said != first.id:
@@ -78,7 +73,7 @@ async def take_turn(run: Run) -> Run:
                     "that run's state to Crashed in the Prefect UI.",
                     first.name,
                     first.id,
-                    _machine_of(first.tags),
+                    _machine_of(first.labels),
                 )
                 said = first.id
             await asyncio.sleep(_TURN_SECONDS)
@@ -89,33 +84,38 @@ async def _patiently(client: PrefectClient, output: Storage) -> FlowRun | None:
     """The run that goes before us, None if there is none. If the server is away, ask again until it answers."""
     while True:
         try:
-            return await _first_before_us(client, _tag(output))
+            return await _first_before_us(client, output_digest(output))
         except CALL_ERRORS as error:
             if not is_away(error):
                 raise
             await asyncio.sleep(_TURN_SECONDS)
 
 
-async def _first_before_us(client: PrefectClient, tag: str) -> FlowRun | None:
+async def _first_before_us(client: PrefectClient, output: str) -> FlowRun | None:
     own = await own_run(client)
-    chosen = FlowRunFilter(
-        tags=FlowRunFilterTags(all_=[tag]), state=FlowRunFilterState(type=FlowRunFilterStateType(any_=_AT_WORK))
-    )
-    found = await client.read_flow_runs(flow_run_filter=chosen)
+    found = [run for run in await runs_at_work(client) if run.labels.get(OUTPUT) == output]
     before = [run for run in found if run.id != own.id and _order(run) < _order(own)]
-    return min((run for run in before if is_alive(run.tags)), key=_order, default=None)
+    return min((run for run in before if is_alive(run.labels)), key=_order, default=None)
 
 
-def _machine_of(tags: Iterable[str]) -> str:
-    """The machine on which a run with these tags is carried out."""
-    nodes = [tag.removeprefix(PROCESS).rpartition(":")[0] for tag in tags if tag.startswith(PROCESS)]
-    return nodes[0] if nodes else "an unknown machine"
+async def runs_at_work(client: PrefectClient) -> list[FlowRun]:
+    """All runs of the server that are at work, also of flows that aren't ours."""
+    chosen = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=_AT_WORK)))
+    found: list[FlowRun] = []
+    while len(page := await client.read_flow_runs(flow_run_filter=chosen, limit=_PAGE, offset=len(found))) == _PAGE:
+        found.extend(page)
+    return [*found, *page]
 
 
-def is_alive(tags: Iterable[str]) -> bool:
-    """Whether a process that carries out a run with these tags may still be at work."""
-    processes = [tag.removeprefix(PROCESS) for tag in tags if tag.startswith(PROCESS)]
-    return not processes or any(is_at_work(process, silent_seconds=0.0) for process in processes)
+def _machine_of(labels: Mapping[str, object]) -> str:
+    """The machine on which a run with these labels is carried out."""
+    return str(labels.get(PROCESS, "")).rpartition(":")[0] or "an unknown machine"
+
+
+def is_alive(labels: Mapping[str, object]) -> bool:
+    """Whether the process that carries out a run with these labels may still be at work."""
+    process = labels.get(PROCESS)
+    return process is None or is_at_work(str(process), silent_seconds=0.0)
 
 
 def _order(run: FlowRun) -> tuple[float, str]:

@@ -1,8 +1,10 @@
-"""A job given as a form, a file or both → a planned run."""
+"""A job given as a form, a file, its basics or several of them → a planned run."""
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, date, datetime
+from types import MappingProxyType
 from typing import Any, Literal
 
 from prefect import get_run_logger, task
@@ -10,6 +12,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
 from promptmill.errors import JobError
+from promptmill.job.basics import KEYS, with_basics
 from promptmill.job.file import load_job, parse_job
 from promptmill.job.spec import Job
 from promptmill.memory import spare_memory
@@ -18,26 +21,35 @@ from promptmill.planning.estimate import describe_estimate
 from promptmill.planning.prepared_job import open_output, resolve_output
 from promptmill.provider.transport import Credentials
 from promptmill.runs.run import FinishedRun, PendingRun, Planning, Run, plan_pending_run, plan_run
+from promptmill.runs.steps import showing_step
 from tasks.run.contact import require_provider
 from tasks.run.deployed import close_if_deployed
 from tasks.run.logs import quiet_expected_errors
 from tasks.run.one_at_a_time import queue_up
+from tasks.run.run_name import name_after_job
 from tasks.server.credentials import load_credentials
+
+_NOTHING = MappingProxyType[str, object]({})
 
 
 def resolve_job(
-    job: Job | Mapping[str, Any] | None, job_url: str | None, overrides: Mapping[str, object] | None
+    job: Job | Mapping[str, Any] | None,
+    job_url: str | None,
+    overrides: Mapping[str, object] | None,
+    basics: Mapping[str, object] = _NOTHING,
 ) -> Job:
-    """The job of a run: given as an object or as a file's URL, with some values replaced. Raises: JobError."""
-    if (job is None) == (job_url is None):
+    """The job of a run: given as an object, as a file's URL or by its basics, with some values replaced. Raises: JobError."""
+    if (job is None) == (job_url is None) and not (job is None and basics):
         raise JobError(
-            "a run takes either `job` (the job itself) or `job_url` (the URL of a job file). Give one of them."
+            "a run takes either `job` (the job itself) or `job_url` (the URL of a job file), or the job's basics: "
+            f"{', '.join(KEYS)}. Give one of them."
         )
+    changes = with_basics(overrides, basics)
     if job_url is not None:
-        return load_job(job_url, overrides)
-    if isinstance(job, Job) and not overrides:
+        return load_job(job_url, changes)
+    if isinstance(job, Job) and not changes:
         return job
-    return parse_job(job.model_dump(mode="json") if isinstance(job, Job) else job, overrides)
+    return parse_job(job.model_dump(mode="json") if isinstance(job, Job) else job or {}, changes)
 
 
 @task(name="plan-dataset", task_run_name="plan", cache_policy=NO_CACHE, persist_result=False)
@@ -48,15 +60,18 @@ async def plan_dataset(
     retry_failed: bool = False,
     overwrite: bool = False,
     mode: Literal["online", "batch"] = "online",
+    basics: Mapping[str, object] = _NOTHING,
 ) -> Run:
     """Everything that can be known for free: chunks, identities, estimate. Raises: SetupError or a subclass."""
-    whole = await _prepare(job, job_url, overrides)
+    whole = await _prepare(job, job_url, overrides, basics)
     credentials = await load_credentials(whole.provider)
     today = _scheduled_day()
     await queue_up(open_output(resolve_output(whole, today).output.url))
     flow_run_ids = (str(flow_run.get_id()),)
     planning = Planning(today, retry_failed=retry_failed, overwrite=overwrite, flow_run_ids=flow_run_ids, mode=mode)
-    run = await asyncio.to_thread(plan_run, whole, credentials, planning)
+    with showing_step("planning") as tell:
+        run = await asyncio.to_thread(plan_run, whole, credentials, replace(planning, tell=tell))
+    await name_after_job(whole, run.manifest.rows if isinstance(run, FinishedRun) else run.preflight.plan.rows)
     if isinstance(run, FinishedRun):
         get_run_logger().info("The output at %s is complete: nothing is to be sent.", run.prepared.output.shown)
     else:
@@ -67,23 +82,35 @@ async def plan_dataset(
 
 @task(name="plan-dataset", task_run_name="plan", cache_policy=NO_CACHE, persist_result=False)
 async def plan_estimate(
-    job: Job | Mapping[str, Any] | None, job_url: str | None = None, overrides: dict[str, Any] | None = None
+    job: Job | Mapping[str, Any] | None,
+    job_url: str | None = None,
+    overrides: dict[str, Any] | None = None,
+    basics: Mapping[str, object] = _NOTHING,
 ) -> PendingRun:
     """The same for a look at the plan alone: a complete output counts as none. Raises: SetupError or a subclass."""
-    whole = await _prepare(job, job_url, overrides)
+    whole = await _prepare(job, job_url, overrides, basics)
     planning = Planning(_scheduled_day(), overwrite=True, flow_run_ids=(str(flow_run.get_id()),), is_a_look=True)
     is_cached = cache_of(whole) is not None  # whose answers a cache holds is told by the provider's address
     credentials = await load_credentials(whole.provider) if is_cached else Credentials()
-    run = await asyncio.to_thread(plan_pending_run, whole, credentials, planning)
+    with showing_step("planning") as tell:
+        run = await asyncio.to_thread(plan_pending_run, whole, credentials, replace(planning, tell=tell))
+    await name_after_job(whole, run.preflight.plan.rows)
     _log_plan(run)
     return run
 
 
-async def _prepare(job: Job | Mapping[str, Any] | None, job_url: str | None, overrides: dict[str, Any] | None) -> Job:
+async def _prepare(
+    job: Job | Mapping[str, Any] | None,
+    job_url: str | None,
+    overrides: dict[str, Any] | None,
+    basics: Mapping[str, object],
+) -> Job:
     spare_memory()
     quiet_expected_errors()
     close_if_deployed()
-    return await asyncio.to_thread(resolve_job, job, job_url, overrides)
+    whole = await asyncio.to_thread(resolve_job, job, job_url, overrides, basics)
+    await name_after_job(whole)  # to plan a large input takes minutes
+    return whole
 
 
 def _scheduled_day() -> date:

@@ -1,7 +1,8 @@
 """The end of a run: its output is written, its summary shown, its event emitted."""
 
 import asyncio
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -17,12 +18,13 @@ from pydantic import ValidationError
 from promptmill.audit.table import HEADER, audit_lines
 from promptmill.number_words import count, usd
 from promptmill.output.manifest import MANIFEST, REPORT, Manifest
-from promptmill.output.summary import figures
+from promptmill.output.summary import accuracies, figures
 from promptmill.planning.estimate import describe_estimate
 from promptmill.planning.opened_job import Opened
 from promptmill.public_url import public_url
 from promptmill.runs.engine import Engine
 from promptmill.runs.run import FinishedRun, PendingRun, Run, publish_run
+from promptmill.web_address import web_address
 from tasks.run.markdown import escape_markdown
 from tasks.server.outages import CALL_ERRORS
 
@@ -97,7 +99,9 @@ async def announce(prepared: Opened, manifest: Manifest) -> None:
     with suppress(*CALL_ERRORS):
         async with asyncio.timeout(None if manifest.state == "completed" else _STOPPED_SECONDS):
             await acreate_markdown_artifact(
-                summary_text(manifest, url), key=f"{prepared.job.name}-summary", description=_describe_end(manifest)
+                summary_text(manifest, url, os.environ),
+                key=f"{prepared.job.name}-summary",
+                description=describe_end(manifest),
             )
     emit_event(
         f"promptmill.job.{manifest.state if manifest.state in _EVENTS else 'failed'}",
@@ -116,12 +120,27 @@ async def announce_estimate(run: PendingRun) -> dict[str, Any]:
     return {**asdict(estimate), "online_usd": str(estimate.online_usd), "batch_usd": str(estimate.batch_usd)}
 
 
-def _describe_end(manifest: Manifest) -> str:
+def describe_end(manifest: Manifest) -> str:
     """How a run ended, in a line."""
-    return (
-        f"{manifest.state}: {count(manifest.succeeded)} of {count(manifest.rows)} rows succeeded, "
-        f"{count(manifest.failed)} failed, {usd(manifest.cost_usd)}"
-    )
+    parts = [
+        f"{manifest.state}: {count(manifest.succeeded)} of {count(manifest.rows)} rows succeeded",
+        f"{count(manifest.failed)} failed",
+        usd(manifest.cost_usd),
+        *(f"{figure.name} {figure.value}" for figure in accuracies(manifest)),
+    ]
+    return ", ".join(parts)
+
+
+def _places(manifest: Manifest, url: str, environ: Mapping[str, str]) -> str:
+    """Where the output is and where its report, which only a finished run has; as a link where a browser can open it."""
+    output = f"Output: {escape_markdown(url)}"
+    if manifest.state != "completed":
+        return output
+    report = f"{url.rstrip('/')}/{REPORT}"
+    address = web_address(report if "://" in report else str(Path(report).absolute()), environ)
+    if address is None:
+        return f"{output} · report: {escape_markdown(report)}"
+    return f"[**Open the report**](<{address}>) · {output}"
 
 
 def _audit_table(manifest: Manifest) -> str:
@@ -133,8 +152,8 @@ def _audit_table(manifest: Manifest) -> str:
     return "\n".join(["", header, "|---|---:|---:|---:|---:|", *rows, ""])
 
 
-def summary_text(manifest: Manifest, url: str) -> str:
-    """A run's summary in Markdown."""
+def summary_text(manifest: Manifest, url: str, environ: Mapping[str, str]) -> str:
+    """A run's summary in Markdown; `environ` may say where outputs are served (promptmill/web_address.py)."""
     shown = "\n".join(
         f"| {escape_markdown(figure.name)} | {escape_markdown(figure.value)} | {escape_markdown(figure.detail)} |"
         for figure in figures(manifest)
@@ -145,9 +164,9 @@ def summary_text(manifest: Manifest, url: str) -> str:
     failures = f"\n| failures | rows |\n|---|---:|\n{kinds}\n" if kinds else ""
     return f"""# {escape_markdown(str(manifest.job["name"]))}: {manifest.state}
 
+{_places(manifest, url, environ)}
+
 | | | |
 |---|---:|---|
 {shown}
-{failures}{_audit_table(manifest)}
-Output: {escape_markdown(url)} · report: {escape_markdown(f"{url}/{REPORT}")}
-"""
+{failures}{_audit_table(manifest)}"""

@@ -19,14 +19,14 @@ from tasks.server.shared_limit import sharing
 from tasks.server.work_pool import DEFAULT_TYPE
 
 DEPLOYMENTS = (
-    "online-inference/manual",
+    "online-inference/online",
     "online-inference/nightly",
     "online-inference/on-dataset",
-    "answer-shard/any-worker",
-    "batch-inference/manual",
-    "advance-batches/every-few-minutes",
-    "estimate-cost/manual",
-    "steer/manual",
+    "answer-shard/shard",
+    "batch-inference/batch",
+    "advance-batches/advance",
+    "estimate-cost/estimate",
+    "steer/steer",
 )
 _OUR_WORKER = Path(__file__).parents[2] / "deployments/serve.py"  # in a checkout
 _NO_ANSWER = (*CALL_ERRORS, RuntimeError)  # RuntimeError: Prefect couldn't start a server for this process

@@ -23,8 +23,10 @@ from prefect.states import Cancelling, Crashed
 from promptmill.errors import SetupError
 from promptmill.sharding.folder import ShardFolder
 from promptmill.sharding.plan import Ended, ShardPlan
+from tasks.run.run_name import tags_of
 
-_DEPLOYMENT = "answer-shard/any-worker"
+_DEPLOYMENT = "answer-shard/shard"
+_OLD_DEPLOYMENT = "answer-shard/any-worker"  # of the version before this one, which may have been deployed last
 _REMEDY = "Start a server with everything deployed (make serve), or run it in one process: --set shards=1."
 _PAGE = 100  # runs in one call
 PENDING_SECONDS = 300.0  # between taking a run and beginning it, a worker may have to pull an image
@@ -60,8 +62,9 @@ class ShardRuns:
 
     adopts = True  # if the run crashes, its shards go on, and its next attempt goes on with them
 
-    def __init__(self, client: PrefectClient, output_tag: str) -> None:
+    def __init__(self, client: PrefectClient, output_tag: str, deployment: str = _DEPLOYMENT) -> None:
         self._client = client
+        self._deployment = deployment
         self._output_tag = output_tag
         self.waiting = 0
         self._runs: dict[int, ShardRun] = {}
@@ -70,12 +73,12 @@ class ShardRuns:
     async def start(self, folder: ShardFolder, plan: ShardPlan, shard: int, attempt: int) -> None:
         """Create the run of an attempt, or find the one that an earlier process of this run created."""
         created = await arun_deployment(
-            _DEPLOYMENT,
+            self._deployment,
             client=self._client,
             parameters={"plan_url": folder.plan_url, "shard": shard, "attempt": attempt},
             timeout=0,
             flow_run_name=f"{plan.job.name}: rows {plan.label(shard)}",
-            tags=[self._output_tag],
+            tags=[self._output_tag, *tags_of(plan.job)],
             idempotency_key=f"{folder.name}-{shard}-{attempt}",
         )
         self._runs[shard] = ShardRun(created.id)
@@ -136,14 +139,16 @@ async def shard_runs(shards: int, output_tag: str) -> AsyncGenerator[ShardRuns]:
     """Runs of the deployment that answers shards. Raises: SetupError if there is no server or no such deployment."""
     require_server(shards)
     async with get_client() as client:
-        try:
-            await client.read_deployment_by_name(_DEPLOYMENT)
-        except ObjectNotFound as error:
+        for deployment in (_DEPLOYMENT, _OLD_DEPLOYMENT):
+            with suppress(ObjectNotFound):
+                await client.read_deployment_by_name(deployment)
+                break
+        else:
             raise SetupError(
                 f"shards is {shards}, and the Prefect server has no deployment {_DEPLOYMENT!r}. Run `prefect --no-prompt "
                 f"deploy --all`. {_REMEDY}"
-            ) from error
-        yield ShardRuns(client, output_tag)
+            )
+        yield ShardRuns(client, output_tag, deployment)
 
 
 def require_server(shards: int) -> None:

@@ -40,7 +40,7 @@ async def test_a_step_from_the_ui_cancels_batches_that_the_command_line_began(
         process.kill()
         print(*process.communicate())
     async with client_of(served) as client:
-        advance = await client.read_deployment_by_name("advance-batches/every-few-minutes")
+        advance = await client.read_deployment_by_name("advance-batches/advance")
         parameters = {"action": "cancel", "job_name": job["name"]}
         step = await client.create_flow_run_from_deployment(advance.id, parameters=parameters)
         stepped = await ended(client, step)

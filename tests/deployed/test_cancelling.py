@@ -20,7 +20,7 @@ async def test_a_cancelled_run_sends_nothing_more_and_keeps_every_answer_on_its_
     provider.configure(latency_seconds=ANSWER_SECONDS)
     before = sent(provider)
     async with client_of(served) as client:
-        run = await start(client, "online-inference/manual", job)
+        run = await start(client, "online-inference/online", job)
         until = time.monotonic() + 60
         while sent(provider) < before + 3 * CONCURRENCY:
             assert time.monotonic() < until
@@ -32,7 +32,7 @@ async def test_a_cancelled_run_sends_nothing_more_and_keeps_every_answer_on_its_
         paid_at_end = sent(provider)
         events = await told_events(client, "promptmill.job.cancelled", "promptmill.job.cancelled")
         provider.configure(latency_seconds=0.0)
-        again = await ended(client, await start(client, "online-inference/manual", job))
+        again = await ended(client, await start(client, "online-inference/online", job))
     manifest = json.loads((Path(job["output"]["url"]) / "_manifest.json").read_bytes())
 
     assert (done.state_name, again.state_name) == ("Cancelled", "Completed")

@@ -90,7 +90,7 @@ async def test_a_run_that_nobody_approves_in_time_fails_and_says_why(served: str
     job = {**job_values(tmp_path, "unanswered"), "approve_above_usd": "0.000001", "approve_within_seconds": 2}
     before = sent(provider)
     async with client_of(served) as client:
-        run = await start(client, "online-inference/manual", job)
+        run = await start(client, "online-inference/online", job)
         await ended(client, run)
         until = time.monotonic() + 20
         while "approve" not in message_of(found := await client.read_flow_run(run.id)):

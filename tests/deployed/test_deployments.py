@@ -21,6 +21,7 @@ from promptmill.simulator import Simulator
 from tests.support.serving import (
     KEY,
     NAMES,
+    OLD_NAMES,
     ROOT,
     answer,
     client_of,
@@ -40,15 +41,20 @@ async def test_everything_is_deployed_with_its_schedules(served: str):
         found = {f"{flows[one.flow_id]}/{one.name}": one for one in deployments}
         automations = {one.name for one in await client.read_automations()}
 
-    assert set(found) == NAMES
+    looks = {schedule.slug: schedule.active for schedule in found["advance-batches/advance"].schedules}
+
+    assert set(found) == {*NAMES, *OLD_NAMES}
+    assert {name for name, one in found.items() if (one.description or "").startswith("The old name of")} == OLD_NAMES
     assert [schedule.active for schedule in found["online-inference/nightly"].schedules] == [False]
-    assert [schedule.active for schedule in found["advance-batches/every-few-minutes"].schedules] == [True]
+    assert (set(looks), looks["hourly"]) == ({"while-batches-are-in-flight", "hourly"}, True)
+    assert [schedule.active for schedule in found["advance-batches/every-few-minutes"].schedules] == [False]
     assert {"promptmill-dead-runs", "promptmill-crashed-runs", "promptmill-on-dataset-published"} <= automations
+    assert "promptmill-on-batches-submitted" in automations
 
 
 async def test_a_schedule_makes_its_runs(served: str):
     async with client_of(served) as client:
-        deployment = await client.read_deployment_by_name("advance-batches/every-few-minutes")
+        deployment = await client.read_deployment_by_name("advance-batches/advance")
         until = time.monotonic() + 90
         while not (runs := [one for one in await client.read_flow_runs() if one.auto_scheduled]):
             assert time.monotonic() < until
@@ -73,33 +79,65 @@ def test_bootstrapping_again_changes_nothing(served: str):
 async def test_a_bad_value_is_refused_when_the_run_is_created(served: str, tmp_path: Path):
     job = job_values(tmp_path, "refused")
     async with client_of(served) as client:
-        deployment = await client.read_deployment_by_name("online-inference/manual")
+        deployment = await client.read_deployment_by_name("online-inference/online")
         with pytest.raises(Exception, match=r"chunk_rows|less than"):
             await client.create_flow_run_from_deployment(deployment.id, parameters={"job": {**job, "chunk_rows": 0}})
 
 
-async def step_to_an_end(client: PrefectClient) -> None:
-    """Advance all batches; a step that finds a scheduled one under way is cancelled, and asked for again."""
-    advance = await client.read_deployment_by_name("advance-batches/every-few-minutes")
-    states: list[str | None] = []
-    while states[-1:] != ["Completed"]:
-        assert len(states) < 10, states
-        stepped = await ended(client, await client.create_flow_run_from_deployment(advance.id))
-        states.append(stepped.state_name)
+async def look(client: PrefectClient) -> FlowRun:
+    """A run of advance-batches that somebody starts, once it has ended."""
+    advance = await client.read_deployment_by_name("advance-batches/advance")
+    return await ended(client, await client.create_flow_run_from_deployment(advance.id))
 
 
-async def test_a_batch_job_is_left_to_advance_batches(served: str, tmp_path: Path):
+async def looks_at(client: PrefectClient, job: dict[str, Any]) -> list[FlowRun]:
+    """The runs of advance-batches that the event of a job's submission has started, once there are some."""
+    until = time.monotonic() + 60
+    while not (found := [run for run in await client.read_flow_runs() if job["name"] in run.name and is_by_event(run)]):
+        assert time.monotonic() < until
+        await asyncio.sleep(0.5)
+    return found
+
+
+def is_by_event(run: FlowRun) -> bool:
+    """Whether an automation started a run."""
+    return run.created_by is not None and run.created_by.type == "AUTOMATION"
+
+
+async def test_a_batch_job_is_left_to_advance_batches_which_then_rests(
+    served: str, provider: Simulator, tmp_path: Path
+):
     job = job_values(tmp_path, "left")
+    provider.configure(batch_seconds=15.0)
     async with client_of(served) as client:
-        submit = await client.read_deployment_by_name("batch-inference/manual")
-        submitted = await ended(
-            client, await client.create_flow_run_from_deployment(submit.id, parameters={"job": job})
-        )
-        await asyncio.sleep(3)
-        await step_to_an_end(client)
+        submitted = await ended(client, await start(client, "batch-inference/batch", job))
+        by_event = await looks_at(client, job)
+        with_work = await active_looks(client)
+        provider.configure(batch_seconds=0.5)
+        last = await look(client)
+        for _ in range(15):
+            last = last if last.state_name == "Skipped" else await look(client)
+        without_work = await active_looks(client)
+        to_come = [run for run in await client.read_flow_runs() if run.auto_scheduled and is_to_come(run)]
 
-    assert submitted.state_name == "Completed"
+    assert (submitted.state_name, submitted.name) == ("Completed", "left · 20 rows")
+    assert {"left", "gpt-6-luna"} <= set(submitted.tags)
+    assert by_event
+    assert with_work == {"while-batches-are-in-flight", "hourly"}
     assert len(promptmill.read(job["output"]["url"])) == 20
+    assert (last.name, without_work) == ("nothing in flight", {"hourly"})
+    assert len(to_come) <= 3  # of the hourly one
+
+
+def is_to_come(run: FlowRun) -> bool:
+    """Whether a run is scheduled for later."""
+    return run.state is not None and run.state.is_scheduled()
+
+
+async def active_looks(client: PrefectClient) -> set[str | None]:
+    """The schedules of advance-batches that are switched on."""
+    deployment = await client.read_deployment_by_name("advance-batches/advance")
+    return {schedule.slug for schedule in deployment.schedules if schedule.active}
 
 
 @pytest.mark.parametrize("is_approved", [pytest.param(True, id="approved"), pytest.param(False, id="rejected")])
@@ -108,7 +146,7 @@ async def test_an_expensive_run_asks_a_person_first(
 ):
     job = {**job_values(tmp_path, f"asks-{is_approved}".lower()), "approve_above_usd": "0.000001"}
     async with client_of(served) as client:
-        run = await start(client, "online-inference/manual", job)
+        run = await start(client, "online-inference/online", job)
         await reached(client, run, "Suspended")
         sent_before = provider.ledger()["tiers"]
         await answer(client, run, decision="approve" if is_approved else "reject", budget_usd=1.0)
@@ -137,12 +175,12 @@ async def test_an_approved_amount_holds_until_a_person_approves_another(
 ):
     job = {**job_values(tmp_path, "capped"), "approve_above_usd": "0.000001"}
     async with client_of(served) as client:
-        run = await start(client, "online-inference/manual", job)
+        run = await start(client, "online-inference/online", job)
         await reached(client, run, "Suspended")
         before = sent(provider)
         await answer(client, run, decision="approve", budget_usd=0.0001)
         stopped = await ended(client, run)
-        another = await start(client, "online-inference/manual", {**job, "approve_above_usd": None, "budget_usd": 5})
+        another = await start(client, "online-inference/online", {**job, "approve_above_usd": None, "budget_usd": 5})
         stopped_too = await ended(client, another)
         at_the_cap = sent(provider) - before
         await asked_again(client, run, force=False)
@@ -164,7 +202,7 @@ async def test_a_run_that_nobody_approved_asks_again_when_it_is_retried(force: b
     job = {**job_values(tmp_path, f"retried-{force}".lower()), "approve_above_usd": "0.000001"}
     job["approve_within_seconds"] = 10
     async with client_of(served) as client:
-        run = await start(client, "online-inference/manual", job)
+        run = await start(client, "online-inference/online", job)
         await reached(client, run, "Failed")
         while "Nobody approved" not in ((await client.read_flow_run(run.id)).state.message or ""):  # pyright: ignore[reportOptionalMemberAccess]
             await asyncio.sleep(0.5)
@@ -189,7 +227,7 @@ async def test_a_killed_run_crashes_and_goes_on_once_by_itself(
     job |= {"limits": {"max_concurrency": 5}, "approve_above_usd": "0.000001" if asks else None}
     provider.configure(latency_seconds=1.0)
     async with client_of(served) as client:
-        run = await start(client, "online-inference/manual", job)
+        run = await start(client, "online-inference/online", job)
         if asks:
             await reached(client, run, "Suspended")
             await answer(client, run, decision="approve", budget_usd=1.0)

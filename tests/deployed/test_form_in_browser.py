@@ -40,9 +40,42 @@ def manifest_of(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "_manifest.json").read_bytes())
 
 
+async def test_the_first_fields_are_enough_for_a_run_which_is_found_by_its_job_and_rows(screen: Screen, tmp_path: Path):
+    rows = write_rows(tmp_path / "rows.parquet", [f"text {number}" for number in range(1_200)])
+    await screen.open_form("online-inference", "online")
+    await screen.keep("empty form")
+    await screen.box("name").fill("quick")
+    await screen.box("input_url").fill(str(rows))
+    await screen.box("model").fill("gpt-6-luna")
+    await screen.box("prompt").fill(PROMPT)
+    await screen.box("output_url").fill(str(tmp_path / "out"))
+    await screen.box("budget_usd").fill("1.5")
+    await screen.keep("filled form")
+    await screen.submit()
+    run_id = await screen.watch_until("Completed")
+    await screen.keep("completed run")
+    artifacts = await screen.open_tab(run_id, "Artifacts")
+    await expect(artifacts).to_contain_text("completed: 1,200 of 1,200 rows succeeded, 0 failed")
+    await artifacts.get_by_text("quick-summary").click()
+    await screen.page.get_by_role("link", name=re.compile("^[0-9a-f]{8}$")).click()
+    report = screen.page.get_by_role("link", name="Open the report")
+    await expect(report).to_be_visible()
+    await screen.keep("summary")
+    await screen.page.goto(str(await report.get_attribute("href")))
+    await expect(screen.page.get_by_role("heading", name="quick completed")).to_be_visible()
+    await screen.keep("report")
+    await screen.page.goto(f"{screen.root}/v2/runs")
+    await expect(screen.page.get_by_text("quick · 1,200 rows").first).to_be_visible()
+    await screen.keep("runs")
+
+    manifest = manifest_of(tmp_path / "out")
+    assert (manifest["job"]["name"], manifest["job"]["request"]["user"]) == ("quick", PROMPT)
+    assert Decimal(manifest["budget_usd"]) == Decimal("1.5")
+
+
 async def test_a_person_fills_in_a_job_starts_it_and_watches_it_to_its_end(screen: Screen, tmp_path: Path):
     rows = write_rows(tmp_path / "rows.parquet", [f"text {number}" for number in range(30)])
-    await screen.open_form("online-inference", "manual")
+    await screen.open_form("online-inference", "online")
     await screen.turn_to("Job", "job")
 
     await expect(screen.box("Limits", "Max concurrency")).to_have_value("auto")
@@ -89,7 +122,7 @@ async def test_a_person_fills_in_a_job_starts_it_and_watches_it_to_its_end(scree
 async def test_a_job_file_is_run_with_overrides(screen: Screen, tmp_path: Path):
     job = job_values(tmp_path, "by-url")
     (tmp_path / "job.yaml").write_text(yaml.safe_dump(job))
-    await screen.open_form("online-inference", "manual")
+    await screen.open_form("online-inference", "online")
     await screen.turn_to("Job", "job")
     await screen.turn_to("None", "job")
     await screen.box("job_url").fill((tmp_path / "job.yaml").as_uri())
@@ -106,7 +139,7 @@ async def test_a_job_file_is_run_with_overrides(screen: Screen, tmp_path: Path):
 
 
 async def test_a_form_with_a_mistake_is_refused_with_its_place(screen: Screen, tmp_path: Path):
-    await screen.open_form("estimate-cost", "manual")
+    await screen.open_form("estimate-cost", "estimate")
     await screen.turn_to("Job", "job")
     await screen.box("Name").fill("Not A Name")
     await screen.box("Input", "URL").fill(str(tmp_path / "rows.parquet"))
@@ -126,7 +159,7 @@ async def test_an_expensive_run_is_approved_in_the_browser_with_a_lower_budget(
     job = {**job_values(tmp_path, "asking"), "approve_above_usd": "0.000001", "budget_usd": 2}
     sent_before = provider.ledger()["tiers"]
     async with client_of(served) as client:
-        run = await start(client, "online-inference/manual", job)
+        run = await start(client, "online-inference/online", job)
         await reached(client, run, "Suspended")
     await screen.open_tab(str(run.id), "Logs")
     await screen.page.locator("button[aria-haspopup=menu]").first.click()

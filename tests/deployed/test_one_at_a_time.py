@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 import yaml
 from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterTags, LogFilter, LogFilterFlowRunId
+from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 from prefect.client.schemas.objects import FlowRun
 from prefect.states import Cancelling
 
 from promptmill.simulator import Simulator
 from promptmill.storage import Storage
-from tasks.run.one_at_a_time import PROCESS, is_alive, output_digest
+from tasks.run.one_at_a_time import OUTPUT, PROCESS, is_alive, output_digest, runs_at_work
 from tests.support.commands import command
 from tests.support.serving import client_of, ended, job_values, message_of, reached, start
 
@@ -28,7 +28,7 @@ async def test_a_second_run_of_a_job_waits_and_pays_for_nothing(served: str, pro
     before = provider.ledger()["totals"]["requests"]
     provider.configure(latency_seconds=1.0)
     async with client_of(served) as client:
-        first = await start(client, "online-inference/manual", job)
+        first = await start(client, "online-inference/online", job)
         await reached(client, first, "Running")
         second = await start(client, "online-inference/nightly", job, job_url=None)
         done = [await ended(client, one) for one in (first, second)]
@@ -50,9 +50,9 @@ async def test_a_run_that_waited_does_not_replace_what_another_job_made_meanwhil
     other = {**job, "request": {**job["request"], "user": "Say more: {{ text }}"}}
     provider.configure(latency_seconds=1.0)
     async with client_of(served) as client:
-        first = await start(client, "online-inference/manual", job)
+        first = await start(client, "online-inference/online", job)
         await reached(client, first, "Running")
-        second = await start(client, "online-inference/manual", other)
+        second = await start(client, "online-inference/online", other)
         done = [await ended(client, one) for one in (first, second)]
 
     assert [one.state_name for one in done] == ["Completed", "Failed"]
@@ -67,7 +67,7 @@ async def test_a_run_that_is_cancelled_while_it_waits_ends_at_once_and_leaves_th
     (tmp_path / "job.yaml").write_text(yaml.safe_dump(job))
     provider.configure(latency_seconds=1.0)
     async with client_of(served) as client:
-        first = await start(client, "online-inference/manual", job)
+        first = await start(client, "online-inference/online", job)
         await reached(client, first, "Running")
         waiting = command("run", tmp_path / "job.yaml", api_url=served, base_url=provider.base_url)
         second = await other_run_of(client, job, first)
@@ -81,12 +81,10 @@ async def test_a_run_that_is_cancelled_while_it_waits_ends_at_once_and_leaves_th
 
 async def other_run_of(client: PrefectClient, job: dict[str, Any], first: FlowRun) -> FlowRun:
     """The run of a job that isn't the first, once it waits for its turn."""
-    chosen = FlowRunFilter(
-        tags=FlowRunFilterTags(any_=[f"promptmill-output-{output_digest(Storage(job['output']['url']))}"])
-    )
+    output = output_digest(Storage(job["output"]["url"]))
     while True:
-        for one in await client.read_flow_runs(flow_run_filter=chosen):
-            if one.id != first.id and one.state_name == "Running":
+        for one in await runs_at_work(client):
+            if one.id != first.id and one.labels.get(OUTPUT) == output:
                 return one
         await asyncio.sleep(0.3)
 
@@ -111,12 +109,12 @@ def test_an_output_is_the_same_however_its_url_is_spelt(
 def test_a_run_stops_waiting_for_a_process_that_is_gone_from_this_machine():
     gone = subprocess.Popen(["true"])
     gone.wait()
-    here = f"{PROCESS}{platform.node()}:"
+    here = platform.node()
 
-    assert not is_alive(["promptmill", f"{here}{gone.pid}"])
-    assert is_alive(["promptmill", f"{here}{os.getppid()}"])
-    assert is_alive([f"{PROCESS}another-machine:1"])
-    assert is_alive(["promptmill"])
+    assert not is_alive({PROCESS: f"{here}:{gone.pid}"})
+    assert is_alive({PROCESS: f"{here}:{os.getppid()}"})
+    assert is_alive({PROCESS: "another-machine:1"})
+    assert is_alive({})
 
 
 async def test_different_jobs_run_side_by_side(served: str, provider: Simulator, tmp_path: Path):
@@ -125,7 +123,7 @@ async def test_different_jobs_run_side_by_side(served: str, provider: Simulator,
     for job in jobs:
         job["limits"] = {"max_concurrency": 2}
     async with client_of(served) as client:
-        runs = [await start(client, "online-inference/manual", job) for job in jobs]
+        runs = [await start(client, "online-inference/online", job) for job in jobs]
         together = await are_running_together(client, runs)
         done = [await ended(client, one) for one in runs]
 

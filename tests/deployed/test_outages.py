@@ -48,7 +48,7 @@ async def test_runs_go_on_while_the_server_is_away_but_never_beyond_what_they_le
     with own.worker():
         async with client_of(own.api_url) as client:
             runs = [
-                await start(client, "online-inference/manual", alone),
+                await start(client, "online-inference/online", alone),
                 await start(client, "online-inference/nightly", sharing, job_url=None),
             ]
             await until(lambda: asked(own_provider, mine) >= 16 and asked(own_provider, shared) >= 2 * PER_SECOND)
@@ -80,7 +80,7 @@ async def test_a_run_whose_worker_was_killed_with_it_crashes_and_goes_on_under_t
     before = sent(own_provider)
     async with client_of(own.api_url) as client:
         with own.worker(is_prefects=True) as worker:
-            run = await start(client, "online-inference/manual", job)
+            run = await start(client, "online-inference/online", job)
             automation = dead_runs(10, f"prefect.flow-run.{run.id}")  # three heartbeats would take nine minutes
             automation.name = "a-dead-run"
             automation = await automation.acreate()

@@ -76,7 +76,7 @@ async def test_a_run_that_somebody_deletes_in_prefect_sends_nothing_more_and_kee
     provider.configure(latency_seconds=1.0)
     before = sent(provider)
     async with client_of(served) as client:
-        run = await start(client, "online-inference/manual", job)
+        run = await start(client, "online-inference/online", job)
         await until_sent(provider, before + 10)
         processes = processes_of(run)
         await client.delete_flow_run(run.id)
@@ -101,7 +101,7 @@ async def test_a_run_that_is_taken_for_dead_while_it_lives_is_not_paid_for_twice
     provider.configure(latency_seconds=1.0)
     before = sent(provider)
     async with client_of(served) as client:
-        run = await start(client, "online-inference/manual", job)
+        run = await start(client, "online-inference/online", job)
         await until_sent(provider, before + 10)
         await client.set_flow_run_state(run.id, Crashed(message="No heartbeat."), force=True)
         until = time.monotonic() + 60

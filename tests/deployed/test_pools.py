@@ -8,7 +8,7 @@ from promptmill.errors import SetupError
 from tasks.server.resources import parse_limit
 from tasks.server.work_pool import Pool, fitted
 from tests.support.own_server import OwnServer
-from tests.support.serving import NAMES, client_of
+from tests.support.serving import NAMES, OLD_NAMES, client_of
 
 
 @pytest.mark.xdist_group("outages")
@@ -23,7 +23,7 @@ async def test_everything_is_deployed_to_a_kubernetes_pool_of_another_name(own: 
     variables = pool.base_job_template["variables"]["properties"]
     pod = pool.base_job_template["job_configuration"]["job_manifest"]["spec"]["template"]["spec"]
 
-    assert {f"{flows[one.flow_id]}/{one.name}" for one in deployments} == NAMES
+    assert {f"{flows[one.flow_id]}/{one.name}" for one in deployments} == NAMES | OLD_NAMES
     assert {one.work_pool_name for one in deployments} == {"cluster"}
     assert pool.type == "kubernetes"
     assert {name: variables[name]["default"] for name in ("image", "memory_limit")} == {

@@ -73,7 +73,7 @@ async def test_a_run_through_the_api_and_one_from_a_file_make_the_same_requests_
     key = Credentials(api_key=KEY, base_url=provider.base_url)
 
     async with client_of(served) as client:
-        done = await ended(client, await start(client, "online-inference/manual", job))
+        done = await ended(client, await start(client, "online-inference/online", job))
     kept = done.parameters["job"]["request"]["response_schema"]["properties"]
     over_api = promptmill.read(job["output"]["url"])
     await carry_out(load_job(str(tmp_path / "elsewhere.yaml")), key)
@@ -92,7 +92,7 @@ async def test_two_runs_share_a_limit(served: str, provider: Simulator, tmp_path
     jobs = [labelling(tmp_path, name, rows=150) | {"limits": {"shared": "pg"}} for name in ("left", "right")]
     began = len(provider.timeline()["requests"])
     async with client_of(served) as client:
-        names = ("online-inference/manual", "online-inference/nightly")
+        names = ("online-inference/online", "online-inference/nightly")
         runs = [await start(client, name, job, job_url=None) for name, job in zip(names, jobs, strict=True)]
         done: list[FlowRun] = await asyncio.gather(*(ended(client, run) for run in runs))
     sent = provider.timeline()["requests"][began:]
@@ -110,7 +110,7 @@ async def test_a_killed_run_goes_on_by_itself(served: str, provider: Simulator, 
     job["limits"] = {"max_concurrency": 5}
     provider.configure(latency_seconds=1.0)
     async with client_of(served) as client:
-        run = await start(client, "online-inference/manual", job)
+        run = await start(client, "online-inference/online", job)
         await kill_midway(run, job)
         done = await reached(client, run, "Completed", 120)
     manifest = manifest_of(job)

@@ -56,9 +56,9 @@ async def test_the_key_shows_nowhere_when_a_run_succeeds_stops_at_its_budget_or_
     capped = {**job_values(tmp_path, "capped"), "budget_usd": "0.0000001"}
     refused = job_values(tmp_path, "refused")
     async with client_of(served) as client:
-        states = [(await ended(client, await start(client, "online-inference/manual", one))) for one in (good, capped)]
+        states = [(await ended(client, await start(client, "online-inference/online", one))) for one in (good, capped)]
         provider.configure(api_key="sk-another")
-        states.append(await ended(client, await start(client, "online-inference/manual", refused)))
+        states.append(await ended(client, await start(client, "online-inference/online", refused)))
         stopped = await told_events(client, "promptmill.job.budget_exhausted", "promptmill.job.capped")
         failed = await told_events(client, "promptmill.job.failed", "promptmill.job.refused")
         everything = await told(client)
@@ -103,8 +103,8 @@ async def test_what_a_job_passes_through_changes_neither_the_address_nor_the_hea
     job = job_values(tmp_path, "through")
     job["request"]["parameters"] |= {"base_url": ELSEWHERE, "extra_headers": {"x": "y"}, "api_key": "mine"}
     async with client_of(served) as client:
-        passed = await ended(client, await start(client, "online-inference/manual", job))
-        unknown = await start(client, "online-inference/manual", job, overrides={"provider": "elsewhere"})
+        passed = await ended(client, await start(client, "online-inference/online", job))
+        unknown = await start(client, "online-inference/online", job, overrides={"provider": "elsewhere"})
         refused = await ended(client, unknown)
 
     assert passed.state_name == "Completed"

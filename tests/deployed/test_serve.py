@@ -22,7 +22,7 @@ async def test_ctrl_c_leaves_no_process_no_port_and_no_answer_behind(tmp_path: P
     before = sent(own_provider)
     with serve_process(tmp_path, own_provider) as (process, api_url):
         async with client_of(api_url) as client:
-            await start(client, "online-inference/manual", job)
+            await start(client, "online-inference/online", job)
             until = time.monotonic() + 60
             while sent(own_provider) < before + 10:
                 assert time.monotonic() < until

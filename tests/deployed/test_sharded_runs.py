@@ -53,7 +53,7 @@ def requests_sent(provider: Simulator) -> int:
 async def test_a_run_in_shards_publishes_one_output(served: str, provider: Simulator, tmp_path: Path):
     job, before = sharded(tmp_path, "in-three", shards=3), requests_sent(provider)
     async with client_of(served) as client:
-        done = await ended(client, await start(client, "online-inference/manual", job))
+        done = await ended(client, await start(client, "online-inference/online", job))
         shards = await shards_of(client, job)
     manifest = manifest_of(job)
 
@@ -72,7 +72,7 @@ async def test_a_killed_shard_is_run_again_alone(served: str, provider: Simulato
     before = requests_sent(provider)
     provider.configure(latency_seconds=1.0)
     async with client_of(served) as client:
-        run = await start(client, "online-inference/manual", job)
+        run = await start(client, "online-inference/online", job)
         victim = await at_work(client, job)
         for process in processes_of(victim):
             os.kill(process, signal.SIGKILL)
@@ -109,7 +109,7 @@ async def test_a_killed_run_finds_its_shards_at_work_and_goes_on_with_them(
     before = requests_sent(provider)
     provider.configure(latency_seconds=2.0)
     async with client_of(served) as client:
-        run = await start(client, "online-inference/manual", job)
+        run = await start(client, "online-inference/online", job)
         await at_work(client, job)
         for process in processes_of(run):
             os.kill(process, signal.SIGKILL)
@@ -131,7 +131,7 @@ async def test_cancelling_a_run_cancels_its_shards_and_keeps_what_they_answered(
     job = sharded(tmp_path, "cancelled", limits={"max_concurrency": 3})
     provider.configure(latency_seconds=1.0)
     async with client_of(served) as client:
-        run = await start(client, "online-inference/manual", job)
+        run = await start(client, "online-inference/online", job)
         await at_work(client, job)
         await client.set_flow_run_state(run.id, Cancelling())
         done = await ended(client, run)
@@ -141,7 +141,7 @@ async def test_cancelling_a_run_cancels_its_shards_and_keeps_what_they_answered(
         await asyncio.sleep(3)
         assert requests_sent(provider) == sent
         provider.configure(latency_seconds=0.0)
-        again = await ended(client, await start(client, "online-inference/manual", job))
+        again = await ended(client, await start(client, "online-inference/online", job))
     manifest = manifest_of(job)
 
     assert done.state_name == "Cancelled"
@@ -204,12 +204,12 @@ async def test_a_budget_holds_over_all_shards(served: str, provider: Simulator, 
     job["budget_usd"] = "31"  # a request costs 1
     before = requests_sent(provider)
     async with client_of(served) as client:
-        done = await ended(client, await start(client, "online-inference/manual", job))
+        done = await ended(client, await start(client, "online-inference/online", job))
         assert done.state_name == "Failed"
         assert "budget_usd" in (done.state.message or "")  # pyright: ignore[reportOptionalMemberAccess]
         assert requests_sent(provider) - before == 31
         job["budget_usd"] = "100"
-        again = await ended(client, await start(client, "online-inference/manual", job))
+        again = await ended(client, await start(client, "online-inference/online", job))
 
     assert again.state_name == "Completed"
     assert requests_sent(provider) - before == 60
@@ -221,7 +221,7 @@ async def test_a_shard_that_must_stop_stops_the_run_with_its_reason(served: str,
     provider.configure(quota_after=requests_sent(provider) + 10)
     try:
         async with client_of(served) as client:
-            done = await ended(client, await start(client, "online-inference/manual", job))
+            done = await ended(client, await start(client, "online-inference/online", job))
     finally:
         provider.configure(quota_after=None)
 
@@ -232,7 +232,7 @@ async def test_a_shard_that_must_stop_stops_the_run_with_its_reason(served: str,
 async def test_a_run_on_a_dask_cluster_answers_every_row_once(served: str, provider: Simulator, tmp_path: Path):
     job, before = sharded(tmp_path, "on-dask", task_runner="dask"), requests_sent(provider)
     async with client_of(served) as client:
-        done = await ended(client, await start(client, "online-inference/manual", job))
+        done = await ended(client, await start(client, "online-inference/online", job))
     manifest = manifest_of(job)
 
     assert done.state_name == "Completed", done.state

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.xdist_group("deployments")
 
 async def tell(client: PrefectClient, action: str, **parameters: Any) -> str:
     """What a run of `steer` says once it has ended, as its state."""
-    deployment = await client.read_deployment_by_name("steer/manual")
+    deployment = await client.read_deployment_by_name("steer/steer")
     run = await client.create_flow_run_from_deployment(deployment.id, parameters={"action": action, **parameters})
     found = await ended(client, run)
     assert found.state is not None
@@ -32,7 +32,7 @@ async def test_a_deployed_run_is_paused_set_and_stopped_by_a_deployment(
     job = {**job_values(tmp_path, "steered", rows=400), "limits": {"max_concurrency": 4}}
     output = {"output_url": job["output"]["url"]}
     async with client_of(served) as client:
-        run = await reached(client, await start(client, "online-inference/manual", job), "Running")
+        run = await reached(client, await start(client, "online-inference/online", job), "Running")
         began = sent(provider)
         while sent(provider) < began + 8:
             await asyncio.sleep(0.2)

@@ -43,7 +43,7 @@ async def test_a_malformed_job_is_refused_when_the_run_is_created(
 ):
     job = {**job_values(tmp_path, "refused"), **changes}
     async with client_of(served) as client:
-        deployment = await client.read_deployment_by_name("online-inference/manual")
+        deployment = await client.read_deployment_by_name("online-inference/online")
         with pytest.raises(PrefectHTTPStatusError) as refused:
             await client.create_flow_run_from_deployment(deployment.id, parameters={"job": job})
     said = refused.value.response.json()["detail"]
@@ -59,19 +59,19 @@ async def test_a_run_with_wrong_parameters_fails_at_once_and_names_the_right_one
     job = job_values(tmp_path, "failing")
     unknown, retry = "the run has an unknown parameter", {"job": job, "retry_faild": True}
     wrong: list[tuple[str, dict[str, Any], str]] = [
-        ("estimate-cost/manual", {"jobb": job}, f"{unknown} 'jobb'. Did you mean 'job'?"),
-        ("online-inference/manual", retry, f"{unknown} 'retry_faild'. Did you mean 'retry_failed'?"),
+        ("estimate-cost/estimate", {"jobb": job}, f"{unknown} 'jobb'. Did you mean 'job'?"),
+        ("online-inference/online", retry, f"{unknown} 'retry_faild'. Did you mean 'retry_failed'?"),
         (
-            "estimate-cost/manual",
+            "estimate-cost/estimate",
             {"job": job, "overrides": {"limits.max_concurency": 3}},
             "limits: unknown key 'max_concurency'. Did you mean 'max_concurrency'?",
         ),
         (
-            "estimate-cost/manual",
+            "estimate-cost/estimate",
             {"job": {**job, "request": {"model": "gpt-6-luna"}}},
             "request: chat.completions takes `user`",
         ),
-        ("estimate-cost/manual", {}, "a run takes either `job` (the job itself) or `job_url`"),
+        ("estimate-cost/estimate", {}, "a run takes either `job` (the job itself) or `job_url`"),
     ]
     sent_before = provider.ledger()["tiers"]
     async with client_of(served) as client:
@@ -91,7 +91,7 @@ async def test_a_run_with_wrong_parameters_fails_at_once_and_names_the_right_one
 async def test_a_job_with_every_key_written_out_is_accepted(served: str, tmp_path: Path):
     job = Job.model_validate(job_values(tmp_path, "in-full")).model_dump(mode="json")
     async with client_of(served) as client:
-        deployment = await client.read_deployment_by_name("estimate-cost/manual")
+        deployment = await client.read_deployment_by_name("estimate-cost/estimate")
         parameters = {"job": job, "job_url": None, "overrides": None}
         done = await ended(client, await client.create_flow_run_from_deployment(deployment.id, parameters=parameters))
 

@@ -38,7 +38,7 @@ async def test_an_output_and_its_job_file_tell_the_same_as_report_and_artifact(
     assert (found["tags"], "Tags: team=search." in said) == ({"team": "search"}, True)
     assert {account["tags"]["team"] for account in accounts(job.output.url)} == {"search"}
     assert f"between ${found['known_usd']} and" in Path(job.output.url, REPORT).read_text()
-    assert "| delivered | 20 |" in summary_text(manifest, job.output.url)
+    assert "| delivered | 20 |" in summary_text(manifest, job.output.url, {})
 
 
 def test_a_folder_without_an_output_is_told_in_a_sentence(tmp_path: Path):

@@ -80,7 +80,7 @@ LOUDNESS = """
 import logging, sys
 from flows.command import console
 from flows.command.doing import doing
-from promptmill.runs.showing import _has_room
+from promptmill.runs.showing import has_room
 console.choose_loudness(is_verbose="-v" in sys.argv, is_quiet="-q" in sys.argv)
 console.show_log()
 with doing("step") as told:
@@ -88,7 +88,7 @@ with doing("step") as told:
     for level in (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR):
         logging.getLogger("promptmill").log(level, logging.getLevelName(level))
     console.say("result")
-print(_has_room())
+print(has_room())
 """
 
 

@@ -1,5 +1,6 @@
 """The schema that a deployment's form is made of, and that its runs are checked against."""
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -11,8 +12,11 @@ from flows.batch_inference import batch_inference
 from flows.estimate_cost import estimate_cost
 from flows.online_inference import online_inference
 from flows.steer import steer
+from promptmill.errors import JobError
+from promptmill.job.basics import KEYS, basics
 from promptmill.job.form import label
 from promptmill.job.spec import Job, Section
+from tasks.run.plan import resolve_job
 
 FLOWS = [online_inference, batch_inference, estimate_cost, advance_batches, steer]
 
@@ -34,6 +38,39 @@ def test_the_long_job_comes_last_and_each_parameter_is_described(flow: Any):
 
     assert in_order == [*(name for name in fields if name != "job"), *(["job"] if "job" in fields else [])]
     assert all(field["description"] for field in fields.values())
+
+
+@pytest.mark.parametrize("flow", [online_inference, batch_inference, estimate_cost], ids=lambda flow: flow.name)
+def test_the_fields_that_everybody_needs_come_first_and_may_stay_empty(flow: Any):
+    schema = schema_of(flow)
+    fields = schema["properties"]
+    in_order = sorted(fields, key=lambda name: fields[name]["position"])
+
+    assert in_order[: len(KEYS)] == [*KEYS]
+    assert {fields[name]["type"] for name in KEYS} == {"string", "number"}
+    assert not schema.get("required")
+
+
+def test_a_job_is_given_by_its_basics_alone():
+    given = basics(name="j", input_url="i", model="m", prompt="{{ text }}", output_url="o", budget_usd=1.5, provider="")
+    job = resolve_job(None, None, {"limits.max_concurrency": 8}, given)
+
+    assert (job.name, job.input.url, job.output.url, job.provider) == ("j", "i", "o", None)
+    assert (job.request.model, job.request.user, job.limits.max_concurrency) == ("m", "{{ text }}", 8)
+    assert job.budget_usd == Decimal("1.5")
+
+
+def test_the_basics_replace_values_of_a_job_and_overrides_replace_both():
+    given = basics(model="other", budget_usd=2)
+    job = resolve_job(SMALLEST, None, {"budget_usd": 3}, given)
+
+    assert (job.name, job.request.model, job.budget_usd) == ("j", "other", 3)
+    assert resolve_job(SMALLEST, None, None, basics(model=None)).request.model == "m"
+
+
+def test_a_run_that_names_no_job_at_all_is_told_what_it_may_name():
+    with pytest.raises(JobError, match="or the job's basics: name, input_url, model"):
+        resolve_job(None, None, {"budget_usd": 3}, basics())
 
 
 @pytest.mark.parametrize("section", sections(), ids=lambda section: section.__name__)

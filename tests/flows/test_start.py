@@ -41,6 +41,40 @@ def loaded(*words: str | Path, base_url: str, heavy: tuple[str, ...] = HEAVY) ->
     return found.stdout.splitlines()[-2:]
 
 
+FIRST_LINE = """
+import os, sys
+needed = sys.argv.pop().split(",")
+class Told:
+    def write(self, text):
+        if text.strip():
+            loaded = [name for name in needed if name in sys.modules]
+            os.write(1, f"{text.strip()}; loaded: {loaded}".encode())
+            os._exit(0)
+    def flush(self): pass
+    def isatty(self): return False
+sys.stderr = Told()
+from flows.__main__ import main
+main()
+"""
+
+
+@pytest.mark.parametrize("command", ["check", "estimate", "sample", "run"])
+def test_the_first_line_says_what_is_done_before_anything_is_imported_that_the_work_needs(
+    command: str, make_job: MakeJob, tmp_path: Path
+) -> None:
+    path = write_job(make_job(3), tmp_path)
+    needed = ("promptmill.job.spec", "fsspec", "pyarrow", "asyncio", *HEAVY)
+    said = subprocess.run(
+        [sys.executable, "-c", FIRST_LINE, command, str(path), ",".join(needed)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert said.stdout == f"reading {path}; loaded: []"
+
+
 def test_the_help_imports_neither_the_job_nor_arrow(simulator: Simulator) -> None:
     heavy = (*HEAVY, "promptmill.job.spec", "pyarrow", "tiktoken")
 

@@ -36,6 +36,7 @@ class OwnServer:
             **settings,
         }
         self._server: subprocess.Popen[bytes] | None = None
+        self.deployed = ""  # what Prefect's command said in a clone
 
     @property
     def api_url(self) -> str:
@@ -53,9 +54,27 @@ class OwnServer:
             kill(self._server)
             self._server = None
 
+    def bootstrap(self, *options: str) -> None:
+        """What deployments need on a server, and a provider block."""
+        run("deployments/bootstrap.py", "--provider", "openai", *options, settings=self.settings)
+
+    def deploy_as_in_a_clone(self) -> None:
+        """All deployments, by Prefect's command with nothing set but the server's address."""
+        deployed = subprocess.run(
+            [sys.executable, "-m", "prefect", "deploy", "--all"],
+            cwd=ROOT,
+            env={name: value for name, value in self.settings.items() if not name.startswith("PROMPTMILL_")},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        self.deployed = deployed.stdout + deployed.stderr
+        assert deployed.returncode == 0, self.deployed
+
     def deploy(self, *options: str) -> None:
         """Everything that `make serve` makes on a server."""
-        run("deployments/bootstrap.py", "--provider", "openai", *options, settings=self.settings)
+        self.bootstrap(*options)
         pool = {POOL_SETTING: self.settings["PROMPTMILL_WORK_POOL"]}
         run("-m", "prefect", "--no-prompt", "deploy", "--all", settings={**self.settings, **pool})
 

@@ -202,12 +202,18 @@ def sent(provider: Simulator) -> int:
 
 
 NAMES = {
-    "online-inference/manual",
+    "online-inference/online",
     "online-inference/nightly",
     "online-inference/on-dataset",
-    "answer-shard/any-worker",
+    "answer-shard/shard",
+    "batch-inference/batch",
+    "advance-batches/advance",
+    "estimate-cost/estimate",
+    "steer/steer",
+}
+OLD_NAMES = {
+    "online-inference/manual",
     "batch-inference/manual",
     "advance-batches/every-few-minutes",
     "estimate-cost/manual",
-    "steer/manual",
-}
+}  # of the version before this one

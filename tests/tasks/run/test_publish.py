@@ -1,12 +1,13 @@
 """What our events and assets say of a run."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from promptmill.provider.transport import Credentials
 from promptmill.runs.plain import run_plainly
-from tasks.run.publish import describe_output, input_assets
+from tasks.run.publish import describe_end, describe_output, input_assets, summary_text
 from tests.support.jobs import MakeJob, plan
 
 
@@ -40,3 +41,20 @@ def test_an_input_on_this_machine_is_named_as_the_output_of_the_run_that_wrote_i
 
     assert not isinstance(asset, str)
     assert asset.key == f"file://{tmp_path}/out"
+
+
+async def test_the_summary_tells_the_accuracy_and_leads_to_the_report_of_a_finished_run(
+    make_job: MakeJob, credentials: Credentials, tmp_path: Path
+):
+    run = plan(
+        make_job(["good", "bad"], output={"url": str(tmp_path / "out"), "compare": {"label": "text"}}), credentials
+    )
+    manifest = (await run_plainly(run)).manifest
+    served = {"PROMPTMILL_WEB_URLS": f"{tmp_path}=https://files.test"}
+    link = "[**Open the report**](<https://files.test/out/_report.html>)"
+
+    assert manifest.accuracy is not None
+    assert "accuracy of label" in describe_end(manifest)
+    assert link in summary_text(manifest, f"{tmp_path}/out/", served)
+    assert "report: " in summary_text(manifest, f"{tmp_path}/out", {})
+    assert "report" not in summary_text(replace(manifest, state="failed"), f"{tmp_path}/out", served)

@@ -42,7 +42,7 @@ async def test_panel_summary_report_and_artifact_word_each_number_alike(
     show_manifest(manifest_values(manifest), job.output.url, as_json=False)
     summary = capsys.readouterr().out
     report = Path(job.output.url, "_report.html").read_text()
-    artifact = summary_text(manifest, job.output.url)
+    artifact = summary_text(manifest, job.output.url, {})
     shown = {figure.name: figure for figure in figures(manifest)}
 
     for figure in shown.values():

@@ -70,7 +70,7 @@ def test_the_names_and_tags_are_those_of_our_deployments() -> None:
     shards = [deployment["name"] for deployment in deployed if "promptmill" not in deployment["tags"]]
 
     assert set(FLOWS) == {name.partition("/")[0] for name in DEPLOYMENTS}
-    assert shards == ["any-worker"]
+    assert shards == ["shard"]
 
 
 async def test_an_automation_of_an_older_version_is_replaced_and_one_of_this_version_is_kept(prefect: str) -> None:

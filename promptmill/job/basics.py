@@ -1,0 +1,27 @@
+"""The few keys of a job that everybody needs, as flat parameters of a flow: the first fields of a form.
+
+A form with all of the job's sixty keys hides these among the others. Prefect's UI folds nothing but what lies behind a tab
+(form.py), so the whole job stays there, and these stand before it.
+"""
+
+from collections.abc import Mapping
+
+KEYS = {
+    "name": "name",
+    "input_url": "input.url",
+    "model": "request.model",
+    "prompt": "request.user",
+    "output_url": "output.url",
+    "budget_usd": "budget_usd",
+    "provider": "provider",
+}  # parameter → key of the job
+
+
+def basics(**given: str | float | None) -> dict[str, object]:
+    """Overrides that set the keys of those parameters that a person filled in; an empty text counts as not filled in."""
+    return {KEYS[name]: value for name, value in given.items() if value is not None and value != ""}
+
+
+def with_basics(overrides: Mapping[str, object] | None, given: Mapping[str, object]) -> dict[str, object]:
+    """Both; where they name the same key, `overrides` counts."""
+    return {**given, **(overrides or {})}
