@@ -9,11 +9,11 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from flows.command import beside_runs
+from flows.command import beside_a_run, beside_runs
 from flows.command.arguments import AsJson, JobFile, NoWait, Overrides, loading
 from flows.command.batches import app as batches
 from flows.command.cache import app as cache
-from promptmill.errors import Interrupted, PromptmillError
+from promptmill.errors import Interrupted, PromptmillError, StoppedByOrder
 from promptmill.memory import collect_seldom, spare_memory
 from promptmill.processes import end_process
 from promptmill.unread_output import outlive_readers
@@ -155,6 +155,9 @@ for command_beside in (
     beside_runs.worker,
 ):
     app.command()(command_beside)
+for command_beside in (beside_a_run.pause, beside_a_run.resume, beside_a_run.stop, beside_a_run.peek):
+    app.command()(command_beside)
+app.command(name="set")(beside_a_run.set_values)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, add_help_option=False)(
     beside_runs.simulate
 )
@@ -191,12 +194,17 @@ def _end_by(error: BaseException) -> NoReturn:
     """Show an error and end with its exit code."""
     from flows.command import console
 
-    told = Interrupted() if _is_interruption(error) else error
+    told = _interruption_of(error) if _is_interruption(error) else error
     if not isinstance(told, PromptmillError):
         console.show_crash(told)
         raise SystemExit(1) from None
     console.show_error(told, sys.argv[1:])
     raise SystemExit(told.exit_code) from None
+
+
+def _interruption_of(error: BaseException) -> Interrupted:
+    """Who stopped the command, where Prefect's own error comes of one of ours that says it."""
+    return error.__cause__ if isinstance(error.__cause__, StoppedByOrder) else Interrupted()
 
 
 def _is_interruption(error: BaseException) -> bool:

@@ -14,7 +14,8 @@ from promptmill.safe_log import SafeLines
 if TYPE_CHECKING:
     from promptmill.job.spec import Job
     from promptmill.notebook import run
-    from promptmill.output.reading import read, read_failures
+    from promptmill.output.reading import read_failures
+    from promptmill.reading import read
 
 logging.getLogger("promptmill").addFilter(SafeLines())  # every line of ours passes here, for any handler
 
@@ -22,7 +23,7 @@ __all__ = ["Job", "read", "read_failures", "run"]
 
 _MODULES = {
     "Job": "promptmill.job.spec",
-    "read": "promptmill.output.reading",
+    "read": "promptmill.reading",
     "read_failures": "promptmill.output.reading",
     "run": "promptmill.notebook",
 }

@@ -17,6 +17,7 @@
     │   ├── LeaseLost                   another run has taken over the output, or may have
     │   ├── BudgetExhausted      3      `budget_usd` would have been passed
     │   └── Interrupted        130      Ctrl-C, SIGTERM or a cancelled flow run
+    │       └── StoppedByOrder          `promptmill stop`
     └── CheckpointUnreadable         a stored answer file is damaged or foreign: the work is done again
 
 A row that the provider refuses is a `Failure` record (records.py) and no exception: it never takes its chunk along.
@@ -133,6 +134,13 @@ class Interrupted(RunStopped):
 
     def __init__(self) -> None:
         super().__init__(self.MESSAGE)
+
+
+class StoppedByOrder(Interrupted):
+    """Somebody told the run to stop (`promptmill stop`)."""
+
+    def __init__(self, message: str) -> None:
+        RunStopped.__init__(self, message)
 
 
 class CheckpointUnreadable(PromptmillError):

@@ -15,6 +15,8 @@ ENTRANCES = {  # ways in: nobody below imports them
     "promptmill/__init__.py",
     "promptmill/__main__.py",
     "promptmill/notebook.py",
+    "promptmill/reading.py",
+    "promptmill/so_far.py",
     *(f"promptmill/simulator/{name}.py" for name in ("__init__", "__main__", "app", "server")),
 }
 
@@ -26,6 +28,7 @@ ALLOWED: dict[str, set[str]] = {
     "promptmill.prompts": {"promptmill.job"},
     "promptmill.limits": {"promptmill.job"},
     "promptmill.checkpoints": {"promptmill.job"},
+    "promptmill.steering": {"promptmill.job", "promptmill.checkpoints"},
     "promptmill.cache": {"promptmill.job", "promptmill.checkpoints"},
     "promptmill.provider": {"promptmill.job", "promptmill.limits"},
     "promptmill.output": {"promptmill.job", "promptmill.checkpoints", "promptmill.prompts"},
@@ -44,7 +47,7 @@ ALLOWED: dict[str, set[str]] = {
     },
 }
 ALLOWED["promptmill.runs"] = {*ALLOWED["promptmill.planning"], "promptmill.planning", "promptmill.output.report"}
-ALLOWED["promptmill.runs"] |= {"promptmill.audit"}
+ALLOWED["promptmill.runs"] |= {"promptmill.audit", "promptmill.steering"}
 ALLOWED["promptmill.batch"] = {*ALLOWED["promptmill.runs"], "promptmill.runs"}
 ALLOWED["promptmill.sharding"] = {*ALLOWED["promptmill.runs"], "promptmill.runs"}
 ALLOWED["promptmill.standalone"] = {*ALLOWED["promptmill.batch"], "promptmill.batch", "promptmill.sharding"}

@@ -22,7 +22,7 @@ _MOST_PROPERTIES = 8  # more columns leave no room for any of them
 def sample_table(part: PendingRun, manifest: Manifest) -> Table:
     """The answered rows, then those that failed."""
     prepared = part.prepared
-    url, named = f"{prepared.output.url}/{SAMPLES}", _answer_columns(prepared)
+    url, named = f"{prepared.output.url}/{SAMPLES}", answer_columns(prepared)
     compared = prepared.job.output.compare or {}
     table = Table(show_lines=True)
     for name in ("row", "input", *named, *(f"known: {known}" for known in compared.values())):
@@ -33,20 +33,20 @@ def sample_table(part: PendingRun, manifest: Manifest) -> Table:
     failed = read_rows(url, failures=True) if manifest.failed else []
     for row in answered:
         cells = [cell(row[name]) for name in named]
-        table.add_row(*_about(prepared, row), *cells, *_known(prepared, row, compared))
+        table.add_row(*about(prepared, row), *cells, *_known(prepared, row, compared))
     for row in failed:
         known = [cell(row[name]) for name in compared.values()]
-        table.add_row(*_about(prepared, row), *["" for _ in named], *known, cell(_reason(prepared, row)))
+        table.add_row(*about(prepared, row), *["" for _ in named], *known, cell(_reason(prepared, row)))
     return table
 
 
-def _answer_columns(prepared: Prepared) -> list[str]:
+def answer_columns(prepared: Prepared) -> list[str]:
     """The columns of the answer's properties, or the whole answer where there are none."""
     names = prepared.names
     return list(names.properties.values())[:_MOST_PROPERTIES] or [names.answer]
 
 
-def _about(prepared: Prepared, row: Mapping[Any, Any]) -> tuple[Text, Text]:
+def about(prepared: Prepared, row: Mapping[Any, Any]) -> tuple[Text, Text]:
     """A row's id, and the values that its prompt uses."""
     named = prepared.job.input.id_column or prepared.names.row_index
     used = sorted(prepared.builder.columns & set(prepared.dataset.carried) - {named})

@@ -3,17 +3,11 @@
 A deployed run opens only what the operator lists. A command opens everything that its user names, and an entry that somebody
 else wrote names places too. So it follows an entry that this user's own commands and workers wrote, which a seal proves;
 one that says the same as a job file that the user gives; and of others those that keep to object stores and to what
-PROMPTMILL_ALLOWED_URLS and PROMPTMILL_ALLOWED_MODULES list. The seal's key lies in PREFECT_HOME, and never in the registry.
+PROMPTMILL_ALLOWED_URLS and PROMPTMILL_ALLOWED_MODULES list. The seal: seals.py.
 """
 
-import hmac
 import os
-import secrets
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
-from typing import Any
-
-import orjson
+from collections.abc import Iterator
 
 from promptmill.allowed_urls import (
     MODULES_SETTING,
@@ -25,47 +19,12 @@ from promptmill.allowed_urls import (
     verdict_on_stranger,
 )
 from promptmill.errors import SetupError
-from promptmill.home_folder import prefect_home
 from promptmill.job.key_order import is_schema_text
 from promptmill.job.spec import Job
 from promptmill.prompts.response_schema import named_module
 from promptmill.public_url import public_url
 
 STATE_SETTING = "PROMPTMILL_STATE_URL"
-_KEY_FILE = "promptmill-registry.key"
-_KEY_BYTES = 32
-
-
-def seal(values: Mapping[str, Any]) -> str:
-    """What proves that this user wrote these JSON values; empty where the home can keep no key."""
-    key = _key()
-    return "" if key is None else hmac.digest(key, orjson.dumps(values, option=orjson.OPT_SORT_KEYS), "sha256").hex()
-
-
-def is_sealed(values: Mapping[str, Any], found: str) -> bool:
-    """Whether a seal is this user's for these values."""
-    expected = seal(values)
-    return expected != "" and hmac.compare_digest(expected.encode(), found.encode())
-
-
-def _key() -> bytes | None:
-    """The user's own key, made where there is none."""
-    path = prefect_home() / _KEY_FILE
-    with suppress(FileExistsError, OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        own = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
-        if not path.exists():
-            own.touch(mode=0o600)
-            own.write_bytes(secrets.token_bytes(_KEY_BYTES))
-            try:
-                os.link(own, path)  # fails where another process was first
-            finally:
-                own.unlink()
-    try:
-        key = path.read_bytes()
-    except OSError:
-        return None
-    return key if len(key) == _KEY_BYTES else None
 
 
 def require_followable(job: Job, *, is_ours: bool, named: Job | None) -> None:
@@ -76,7 +35,7 @@ def require_followable(job: Job, *, is_ours: bool, named: Job | None) -> None:
     if is_ours or (named is not None and named.model_copy(update={"output": job.output}) == job):
         return
     rules = read_rules(os.environ)
-    for place, name, reason in _closed_places(job, rules):
+    for place, name, reason in closed_places(job, rules):
         raise SetupError(
             f"the registered job {job.name!r} names {place} {public_url(name)!r}, which {reason}, and no command of yours "
             f"wrote the entry; others can write to {STATE_SETTING}. Give the job's own file (promptmill batches … "
@@ -84,7 +43,7 @@ def require_followable(job: Job, *, is_ours: bool, named: Job | None) -> None:
         )
 
 
-def _closed_places(job: Job, rules: Rules) -> Iterator[tuple[str, str, str]]:
+def closed_places(job: Job, rules: Rules) -> Iterator[tuple[str, str, str]]:
     """Key, name and reason of each place that such a job may not have opened or imported."""
     schema = job.request.response_schema
     places = [*(("input.url", url) for url in job.input.urls), ("output.url", job.output.url)]

@@ -4,17 +4,21 @@ import asyncio
 import math
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from promptmill.batch.api_errors import KeyRefused
 from promptmill.batch.registry import register, unregister_job
 from promptmill.batch.session import close_batches, start_batches, stop_run
 from promptmill.batch.status import describe, describe_line
 from promptmill.batch.step import BatchWork
-from promptmill.errors import Interrupted, PromptmillError, RunStopped
+from promptmill.errors import Interrupted, PromptmillError, RunStopped, StorageFailed
 from promptmill.processes import this_process
 from promptmill.runs.engine import Engine, LookUpCredentials
 from promptmill.runs.run import PendingRun
+from promptmill.runs.steered import listener_of
 from promptmill.runs.steps import showing_step
+from promptmill.steering.listening import LOOK_SECONDS, Listener
+from promptmill.steering.orders import Steering
 
 _ATTEND_SECONDS = 300.0  # between two notes that this process still waits for its batches
 
@@ -27,6 +31,8 @@ async def begin_batches(run: PendingRun) -> BatchWork:
     """
     work = await asyncio.to_thread(start_batches, run)
     await _attend(run)
+    if (listener := listener_of(run)) is not None:
+        await _hear(work, run, listener)
     try:
         with showing_step("submitting batches"):
             await _step(work, run)
@@ -48,14 +54,40 @@ async def follow_batches(
     `show` is told how far they are, in a line and in per cent. `look_up_credentials` is asked when the provider refuses the
     key: a day may pass until a batch ends.
     """
-    attended_at = -math.inf
+    attended_at, listener = -math.inf, listener_of(run)
     while not work.is_finished:
         if time.monotonic() - attended_at >= _ATTEND_SECONDS:
             await _attend(run)
             attended_at = time.monotonic()
-        await show(describe_line(work, time.time()), percent_of(work))
-        await asyncio.sleep(work.job.batch.poll_seconds)
+        await _wait(work, run, listener, show)
         await _step(work, run, look_up_credentials)
+
+
+async def _wait(
+    work: BatchWork, run: PendingRun, listener: Listener | None, show: Callable[[str, float], Awaitable[None]]
+) -> None:
+    """Wait until it is time to look at the batches again, or until somebody told the run something new."""
+    until, is_new = time.monotonic() + work.job.batch.poll_seconds, False
+    while (rest := until - time.monotonic()) > 0 and not is_new:
+        pause = "" if work.steering.pause is None else f" · {work.steering.pause}"
+        await show(f"{describe_line(work, time.time())}{pause}", percent_of(work))
+        await asyncio.sleep(rest if listener is None else min(rest, LOOK_SECONDS))
+        is_new = listener is not None and await _hear(work, run, listener)
+
+
+async def _hear(work: BatchWork, run: PendingRun, listener: Listener) -> bool:
+    """Whether somebody told the run something new, which its batches follow from now on. Raises: StoppedByOrder."""
+
+    async def obey(steering: Steering) -> None:
+        work.steering = steering
+
+    with suppress(StorageFailed):
+        is_new = await listener.look(obey)
+        if (stopped := work.steering.stop) is not None:
+            await asyncio.to_thread(stop_run, work, run, stopped)
+            raise stopped
+        return is_new
+    return False
 
 
 async def forget_batches(work: BatchWork, engine: Engine) -> None:

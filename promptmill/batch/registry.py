@@ -9,12 +9,13 @@ from typing import Any
 import orjson
 from pydantic import TypeAdapter
 
-from promptmill.batch.entry_trust import STATE_SETTING, is_sealed, seal
+from promptmill.batch.entry_trust import STATE_SETTING
 from promptmill.errors import StorageFailed
 from promptmill.home_folder import prefect_home
 from promptmill.job.spec import Job
 from promptmill.planning.prepared_job import resolve_output
 from promptmill.processes import is_at_work
+from promptmill.seals import is_sealed, seal
 from promptmill.state_files import StateFile
 from promptmill.storage import STORAGE_ERRORS, Storage
 

@@ -8,6 +8,7 @@ from functools import cache
 from promptmill.batch.api import BatchProvider
 from promptmill.batch.ledger import BatchRecord, Ledger
 from promptmill.batch.plan_record import forget_plan
+from promptmill.batch.steering import end_orders
 from promptmill.batch.step import BatchWork
 from promptmill.checkpoints.answer_files import ZERO_USD
 from promptmill.checkpoints.output_lease import OutputLease
@@ -91,6 +92,7 @@ def close_batches(work: BatchWork) -> None:
         work.provider.delete(record.file_id for record in records if record.file_id)
     work.ledger.restart(work.ledger.state.learned)
     forget_plan(work.ledger)
+    end_orders(work)
 
 
 def stop_run(work: BatchWork, run: Run, reason: RunStopped) -> None:

@@ -28,6 +28,7 @@ from promptmill.batch.policy import (
     first_step,
     judge,
 )
+from promptmill.batch.steering import steered_job, steered_prepared, steered_run
 from promptmill.batch.submit import Outcome, Sources, room_digest, submit_wave
 from promptmill.checkpoints.output_lease import OutputLease
 from promptmill.checkpoints.store import Store
@@ -37,6 +38,7 @@ from promptmill.planning.prepared_job import Prepared
 from promptmill.processes import is_at_work
 from promptmill.runs.progress import JUDGED_ROWS
 from promptmill.runs.run import Run
+from promptmill.steering.orders import NOT_STEERED, Steering
 
 _CANARY_NOTE = "a few rows are tried before the rest goes out"
 log = logging.getLogger("promptmill")
@@ -55,6 +57,7 @@ class BatchWork:
     clock: Callable[[], float] = time.time
     silent_since: float | None = None  # when the provider last began not to answer
     notes: dict[str, str] = field(default_factory=dict[str, str])  # key → what to tell about a batch
+    steering: Steering = NOT_STEERED  # what people told its run
     lease: OutputLease | None = None  # the hold on the output; None where another process looks after that
 
     @property
@@ -89,8 +92,9 @@ class BatchWork:
             self._guarded(record, self._advance)
         self._judge_failures()
         state = self.ledger.state
+        is_held = self.steering.paused is not None or state.is_cancelled
         is_queue_full = any(record.refusals and record.state == "uploaded" for record in self.ledger.live)
-        if not state.is_all_submitted and not state.is_cancelled and not is_queue_full:
+        if not state.is_all_submitted and not is_held and not is_queue_full:
             self._submit()
         return self.is_finished
 
@@ -98,10 +102,9 @@ class BatchWork:
         """Raises: TooManyFailures, so that no more is submitted."""
         records = [record for record in self.of_this_run if record.state == "collected"]
         seen, failed = sum(record.answered for record in records), sum(record.refused for record in records)
-        if seen >= JUDGED_ROWS and failed > self.job.max_failure_ratio * seen:
+        if seen >= JUDGED_ROWS and failed > (most := steered_job(self.job, self.steering).max_failure_ratio) * seen:
             raise TooManyFailures.with_way_on(
-                f"{failed:,} of {seen:,} rows that batches answered failed; the limit is "
-                f"{self.job.max_failure_ratio:.1%} (max_failure_ratio).",
+                f"{failed:,} of {seen:,} rows that batches answered failed; the limit is {most:.1%} (max_failure_ratio).",
                 is_passing=False,
             )
 
@@ -121,15 +124,17 @@ class BatchWork:
 
     def _submit(self) -> None:
         """Submit the rows that wait, as far as there is room; look at none while all that room depends on is as it was."""
-        if self.ledger.live and self.ledger.state.full_at == room_digest(self.job, self.ledger):
+        job, told = steered_job(self.job, self.steering), self.steering
+        sources = Sources(lambda: steered_run(self.plan(), told), lambda: steered_prepared(self.prepare(), told))
+        if self.ledger.live and self.ledger.state.full_at == room_digest(job, self.ledger):
             return
         most_bytes: int | None = -1
         outcome: Outcome = "later"
         while most_bytes != self.ledger.state.max_bytes:  # a file was too large: its halves go out at once
             most_bytes = self.ledger.state.max_bytes
             service, now = self.provider.service, self.clock()
-            outcome = submit_wave(Sources(self.plan, self.prepare), self.ledger, service, now, self._submit_file)
-        full_at = room_digest(self.job, self.ledger) if outcome == "full" else ""
+            outcome = submit_wave(sources, self.ledger, service, now, self._submit_file)
+        full_at = room_digest(job, self.ledger) if outcome == "full" else ""
         self.ledger.save_state(replace(self.ledger.state, is_all_submitted=outcome == "all", full_at=full_at))
         if outcome != "all":
             self.notes |= {record.key: _CANARY_NOTE for record in self.ledger.live if record.is_canary}

@@ -7,7 +7,7 @@ from typing import Literal
 from promptmill.limits.token_bucket import Kind
 from promptmill.limits.waiting import WaitingReason
 
-Limit = Literal["provider", "concurrency", "budget", "machine"] | Kind
+Limit = Literal["paused", "provider", "concurrency", "budget", "machine"] | Kind
 _BUSY_SHARE = 0.85  # of a core: the event loop can't send more
 _FULL_SHARE = 0.8  # of the places are on the wire; otherwise rows hold them that wait for something of ours
 _LEAST_SHARE = 0.1  # of the time, below which a limit isn't worth naming
@@ -27,6 +27,8 @@ class Moment:
 
 def limit_at(moment: Moment) -> Limit | None:
     """The limit that holds the run up at a moment; None when nothing does, as at its beginning and its end."""
+    if moment.reason is not None and moment.reason.cause == "paused":
+        return "paused"
     if moment.reason is not None:
         return moment.reason.kind if moment.reason.kind is not None else "provider"
     if moment.waits_for_money:

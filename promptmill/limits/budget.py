@@ -41,6 +41,7 @@ class Budget:
         self._record_grant = record_grant
         self._approved = approved
         self._granting = asyncio.Lock()
+        self.ask_for_more: Callable[[], Awaitable[object]] | None = None  # a last look, before the budget is exhausted
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     @property
@@ -62,9 +63,10 @@ class Budget:
             self.reserved_usd += amount_usd
             return amount_usd
         while self.committed_usd + amount_usd > self.cap_usd:
-            if self.reserved_usd <= 0:
+            if self.reserved_usd > 0:
+                await self._settlement()
+            elif not await self._is_raised(self.cap_usd):
                 raise BudgetExhausted(self._describe(amount_usd))
-            await self._settlement()
         self.reserved_usd += amount_usd
         try:
             await self._ensure_granted(self.cap_usd)
@@ -78,6 +80,36 @@ class Budget:
         self.reserved_usd -= reserved_usd
         self.spent_usd += spent_usd
         self.uncertain_usd += uncertain_usd
+        self._wake()
+
+    def change_cap(self, cap_usd: Decimal, earlier_usd: Decimal = ZERO) -> None:
+        """Keep to another cap from now on. What is reserved or granted under the old one stays so.
+
+        `earlier_usd` was spent before this budget began, where it had no cap and counted only its own.
+        """
+        self.spent_usd += earlier_usd
+        self.cap_usd = cap_usd
+        self._approved = None
+        self._wake()
+
+    async def freeze(self) -> Decimal:
+        """Take no more than what is spent and reserved now, until the cap is changed again; returns that, once it is recorded.
+
+        Raises: what recording it raises.
+        """
+        self.cap_usd = frozen = self.committed_usd
+        async with self._granting:
+            if self._record_grant is not None:
+                await self._record_grant(frozen)
+            self._granted_usd = frozen
+        return frozen
+
+    async def _is_raised(self, cap_usd: Decimal) -> bool:
+        if self.ask_for_more is not None:
+            await self.ask_for_more()
+        return self.cap_usd is not None and self.cap_usd > cap_usd
+
+    def _wake(self) -> None:
         while self._waiting:
             future = self._waiting.popleft()
             if not future.done():
@@ -98,7 +130,9 @@ class Budget:
             return
         async with self._granting:
             if (needed := self.committed_usd) > self._granted_usd:
-                granted = min(cap_usd, needed + cap_usd / _GRANTS_A_BUDGET)
+                granted = max(
+                    needed, min(cap_usd, needed + cap_usd / _GRANTS_A_BUDGET)
+                )  # the cap may have been lowered
                 await self._record_grant(granted)
                 self._granted_usd = granted
 

@@ -44,6 +44,11 @@ class Exposure:
         """Requests that are covered and not settled."""
         return self._in_flight
 
+    @property
+    def not_saved_usd(self) -> Decimal:
+        """What was paid for answers that aren't saved."""
+        return max(_ZERO, self._unsaved_usd) + self._stranded_usd
+
     async def cover(self, amount_usd: Decimal) -> None:
         """Expose an amount for one attempt, after the record covers it. Raises: what writing raises; nothing is exposed."""
         self._in_flight_usd += amount_usd

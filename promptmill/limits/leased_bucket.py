@@ -42,8 +42,7 @@ class LeasedPace(Pace):
         self, given: float | None, lessor: Lessor, kind: Kind, ended: Callable[[BaseException | None], None]
     ) -> None:
         """`ended` is called after each lease, with what it failed of."""
-        whole = lessor.per_minute(kind)
-        super().__init__(whole if given is None else min(given, whole))
+        super().__init__(self._within(lessor, kind, given))
         self.stock = 0.0  # leased and not used; negative when answers took more than was reserved
         self._lessor = lessor
         self._kind: Kind = kind
@@ -52,6 +51,15 @@ class LeasedPace(Pace):
         self._wanted = 0.0  # by the next request
         self._leasing: asyncio.Task[None] | None = None
         self._is_closed = False
+
+    @staticmethod
+    def _within(lessor: Lessor, kind: Kind, given: float | None) -> float:
+        whole = lessor.per_minute(kind)
+        return whole if given is None else min(given, whole)
+
+    def give(self, given: float | None) -> None:
+        """Keep to another limit from now on, within the whole one."""
+        super().give(self._within(self._lessor, self._kind, given))
 
     def want(self, cost: float) -> None:
         """Lease a block if there isn't enough for the next request; a large request takes several, one after another.

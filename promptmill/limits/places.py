@@ -13,6 +13,7 @@ from collections import deque
 from promptmill.job.spec import Concurrency
 from promptmill.limits.concurrency import MOST, Controller, Ending, Flight
 
+MOST_PLACES = 10_000  # that a job can ask for
 _RESERVED_FILES = 200  # descriptors for the input, the output, logs and Prefect
 _LEAST_MOST = 16
 _HUNG_SHARE = 0.125  # of the requests may hang and give their place on
@@ -47,6 +48,16 @@ class Places:
         self._flights: dict[Flight, None] = {}  # without those that hang, the oldest first
         self._hung: set[Flight] = set()
         self._hung_credit = 0.0
+
+    def change(self, concurrency: Concurrency, part: float = 1.0) -> None:
+        """Bound the places otherwise from now on; those that are held stay held."""
+        most = most_in_flight(concurrency, part)
+        if concurrency != "auto":
+            self.controller = None
+        elif self.controller is None:
+            self.controller = Controller(most, start=self.limit)
+        self.most = most
+        self._wake()
 
     @property
     def limit(self) -> int:

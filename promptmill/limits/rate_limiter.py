@@ -48,26 +48,26 @@ class RateLimiter:
         self._clock = clock
         self._lessor = lessor
         self._failure: BaseException | None = None  # of the lessor: nothing may be sent any more
-        self._requests = self._pace(requests_per_minute, "requests", part)
-        self._tokens = self._pace(tokens_per_minute, "tokens", part)
+        self.requests = self._pace(requests_per_minute, "requests", part)
+        self.tokens = self._pace(tokens_per_minute, "tokens", part)
         self.split = SplitTokens(part=part) if split is None else split
         self._waiting: deque[tuple[Tokens, asyncio.Future[Reservation]]] = deque()
         self._timer: asyncio.TimerHandle | None = None
-        self._refusals = Refusals()
+        self.refusals = Refusals()
         self._slow_down = SlowDown()
         self.counts_requested = False  # the provider counts what is asked for and gives nothing back
-        is_known = self._requests.limit is not None and (self._tokens.limit is not None or self.split.are_known)
+        is_known = self.requests.limit is not None and (self.tokens.limit is not None or self.split.are_known)
         self._probes_left = None if is_known else _PROBES
 
     @property
     def requests_per_minute(self) -> float | None:
         """The part of the limit that this process may use now, given or learned."""
-        return self._requests.limit
+        return self.requests.limit
 
     @property
     def tokens_per_minute(self) -> float | None:
         """The part of the limit that this process may use now, given or learned."""
-        return self._tokens.limit
+        return self.tokens.limit
 
     @property
     def waiting(self) -> int:
@@ -81,11 +81,11 @@ class RateLimiter:
             return None
         now, tokens = self._now(), self._waiting[0][0]
         return first_reason(
-            refusals=self._refusals,
+            refusals=self.refusals,
             is_limit_unknown=self._probes_left == 0,
             paces={
-                "requests": (self._requests, 1.0),
-                "tokens": (self._tokens, tokens.total),
+                "requests": (self.requests, 1.0),
+                "tokens": (self.tokens, tokens.total),
                 **self.split.paces(tokens),
             },
             factor=self._slow_down.factor(now),
@@ -94,7 +94,7 @@ class RateLimiter:
 
     def most_output(self, input_tokens: float) -> float | None:
         """The most output tokens that a request with such an input can reserve; None if its input alone is too large."""
-        return self.split.most_output(input_tokens, self._tokens)
+        return self.split.most_output(input_tokens, self.tokens)
 
     async def reserve(self, input_tokens: float, output_tokens: float = 0.0) -> Reservation:
         """Capacity for one request and its tokens, once all limits allow it and all earlier requests were served.
@@ -104,18 +104,18 @@ class RateLimiter:
         if self._failure is not None:
             raise self._failure
         tokens = Tokens(input_tokens, output_tokens)
-        self.split.refuse_too_large(tokens, self._tokens)
+        self.split.refuse_too_large(tokens, self.tokens)
         if not self._waiting and self._wait_seconds(tokens) <= _INSTANT_SECONDS:
             return self._take(tokens)
         future: asyncio.Future[Reservation] = asyncio.get_running_loop().create_future()
         self._waiting.append((tokens, future))
-        self._wake()
+        self.wake()
         try:
             return await future
         except asyncio.CancelledError:
             if future.done() and not future.cancelled() and future.exception() is None:
                 self.settle(future.result(), 0)
-            self._wake()
+            self.wake()
             raise
 
     def settle(self, reservation: Reservation, input_tokens: float, output_tokens: float = 0.0) -> None:
@@ -123,11 +123,11 @@ class RateLimiter:
         used = Tokens(input_tokens, output_tokens)
         unused = reservation.tokens.total - used.total
         self.split.settle(reservation.tokens, used, keeps_unused=self.counts_requested)
-        self._tokens.give_back(min(0.0, unused) if self.counts_requested else unused)
+        self.tokens.give_back(min(0.0, unused) if self.counts_requested else unused)
         if self._probes_left is not None:
             self._probes_left += 1  # it ended without an answer that could have told the limits
-        self._refusals.ended(reservation)
-        self._wake()
+        self.refusals.ended(reservation)
+        self.wake()
 
     def observe(
         self,
@@ -144,13 +144,13 @@ class RateLimiter:
         """
         now = self._now()
         if is_taken:
-            self._refusals.accepted(reservation, reservation.sent_at)
+            self.refusals.accepted(reservation, reservation.sent_at)
         self._refill(now)
-        self._requests.learn(requests, now, reservation.sent_at, reservation.requests_mark)
-        self._tokens.learn(tokens, now, reservation.sent_at, reservation.tokens_mark)
+        self.requests.learn(requests, now, reservation.sent_at, reservation.requests_mark)
+        self.tokens.learn(tokens, now, reservation.sent_at, reservation.tokens_mark)
         self.split.learn(split, now, reservation)
         self._probes_left = None
-        self._wake()
+        self.wake()
 
     def penalise(
         self, seconds: float, slower: bool = False, by_tokens: bool = False, sent_at: float | None = None
@@ -162,23 +162,23 @@ class RateLimiter:
         what is left, a quarter more a token than was thought.
         """
         now = self._now()
-        if by_tokens and self._tokens.left is None:
+        if by_tokens and self.tokens.left is None:
             self.counts_requested = True
         elif by_tokens:
-            self._tokens.weight = min(_HEAVIEST, self._tokens.weight * 1.25)
+            self.tokens.weight = min(_HEAVIEST, self.tokens.weight * 1.25)
         self._refill(now)
-        self._refusals.refused(now, seconds, sent_at)
-        for pace in (self._requests, self._tokens):
-            pace.pause(self._refusals.paused_until)
-        self.split.pause(self._refusals.paused_until)
+        self.refusals.refused(now, seconds, sent_at)
+        for pace in (self.requests, self.tokens):
+            pace.pause(self.refusals.paused_until)
+        self.split.pause(self.refusals.paused_until)
         if slower:
             self._slow_down.halve(now)
-        self._wake()
+        self.wake()
 
     async def close(self) -> None:
         """Lease no more."""
-        await self._requests.close()
-        await self._tokens.close()
+        await self.requests.close()
+        await self.tokens.close()
 
     def _pace(self, given: float | None, kind: Kind, part: float) -> Pace:
         if self._lessor is None:
@@ -188,7 +188,7 @@ class RateLimiter:
     def _lease_ended(self, failure: BaseException | None) -> None:
         self._failure = failure or self._failure
         if self._failure is None:
-            self._wake()
+            self.wake()
             return
         while self._waiting:
             _, future = self._waiting.popleft()
@@ -200,8 +200,8 @@ class RateLimiter:
 
     def _refill(self, now: float) -> None:
         factor = self._slow_down.factor(now)
-        self._requests.refill(now, factor)
-        self._tokens.refill(now, factor)
+        self.requests.refill(now, factor)
+        self.tokens.refill(now, factor)
         self.split.refill(now, factor)
 
     def _wait_seconds(self, tokens: Tokens) -> float:
@@ -209,29 +209,29 @@ class RateLimiter:
         self._refill(now)
         if self._probes_left == 0:
             return float("inf")  # `observe` or a settled probe wakes the queue
-        self._requests.want(1)
-        self._tokens.want(tokens.total)
+        self.requests.want(1)
+        self.tokens.want(tokens.total)
         factor = self._slow_down.factor(now)
         return max(
-            self._requests.wait_seconds(1, factor),
-            self._tokens.wait_seconds(tokens.total, factor),
+            self.requests.wait_seconds(1, factor),
+            self.tokens.wait_seconds(tokens.total, factor),
             self.split.wait_seconds(tokens, factor),
-            self._refusals.wait_seconds(now),
+            self.refusals.wait_seconds(now),
         )
 
     def _take(self, tokens: Tokens) -> Reservation:
-        self._requests.take(1)
-        self._tokens.take(tokens.total)
+        self.requests.take(1)
+        self.tokens.take(tokens.total)
         self.split.take(tokens)
         if self._probes_left is not None:
             self._probes_left -= 1
         now = self._now()
-        marks = [pace.reserved for pace in (self._requests, self._tokens, self.split.input, self.split.output)]
+        marks = [pace.reserved for pace in (self.requests, self.tokens, self.split.input, self.split.output)]
         reservation = Reservation(tokens, now, *marks)
-        self._refusals.taken(reservation, now)
+        self.refusals.taken(reservation, now)
         return reservation
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
         """Serve from the head of the queue; set one timer for the first request that must still wait."""
         if self._timer is not None:
             self._timer.cancel()
@@ -244,7 +244,7 @@ class RateLimiter:
             wait = self._wait_seconds(tokens)
             if wait > _INSTANT_SECONDS:
                 if wait != float("inf"):
-                    self._timer = asyncio.get_running_loop().call_later(wait, self._wake)
+                    self._timer = asyncio.get_running_loop().call_later(wait, self.wake)
                 return
             self._waiting.popleft()
             future.set_result(self._take(tokens))

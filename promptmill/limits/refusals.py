@@ -1,5 +1,7 @@
 """What refusals do to the pace: each brings a pause, and repeated ones let one request through at a time.
 
+A person may hold all requests back too, for as long as they like.
+
 A provider says how long to wait, but not always sensibly: `Retry-After: 0` with every refusal would have us ask as fast
 as answers come. So each pause is at least a floor that doubles with every refusal in a row, and from the second on a
 single probe goes first: only once one is taken does everybody go on. Requests that were on their way when a pause began
@@ -24,7 +26,16 @@ def floor_seconds(refusals: int) -> float:
 class Refusals:
     """Refusals in a row, and the pause and the probe that follow from them; times are seconds of the limiter's clock."""
 
-    __slots__ = ("_probe", "_probe_not_before", "count", "is_probing", "paused_until")
+    __slots__ = (
+        "_held_at",
+        "_held_before",
+        "_probe",
+        "_probe_not_before",
+        "count",
+        "hold",
+        "is_probing",
+        "paused_until",
+    )
 
     def __init__(self) -> None:
         self.count = 0  # in a row
@@ -32,6 +43,20 @@ class Refusals:
         self.is_probing = False  # one request at a time, until one is taken
         self._probe: object | None = None  # the reservation that is on its way
         self._probe_not_before = 0.0
+        self.hold: str | None = None  # why nothing may be sent until somebody says so, as a clause
+        self._held_at = self._held_before = 0.0
+
+    def hold_back(self, reason: str | None, now: float) -> None:
+        """Let nothing be sent for this reason; go on with None."""
+        if self.hold is None:
+            self._held_at = now
+        elif reason is None:
+            self._held_before += now - self._held_at
+        self.hold = reason
+
+    def held_seconds(self, now: float) -> float:
+        """For how long nothing was sent in all because somebody said so."""
+        return self._held_before + (0.0 if self.hold is None else now - self._held_at)
 
     @property
     def is_probe_out(self) -> bool:
@@ -63,7 +88,9 @@ class Refusals:
             self._probe = None
 
     def wait_seconds(self, now: float) -> float:
-        """Seconds until a request may be sent; infinite while a probe is on its way."""
+        """Seconds until a request may be sent; infinite while a probe is on its way, or while somebody holds all back."""
+        if self.hold is not None:
+            return inf
         if not self.is_probing:
             return self.paused_until - now
         return inf if self._probe is not None else max(self.paused_until, self._probe_not_before) - now

@@ -85,6 +85,14 @@ class Pace:
             self.burst = max(1.0, _BURST_RATIO * limit)
             self.per_second = max(_HEADROOM * limit - (self.burst - 1), limit / 2) / 60
 
+    def give(self, given: float | None) -> None:
+        """Keep to another limit from now on; None: to what is learned."""
+        if self.limit is None:
+            self.level = 0.0  # what was taken without a limit is no debt
+        self.given = given
+        self._set_pace()
+        self.level = min(self.level, self.burst)
+
     def refill(self, now: float, factor: float) -> None:
         """Add what time has brought; at `factor` of the pace."""
         if (elapsed := now - self.updated_at) <= 0:

@@ -8,7 +8,7 @@ from typing import Literal
 from promptmill.limits.refusals import Refusals
 from promptmill.limits.token_bucket import Kind, Pace
 
-Cause = Literal["refused", "probing", "limits-unknown", "lease"] | Kind
+Cause = Literal["paused", "refused", "probing", "limits-unknown", "lease"] | Kind
 _INSTANT_SECONDS = 1e-6
 
 
@@ -31,6 +31,8 @@ def first_reason(
     now: float,
 ) -> WaitingReason:
     """The reason that holds longest; `paces` has each limit with what the request takes of it, refilled by now."""
+    if refusals.hold is not None:
+        return WaitingReason("paused", None, refusals.hold)
     if refusals.is_probe_out:
         text = f"the provider refused {refusals.count} times in a row; one request is on its way to see whether it takes more"
         return WaitingReason("probing", None, text)

@@ -17,11 +17,9 @@ from pydantic import AfterValidator, AwareDatetime, Field, PlainSerializer, Type
 
 from promptmill.errors import OutputError
 from promptmill.hive_folders import folder_type_name
-from promptmill.job.identity import identifying_request, job_digest
 from promptmill.job.spec import Job
 from promptmill.output.forecast import Measured, Scorecard
 from promptmill.public_url import public_url
-from promptmill.shorten import shorten
 from promptmill.storage import STORAGE_ERRORS, Storage
 
 MANIFEST = "_manifest.json"
@@ -30,9 +28,6 @@ PART_NAME = re.compile(r"part-([0-9a-f]{8})-(\d{5,})\.parquet")
 _FOLDERS = r"([^/=._][^/=]*=[^/]*/)*"  # of output.partition_by
 _PART_PATH = re.compile(rf"(_failures/|{_FOLDERS})part-[^/]+\.parquet")
 OUR_PART = re.compile(rf"(_failures/|{_FOLDERS}){PART_NAME.pattern}")  # the path of a part that a run of ours wrote
-_SHOWN_DIFFERENCES = 12
-_SHOWN_CHARACTERS = 60  # of a value that differs
-_SHOWN_BEFORE = 15  # of those, before the first difference
 
 
 def _decimal_string(amount: Decimal) -> str:
@@ -73,6 +68,15 @@ class FolderColumn:
     name: str
     type: Annotated[str, AfterValidator(folder_type_name)]  # as Arrow spells it
     is_carried: bool  # from the input, so that failures have it too
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What somebody told a run while it was under way, and it did."""
+
+    at: Time
+    by: str
+    what: str  # "pause", "set budget_usd=50", …
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +122,7 @@ class Manifest:
     )  # attempts of this run that another followed
     audit: dict[str, Any] | None = None  # the bounds of the provider's bill and the table (audit/table.py)
     limited_by: dict[str, float] = field(default_factory=dict[str, float])  # limit → share of the run's time
+    steering: tuple[Told, ...] = ()  # in the order in which it was told
 
 
 _FORMAT: TypeAdapter[Manifest] = TypeAdapter(Manifest)
@@ -195,52 +200,3 @@ def _public(value: object) -> object:
     if isinstance(value, list):
         return [_public(url) for url in cast(list[object], value)]
     return public_url(value) if isinstance(value, str) and not value.lstrip().startswith("{") else value
-
-
-def describe_difference(standing: Manifest, job: Job) -> list[str]:
-    """How the job whose output is there differs from this one, a line for each value: `key: old -> new`, shortened."""
-    old = _identity(with_public_urls(standing.job))  # an earlier version wrote them with their secrets
-    new = _identity(public_job(job))
-    keys = [key for key in dict.fromkeys([*old, *new]) if old.get(key) != new.get(key)]
-    has_secret = any(public_url(url) != url for url in job.input.urls)
-    if not keys and has_secret and standing.job_digest != job_digest(job):
-        return ["input.url: the same address with another password or signature"]
-    lines = [f"{key}: {_differing(old.get(key), new.get(key))}" for key in keys[:_SHOWN_DIFFERENCES]]
-    return lines if len(keys) <= _SHOWN_DIFFERENCES else [*lines, f"and {len(keys) - _SHOWN_DIFFERENCES} more"]
-
-
-def _identity(job: Mapping[str, Any]) -> dict[str, object]:
-    """What the job digest covers, by dotted key."""
-    known: dict[str, object] = {"name": job.get("name"), "request": identifying_request(job.get("request") or {})}
-    known["input"] = {"url": (job.get("input") or {}).get("url")}
-    return dict(_flatten("", known))
-
-
-def _flatten(prefix: str, value: object) -> list[tuple[str, object]]:
-    """Every leaf with its dotted key. An empty list or object has no leaf, so it equals an absent one."""
-    if isinstance(value, dict):
-        inner = [(str(key), child) for key, child in cast(dict[object, object], value).items()]
-    elif isinstance(value, list):
-        inner = [(str(position), child) for position, child in enumerate(cast(list[object], value))]
-    else:
-        return [(prefix, value)]
-    return [leaf for key, child in inner for leaf in _flatten(f"{prefix}.{key}" if prefix else key, child)]
-
-
-def _differing(old: object, new: object) -> str:
-    """`old -> new`; of long strings, the part where they first differ."""
-    start = 0
-    if isinstance(old, str) and isinstance(new, str):
-        pairs = zip(old, new, strict=False)
-        start = next((at for at, (a, b) in enumerate(pairs) if a != b), min(len(old), len(new)))
-    start = max(0, start - _SHOWN_BEFORE)
-    return f"{_shorten(old, start)} -> {_shorten(new, start)}"
-
-
-def _shorten(value: object, start: int) -> str:
-    if not isinstance(value, str):
-        text = "none" if value is None else orjson.dumps(value).decode()
-        return shorten(text, _SHOWN_CHARACTERS)
-    if len(value) <= _SHOWN_CHARACTERS:
-        return repr(value)
-    return repr(("…" if start else "") + shorten(value[start:], _SHOWN_CHARACTERS))

@@ -30,7 +30,7 @@ def read(url: str, columns: Sequence[str] | None = None) -> "pd.DataFrame":
     Raises: OutputError when the output isn't complete, can't be read, or lacks one of the columns.
     """
     storage = _open(url)
-    return _to_frame(_read_current(storage, _manifest_of(storage), columns, failures=False))
+    return to_frame(_read_current(storage, _manifest_of(storage), columns, failures=False))
 
 
 def read_failures(url: str, columns: Sequence[str] | None = None) -> "pd.DataFrame":
@@ -39,7 +39,7 @@ def read_failures(url: str, columns: Sequence[str] | None = None) -> "pd.DataFra
     Raises: OutputError when the output isn't complete, can't be read, or lacks one of the columns.
     """
     storage = _open(url)
-    return _to_frame(_read_current(storage, _manifest_of(storage), columns, failures=True))
+    return to_frame(_read_current(storage, _manifest_of(storage), columns, failures=True))
 
 
 def read_rows(url: str, *, failures: bool = False) -> list[dict[str, Any]]:
@@ -79,7 +79,7 @@ class PartTables:
             raise _unreadable(self._storage, error) from error
 
 
-def _to_frame(table: pa.Table) -> "pd.DataFrame":
+def to_frame(table: pa.Table) -> "pd.DataFrame":
     """A table as a frame, in which a column with values that Python can't hold stays in Arrow's types."""
     try:
         return table.to_pandas()
@@ -149,12 +149,12 @@ def _read_listed(storage: Storage, manifest: Manifest, columns: Sequence[str] | 
         carried = [column for column in manifest.partition_columns if column.is_carried]
         found = failure_schema(_schema(storage, manifest.parts[0]), names_in_manifest(manifest.job))
         empty = with_folder_columns(found.empty_table(), "", carried)
-        return empty if columns is None else empty.select(_known(columns, empty.column_names, storage))
+        return empty if columns is None else empty.select(known_columns(columns, empty.column_names, storage))
     folders = () if failures else manifest.partition_columns
     if not folders:
         return _read_files(storage, parts, columns)
     known = [*_schema(storage, parts[0]).names, *(column.name for column in folders)]
-    wanted = known if columns is None else _known(columns, known, storage)
+    wanted = known if columns is None else known_columns(columns, known, storage)
     kept = [column for column in folders if column.name in wanted]
     own = [name for name in wanted if name not in {column.name for column in folders}] or known[:1]
     tables = [with_folder_columns(_read_files(storage, [part], own), part.path, kept) for part in parts]
@@ -162,7 +162,7 @@ def _read_listed(storage: Storage, manifest: Manifest, columns: Sequence[str] | 
 
 
 def _read_files(storage: Storage, parts: Sequence[PartInfo], columns: Sequence[str] | None) -> pa.Table:
-    names = None if columns is None else _known(columns, _schema(storage, parts[0]).names, storage)
+    names = None if columns is None else known_columns(columns, _schema(storage, parts[0]).names, storage)
     paths = [storage.path(part.path) for part in parts]
     # else pyarrow takes a folder named day=2026-11-24 for a column
     no_partitioning: Any = None
@@ -174,7 +174,8 @@ def _schema(storage: Storage, part: PartInfo) -> pa.Schema:
         return pq.read_schema(file)
 
 
-def _known(columns: Sequence[str], known: Sequence[str], storage: Storage) -> list[str]:
+def known_columns(columns: Sequence[str], known: Sequence[str], storage: Storage) -> list[str]:
+    """The columns as they are. Raises: OutputError for one that the output doesn't have."""
     for name in columns:
         if name not in known:
             raise OutputError(

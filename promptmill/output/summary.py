@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from promptmill.number_words import count, duration, percent, usd
 from promptmill.output.manifest import Manifest
 
+_ORDERS = 6  # to a run, named beside their number
 _KINDS = 3  # of failures, named beside their number; the report lists all
 
 
@@ -38,6 +39,7 @@ def figures(manifest: Manifest) -> list[Figure]:
         Figure("tokens out", count(manifest.output_tokens), _reasoning(manifest)),
         Figure("requests", count(manifest.requests_sent), _attempts(manifest)),
         Figure("time", duration(manifest.seconds), f"{count(pace)} requests/s{_describe_limits(manifest.limited_by)}"),
+        *([Figure("told", count(len(manifest.steering)), _told(manifest))] if manifest.steering else []),
         *accuracies(manifest),
     ]
 
@@ -88,6 +90,13 @@ def describe_retries(by_kind: Mapping[str, int]) -> str:
     ]
     more = [f"{len(by_kind) - _KINDS} more kinds"] if len(by_kind) > _KINDS else []
     return f"{count(sum(by_kind.values()))}: {', '.join([*kinds, *more])}"
+
+
+def _told(manifest: Manifest) -> str:
+    """What people told the run while it was under way."""
+    orders = [f"{told.what} by {told.by} at {told.at:%H:%M}" for told in manifest.steering[:_ORDERS]]
+    more = [f"{len(manifest.steering) - _ORDERS} more"] if len(manifest.steering) > _ORDERS else []
+    return ", ".join([*orders, *more])
 
 
 def _reasoning(manifest: Manifest) -> str:

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from promptmill.errors import OutputError, StorageFailed
 from promptmill.job.spec import Job, RetryFailed
-from promptmill.output.manifest import MANIFEST, OUR_PART, REPORT, Manifest, describe_difference, read_manifest
+from promptmill.output.differences import describe_difference
+from promptmill.output.manifest import MANIFEST, OUR_PART, REPORT, Manifest, read_manifest
 from promptmill.output.publishing import FAILURES, PUBLISHING, settle_publishing, unlisted_parts
 from promptmill.planning.opened_job import CHECKPOINTS, SAMPLES, Opened
 from promptmill.records import PASSING_KINDS

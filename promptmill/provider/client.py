@@ -14,6 +14,7 @@ from dataclasses import replace
 from promptmill.errors import ProviderRefused
 from promptmill.job.spec import Endpoint, Retry
 from promptmill.limits.budget import Budget
+from promptmill.limits.changing import hold_requests
 from promptmill.limits.places import Places
 from promptmill.limits.rate_limiter import RateLimiter
 from promptmill.provider.attempt import Call, Counters, Judge, Outcome, Tries, VectorHabits
@@ -102,7 +103,7 @@ class Client:
         return self._watch.quiet
 
     async def _try_until_answered(self, call: Call, slot: Slot, judge: Judge) -> Outcome:
-        state = Tries(started=time.monotonic())
+        state = Tries(started=self._seconds())
         while True:
             state.key_number = self._keys.number
             verdict = await self._sending.attempt(call, state, judge)
@@ -148,8 +149,18 @@ class Client:
         return replace(refusal, doubt=None) if isinstance(step, GiveUp) else step
 
     def _step_after(self, verdict: TryAgain, state: Tries) -> float | GiveUp | StopRun:
-        at = Moment(time.monotonic(), asyncio.get_running_loop().time(), time.time(), self._chance())
+        at = Moment(self._seconds(), asyncio.get_running_loop().time(), time.time(), self._chance())
         return next_step(verdict, state, self._retry, self._evidence, at)
+
+    def _seconds(self) -> float:
+        """Seconds of a clock that stands still while somebody holds all requests back: no row's time is up for that."""
+        return time.monotonic() - self.limiter.refusals.held_seconds(asyncio.get_running_loop().time())
+
+    def hold(self, reason: str | None) -> None:
+        """Send nothing new for this reason, a clause; go on with None."""
+        if reason is None:
+            self._evidence.forget_trouble()
+        hold_requests(self.limiter, reason, asyncio.get_running_loop().time())
 
     async def _find_fault(self, refusal: GiveUp, state: Tries, slot: Slot) -> Fault:
         """Whose fault a doubtful refusal is; waits for other rows' answers without holding a slot."""

@@ -89,6 +89,10 @@ class Evidence:
         if self._held:
             self._release([held for held in self._held if held.sent_at <= sent_at], "row")
 
+    def forget_trouble(self) -> None:
+        """Count no time in which nobody was asked as one in which nobody was answered."""
+        self.trouble_since = self.refused_since = None
+
     def has_unread(self) -> bool:
         """Count an answer that can't be read; True when all answers of this run were like it, so that it should stop."""
         self.unread += not self.is_proven

@@ -44,7 +44,12 @@ def _figures(engine: "Engine", snapshot: "Snapshot") -> list[tuple[str, str]]:
         *([("retries", describe_retries(retries))] if (retries := engine.client.counters.retries_by_kind) else []),
         ("cost", f"{usd(snapshot.spent_usd)}{projected}{cap}, {usd(snapshot.usd_per_minute)} a minute"),
         ("left", format_seconds(snapshot.seconds_left)),
-        *([("nothing sent", f"for {quiet.seconds:,.0f} s: {quiet.reason}")] if quiet is not None else []),
+        *([("paused", _describe_pause(engine))] if engine.steering.paused is not None else []),
+        *(
+            [("nothing sent", f"for {quiet.seconds:,.0f} s: {quiet.reason}")]
+            if quiet is not None and engine.steering.paused is None
+            else []
+        ),
     ]
 
 
@@ -53,6 +58,13 @@ def _describe_places(places: "Places") -> str:
     hung = f", {places.hung:,} more hang" if places.hung else ""
     found = "found" if places.is_found else "limits.max_concurrency"
     return f"{places.on_wire:,} of {places.limit:,} ({found}){hung}"
+
+
+def _describe_pause(engine: "Engine") -> str:
+    """Since when and by whom, and what is on its way."""
+    on_their_way = engine.client.counters.in_flight
+    sent = f"; {count(on_their_way)} requests are on their way" if on_their_way else ""
+    return f"{(engine.steering.pause or '').removeprefix('paused ')}{sent}"
 
 
 def _describe_limit(engine: "Engine") -> str:

@@ -19,7 +19,7 @@ from promptmill.job.spec import Job, Limits
 from promptmill.limits.budget import Budget
 from promptmill.limits.exposure import Exposure
 from promptmill.limits.leased_bucket import Lessor
-from promptmill.limits.places import Places, make_places
+from promptmill.limits.places import MOST_PLACES, Places, make_places
 from promptmill.limits.pricing import requested_tier
 from promptmill.limits.rate_limiter import RateLimiter
 from promptmill.limits.split_tokens import SplitTokens
@@ -43,6 +43,7 @@ from promptmill.runs.money import close_budget, most_input_factor, open_budget
 from promptmill.runs.progress import Progress
 from promptmill.runs.save_gate import SaveGate
 from promptmill.runs.share import Share
+from promptmill.steering.orders import NOT_STEERED, Steering
 from promptmill.stop import Stop
 
 LookUpCredentials = Callable[[], Awaitable[Credentials]]
@@ -66,6 +67,7 @@ class Engine:
     kept: Kept  # the answers that there were when the run began
     progress: Progress
     elsewhere: Elsewhere = NOTHING_ELSEWHERE  # what others did of the run before
+    steering: Steering = NOT_STEERED  # what people told the run since it began
     may_send: bool = True  # False: every row is answered already, by batches
     limit_watch: LimitWatch = field(init=False)
     admission: Admission = field(init=False)
@@ -155,7 +157,7 @@ async def open_engine(
     progress.sharing = sum(chunk.shared for chunk in chunks)
     places, request = make_places(job.limits.max_concurrency, part), job.request
     async with Transport(
-        credentials, request.endpoint, places.most, job.attempt_seconds, request.sent_model
+        credentials, request.endpoint, MOST_PLACES, job.attempt_seconds, request.sent_model
     ) as transport:
         renew = _renewing(transport, credentials, look_up_credentials)
         client = _client(prepared, transport, limiter, budget, stop, progress, renew, places)

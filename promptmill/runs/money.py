@@ -6,18 +6,21 @@ from dataclasses import replace
 from decimal import Decimal
 
 from promptmill.account import Account
+from promptmill.arrow import pc
 from promptmill.checkpoints.accounts import AccountRecords, Earlier, has_accounts
 from promptmill.checkpoints.answer_files import ZERO_USD
 from promptmill.checkpoints.saver import write_patiently
 from promptmill.checkpoints.spend import SPEND, SpendRecords
-from promptmill.checkpoints.store import Listing
+from promptmill.checkpoints.store import Listing, Store
 from promptmill.errors import OutputError, StorageFailed
 from promptmill.limits.budget import Budget
 from promptmill.limits.exposure import Exposure
 from promptmill.limits.overshoot import INEXACT_INPUT_FACTOR
 from promptmill.planning.prepared_job import Prepared
 from promptmill.runs.share import Share
+from promptmill.steering.orders import Steering
 
+_LOOKS_AT_FILES = 5
 log = logging.getLogger("promptmill")
 
 
@@ -43,8 +46,6 @@ async def open_budget(prepared: Prepared, listing: Listing, share: Share | None)
 
     spent = await asyncio.to_thread(already_spent)
     exposure = _open_exposure(prepared)
-    if prepared.budget_usd is None:
-        return Budget(None, exposure=exposure)
 
     async def record(amount: Decimal) -> None:
         await asyncio.to_thread(records.write, amount, name)
@@ -62,6 +63,38 @@ async def close_budget(budget: Budget) -> None:
     except StorageFailed as error:
         log.warning("the account of this run isn't closed, so `promptmill audit` gives a wider interval: %s", error)
     await budget.close()
+
+
+def steered_budget_usd(prepared: Prepared, steering: Steering) -> Decimal | None:
+    """What the output may cost: what was set last, but no more than a person approved."""
+    budget_usd = steering.budget_usd
+    if budget_usd is None:
+        return prepared.budget_usd
+    approved_usd = None if prepared.approved is None else prepared.approved.cap_usd
+    return budget_usd if approved_usd is None else min(budget_usd, approved_usd)
+
+
+async def earlier_usd(store: Store, budget: Budget) -> Decimal:
+    """What was spent for the output before a budget without a cap began to count; rather too much than too little.
+
+    Answers that are saved while this looks count twice. Raises: StorageFailed; OutputError when it can't be known.
+    """
+    saved_usd = budget.spent_usd - budget.exposure.not_saved_usd
+    return max(ZERO_USD, await asyncio.to_thread(_cost_of_kept, store) - saved_usd)
+
+
+def _cost_of_kept(store: Store) -> Decimal:
+    """The cost of all answers that are kept, while a run replaces files by others: what vanished is in a newer file."""
+    costs: dict[str, Decimal] = {}
+    listing = store.listing()
+    for _ in range(_LOOKS_AT_FILES):
+        names = [name for name in listing.sizes if name.endswith(".parquet") and name not in costs]
+        for name, table in store.load_all(names, ["cost_usd"]):
+            costs[name] = Decimal(pc.sum(table["cost_usd"]).as_py() or 0)
+        if all(name in costs for name in names):
+            break
+        listing = store.listing()
+    return max(sum(costs.values(), ZERO_USD), SpendRecords(store).recorded(listing))
 
 
 def _open_exposure(prepared: Prepared) -> Exposure:

@@ -1,7 +1,6 @@
 """A run from plan to output: the steps that flows, samples and notebooks share. None of them needs Prefect.
 
-A run is one of two things. A `PendingRun` has rows to answer, and knows its plan. A `FinishedRun` has nothing left to do,
-and knows its manifest. Both are values: a step that changes a run returns the run that follows from it.
+What a run is: run_state.py.
 """
 
 import asyncio
@@ -10,18 +9,15 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
-from typing import Any
 
-from promptmill.checkpoints.output_lease import OutputLease
 from promptmill.dataset.dataset import Dataset
 from promptmill.errors import RunStopped, StorageFailed
 from promptmill.job.spec import Job
 from promptmill.limits.approved_cap import read_approved
 from promptmill.limits.leased_bucket import Lessor
-from promptmill.output.manifest import Manifest, manifest_values
-from promptmill.planning.kept import Again, asked_again
-from promptmill.planning.opened_job import Opened, open_job
-from promptmill.planning.preflight import Preflight, preflight
+from promptmill.planning.kept import asked_again
+from promptmill.planning.opened_job import open_job
+from promptmill.planning.preflight import preflight
 from promptmill.planning.prepared_job import Prepared, prepare, prepare_opened
 from promptmill.planning.standing_output import finished_manifest, refuse_foreign_output, retry_scope
 from promptmill.provider.access import base_url_of
@@ -31,47 +27,12 @@ from promptmill.runs.elsewhere import NOTHING_ELSEWHERE, Elsewhere
 from promptmill.runs.engine import Engine, LookUpCredentials, open_engine
 from promptmill.runs.progress import Progress
 from promptmill.runs.publish import publish
-from promptmill.runs.share import Share
+from promptmill.runs.run_state import FinishedRun, PendingRun, Run
+from promptmill.runs.steered import steered
 from promptmill.runs.steps import both, showing_step
 from promptmill.runs.totals import RunFacts, counted_manifest
 from promptmill.storage import Storage
 from promptmill.telling import Tell, tell_nobody
-
-
-@dataclass(frozen=True, slots=True)
-class FinishedRun:
-    """A run with nothing left to do: its output is complete."""
-
-    prepared: Opened  # no file of the input need be opened to find that out
-    manifest: Manifest
-
-    def summary(self) -> dict[str, Any]:
-        """The manifest as JSON values."""
-        return manifest_values(self.manifest)
-
-
-@dataclass(frozen=True, slots=True)
-class PendingRun:
-    """A run that has rows to answer, or answers to publish."""
-
-    prepared: Prepared
-    credentials: Credentials
-    preflight: Preflight
-    started_at: datetime
-    again: Again | None = None  # the failures of earlier runs that it asks for again
-    overwrite: bool = False  # another job's output may be replaced
-    flow_run_ids: tuple[str, ...] = ()
-    mode: str = "online"  # or "batch"
-    share: Share | None = None  # the part that this process answers, where the run is one shard of a split run
-    lease: OutputLease | None = None  # this run's hold on the output, or a shard's part in it; a mere plan has none
-
-    @property
-    def retry_failed(self) -> bool:
-        """Whether it asks again for failures of every kind."""
-        return self.again is not None and self.again.is_all
-
-
-Run = FinishedRun | PendingRun
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +127,8 @@ async def answering(
         look_up_credentials=look_up_credentials,
     ) as engine:
         try:
-            yield engine
+            async with steered(run, engine):
+                yield engine
         except RunStopped as error:
             await asyncio.to_thread(engine.tell_of_unsaved, error)
             tell_how_far(error, run, _run_facts(run, engine), engine.progress)
@@ -198,6 +160,7 @@ def _run_facts(run: PendingRun, engine: Engine) -> RunFacts:
         retries=dict((Counter(elsewhere.retries) + Counter(counters.retries_by_kind)).most_common()),
         retries_over_time=dict(counters.retries),
         limited_by=engine.limit_watch.shares,
+        steering=engine.steering,
     )
 
 

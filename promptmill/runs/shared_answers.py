@@ -67,7 +67,7 @@ class SharedAnswers:
         if missing is not None:
             raise CheckpointUnreadable(f"no row answered the request {missing}, whose answer other rows take")
         ids = cast(list[str], references["custom_id"].to_pylist())
-        rows = [_row(custom_id, found[digest]) for custom_id, digest in zip(ids, digests, strict=True)]
+        rows = [taken_answer(custom_id, found[digest]) for custom_id, digest in zip(ids, digests, strict=True)]
         return pa.Table.from_pylist(rows, schema=ANSWERS)
 
     def _given(self, digests: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -81,7 +81,7 @@ class SharedAnswers:
                 yield digest, orjson.loads(answer)
 
 
-def _row(custom_id: str, given: Mapping[str, Any]) -> dict[str, Any]:
+def taken_answer(custom_id: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """What a row has that takes an answer: it cost nothing, and no attempt was made for it."""
     return {
         **{name: given[name] for name in (*_TAKEN, "answered_at")},

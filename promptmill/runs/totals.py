@@ -11,11 +11,13 @@ import pyarrow as pa
 
 from promptmill.arrow import pc
 from promptmill.checkpoints.answer_files import ZERO_USD
-from promptmill.output.manifest import Manifest, public_job
+from promptmill.output.manifest import Manifest, Told, public_job
 from promptmill.planning.estimate import Estimate
 from promptmill.planning.prepared_job import Prepared
 from promptmill.records import Usage
+from promptmill.runs.money import steered_budget_usd
 from promptmill.runs.progress import Progress
+from promptmill.steering.orders import NOT_STEERED, Steering
 from promptmill.version import VERSION
 
 
@@ -39,6 +41,7 @@ class RunFacts:
     retries_over_time: Mapping[tuple[str, int], int] = field(default_factory=dict[tuple[str, int], int])
     # the same of this process alone, by kind and time in seconds since the epoch
     limited_by: Mapping[str, float] = field(default_factory=dict[str, float])  # limit → share of the time
+    steering: Steering = NOT_STEERED  # what people told the run while it was under way
 
 
 @dataclass(slots=True)
@@ -95,7 +98,7 @@ def manifest_of(prepared: Prepared, facts: RunFacts, totals: Totals, state: str 
         cached=totals.cached,
         cost_usd=totals.cost_usd,
         estimated_cost_usd=facts.estimate.usd(facts.mode),
-        budget_usd=prepared.budget_usd,
+        budget_usd=steered_budget_usd(prepared, facts.steering),
         started_at=facts.started_at,
         finished_at=finished,
         seconds=round((finished - facts.started_at).total_seconds(), 3),
@@ -110,6 +113,7 @@ def manifest_of(prepared: Prepared, facts: RunFacts, totals: Totals, state: str 
         input_versions=dict(prepared.dataset.versions),
         retries_by_kind=dict(facts.retries),
         limited_by=dict(facts.limited_by),
+        steering=tuple(Told(order.at, order.by, order.what) for order in facts.steering.orders),
     )
 
 

@@ -1,6 +1,5 @@
 """Shards of a run: how the run is split, what a shard is told and tells, and what to do when it ends. Pure."""
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from typing import Literal
 
 from promptmill import errors
 from promptmill.errors import Interrupted, PromptmillError, RunStopped
+from promptmill.job.absolute import absolute_job
 from promptmill.job.spec import Job
 from promptmill.output.manifest import Manifest
 from promptmill.planning.kept import Again, again_from
@@ -87,6 +87,8 @@ def verdict(
     A shard that has spent its part of the budget is done: the run itself spends what other shards left over.
     """
     error = outcome.error if outcome is not None else None
+    if isinstance(error, errors.StoppedByOrder):
+        return error
     if ended == "completed" or isinstance(error, errors.BudgetExhausted):
         return "done"
     if ended == "cancelled":
@@ -160,24 +162,6 @@ def split_money(amount_usd: Decimal, weights: list[int]) -> list[Decimal]:
     with localcontext() as context:
         context.rounding = "ROUND_FLOOR"
         return [(amount_usd * weight / total).quantize(_CENT_OF_A_CENT) for weight in weights]
-
-
-def absolute_job(job: Job) -> Job:
-    """The job with absolute paths, for processes that start in other folders."""
-    schema = job.request.response_schema
-    if isinstance(schema, str) and os.path.exists(schema):
-        schema = os.path.abspath(schema)
-    return job.model_copy(
-        update={
-            "input": job.input.with_urls([_absolute(url) for url in job.input.urls]),
-            "output": job.output.model_copy(update={"url": _absolute(job.output.url)}),
-            "request": job.request.model_copy(update={"response_schema": schema}),
-        }
-    )
-
-
-def _absolute(url: str) -> str:
-    return url if "://" in url or "::" in url else os.path.abspath(url)
 
 
 def share_job(job: Job, share: Share) -> Job:

@@ -6,6 +6,7 @@ from decimal import Decimal
 from promptmill.checkpoints.spend import SpendRecords
 from promptmill.checkpoints.store import Listing
 from promptmill.errors import DatasetError, SetupError
+from promptmill.job.absolute import absolute_job
 from promptmill.places import shown_places
 from promptmill.planning.estimate import estimate_run
 from promptmill.planning.plan import Chunk
@@ -14,7 +15,8 @@ from promptmill.planning.prepared_job import prepare
 from promptmill.provider.transport import Credentials
 from promptmill.runs.run import PendingRun
 from promptmill.sharding.folder import ShardFolder
-from promptmill.sharding.plan import ShardPlan, absolute_job, share_job, split_evenly, split_money
+from promptmill.sharding.plan import ShardPlan, share_job, split_evenly, split_money
+from promptmill.steering.order_files import OrderFiles, SteeredRun
 
 
 def split_run(run: PendingRun) -> ShardPlan | None:
@@ -47,6 +49,12 @@ def split_run(run: PendingRun) -> ShardPlan | None:
     )
 
 
+def _steered_by(folder: ShardFolder) -> SteeredRun | None:
+    """The run that this shard belongs to, as orders name it. Raises: StorageFailed."""
+    found = OrderFiles(folder.storage).run()
+    return found if found is not None and found.flow_run_id == folder.run_id else None
+
+
 def _weight(chunk: Chunk, listing: Listing, retry_failed: bool) -> int:
     """How much work a chunk is; 0 = it is answered. Rows count beside tokens, since a short prompt takes time too."""
     return 0 if listing.is_finished(chunk.key) and not retry_failed else chunk.input_tokens + 100 * chunk.rows
@@ -77,4 +85,5 @@ def open_share(
         again=plan.again,
         flow_run_ids=flow_run_ids,
         share=share,
+        steered=_steered_by(folder),
     )

@@ -21,7 +21,7 @@ async def run_alone(run: PendingRun, how: Alone) -> FinishedRun:
     be at work; RunStopped or a subclass.
     """
     turn = await take_turn_at(run.prepared.store.storage, how.asking)
-    async with holding(run, turn) as held:
+    async with holding(run, turn, how.asking.what) as held:
         if isinstance(held, FinishedRun):
             return held
         await end_strays_alone(held.prepared.store, held.prepared.output)

@@ -26,6 +26,7 @@ from promptmill.batch.session import (
     work_of_batches,
 )
 from promptmill.batch.status import describe, describe_line
+from promptmill.batch.steering import end_orders, hear_orders, run_of_batches
 from promptmill.batch.step import BatchWork
 from promptmill.checkpoints.output_lease import OutputLease
 from promptmill.checkpoints.output_turn import releasing, take_turn_at
@@ -37,6 +38,7 @@ from promptmill.errors import (
     PromptmillError,
     RunStopped,
     SetupError,
+    StoppedByOrder,
     StorageFailed,
 )
 from promptmill.job.spec import Job
@@ -120,7 +122,9 @@ async def _advance_alone(entry: Entry, lease: OutputLease) -> dict[str, Any]:
             mode="batch",
         )
         run = plan_run(entry.job, credentials, planning)
-        return replace(run, lease=lease) if isinstance(run, PendingRun) else run
+        if not isinstance(run, PendingRun):
+            return run
+        return replace(run, lease=lease, steered=run_of_batches(run.prepared.store.storage))
 
     work = await asyncio.to_thread(open_batches, entry.job, credentials, plan, lease)
     if entry.is_attended(time.time()):
@@ -128,6 +132,8 @@ async def _advance_alone(entry: Entry, lease: OutputLease) -> dict[str, Any]:
     if not work.ledger.state.started_at and not work.ledger.live:
         unregister(entry)  # it was published by somebody else
         return describe(work)
+    if (stopped := await asyncio.to_thread(hear_orders, work)) is not None:
+        return await _leave(work, entry, stopped)
     try:
         found = await _advance(work)
     except (StorageFailed, InputChanged, LeaseLost, NotNow, SetupError):
@@ -138,6 +144,18 @@ async def _advance_alone(entry: Entry, lease: OutputLease) -> dict[str, Any]:
     if work.is_finished or not work.ledger.state.started_at:  # cancelled, or published
         unregister(entry)
     return found
+
+
+async def _leave(work: BatchWork, entry: Entry, stopped: StoppedByOrder) -> dict[str, Any]:
+    """Follow a job no more that somebody stopped; its batches go on, and the next run of the job takes them up."""
+    run = await asyncio.to_thread(work.plan)
+    await asyncio.to_thread(stop_run, work, run, stopped)
+    if isinstance(stopped.manifest, Manifest):
+        await announce(run.prepared, stopped.manifest)
+    log.info("%s: %s", entry.job.name, stopped)
+    await asyncio.to_thread(end_orders, work)
+    unregister(entry)
+    return describe(work)
 
 
 async def _advance(work: BatchWork) -> dict[str, Any]:

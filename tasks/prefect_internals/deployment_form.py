@@ -25,10 +25,7 @@ def as_form(flow: F) -> F:
     """
     signature = inspect.signature(flow, eval_str=True)
     shown = signature.replace(
-        parameters=[
-            _shown(parameter)
-            for parameter in sorted(signature.parameters.values(), key=lambda found: _place(found.name))
-        ]
+        parameters=[_shown(parameter) for parameter in sorted(signature.parameters.values(), key=_place)]
     )
     flow.__signature__ = shown  # pyright: ignore[reportFunctionMemberAccess]
     if inspect.signature(flow, eval_str=True) != shown or not hasattr(flow, "fn"):
@@ -39,8 +36,10 @@ def as_form(flow: F) -> F:
     return flow
 
 
-def _place(name: str) -> int:
-    return 0 if name in KEYS else 2 if name == "job" else 1
+def _place(parameter: inspect.Parameter) -> int:
+    if parameter.default is inspect.Parameter.empty:
+        return 0  # a signature has no parameter without a default after one with it
+    return 1 if parameter.name in KEYS else 3 if parameter.name == "job" else 2
 
 
 def _shown(parameter: inspect.Parameter) -> inspect.Parameter:

@@ -8,12 +8,14 @@ from prefect.client.orchestration import PrefectClient, get_client
 from prefect.exceptions import Abort, TerminationSignal
 from prefect.states import Cancelled
 
-from promptmill.errors import RunStopped
+from promptmill.errors import RunStopped, StoppedByOrder
 from promptmill.output.manifest import Manifest
 from promptmill.runs.run import Run
 from tasks.run.ownership import CancelledThere, Deleted, TakenForDead, run_id
 from tasks.run.publish import announce
 from tasks.run.sigterm import Terminated
+
+_CANCELLED = "The run was cancelled. It keeps every answer that it got."
 
 
 @asynccontextmanager
@@ -39,19 +41,20 @@ async def ending_in_order() -> AsyncGenerator[None]:
 
 @asynccontextmanager
 async def _ending_without_ownership() -> AsyncGenerator[None]:
-    """End a run that isn't ours any more: as Cancelled if somebody cancelled it. Otherwise leave the run's state alone."""
+    """End a run that isn't ours any more: as Cancelled if somebody cancelled or stopped it, else in the state that it has."""
     try:
         yield
-    except CancelledThere as error:
+    except (CancelledThere, StoppedByOrder) as error:
+        told = str(error) if isinstance(error, StoppedByOrder) else _CANCELLED
         async with get_client() as client:
-            await _mark_cancelled(client)
+            await _mark_cancelled(client, told)
         raise Abort(str(error)) from error
     except (TakenForDead, Deleted) as error:
         raise Abort(str(error)) from error
 
 
-async def _mark_cancelled(client: PrefectClient) -> None:
-    state = Cancelled(message="The run was cancelled. It keeps every answer that it got.")
+async def _mark_cancelled(client: PrefectClient, told: str) -> None:
+    state = Cancelled(message=told)
     await client.set_flow_run_state(run_id(), state, force=True)
 
 

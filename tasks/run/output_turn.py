@@ -40,7 +40,7 @@ async def holding_output(run: Run, end_shards: Callable[[Run], Awaitable[None]])
         yield run
         return
     turn = await while_ours(take_turn_at(run.prepared.store.storage, asking(), end_shards=partial(end_shards, run)))
-    async with holding(run, turn) as held:
+    async with holding(run, turn, asking().what) as held:
         if isinstance(held, PendingRun) and held.mode == "online":
             await asyncio.to_thread(refuse_rows_in_batches, held.prepared.store, held.prepared.output.url)
         yield held

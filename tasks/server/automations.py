@@ -21,7 +21,7 @@ from tasks.prefect_internals.state_messages import NEVER_RESUMED
 _DEAD_RUNS = "promptmill-dead-runs"
 _CRASHED_RUNS = "promptmill-crashed-runs"
 _UNANSWERED_RUNS = "promptmill-unanswered-runs"
-FLOWS = ("online-inference", "batch-inference", "answer-shard", "advance-batches", "estimate-cost")
+FLOWS = ("online-inference", "batch-inference", "answer-shard", "advance-batches", "estimate-cost", "steer")
 _TAG = (
     "promptmill"  # of the deployments and so of their runs; not of answer-shard, which the run that split starts again
 )

@@ -26,6 +26,7 @@ DEPLOYMENTS = (
     "batch-inference/batch",
     "advance-batches/advance",
     "estimate-cost/estimate",
+    "steer/steer",
 )
 _OUR_WORKER = Path(__file__).parents[2] / "deployments/serve.py"  # in a checkout
 _NO_ANSWER = (*CALL_ERRORS, RuntimeError)  # RuntimeError: Prefect couldn't start a server for this process

@@ -23,6 +23,7 @@ from tasks.run.ownership import OWNERSHIP_SECONDS, TakenForDead, while_ours
 from tasks.server.outages import CALL_ERRORS
 from tasks.sharding.flow_runs import shard_runs
 from tasks.sharding.leftovers import end_strays, shards_tag
+from tasks.sharding.steering import while_steered
 from tasks.sharding.supervisor import Carrier, Following
 
 log = logging.getLogger("promptmill")
@@ -43,7 +44,8 @@ async def answer_in_shards(run: PendingRun) -> Elsewhere:
             return NOTHING_ELSEWHERE
         following = Following(run, carrier, *begun)
         try:
-            await while_ours(_while_held(run, following.until_all_ended()))
+            work = while_steered(run, following, *begun, following.until_all_ended())
+            await while_ours(_while_held(run, work))
         except TakenForDead:  # the process that goes on with this run adopts its shards
             raise
         except RunStopped as error:

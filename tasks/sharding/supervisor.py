@@ -71,6 +71,7 @@ class Following:
         self._run, self._carrier, self._folder, self._plan = run, carrier, folder, plan
         self._shards = [_Watched() for _ in plan.bounds]
         self._is_warned = False
+        self.note = ""  # what else the line says
         self._rows_done = 0  # in finished chunks, at the last count
 
     @property
@@ -92,6 +93,11 @@ class Following:
     def _open(self) -> list[int]:
         """The shards that aren't done."""
         return [shard for shard, watched in enumerate(self._shards) if not watched.is_done]
+
+    @property
+    def done(self) -> list[int]:
+        """The shards that are done."""
+        return [shard for shard, watched in enumerate(self._shards) if watched.is_done]
 
     async def until_all_ended(self) -> None:
         """Start all shards, and again those that die. Raises: RunStopped or a subclass when a shard ends the whole run."""
@@ -207,7 +213,7 @@ class Following:
         rows, total = self._rows_done, sum(chunk.rows for chunk in self._plan.chunks)
         done, waiting = len(self._plan.bounds) - len(self._open), self._carrier.waiting
         wait = f", {waiting} waiting for a worker" if waiting else ""
-        line = f"shards {done} of {len(self._plan.bounds)}{wait} · rows {rows:,} of {total:,}"
+        line = f"shards {done} of {len(self._plan.bounds)}{wait} · rows {rows:,} of {total:,}{self.note}"
         return line, 100 * rows / max(1, total)
 
     def _count_rows(self) -> int:

@@ -11,13 +11,14 @@ from flows.advance_batches import advance_batches
 from flows.batch_inference import batch_inference
 from flows.estimate_cost import estimate_cost
 from flows.online_inference import online_inference
+from flows.steer import steer
 from promptmill.errors import JobError
 from promptmill.job.basics import KEYS, basics
 from promptmill.job.form import label
 from promptmill.job.spec import Job, Section
 from tasks.run.plan import resolve_job
 
-FLOWS = [online_inference, batch_inference, estimate_cost, advance_batches]
+FLOWS = [online_inference, batch_inference, estimate_cost, advance_batches, steer]
 
 
 def schema_of(flow: Any) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -28,14 +29,15 @@ def loaded(*words: str | Path, base_url: str, heavy: tuple[str, ...] = HEAVY) ->
     """What the command said at its end, and which of the heavy modules it has imported."""
     code = PROBE.replace("sys.argv.pop()", repr(",".join(heavy)))
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
-    found = subprocess.run(
-        [sys.executable, "-c", code, *map(str, words)],
-        env={**environment, "OPENAI_API_KEY": "test", "OPENAI_BASE_URL": base_url, "PREFECT_HOME": str(ROOT / "none")},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    with TemporaryDirectory() as home:  # no Prefect has ever used
+        found = subprocess.run(
+            [sys.executable, "-c", code, *map(str, words)],
+            env={**environment, "OPENAI_API_KEY": "test", "OPENAI_BASE_URL": base_url, "PREFECT_HOME": home},
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
     return found.stdout.splitlines()[-2:]
 
 

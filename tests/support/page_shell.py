@@ -27,6 +27,7 @@ _IN_BASH = {"cat", "cp", "echo", "head", "ls", "mkdir", "mv", "printf", "sleep"}
 _OPERATORS = {"|", ">", ">>", "<", ";", "||"}
 _ASSIGNMENT = re.compile(r"([A-Z][A-Z0-9_]*)=(.*)", re.DOTALL)
 _NEEDS_A_SERVER = ("deploy", "worker", "doctor", "batches advance")
+_NEEDS_A_RUN = ("pause", "resume", "set", "stop")  # that is under way
 _LAKE = "s3://lake"
 
 
@@ -103,7 +104,12 @@ class PageShell:
         if words[0] == "simulate":
             self._provider.configure(**changes_of(make_parser("promptmill simulate").parse_args(words[1:])))
             return ""
-        if shlex.join(words).startswith(_NEEDS_A_SERVER) or "--prefect" in words or words[0].startswith("--install"):
+        if (
+            words[0] in _NEEDS_A_RUN
+            or shlex.join(words).startswith(_NEEDS_A_SERVER)
+            or "--prefect" in words
+            or words[0].startswith("--install")
+        ):
             check_words(words)
             return ""
         if words[0] == "run" and "batch" in words:

@@ -209,6 +209,7 @@ NAMES = {
     "batch-inference/batch",
     "advance-batches/advance",
     "estimate-cost/estimate",
+    "steer/steer",
 }
 OLD_NAMES = {
     "online-inference/manual",

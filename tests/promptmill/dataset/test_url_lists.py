@@ -18,7 +18,8 @@ from promptmill.errors import DatasetError, JobError
 from promptmill.job.file import parse_job, parse_override
 from promptmill.job.identity import job_digest
 from promptmill.job.spec import Input
-from promptmill.output.manifest import describe_difference, public_job
+from promptmill.output.differences import describe_difference
+from promptmill.output.manifest import public_job
 from promptmill.provider.transport import Credentials
 from promptmill.runs.run import FinishedRun
 from promptmill.sharding.plan import absolute_job

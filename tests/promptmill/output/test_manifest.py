@@ -12,11 +12,11 @@ import pytest
 
 from promptmill.errors import OutputError
 from promptmill.job.spec import Job
+from promptmill.output.differences import describe_difference
 from promptmill.output.manifest import (
     Manifest,
     PartInfo,
     decode,
-    describe_difference,
     encode,
     read_manifest,
     write_manifest,
@@ -30,7 +30,7 @@ CONTRACT = (
 )
 EXTRAS = (
     "failures_by_kind input_fingerprint accuracy promptmill_version reasoning_tokens shared cached "
-    "partition_columns input_versions measured scorecard retries_by_kind audit limited_by"
+    "partition_columns input_versions measured scorecard retries_by_kind audit limited_by steering"
 )
 
 

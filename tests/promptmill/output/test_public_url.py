@@ -7,7 +7,8 @@ import pytest
 
 import promptmill
 from promptmill.job.identity import job_digest
-from promptmill.output.manifest import describe_difference, public_job, read_manifest
+from promptmill.output.differences import describe_difference
+from promptmill.output.manifest import public_job, read_manifest
 from promptmill.provider.transport import Credentials
 from promptmill.public_url import public_text, public_url
 from promptmill.storage import Storage

@@ -1,0 +1,64 @@
+"""A budget that was changed while shards are at work: shared out among them anew, so that together they never pass it.
+
+A shard that hears of another budget takes no more than it has spent and reserved, and records that. Once all shards at
+work have said so, what is left of the new budget can be shared out: nothing else is spent meanwhile.
+"""
+
+from collections.abc import Collection, Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from promptmill.checkpoints.lease_claims import Claims
+from promptmill.checkpoints.spend import SpendRecords
+from promptmill.runs.money import steered_budget_usd
+from promptmill.runs.run import PendingRun
+from promptmill.sharding.folder import ShardFolder
+from promptmill.sharding.plan import ShardPlan, split_money
+from promptmill.steering.listening import Listener
+from promptmill.steering.order_files import Heard
+from promptmill.steering.orders import BUDGET_USD, Order, Steering, Value
+
+
+def _are_frozen(heard: Collection[Heard], name: str, at_work: int) -> bool:
+    """Whether every shard at work has heard an order that changes the budget. Pure."""
+    shards = {one.shard for one in heard if one.shard is not None and name in one.names}
+    return len(shards) >= at_work
+
+
+def shares_of(left_usd: Decimal, granted_usd: Mapping[str, Decimal], weights: list[int]) -> dict[str, Value]:
+    """What each shard may take in all, by its record: what it took, and its part of what is left by its work. Pure."""
+    parts = split_money(max(Decimal(0), left_usd), weights)
+    return {record: str(granted + part) for (record, granted), part in zip(granted_usd.items(), parts, strict=True)}
+
+
+def share_out(run: PendingRun, listener: Listener, folder: ShardFolder, plan: ShardPlan, done: Collection[int]) -> None:
+    """Share a changed budget out among the shards that aren't `done`, once they all take no more of the old one.
+
+    Blocks. Raises: StorageFailed; OutputError when it can't be known what was spent.
+    """
+    steering, files = listener.steering, listener.files
+    budget_usd, name = steered_budget_usd(run.prepared, steering), listener.last_budget_order
+    names = [folder.share(plan, shard).spend for shard in range(len(plan.bounds))]
+    if name is None or budget_usd is None or plan.budgets_usd[0] is None or not _is_due(steering, names):
+        return
+    at_work = len(Claims(files.storage).helpers())
+    if not _are_frozen(files.heard(listener.run), name, at_work):
+        return
+    store = run.prepared.store
+    listing, records = store.listing(), SpendRecords(store)
+    granted = {record: records.read(record) for record in names}
+    weights = [
+        0
+        if shard in done
+        else sum(chunk.rows for chunk in plan.chunks[first:stop] if not listing.is_finished(chunk.key))
+        for shard, (first, stop) in enumerate(plan.bounds)
+    ]
+    shares = shares_of(budget_usd - records.recorded(listing), granted, weights)
+    shares[BUDGET_USD] = steering.values[BUDGET_USD]  # that they are shares of
+    files.give(listener.run, Order("share", "the run", datetime.now(UTC), shares))
+
+
+def _is_due(steering: Steering, records: Collection[str]) -> bool:
+    """Whether the budget is to be shared out: an earlier split of the run had other shards, with other records."""
+    shared = {} if steering.shares_usd is None else steering.shares_usd
+    return steering.stopped is None and not all(record in shared for record in records)
