@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 
-_FIRST_PAUSES = (2.0, 3.0, 5.0)  # seconds: nobody wonders for long whether anything happens
+_FIRST_PAUSES = (1.5,) * 20  # seconds: whoever watches a command begin is left in silence for no more than two
 _PAUSE = 10.0  # seconds between all others: a log of hours stays readable
 
 
