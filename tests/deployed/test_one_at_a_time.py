@@ -5,6 +5,7 @@ import json
 import os
 import platform
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -26,20 +27,32 @@ async def test_a_second_run_of_a_job_waits_and_pays_for_nothing(served: str, pro
     job = job_values(tmp_path, "twice", rows=30)
     job["limits"] = {"max_concurrency": 3}
     before = provider.ledger()["totals"]["requests"]
-    provider.configure(latency_seconds=1.0)
+    provider.configure(latency_seconds=6.0)  # the first takes a minute, if nobody makes it faster
     async with client_of(served) as client:
         first = await start(client, "online-inference/online", job)
         await reached(client, first, "Running")
         second = await start(client, "online-inference/nightly", job, job_url=None)
+        logs = await logged(client, second, "works on the same output")
+        provider.configure(latency_seconds=0.0)
         done = [await ended(client, one) for one in (first, second)]
-        of_second = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[second.id]))
-        logs = [one.message for one in await client.read_logs(log_filter=of_second)]
     manifest = json.loads((Path(job["output"]["url"]) / "_manifest.json").read_bytes())
 
     assert [one.state_name for one in done] == ["Completed", "Completed"]
     assert provider.ledger()["totals"]["requests"] - before == 30
     assert any("works on the same output" in line and str(first.id) in line for line in logs)
     assert (manifest["rows"], manifest["reused"], manifest["requests_sent"]) == (30, 0, 30)  # the first's, left alone
+
+
+async def logged(client: PrefectClient, run: FlowRun, text: str) -> list[str]:
+    """The log of a run, once it has a line with that text."""
+    of_run = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run.id]))
+    until = time.monotonic() + 90
+    while time.monotonic() < until:
+        lines = [line.message for line in await client.read_logs(log_filter=of_run)]
+        if any(text in line for line in lines):
+            return lines
+        await asyncio.sleep(0.5)
+    raise AssertionError(f"no line with {text!r}")
 
 
 async def test_a_run_that_waited_does_not_replace_what_another_job_made_meanwhile(
