@@ -17,7 +17,6 @@ from promptmill.batch.files import BatchFile
 from promptmill.batch.ledger import BatchRecord, Ledger
 from promptmill.batch.policy import (
     ENDED,
-    Action,
     BatchView,
     Collect,
     Drop,
@@ -121,6 +120,8 @@ class BatchWork:
                     self._guarded(record, lambda record: self.provider.cancel(record.batch_id))
             elif record.state != "creating":
                 self.creation.save(record, state="dropped", message=NOT_CREATED)
+            elif not is_at_work(record.owner, self.clock() - record.changed_at):
+                self._guarded(record, self.creation.search)  # which ends what it finds
 
     def _submit(self) -> None:
         """Submit the rows that wait, as far as there is room; look at none while all that room depends on is as it was."""
@@ -210,7 +211,7 @@ class BatchWork:
 
     def _carry_out(self, record: BatchRecord, view: BatchView | None) -> None:
         is_alone = len(self.ledger.live) == 1
-        action: Action = judge(record, view, self.clock(), self.job.batch.poll_seconds, is_alone)
+        action = judge(record, view, self.clock(), self.job.batch.poll_seconds, is_alone)
         self.notes.pop(record.key, None)
         if isinstance(action, Halt):
             if view is not None:

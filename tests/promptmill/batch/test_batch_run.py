@@ -378,6 +378,33 @@ def test_a_cancellation_holds_for_a_step_that_another_process_is_in_the_middle_o
     assert {view.status for view in seen if view is not None} <= {"cancelling", "cancelled"}
 
 
+def test_a_cancellation_ends_the_batch_whose_process_was_killed_before_it_knew_its_id(
+    make_job: MakeJob, credentials: Credentials, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+):
+    simulator.configure(batch_seconds=600.0)
+    job = make_job(10, **FAST)
+    run = plan(job, credentials)
+    work = start_batches(run)
+    real = work.provider.create
+
+    def create_and_die(*words: Any) -> BatchView:
+        raise KeyboardInterrupt(real(*words))
+
+    work.provider.create = create_and_die  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        work.step()
+    monkeypatch.setattr("promptmill.batch.step.is_at_work", lambda *_: False)
+    cancelling = open_batches(job, credentials, lambda: run)
+    cancelling.cancel()
+    (record,) = cancelling.ledger.records.values()
+    view = cancelling.provider.retrieve(record.batch_id)
+
+    assert [one.state for one in work.ledger.records.values()] == ["creating"]
+    assert (record.state, counter(simulator, "batches_created")) == ("submitted", 1)
+    assert view is not None
+    assert view.status in {"cancelling", "cancelled"}
+
+
 async def test_a_run_after_a_cancellation_forgets_it(make_job: MakeJob, credentials: Credentials):
     job = make_job(10, **FAST)
     start_batches(plan(job, credentials)).cancel()
