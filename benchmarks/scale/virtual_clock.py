@@ -1,38 +1,17 @@
-"""An event loop on a clock of its own: hours of pacing take as long as the Python in them, and each run is the same."""
+"""The clock of the simulated workers, on which a call to the storage takes a while too."""
 
 import asyncio
-import selectors
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
+
+from benchmarks.virtual_clock import ClockLoop, run_on_clock
 
 T = TypeVar("T")
 _STORAGE_SECONDS = 0.05  # an assumption: what one call in a thread takes, which here is always one to the storage
 
 
-class _Skipping(selectors.SelectSelector):
-    """Waits no real time: what it would have waited is added to the loop's clock."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.now = 0.0
-
-    def select(self, timeout: float | None = None) -> Any:
-        found = super().select(0)
-        if not found and timeout:
-            self.now += timeout
-        return found
-
-
-class VirtualLoop(asyncio.SelectorEventLoop):
-    """A loop on its own time, which starts at 0; what goes to a thread is done at once and answered later."""
-
-    def __init__(self) -> None:
-        self._skipping = _Skipping()
-        super().__init__(self._skipping)
-
-    def time(self) -> float:
-        """Seconds of this loop."""
-        return self._skipping.now
+class _StorageLoop(ClockLoop):
+    """A loop that does at once what goes to a thread, and answers later."""
 
     def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
         """What the function returns, after the time that a call to the storage takes."""
@@ -44,5 +23,4 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 def run_virtually(work: Coroutine[Any, Any, T]) -> T:
     """The result of a coroutine, its waiting done in no time."""
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        return runner.run(work)
+    return run_on_clock(work, _StorageLoop)
