@@ -1,7 +1,8 @@
 """Orders to a run in shards: every shard obeys, and together they keep to a changed budget."""
 
 import asyncio
-from contextlib import suppress
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
@@ -13,6 +14,7 @@ from promptmill.checkpoints.output_turn import Asking, Turn, releasing, take_tur
 from promptmill.checkpoints.shard_lease import ShardLease
 from promptmill.checkpoints.spend import SpendRecords
 from promptmill.errors import BudgetExhausted, RunStopped, StoppedByOrder, StorageFailed
+from promptmill.job.spec import Job
 from promptmill.planning.plan import Chunk
 from promptmill.provider.transport import Credentials
 from promptmill.runs.chunk import complete_chunk
@@ -96,13 +98,17 @@ def requests(simulator: Simulator) -> int:
     return int(totals.get("requests", 0))
 
 
-async def test_both_shards_pause_and_share_a_lowered_budget_that_they_never_pass(
-    make_job: MakeJob, credentials: Credentials, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(listening, "LOOK_SECONDS", 0.2)
+def planned(job: Job, credentials: Credentials) -> PendingRun:
+    """The run of a job that is to be split."""
+    return replace(plan(job, credentials), flow_run_ids=("a",))
+
+
+@asynccontextmanager
+async def under_way(
+    run: PendingRun, credentials: Credentials, simulator: Simulator
+) -> AsyncGenerator[tuple[Split, asyncio.Task[None]]]:
+    """A run in shards that have begun to ask, and the task that ends with them."""
     simulator.configure(latency_seconds=0.1)
-    job = make_job(ROWS, shards=SHARDS, budget_usd="5", limits={"max_concurrency": 4})
-    run = replace(plan(job, credentials), flow_run_ids=("a",))
     turn = await take_turn_at(run.prepared.store.storage, Asking("the run that split", run_id="a"))
     async with holding(run, turn, "the run that split") as held:
         assert isinstance(held, PendingRun)
@@ -113,7 +119,15 @@ async def test_both_shards_pause_and_share_a_lowered_budget_that_they_never_pass
         carrying = asyncio.create_task(split.carry_shards())
         while requests(simulator) < 20:
             await asyncio.sleep(0.05)
+        yield split, carrying
 
+
+async def test_both_shards_pause_and_share_a_lowered_budget_that_they_never_pass(
+    make_job: MakeJob, credentials: Credentials, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listening, "LOOK_SECONDS", 0.2)
+    run = planned(make_job(ROWS, shards=SHARDS, budget_usd="5", limits={"max_concurrency": 4}), credentials)
+    async with under_way(run, credentials, simulator) as (split, carrying):
         assert await split.tell("pause") == [0, 1, None]
         await asyncio.sleep(0.5)
         before = requests(simulator)
@@ -136,19 +150,8 @@ async def test_both_shards_end_when_their_run_is_stopped(
     make_job: MakeJob, credentials: Credentials, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(listening, "LOOK_SECONDS", 0.2)
-    simulator.configure(latency_seconds=0.1)
-    job = make_job(ROWS, shards=SHARDS, limits={"max_concurrency": 4})
-    run = replace(plan(job, credentials), flow_run_ids=("a",))
-    turn = await take_turn_at(run.prepared.store.storage, Asking("the run that split", run_id="a"))
-    async with holding(run, turn, "the run that split") as held:
-        assert isinstance(held, PendingRun)
-        shards, folder = split_run(held), ShardFolder(held.prepared.store, "a-0001")
-        assert shards is not None
-        folder.write_plan(shards)
-        split = Split(held, folder, shards, credentials)
-        carrying = asyncio.create_task(split.carry_shards())
-        while requests(simulator) < 20:
-            await asyncio.sleep(0.05)
+    run = planned(make_job(ROWS, shards=SHARDS, limits={"max_concurrency": 4}), credentials)
+    async with under_way(run, credentials, simulator) as (split, carrying):
         await split.tell("stop")
         async with asyncio.timeout(15):
             await carrying
