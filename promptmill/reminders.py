@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 
-_FIRST_PAUSES = (1.5,) * 20  # seconds: whoever watches a command begin is left in silence for no more than two
+_FIRST_PAUSES = (1.5,) * 20  # seconds: no silence of two seconds while a person watches the beginning
 _PAUSE = 10.0  # seconds between all others: a log of hours stays readable
 
 

@@ -68,7 +68,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
     if item.get_closest_marker("served") is not None:
         return (yield)
     _servers.end()
-    with a_core(_shared_folder(item.config)):
+    with a_core(_shared_folder()):
         return (yield)
 
 
@@ -77,16 +77,16 @@ def pytest_sessionfinish() -> None:
     _servers.end()
 
 
-def _shared_folder(config: pytest.Config) -> Path:
-    """A folder that all worker processes of this test run share."""
-    folder = Path(tempfile.gettempdir(), f"promptmill-tests-{os.environ.get('PYTEST_XDIST_TESTRUNUID', os.getpid())}")
+def _shared_folder() -> Path:
+    """A folder that all test processes of a user share, those of other test runs too."""
+    folder = Path(tempfile.gettempdir(), f"promptmill-tests-{os.getuid()}")
     folder.mkdir(exist_ok=True)
     return folder
 
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """No key, proxy or address of whoever runs the tests reaches them, and nothing is left in their home."""
+    """No test sees a key, proxy or address of the person who runs it, and none leaves anything in their home."""
     monkeypatch.setenv("PROMPTMILL_UNSAVED_FOLDER", str(tmp_path_factory.getbasetemp() / "unsaved"))
     for name in list(os.environ):
         if name.startswith(("OPENAI_", "AWS_")) or name.lower() in {"http_proxy", "https_proxy", "all_proxy"}:

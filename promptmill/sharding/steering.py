@@ -1,4 +1,4 @@
-"""A budget that was changed while shards are at work: shared out among them anew, so that together they never pass it.
+"""A budget that was changed while shards are at work: the shards get new shares of it, and together never pass it.
 
 A shard that hears of another budget takes no more than it has spent and reserved, and records that. Once all shards at
 work have said so, what is left of the new budget can be shared out: nothing else is spent meanwhile.

@@ -42,7 +42,7 @@ _FILTERS = (_WithoutTraceback(), _WithoutUnwrittenErrors(), SafeLines())
 def quiet_expected_errors() -> None:
     """Drop tracebacks of our own errors, and what nobody should see, from Prefect's logs, and send our lines to the run's log.
 
-    The process outlives whoever reads its log on the console. A second call in the same process changes nothing.
+    The process goes on if nobody reads its log on the console any more. A second call in the same process changes nothing.
     """
     outlive_log_reader()
     for name in ("prefect.flow_runs", "prefect.task_runs"):

@@ -28,7 +28,7 @@ class Servers:
         return self._running[name]
 
     def end(self) -> None:
-        """End all; whoever needs one later has it started again."""
+        """End all. `running` starts a server again if a later test needs it."""
         self._running.clear()
         self._stack.close()
 
