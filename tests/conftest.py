@@ -21,7 +21,7 @@ from tests.support.prefect_server import end_prefects_threads, prefect_server, p
 from tests.support.rows import write_rows
 from tests.support.s3 import s3_folder, s3_server
 from tests.support.servers import Servers, a_core
-from tests.support.serving import serving, start_runs_without_a_supervisor
+from tests.support.serving import serving, start_runs_without_a_supervisor, warm_runs
 
 __all__ = ["s3_folder", "s3_server"]  # fixtures of all rooms
 
@@ -152,6 +152,13 @@ def served(served_folder: Path, served_provider: Simulator) -> str:
             yield api_url
 
     return _servers.running("served", start)
+
+
+@pytest.fixture(scope="module")
+def warm(served: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Runs of this module on the served Promptmill are forked from one process that has imported all they need."""
+    with warm_runs(served, tmp_path_factory.mktemp("warm")):
+        yield
 
 
 @pytest.fixture

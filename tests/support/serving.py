@@ -84,16 +84,32 @@ def _wait_until_ready(process: subprocess.Popen[bytes], log: Path) -> None:
         time.sleep(0.5)
 
 
+@contextmanager
+def warm_runs(api_url: str, folder: Path) -> Iterator[None]:
+    """Have runs forked from a warm process meanwhile (tests/support/warm_runs.py)."""
+    path = folder / "warm"
+    set_command(api_url, f"{sys.executable} -I -S {ROOT}/tests/support/warm_runs.py {path}")
+    try:
+        yield
+    finally:
+        start_runs_without_a_supervisor(api_url)
+
+
 def start_runs_without_a_supervisor(api_url: str, python: str = sys.executable) -> None:
     """Name the command of runs in the work pool: Prefect then starts it, and no other Python that prepares it before.
 
     That saves a quarter of a run's CPU. Tests with a served Promptmill of their own leave the pool as bootstrap made it.
     """
+    set_command(api_url, f"{python} -m prefect.engine")
+
+
+def set_command(api_url: str, command: str) -> None:
+    """Have the work pool start runs by a command."""
 
     async def change() -> None:
         async with client_of(api_url) as client:
             template = (await client.read_work_pool(POOL)).base_job_template
-            template["variables"]["properties"]["command"]["default"] = f"{python} -m prefect.engine"
+            template["variables"]["properties"]["command"]["default"] = command
             await client.update_work_pool(POOL, WorkPoolUpdate(base_job_template=template))
 
     asyncio.run(change())

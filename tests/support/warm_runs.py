@@ -1,0 +1,158 @@
+"""Deployed runs of tests, forked from one warm process: they save the seconds of CPU that importing Prefect and ours takes.
+
+The worker starts this file instead of `python -m prefect.engine`, by the work pool's command; the first start of an environment
+starts the warm process. What is the same: each run is a process of its own with its environment, its folder, its output, its
+signals and its exit code, and ends at once when somebody kills the process that the worker started. What isn't: the run is a
+child of the warm process, so that its own /proc/PID/environ is not its own and SIGSTOP doesn't reach it. A run with settings of
+its own is started as always. Tests of starting, stopping and killing workers keep Prefect's command.
+"""
+
+import fcntl
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+IDLE_SECONDS = 120.0  # after which the warm process ends, if its tests were killed
+START_SECONDS = 120.0
+ENGINE = ("-m", "prefect.engine")
+OF_A_RUN = ("PREFECT__", "TRACEPARENT", "OTEL_")  # what the worker says to one run alone
+
+
+def main() -> None:
+    """Start a run (`warm_runs.py SOCKET`) or be the warm process (`warm_runs.py SOCKET serve`)."""
+    if sys.argv[2:] == ["serve"]:
+        serve(sys.argv[1])
+    else:
+        start_run(sys.argv[1])
+
+
+def start_run(path: str) -> None:
+    """Have the warm process fork the run of this environment, pass signals on to it, and end as it ends."""
+    connection = _connected(path)
+    wanted = {"environment": dict(os.environ), "folder": os.getcwd()}
+    socket.send_fds(connection, [b"+"], [1, 2])
+    connection.sendall(json.dumps(wanted).encode() + b"\n")
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda got, _: connection.sendall(bytes([got])))
+    said = connection.makefile("r").readline()
+    if said == "other\n" or not said:
+        os.execv(sys.executable, [sys.executable, *ENGINE])  # noqa: S606
+    code = int(said)
+    if code < 0:
+        if -code != signal.SIGKILL:
+            signal.signal(-code, signal.SIG_DFL)
+        os.kill(os.getpid(), -code)
+    sys.exit(code)
+
+
+def serve(path: str) -> None:
+    """Import what runs use, then fork one process for each run that is asked for, until the socket's file is gone."""
+    sys.path[0] = str(Path(__file__).parents[2])  # and not this folder, whose names hide those of others
+    import flows.online_inference  # noqa: F401, I001
+    import flows.batch_inference  # noqa: F401
+    import prefect.flow_engine  # noqa: F401
+
+    own = _shared(dict(os.environ))
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel then reaps what has ended
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(path + ".new")
+        listening.listen(64)
+        os.rename(path + ".new", path)
+        until = time.monotonic() + IDLE_SECONDS
+        while os.path.exists(path) and time.monotonic() < until:
+            if select.select([listening], [], [], 1.0)[0]:
+                connection, _ = listening.accept()
+                if os.fork() == 0:
+                    listening.close()
+                    return _serve_run(connection, own)
+                connection.close()
+                until = time.monotonic() + IDLE_SECONDS
+    with suppress(OSError):
+        os.unlink(path)
+
+
+def _serve_run(connection: socket.socket, own: dict[str, str]) -> None:
+    """Fork a run, and stand between it and who asked for it. The run itself returns from here when it has ended."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    os.setsid()
+    _, outputs, _, _ = socket.recv_fds(connection, 1, 2)
+    wanted: dict[str, Any] = json.loads(_line(connection))
+    if _shared(wanted["environment"]) != own:
+        connection.sendall(b"other\n")
+        os._exit(0)
+    if (run := os.fork()) == 0:
+        connection.close()
+        return _be_the_run(outputs, **wanted)
+    handle = os.pidfd_open(run)
+    while handle not in (ready := select.select([handle, connection], [], [])[0]):
+        if connection in ready:
+            os.kill(run, got[0] if (got := connection.recv(1)) else signal.SIGKILL)
+            if not got:
+                break
+    code = os.waitstatus_to_exitcode(os.waitpid(run, 0)[1])
+    with suppress(OSError):
+        connection.sendall(f"{code}\n".encode())
+    os._exit(0)
+
+
+def _be_the_run(outputs: list[int], environment: dict[str, str], folder: str) -> None:
+    import runpy
+
+    for number, output in zip((1, 2), outputs, strict=True):
+        os.dup2(output, number)
+        os.close(output)
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(folder)
+    sys.path[0] = folder
+    sys.argv = [ENGINE[1]]
+    runpy.run_module(ENGINE[1], run_name="__main__", alter_sys=True)
+
+
+def _connected(path: str) -> socket.socket:
+    """A connection to the warm process, which is started unless it runs."""
+    connection = socket.socket(socket.AF_UNIX)
+    with open(path + ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with suppress(OSError):
+            connection.connect(path)
+            return connection
+        warm = subprocess.Popen(
+            [sys.executable, __file__, path, "serve"],
+            env=_shared(dict(os.environ)),
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        until = time.monotonic() + START_SECONDS
+        while warm.poll() is None and time.monotonic() < until:
+            with suppress(OSError):
+                connection.connect(path)
+                return connection
+            time.sleep(0.05)
+    os.execv(sys.executable, [sys.executable, *ENGINE])  # noqa: S606
+
+
+def _shared(environment: dict[str, str]) -> dict[str, str]:
+    """What the runs of a worker have in common."""
+    return {name: value for name, value in environment.items() if not name.startswith(OF_A_RUN)}
+
+
+def _line(connection: socket.socket) -> bytes:
+    line = b""
+    while not line.endswith(b"\n"):
+        if not (got := connection.recv(1)):  # who asked was killed before it had asked
+            os._exit(0)
+        line += got
+    return line
+
+
+if __name__ == "__main__":
+    main()
