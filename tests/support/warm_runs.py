@@ -44,7 +44,7 @@ def start_run(path: str) -> None:
         signal.signal(number, lambda got, _: connection.sendall(bytes([got])))
     said = connection.makefile("r").readline()
     if said == "other\n" or not said:
-        os.execv(sys.executable, [sys.executable, *ENGINE])  # noqa: S606
+        os.execv(sys.executable, [sys.executable, *ENGINE])
     code = int(said)
     if code < 0:
         if -code != signal.SIGKILL:
@@ -56,7 +56,7 @@ def start_run(path: str) -> None:
 def serve(path: str) -> None:
     """Import what runs use, then fork one process for each run that is asked for, until the socket's file is gone."""
     sys.path[0] = str(Path(__file__).parents[2])  # and not this folder, whose names hide those of others
-    import flows.online_inference  # noqa: F401, I001
+    import flows.online_inference  # noqa: I001
     import flows.batch_inference  # noqa: F401
     import prefect.flow_engine  # noqa: F401
 
@@ -72,7 +72,8 @@ def serve(path: str) -> None:
                 connection, _ = listening.accept()
                 if os.fork() == 0:
                     listening.close()
-                    return _serve_run(connection, own)
+                    _serve_run(connection, own)
+                    return
                 connection.close()
                 until = time.monotonic() + IDLE_SECONDS
     with suppress(OSError):
@@ -90,7 +91,8 @@ def _serve_run(connection: socket.socket, own: dict[str, str]) -> None:
         os._exit(0)
     if (run := os.fork()) == 0:
         connection.close()
-        return _be_the_run(outputs, **wanted)
+        _be_the_run(outputs, **wanted)
+        return
     handle = os.pidfd_open(run)
     while handle not in (ready := select.select([handle, connection], [], [])[0]):
         if connection in ready:
@@ -137,7 +139,7 @@ def _connected(path: str) -> socket.socket:
                 connection.connect(path)
                 return connection
             time.sleep(0.05)
-    os.execv(sys.executable, [sys.executable, *ENGINE])  # noqa: S606
+    raise SystemExit("the warm process of deployed runs didn't start; the worker's log says why.")
 
 
 def _shared(environment: dict[str, str]) -> dict[str, str]:
