@@ -117,6 +117,14 @@ def run(
     mode: Annotated[
         Mode, typer.Option(help="By single requests, or by the Batch API at half the price.")
     ] = Mode.online,
+    within: Annotated[
+        str | None,
+        typer.Option(
+            "--within",
+            metavar="TIME",
+            help="By batches as far as they answer in time, and the rest online: done within 6h, or 1d 12h.",
+        ),
+    ] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Ask again for the rows that failed.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace another job's output.")] = False,
     approve: Annotated[
@@ -137,7 +145,7 @@ def run(
     from flows.command.options import RunOptions
     from flows.command.running import run_job
 
-    options = RunOptions(mode.value, retry_failed, overwrite, approve, wait=not no_wait, prefect=prefect)
+    options = RunOptions(mode.value, retry_failed, overwrite, approve, not no_wait, prefect, within)
     manifest = run_job(job, overrides, options)
     from flows.command import console
 

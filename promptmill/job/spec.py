@@ -3,8 +3,6 @@
 One pydantic model serves both, so the file, the form and the documentation can't drift apart.
 Validation is strict about names: an unknown key is an error that names the nearest key. It lets everything pass in
 `request.parameters`, which goes to the provider as it is: a list of allowed fields would be out of date within weeks.
-
-Limits of a batch file (50,000 requests, 200 MB): OpenAI's Batch guide, read 2026-11-24.
 """
 
 from decimal import Decimal
@@ -12,6 +10,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from promptmill.job.batch_spec import Batch
+from promptmill.job.deadline import require_deadline
 from promptmill.job.input_spec import Csv, Input
 from promptmill.job.output_spec import FormatOptions, Output
 from promptmill.job.request_spec import RESERVED_PARAMETERS, Endpoint, Message, RequestSpec
@@ -19,6 +19,7 @@ from promptmill.job.section import Section
 
 __all__ = [
     "RESERVED_PARAMETERS",
+    "Batch",
     "Csv",
     "Endpoint",
     "FormatOptions",
@@ -52,10 +53,8 @@ _Money = Annotated[Decimal, Field(ge=0), AfterValidator(_refuse_odd_amount)]
 _Share = Annotated[Decimal, Field(ge=0, le=1), AfterValidator(_refuse_odd_amount)]
 _TIMEOUT_SECONDS = 120.0
 _FLEX_TIMEOUT_SECONDS = 900.0  # OpenAI's guide to flex processing, from memory
-_MAX_BATCH_REQUESTS = 50_000
 _MOST_TAGS = 14  # a batch's metadata takes 16 pairs, and two are ours (OpenAI's API reference, read 2026-11-24)
 _OUR_TAGS = "promptmill"  # how the names of those two begin
-_MAX_BATCH_BYTES = 200_000_000
 
 
 class Limits(Section):
@@ -129,35 +128,6 @@ class Pricing(Section):
     )
 
 
-class Batch(Section):
-    """How the OpenAI Batch API is used."""
-
-    max_requests: int = Field(
-        default=_MAX_BATCH_REQUESTS, ge=1, le=_MAX_BATCH_REQUESTS, description="Most requests in a batch."
-    )
-    max_bytes: int = Field(
-        default=_MAX_BATCH_BYTES, ge=1_000, le=_MAX_BATCH_BYTES, description="Most bytes in a batch's file."
-    )
-    enqueued_tokens: int | None = Field(
-        default=None, ge=1, description="Tokens that may be queued at the provider. Empty: learned."
-    )
-    completion_window: str = Field(default="24h", description="The provider's window; OpenAI knows 24h.")
-    poll_seconds: float = Field(default=60, gt=0, description="Seconds between two checks of a batch.")
-    leftovers: Literal["resubmit", "online", "fail"] = Field(
-        default="resubmit",
-        description="Rows that expired or failed at the server: resubmit in the next batch, send online, or fail.",
-    )
-    canary_rows: int = Field(
-        default=5,
-        ge=0,
-        le=100,
-        description="Rows of a job with more than 200 that are tried in a batch of their own first. 0: none.",
-    )
-    keep_files: bool = Field(
-        default=False, description="Keep the input files at the provider after the output is published."
-    )
-
-
 class Job(Section):
     """A model run over every row of a dataset."""
 
@@ -176,6 +146,11 @@ class Job(Section):
     )
     approve_within_seconds: float = Field(
         default=86_400, ge=1, description="How long a person has for the answer; no answer in time counts as no."
+    )
+    deadline: Annotated[str, AfterValidator(require_deadline)] | None = Field(
+        default=None,
+        description="When an online run shall be done, as 6h from its start or 2026-12-01T08:00:00Z: batches answer what they "
+        "can by then at their price, and the rest is asked online in time. Empty: everything online.",
     )
     max_failure_ratio: float = Field(
         default=0.05,
@@ -232,6 +207,10 @@ class Job(Section):
             raise ValueError(
                 f"pricing has no output_per_mtok, and {self.request.endpoint} answers are paid by it. Set it (0 for a "
                 "model whose answers cost nothing)"
+            )
+        if self.deadline is not None and self.shards > 1:
+            raise ValueError(
+                "deadline and shards exclude each other: the parts of a run keep no deadline yet. Leave one of them out"
             )
         return self
 

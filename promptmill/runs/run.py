@@ -176,6 +176,7 @@ def facts_of_work(
         attempts=work.attempts,
         reused=reused,
         batches=work.batches,
+        deadline=work.deadline,
         flow_run_ids=(*run.flow_run_ids, *work.flow_run_ids),
         limits=limits,
     )

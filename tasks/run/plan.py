@@ -13,6 +13,7 @@ from prefect.runtime import flow_run
 
 from promptmill.errors import JobError
 from promptmill.job.basics import KEYS, with_basics
+from promptmill.job.deadline import refuse_by_batches_alone
 from promptmill.job.file import load_job, parse_job
 from promptmill.job.spec import Job
 from promptmill.memory import spare_memory
@@ -64,6 +65,7 @@ async def plan_dataset(
 ) -> Run:
     """Everything that can be known for free: chunks, identities, estimate. Raises: SetupError or a subclass."""
     whole = await _prepare(job, job_url, overrides, basics)
+    refuse_by_batches_alone(whole.deadline, mode)
     credentials = await load_credentials(whole.provider)
     today = _scheduled_day()
     await queue_up(open_output(resolve_output(whole, today).output.url))
