@@ -68,12 +68,13 @@ class InTime:
         )
 
 
-async def answer_by_batches(run: PendingRun, ways: Ways) -> InTime:
+async def answer_by_batches(run: PendingRun, ways: Ways, began_at: datetime | None = None) -> InTime:
     """Let batches answer what they can of a run that has a deadline, until the rest has to be asked online.
 
+    A deadline such as 6h counts from `began_at`, by default from when the run was planned.
     Raises: RunStopped or a subclass; SetupError.
     """
-    record, first = await asyncio.to_thread(_open_record, run), NOTHING_ELSEWHERE
+    record, first = await asyncio.to_thread(_open_record, run, began_at or run.started_at), NOTHING_ELSEWHERE
     ledger = await asyncio.to_thread(Ledger(run.prepared.store.storage).load)
     estimate = run.preflight.estimate
     if not ledger.live and estimate.batch_usd >= estimate.online_usd:
@@ -103,14 +104,13 @@ async def end_in_time(found: InTime, run: PendingRun, engine: Engine) -> None:
         await asyncio.to_thread(forget_deadline, run.prepared.store.storage)
 
 
-def _open_record(run: PendingRun) -> DeadlineRecord:
+def _open_record(run: PendingRun, started: datetime) -> DeadlineRecord:
     """The deadline of the run's first start, or of this one."""
     job, storage, digest = run.prepared.job, run.prepared.store.storage, run.prepared.digest
     assert job.deadline is not None  # noqa: S101 - only called where there is one
     found = read_deadline(storage)
     if found is not None and going_on(found, job.deadline, digest, datetime.now(UTC)):
         return found
-    started = run.started_at
     return write_deadline(
         storage, DeadlineRecord(job.deadline, digest, started, deadline_at(job.deadline, started), _left_rows(run))
     )
@@ -169,7 +169,7 @@ async def _note(run: PendingRun, record: DeadlineRecord, ways: Ways, plan: str) 
 
 
 def _with_leftovers_online(run: PendingRun) -> Prepared:
-    """The job whose batches leave what they don't answer to the engine."""
+    """The job whose batches leave what they don't answer to the engine; the rows asked first are its canary."""
     prepared = run.prepared
-    batch = prepared.job.batch.model_copy(update={"leftovers": "online"})
+    batch = prepared.job.batch.model_copy(update={"leftovers": "online", "canary_rows": 0})
     return replace(prepared, job=prepared.job.model_copy(update={"batch": batch}))

@@ -64,7 +64,7 @@ def keep_time(work: "BatchWork") -> bool:
     moment = timing.moment(work.ledger, work.clock())
     step = next_step(moment)
     if step == "move":
-        move_online(work, f"no batch has answered {moment.left:,} of {timing.record.rows:,} rows in time")
+        move_online(work, f"batches haven't answered {moment.left:,} of {timing.record.rows:,} rows in time")
     return step == "submit"
 
 
@@ -72,7 +72,7 @@ def give_batches_up(work: "BatchWork", why: str) -> bool:
     """Ask what is left online, since batches don't work; False where that is no way on. Blocks. Raises: StorageFailed."""
     if work.timing is None or work.ledger.state.moved_at:
         return False
-    move_online(work, f"the provider takes no batches: {why}")
+    move_online(work, f"the provider takes no batches ({why.rstrip('.')})")
     return True
 
 
@@ -81,7 +81,7 @@ def move_online(work: "BatchWork", why: str) -> None:
     timing, now = work.timing, work.clock()
     assert timing is not None  # noqa: S101 - only called where there is one
     work.ledger.save_state(replace(work.ledger.state, moved_at=now))
-    live = len(work.ledger.live)
+    live = sum(batch.state == "submitted" for batch in work.ledger.live)
     ended = f"{live:,} {'batch is' if live == 1 else 'batches are'} cancelled, and " if live else ""
     text = f"{why}: {ended}the rest is asked online"
     timing.record = note_change(work.store.storage, timing.record, datetime.fromtimestamp(now, UTC), text)

@@ -45,7 +45,7 @@ def move_at(moment: Moment) -> float:
 
 def next_step(moment: Moment) -> Step:
     """Submit batches, only wait for those under way, or move what is left online."""
-    if moment.left <= 0:
+    if moment.left <= 0 and moment.has_batches:
         return "wait"  # results are being written; there is nothing to ask for
     left_seconds = move_at(moment) - moment.now
     if left_seconds >= LEAST_BATCH_SECONDS:

@@ -4,7 +4,7 @@ It also holds what the run has learned of its pace online, so that whoever takes
 of advance-batches, knows until when it may wait for them.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from pydantic import TypeAdapter
@@ -32,10 +32,9 @@ class DeadlineRecord:
     job_digest: str
     started_at: datetime  # of the first process
     at: datetime  # the moment
-    rows: int = 0  # that the run asks for, all its processes together
-    answered: int = 0  # of them, before the batches of this run
+    rows: int = 0  # that the run leaves to batches at most, all its processes together
     rows_per_second: float | None = None  # that it answers online; None: not measured yet
-    changes: tuple[Change, ...] = field(default=())
+    changes: tuple[Change, ...] = ()  # the plan first
 
 
 _FORM: TypeAdapter[DeadlineRecord] = TypeAdapter(DeadlineRecord)

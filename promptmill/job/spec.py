@@ -208,7 +208,7 @@ class Job(Section):
                 f"pricing has no output_per_mtok, and {self.request.endpoint} answers are paid by it. Set it (0 for a "
                 "model whose answers cost nothing)"
             )
-        if self.deadline is not None and self.shards > 1:
+        if self.deadline is not None and (self.shards > 1 or self.task_runner != "local"):
             raise ValueError(
                 "deadline and shards exclude each other: the parts of a run keep no deadline yet. Leave one of them out"
             )

@@ -1,6 +1,7 @@
 """A run with a deadline: batches for as long as there is time, and online what they leave; nothing is paid for twice."""
 
 import asyncio
+
 import pytest
 
 from promptmill.batch import within
