@@ -87,7 +87,8 @@ async def answer_by_batches(run: PendingRun, ways: Ways, began_at: datetime | No
         return InTime(await _note_online(run, record, ways, why), None, first)
     plan = (
         f"{moment.left:,} rows go into batches (about ${estimate.batch_usd:,.4f} instead of ${estimate.online_usd:,.4f} "
-        f"online); what they haven't answered by {clock_time(move_at(moment))} is asked online"
+        f"online); what they haven't answered by {clock_time(move_at(moment))} is asked online, where the first rows went at "
+        f"{moment.rows_per_second:,.1f} a second"
     )
     record = await _note(run, record, ways, plan)
     batched = replace(run, prepared=_with_leftovers_online(run))

@@ -1,11 +1,15 @@
 """A run with a deadline: batches for as long as there is time, and online what they leave; nothing is paid for twice."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
 from promptmill.batch import within
+from promptmill.checkpoints.deadline_record import read_deadline
 from promptmill.checkpoints.output_turn import Asking
+from promptmill.errors import JobError
+from promptmill.job.deadline import refuse_by_batches_alone
 from promptmill.job.spec import Job
 from promptmill.output.manifest import Manifest
 from promptmill.provider.transport import Credentials
@@ -20,9 +24,10 @@ ROWS = 60
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Minutes that are kept free become seconds."""
-    monkeypatch.setattr(within, "CANCEL_SECONDS", 2.0)
+    monkeypatch.setenv("PROMPTMILL_STATE_URL", str(tmp_path / "state"))
+    monkeypatch.setattr(within, "CANCEL_SECONDS", 1.5)
     monkeypatch.setattr(within, "START_SECONDS", 1.0)
     monkeypatch.setattr(within, "LEAST_BATCH_SECONDS", 1.0)
 
@@ -70,7 +75,7 @@ def test_the_rest_goes_online_in_time_where_the_batch_is_slow(
 ) -> None:
     simulator.configure(batch_seconds=30.0)
 
-    manifest = run(timed(make_job, "12s"), credentials)
+    manifest = run(timed(make_job, "8s"), credentials)
 
     assert_whole(manifest, ROWS)
     by_batch, online = billed(simulator, "batch"), billed(simulator, "default")
@@ -79,3 +84,57 @@ def test_the_rest_goes_online_in_time_where_the_batch_is_slow(
     assert manifest.deadline is not None and manifest.deadline.is_kept
     assert "1 batch is cancelled" in changes(manifest)[1]
     assert counter(simulator, "batches_cancelled") == 1
+
+
+async def submitted(job: Job) -> None:
+    folder = Storage(job.output.url).folder("_checkpoints")
+    async with asyncio.timeout(30):
+        while not any(name.endswith(".ids") for name in folder.sizes("batches")):
+            await asyncio.sleep(0.05)
+        await asyncio.sleep(0.3)  # until the batch is created
+
+
+def test_a_run_that_was_killed_goes_on_with_the_deadline_of_its_first_start(
+    make_job: MakeJob, credentials: Credentials, simulator: Simulator
+) -> None:
+    simulator.configure(batch_seconds=3.0)
+    job = timed(make_job, "1h")
+
+    async def begin_and_die() -> None:
+        running = asyncio.create_task(run_alone(plan(job, credentials), Alone(Asking("a test"))))
+        await submitted(job)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    asyncio.run(begin_and_die())
+    first = read_deadline(Storage(job.output.url).folder("_checkpoints"))
+    manifest = run(job, credentials)
+
+    assert_whole(manifest, ROWS)
+    assert first is not None and manifest.deadline is not None
+    assert manifest.deadline.at == first.at
+    assert (billed(simulator, "batch"), billed(simulator, "default")) == (ROWS - 4, 4)
+    assert paid_twice(simulator) == 0
+
+
+def test_all_rows_are_asked_online_at_once_where_there_is_no_time_for_batches(
+    make_job: MakeJob, credentials: Credentials, simulator: Simulator
+) -> None:
+    told: list[str] = []
+
+    manifest = run(timed(make_job, "3s"), credentials, told)
+
+    assert_whole(manifest, ROWS)
+    assert billed(simulator, "default") == ROWS
+    assert "asked online at once, since there is no time for batches" in told[0]
+    assert manifest.requests_sent == ROWS and manifest.reused == 0
+
+
+def test_a_run_by_batches_alone_refuses_a_deadline(make_job: MakeJob) -> None:
+    with pytest.raises(JobError, match="takes as long as the provider likes"):
+        refuse_by_batches_alone(timed(make_job, "6h").deadline, "batch")
+
+
+def test_a_deadline_and_shards_exclude_each_other(make_job: MakeJob) -> None:
+    with pytest.raises(ValueError, match="deadline and shards exclude each other"):
+        timed(make_job, "6h", shards=2)
