@@ -78,11 +78,11 @@ def estimate(
     job: JobFile,
     overrides: Overrides = None,
     within: Annotated[
-        float | None,
+        str | None,
         typer.Option(
             "--within",
-            metavar="HOURS",
-            help="Also say which mode is the cheaper one that ends within so many hours: online or batch.",
+            metavar="TIME",
+            help="Also say which mode is the cheaper one that ends within 6h, or so many hours: online or batch.",
         ),
     ] = None,
     as_json: AsJson = False,
@@ -90,8 +90,9 @@ def estimate(
     """Rows, tokens, US dollars online and by batch, minutes at the limits."""
     with loading(job, overrides) as (whole, told):
         from flows.command.local import estimate_job
+        from promptmill.job.deadline import spoken_hours
 
-        estimate_job(whole, within, as_json, told)
+        estimate_job(whole, None if within is None else spoken_hours(within), as_json, told)
 
 
 @app.command()

@@ -78,7 +78,9 @@ async def answer_by_batches(run: PendingRun, ways: Ways, began_at: datetime | No
     ledger = await asyncio.to_thread(Ledger(run.prepared.store.storage).load)
     estimate = run.preflight.estimate
     if not ledger.live and estimate.batch_usd >= estimate.online_usd:
-        return InTime(await _note_online(run, record, ways, "batches cost no less"), None)
+        if record.rows_per_second is None and run.prepared.job.request.tier is not None:
+            record, first = await _measure(run, record, ways)  # which says until when there is time for flex
+        return InTime(await _note_online(run, record, ways, "batches cost no less"), None, first)
     if record.rows_per_second is None:
         record, first = await _measure(run, record, ways)
     moment = Timing(record, run.prepared.job.batch.poll_seconds).moment(ledger, time.time())

@@ -27,7 +27,7 @@ from promptmill.runs.run import PendingRun, Run, facts_of_work, tell_how_far, wi
 from promptmill.stop import Stop
 from promptmill.storage import Storage
 
-STEP_SECONDS = 300.0  # between two steps of advance-batches, about
+_STEP_SECONDS = 300.0  # between two steps of advance-batches, about
 
 
 def store_of(job: Job) -> Store:
@@ -48,7 +48,7 @@ def open_batches(
         return with_approval(prepare(job, today())).routed_to(base_url_of(credentials))
 
     store = store_of(job)
-    timing = None if job.deadline is None else timing_of(store.storage, STEP_SECONDS)
+    timing = None if job.deadline is None else timing_of(store.storage, _STEP_SECONDS)
     ledger = Ledger(store.storage).load()
     return BatchWork(job, store, ledger, BatchProvider(credentials), plan, opened, lease=lease, timing=timing)
 

@@ -26,7 +26,7 @@ class Timing:
     def moment(self, ledger: Ledger, now: float) -> Moment:
         """The run now, by its ledger."""
         deadline, rate = self.record.at.timestamp(), self.record.rows_per_second or 0.0
-        return Moment(now, deadline, rows_left(self.record, ledger), rate, self.look_seconds, bool(ledger.live))
+        return Moment(now, deadline, _rows_left(self.record, ledger), rate, self.look_seconds, bool(ledger.live))
 
     def describe(self, ledger: Ledger, now: float) -> str:
         """Until when the rows stay in batches, or that they don't any more."""
@@ -41,7 +41,7 @@ def timing_of(checkpoints: Storage, look_seconds: float) -> Timing | None:
     return None if record is None else Timing(record, look_seconds)
 
 
-def rows_left(record: DeadlineRecord, ledger: Ledger) -> int:
+def _rows_left(record: DeadlineRecord, ledger: Ledger) -> int:
     """Rows that nobody has answered; the provider's count of a live batch is taken at its word."""
     answered = sum(batch.completed if batch.is_live else batch.answered for batch in ledger.of_this_run)
     return max(0, record.rows - answered)
@@ -64,7 +64,7 @@ def keep_time(work: "BatchWork") -> bool:
     moment = timing.moment(work.ledger, work.clock())
     step = next_step(moment)
     if step == "move":
-        move_online(work, f"batches haven't answered {moment.left:,} of {timing.record.rows:,} rows in time")
+        _move_online(work, f"batches haven't answered {moment.left:,} of {timing.record.rows:,} rows in time")
     return step == "submit"
 
 
@@ -72,11 +72,11 @@ def give_batches_up(work: "BatchWork", why: str) -> bool:
     """Ask what is left online, since batches don't work; False where that is no way on. Blocks. Raises: StorageFailed."""
     if work.timing is None or work.ledger.state.moved_at:
         return False
-    move_online(work, f"the provider takes no batches ({why.rstrip('.')})")
+    _move_online(work, f"the provider takes no batches ({why.rstrip('.')})")
     return True
 
 
-def move_online(work: "BatchWork", why: str) -> None:
+def _move_online(work: "BatchWork", why: str) -> None:
     """Submit nothing more, end what is live, and say so. Blocks. Raises: StorageFailed."""
     timing, now = work.timing, work.clock()
     assert timing is not None  # noqa: S101 - only called where there is one

@@ -6,12 +6,12 @@ end (OpenAI's Batch guide: `cancelling` lasts up to 10 minutes; what was answere
 2026-11-28). These minutes, the looks at the batches and a margin on the time online are kept free.
 """
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
+from promptmill.runs.online_pace import needed_seconds
+
 CANCEL_SECONDS = 600.0
-MARGIN = 1.5  # times the time online: a provider may be slower by a third than it was when the run began
 START_SECONDS = 60.0  # until the first row is on its way: files collected, the engine opened, its pace found
 LEAST_BATCH_SECONDS = 600.0  # that a batch must have before it is worth submitting
 _PROBE_SHARE = 100  # one row in so many is asked online first, to see how fast that goes
@@ -32,14 +32,9 @@ class Moment:
     has_batches: bool  # under way at the provider
 
 
-def online_seconds(rows: int, rows_per_second: float) -> float:
-    """How long so many rows take online, with the margin."""
-    return math.inf if rows_per_second <= 0 else rows / rows_per_second * MARGIN + START_SECONDS
-
-
 def move_at(moment: Moment) -> float:
     """The last moment to cancel all batches and ask the rows left online."""
-    online = online_seconds(moment.left, moment.rows_per_second)
+    online = needed_seconds(moment.left, moment.rows_per_second) + START_SECONDS
     return moment.deadline - online - CANCEL_SECONDS - 2 * moment.look_seconds
 
 

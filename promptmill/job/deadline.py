@@ -3,7 +3,7 @@
 import re
 from datetime import UTC, datetime, timedelta
 
-from promptmill.errors import JobError
+from promptmill.errors import JobError, SetupError
 
 _UNITS = {"d": 86_400.0, "h": 3_600.0, "m": 60.0, "s": 1.0}
 _PART = re.compile(r"(\d+(?:\.\d+)?)\s*([dhms])")
@@ -12,7 +12,7 @@ _MOST_SECONDS = 30 * 86_400.0  # a provider keeps a batch's files for a month
 _FORMS = "a time from the run's start such as 6h, 90m or 1d 12h, or a moment with its zone such as 2026-12-01T08:00:00Z"
 
 
-def duration_seconds(text: str) -> float | None:
+def _duration_seconds(text: str) -> float | None:
     """The seconds of a time such as `6h` or `1h30m`; None for a text that is no such time."""
     bare = text.strip().lower()
     if not bare or _PART.sub("", bare).strip():
@@ -25,9 +25,17 @@ def spoken_time(text: str) -> str:
     return f"{text.strip()}h" if _NUMBER.fullmatch(text.strip()) else text
 
 
+def spoken_hours(text: str) -> float:
+    """The hours of such a time. Raises: SetupError for a text that is none."""
+    seconds = _duration_seconds(spoken_time(text))
+    if seconds is None:
+        raise SetupError(f"{text!r} is no time, such as 6, 6h or 90m (--within). Give one.")
+    return seconds / 3_600
+
+
 def deadline_at(text: str, started_at: datetime) -> datetime:
     """The moment by which a run that began then shall be done. Raises: ValueError for a text that says none."""
-    seconds = duration_seconds(text)
+    seconds = _duration_seconds(text)
     if seconds is None:
         return _moment(text)
     if not 0 < seconds <= _MOST_SECONDS:

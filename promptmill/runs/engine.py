@@ -32,7 +32,7 @@ from promptmill.provider.client import Client
 from promptmill.provider.evidence import MOST_UNPROVEN, Evidence
 from promptmill.provider.formats import MOST_OUT, Formats
 from promptmill.provider.key_renewal import RenewKeys, renew_in_time
-from promptmill.provider.tiers import tiers_of
+from promptmill.provider.tiers import Tiers
 from promptmill.provider.transport import Credentials, Transport
 from promptmill.runs.admission import Admission
 from promptmill.runs.beside import going_on
@@ -40,6 +40,7 @@ from promptmill.runs.elsewhere import NOTHING_ELSEWHERE, Elsewhere
 from promptmill.runs.judging import Validate
 from promptmill.runs.limit_watch import LimitWatch
 from promptmill.runs.money import close_budget, most_input_factor, open_budget
+from promptmill.runs.online_pace import tiers_in_time
 from promptmill.runs.progress import Progress
 from promptmill.runs.save_gate import SaveGate
 from promptmill.runs.share import Share
@@ -160,7 +161,8 @@ async def open_engine(
         credentials, request.endpoint, MOST_PLACES, job.attempt_seconds, request.sent_model
     ) as transport:
         renew = _renewing(transport, credentials, look_up_credentials)
-        client = _client(prepared, transport, limiter, budget, stop, progress, renew, places)
+        tiers = tiers_in_time(job, elsewhere.deadline, progress)
+        client = _client(prepared, transport, limiter, budget, stop, progress, renew, places, tiers)
         engine = Engine(
             job=job,
             plan=plan,
@@ -194,6 +196,7 @@ def _client(
     progress: Progress,
     renew_key: RenewKeys,
     places: Places,
+    tiers: Tiers | None,
 ) -> Client:
     job, modes = prepared.job, prepared.builder.structured
     formats = None if modes is None else Formats(modes.modes, modes.write, modes.tokens)
@@ -214,7 +217,7 @@ def _client(
         secrets=transport.secrets,
         evidence=Evidence(lambda: progress.done > progress.failed, most_out),
         formats=formats,
-        tiers=tiers_of(job),
+        tiers=tiers,
         renew_key=renew_key,
         places=places,
     )

@@ -73,9 +73,9 @@ def test_batches_answer_all_but_the_first_rows_where_they_are_in_time(
 def test_the_rest_goes_online_in_time_where_the_batch_is_slow(
     make_job: MakeJob, credentials: Credentials, simulator: Simulator
 ) -> None:
-    simulator.configure(batch_seconds=30.0)
+    simulator.configure(batch_seconds=15.0)
 
-    manifest = run(timed(make_job, "8s"), credentials)
+    manifest = run(timed(make_job, "10s"), credentials)
 
     assert_whole(manifest, ROWS)
     by_batch, online = billed(simulator, "batch"), billed(simulator, "default")
@@ -128,6 +128,18 @@ def test_all_rows_are_asked_online_at_once_where_there_is_no_time_for_batches(
     assert billed(simulator, "default") == ROWS
     assert "asked online at once, since there is no time for batches" in told[0]
     assert manifest.requests_sent == ROWS and manifest.reused == 0
+
+
+def test_a_job_that_prefers_flex_is_asked_at_the_standard_tier_once_time_is_short(
+    make_job: MakeJob, credentials: Credentials, simulator: Simulator
+) -> None:
+    told: list[str] = []
+
+    manifest = run(timed(make_job, "4s", request__tier={"prefer": "flex"}), credentials, told)  # a try may take 5 s
+
+    assert_whole(manifest, ROWS)
+    assert (billed(simulator, "flex"), billed(simulator, "default")) == (4, ROWS - 4)
+    assert "since batches cost no less" in told[0]
 
 
 def test_a_run_by_batches_alone_refuses_a_deadline(make_job: MakeJob) -> None:

@@ -6,7 +6,6 @@ from promptmill.batch.timing import give_batches_up
 from promptmill.batch.within import (
     CANCEL_SECONDS,
     LEAST_BATCH_SECONDS,
-    MARGIN,
     START_SECONDS,
     Moment,
     Step,
@@ -17,6 +16,7 @@ from promptmill.batch.within import (
     seen_rate,
 )
 from promptmill.job.spec import Job
+from promptmill.runs.online_pace import MARGIN
 from tests.support.batch_world import ONLINE_PRICE, Behaviour, behaviour, run_in_time
 
 SEEDS = 200
