@@ -172,7 +172,7 @@ async def _note(run: PendingRun, record: DeadlineRecord, ways: Ways, plan: str) 
 
 
 def _with_leftovers_online(run: PendingRun) -> Prepared:
-    """The job whose batches leave what they don't answer to the engine; the rows asked first are its canary."""
+    """The job whose batches leave what they don't answer to the engine; no few rows go first, since time is short."""
     prepared = run.prepared
     batch = prepared.job.batch.model_copy(update={"leftovers": "online", "canary_rows": 0})
     return replace(prepared, job=prepared.job.model_copy(update={"batch": batch}))

@@ -130,7 +130,7 @@ class BatchWork:
             outcome = submit_wave(sources, self.ledger, service, now, self._submit_file)
         full_at = room_digest(job, self.ledger) if outcome == "full" else ""
         self.ledger.save_state(replace(self.ledger.state, is_all_submitted=outcome == "all", full_at=full_at))
-        if outcome != "all":
+        if outcome != "all" and self.timing is None:
             self.notes |= {record.key: _CANARY_NOTE for record in self.ledger.live if record.is_canary}
 
     def _submit_file(self, file: BatchFile, is_canary: bool) -> bool:
@@ -142,6 +142,7 @@ class BatchWork:
             return False
         if self.lease is not None:
             self.lease.require()
+        is_canary = is_canary or self.timing is not None  # if all lines are refused, online is the way
         record = self.ledger.intend(file, self.clock(), endpoint=self.creation.endpoint, is_canary=is_canary)
         if record is None:
             return False  # another process has taken it up

@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,7 @@ from promptmill.standalone.running import run_alone
 from promptmill.storage import Storage
 from tests.support.billing import assert_whole, billed, counter, paid_twice
 from tests.support.jobs import MakeJob, plan
+from tests.support.odd_batches import odd_batches, refusal, result
 
 ROWS = 60
 
@@ -140,6 +142,31 @@ def test_a_job_that_prefers_flex_is_asked_at_the_standard_tier_once_time_is_shor
     assert_whole(manifest, ROWS)
     assert (billed(simulator, "flex"), billed(simulator, "default")) == (4, ROWS - 4)
     assert "since batches cost no less" in told[0]
+
+
+@pytest.mark.parametrize(
+    ("odd", "why"),
+    [
+        pytest.param(
+            {"on_create": lambda body: refusal(403, "no batches for you")}, "no batches for you", id="no-batches"
+        ),
+        pytest.param(
+            {"on_line": lambda line, nth: result(line, {"error": {"message": "no such deployment"}}, 400)},
+            "no such deployment",
+            id="every-line-is-refused",
+        ),
+    ],
+)
+def test_what_batches_refuse_and_online_takes_is_asked_online(odd: dict[str, Any], why: str, make_job: MakeJob) -> None:
+    with odd_batches() as provider:
+        for name, act in odd.items():
+            setattr(provider, name, act)
+        manifest = run(timed(make_job, "1h"), provider.credentials)
+
+    assert_whole(manifest, ROWS)
+    assert set(provider.online.values()) == {1} and len(provider.online) == ROWS
+    assert not +provider.paid
+    assert why in changes(manifest)[1]
 
 
 def test_a_run_by_batches_alone_refuses_a_deadline(make_job: MakeJob) -> None:
