@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from promptmill.suggest import did_you_mean
 
-_USUAL_NAMES = {  # as other systems, or the provider's API, call it
+USUAL_NAMES = {  # as other systems, or the provider's API, call it
     "prompt": "request.user",
     "prompt_template": "request.user",
     "template": "request.user",
@@ -32,7 +32,7 @@ _USUAL_NAMES = {  # as other systems, or the provider's API, call it
     "sep": "input.csv.delimiter",
     "sheet": "input.url, as #Sheet after the file's name",
 }
-_PARAMETERS = frozenset(  # what most people set of those that go to the provider as they are
+PARAMETERS = frozenset(  # what most people set of those that go to the provider as they are
     {
         "temperature",
         "top_p",
@@ -60,14 +60,14 @@ def where_it_belongs(key: str, known: dict[str, object]) -> str:
             "Address and key don't stand in a job: set OPENAI_BASE_URL and OPENAI_API_KEY, or name a credentials block "
             "(`provider`)."
         )
-    if key in _PARAMETERS:
+    if key in PARAMETERS:
         return f"It belongs at request.parameters.{key}."
-    places = [_USUAL_NAMES[key]] if key in _USUAL_NAMES else _places().get(key, [])
+    places = [USUAL_NAMES[key]] if key in USUAL_NAMES else places_of_keys().get(key, [])
     return f"It belongs at {' or '.join(places)}." if places else did_you_mean(key, known)
 
 
 @cache
-def _places() -> dict[str, list[str]]:
+def places_of_keys() -> dict[str, list[str]]:
     """Every key of a job → where it stands."""
     from promptmill.job.spec import Job  # made of the sections that ask
 

@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from promptmill.job.elsewhere import _PARAMETERS, _USUAL_NAMES, _places
+from promptmill.job.elsewhere import PARAMETERS, USUAL_NAMES, places_of_keys
 from promptmill.job.spec import Job
 
 JOB = {
@@ -47,7 +47,7 @@ def test_an_unknown_key_is_told_its_place(path: str, said: str):
 
 
 def test_each_place_that_is_named_exists_and_no_usual_name_is_a_key_of_the_job():
-    places = {place for found in _places().values() for place in found}
+    places = {place for found in places_of_keys().values() for place in found}
 
-    assert {place.partition(",")[0] for place in _USUAL_NAMES.values()} <= places
-    assert not {*_USUAL_NAMES, *_PARAMETERS} & {*_places()}
+    assert {place.partition(",")[0] for place in USUAL_NAMES.values()} <= places
+    assert not {*USUAL_NAMES, *PARAMETERS} & {*places_of_keys()}
