@@ -2,6 +2,9 @@
 
 import re
 from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+from pydantic import AfterValidator, BeforeValidator
 
 from promptmill.errors import JobError, SetupError
 
@@ -53,10 +56,20 @@ def _moment(text: str) -> datetime:
     return moment.astimezone(UTC)
 
 
-def require_deadline(text: str) -> str:
+def _as_text(value: object) -> object:
+    """A moment or a number as YAML reads it, as its text."""
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+def _require_deadline(text: str) -> str:
     """The text itself, where it says a deadline. Raises: ValueError."""
     deadline_at(text, datetime.now(UTC))
     return text
+
+
+Deadline = Annotated[str, BeforeValidator(_as_text), AfterValidator(_require_deadline)]
 
 
 def refuse_by_batches_alone(deadline: str | None, mode: str) -> None:

@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from promptmill.job.batch_spec import Batch
-from promptmill.job.deadline import require_deadline
+from promptmill.job.deadline import Deadline
 from promptmill.job.input_spec import Csv, Input
 from promptmill.job.output_spec import FormatOptions, Output
 from promptmill.job.request_spec import RESERVED_PARAMETERS, Endpoint, Message, RequestSpec
@@ -147,7 +147,7 @@ class Job(Section):
     approve_within_seconds: float = Field(
         default=86_400, ge=1, description="How long a person has for the answer; no answer in time counts as no."
     )
-    deadline: Annotated[str, AfterValidator(require_deadline)] | None = Field(
+    deadline: Deadline | None = Field(
         default=None,
         description="When an online run shall be done, as 6h from its start or 2026-12-01T08:00:00Z: batches answer what they "
         "can by then at their price, and the rest is asked online in time. Empty: everything online.",

@@ -5,7 +5,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from promptmill.checkpoints.deadline_record import DeadlineRecord, going_on
+from promptmill.documents import load_yaml
 from promptmill.job.deadline import deadline_at, spoken_time
+from promptmill.job.spec import Job
 
 START = datetime(2026, 12, 1, 20, tzinfo=UTC)
 
@@ -41,6 +43,21 @@ def test_any_other_text_is_refused_with_what_to_write(text: str, said: str) -> N
 
 def test_a_bare_number_in_a_command_counts_hours() -> None:
     assert [spoken_time(text) for text in ("6", " 1.5 ", "6h")] == ["6h", "1.5h", "6h"]
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        pytest.param("6h", "6h", id="a-time"),
+        pytest.param("2026-12-01T08:00:00Z", "2026-12-01T08:00:00+00:00", id="a-moment-that-yaml-reads-as-one"),
+    ],
+)
+def test_a_job_file_may_have_either(written: str, expected: str) -> None:
+    values = load_yaml(
+        f"{{name: j, input: {{url: i}}, request: {{model: m, user: u}}, output: {{url: o}}, deadline: {written}}}"
+    )
+
+    assert Job.model_validate(values).deadline == expected
 
 
 @pytest.mark.parametrize(
