@@ -68,14 +68,20 @@ class Stragglers:
 
     def first(self) -> Claim | None:
         """A shard that may still send; None once there is none. Blocks. Raises: StorageFailed."""
+        return next(iter(self.all()), None)
+
+    def all(self) -> list[Claim]:
+        """All shards that may still send, those of this very run left out. Blocks. Raises: StorageFailed."""
+        found: list[Claim] = []
         for name in self._claims.helpers():
             claim = self._claims.read(name, 0)
             if claim is None or self._is_ours(claim):
                 continue
-            if not is_over(claim, self._us, self._silence(claim), self._timing.is_gone):
-                return claim
-            self._claims.delete([name])
-        return None
+            if is_over(claim, self._us, self._silence(claim), self._timing.is_gone):
+                self._claims.delete([name])
+            else:
+                found.append(claim)
+        return found
 
     def _is_ours(self, claim: Claim) -> bool:
         return claim.holder is not None and claim.holder.run_id == self._us.run_id != ""

@@ -64,7 +64,11 @@ class ShardFolder:
     @property
     def run_id(self) -> str:
         """The flow run that split its dataset, as its hold on the output names it (coordinator.py names the folder)."""
-        return self.name.rpartition("-")[0] or self.name
+        return run_id_of(self.name)
+
+    def lease_name(self, shard: int) -> str:
+        """How a shard calls itself where it shows that it lives (checkpoints/shard_lease.py)."""
+        return lease_name(self.run_id, shard)
 
     @property
     def plan_url(self) -> str:
@@ -74,8 +78,8 @@ class ShardFolder:
     @staticmethod
     def at(plan_url: str) -> "ShardFolder":
         """The folder of a plan."""
-        path = PurePosixPath(plan_url)
-        name, root = path.parts[-2], plan_url.removesuffix(f"/{SHARDS}/{path.parts[-2]}/{_PLAN}")
+        name = PurePosixPath(plan_url).parts[-2]
+        root = plan_url.removesuffix(f"/{SHARDS}/{name}/{_PLAN}")
         return ShardFolder(Store(Storage(root, "plan_url")), name)
 
     def write_plan(self, plan: ShardPlan) -> None:
@@ -159,6 +163,22 @@ class ShardFolder:
                 f"{self.storage.shown}/{self._path(name)} can't be read: {self.storage.describe(error)}. Run the "
                 "same command again: what was answered is kept."
             ) from error
+
+
+def folder_name(plan_url: str) -> str | None:
+    """The name of the folder of a plan; None where the URL is none of a plan."""
+    parts = PurePosixPath(plan_url).parts
+    return parts[-2] if len(parts) > 2 and parts[-1] == _PLAN else None
+
+
+def run_id_of(name: str) -> str:
+    """The flow run whose folder has this name."""
+    return name.rpartition("-")[0] or name
+
+
+def lease_name(run_id: str, shard: int) -> str:
+    """How a shard of a flow run calls itself on its lease."""
+    return f"shard {shard} of the flow run {run_id}"
 
 
 def folders(store: Store) -> list[ShardFolder]:
