@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
-from promptmill.errors import PromptmillError
+from promptmill.errors import PromptmillError, RunStopped
 from promptmill.runs.run import PendingRun
 from promptmill.runs.steered import listener_of
 from promptmill.sharding.folder import ShardFolder
@@ -28,6 +28,10 @@ async def while_steered(
                 raise listener.steering.stop
             await asyncio.wait([task], timeout=LOOK_SECONDS)
         await task
+    except RunStopped:  # a shard heard the order to stop before this process did: the manifest lists it all the same
+        if listener is not None:
+            await _look(run, listener, following, folder, plan)
+        raise
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
@@ -37,7 +41,7 @@ async def _look(
     run: PendingRun, listener: Listener, following: Following, folder: ShardFolder, plan: ShardPlan
 ) -> None:
     async def obey(steering: Steering) -> None:
-        following.note = "" if steering.pause is None else f" · {steering.pause}"
+        following.steering = steering
 
     try:
         await listener.look(obey)
