@@ -18,12 +18,12 @@ from promptmill.runs.run import PendingRun
 from promptmill.sharding.folder import ShardFolder, folders
 from promptmill.sharding.plan import ShardPlan
 from promptmill.sharding.split import split_run
+from promptmill.sharding.steering import while_steered
 from promptmill.storage import STORAGE_ERRORS
 from tasks.run.ownership import OWNERSHIP_SECONDS, TakenForDead, while_ours
 from tasks.server.outages import CALL_ERRORS
 from tasks.sharding.flow_runs import shard_runs
 from tasks.sharding.leftovers import end_strays, shards_tag
-from tasks.sharding.steering import while_steered
 from tasks.sharding.supervisor import Carrier, Following
 
 log = logging.getLogger("promptmill")

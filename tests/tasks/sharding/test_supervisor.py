@@ -16,11 +16,11 @@ from promptmill.runs.run import PendingRun
 from promptmill.sharding.folder import ShardFolder
 from promptmill.sharding.plan import Ended, Outcome, ShardDied, ShardPlan
 from promptmill.sharding.split import split_run
+from promptmill.sharding.steering import while_steered
 from promptmill.steering.order_files import OrderFiles, SteeredRun
 from promptmill.steering.orders import Order
 from tasks.run.ownership import OWNERSHIP_SECONDS
 from tasks.server.automations import RERUN_SECONDS
-from tasks.sharding.steering import while_steered
 from tasks.sharding.supervisor import COUNT_SECONDS, STEP_SECONDS, UNREADABLE_SECONDS, Following
 from tests.support.clock import run_on_clock
 from tests.support.jobs import MakeJob, plan
