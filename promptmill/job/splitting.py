@@ -1,5 +1,12 @@
 """Over what the rows of a job are split: the processes of one machine, or shards on several. Pure."""
 
+from typing import Literal
+
+
+def most_parts(processes: int | Literal["auto"], shards: int) -> int:
+    """The most parts into which a job's rows may be split; 2 for as many as it is found to be worth."""
+    return max(2 if processes == "auto" else processes, shards)
+
 
 def refuse_two_splits(processes: int | str, is_sharded: bool, shared: str | None) -> None:
     """Raises: ValueError where a job asks for processes beside shards, or beside a limit that they can't lease."""

@@ -48,9 +48,7 @@ async def sample_alone(run: PendingRun, target: Storage, how: Alone, lessor: Les
 
 async def _run_online(run: PendingRun, how: Alone) -> FinishedRun:
     await asyncio.to_thread(refuse_rows_in_batches, run.prepared.store, run.prepared.output.url)
-    elsewhere = await answer_side_by_side(
-        run, partial(_showing, run), how.asking.what, lambda: how.interruption.is_asked
-    )
+    elsewhere = await answer_side_by_side(run, partial(_showing, run), how.interruption.explaining, how.asking.what)
     async with answering_alone(run, how, elsewhere) as engine:
         await answer_rows_alone(engine)
     return await publish_run(run, engine, tell=how.interruption.tell)

@@ -9,16 +9,17 @@ parent knows at once when one dies, and another takes its rows.
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
 import anyio
 
 from promptmill.allowed_urls import is_closed_process
 from promptmill.checkpoints.shard_lease import forget_dead
-from promptmill.errors import Interrupted, PromptmillError, RunStopped, StorageFailed
+from promptmill.errors import PromptmillError, RunStopped, StorageFailed
 from promptmill.output.manifest import Manifest
 from promptmill.processes import this_machine
 from promptmill.runs.elsewhere import NOTHING_ELSEWHERE, Elsewhere
@@ -37,15 +38,16 @@ _SHOW_SECONDS = 0.5
 _END_SECONDS = 30.0  # for children to keep what arrives, before they are killed
 Show = Callable[[str, float], Awaitable[None]]  # a line, per cent
 Showing = Callable[[], AbstractAsyncContextManager[Show]]
+Guarding = Callable[[Coroutine[Any, Any, None]], Awaitable[None]]
 log = logging.getLogger("promptmill")
 
 
 async def answer_side_by_side(
-    run: PendingRun, showing: Showing, what: str = "the run", is_interrupted: Callable[[], bool] = lambda: False
+    run: PendingRun, showing: Showing, guarding: Guarding, what: str = "the run"
 ) -> Elsewhere:
     """What children did of a run: they answer its rows where its job asks for several processes, and nobody else's.
 
-    Cancelled, it ends them first. Then it raises Interrupted with the run's manifest if a person `is_interrupted` for.
+    `guarding` carries out work that may be cancelled, and raises why. The children end before anything is raised.
 
     Raises: RunStopped or a subclass, with the run's manifest.
     """
@@ -56,16 +58,10 @@ async def answer_side_by_side(
     log.info("%d processes of about %d chunks each", len(plan.bounds), -(-len(plan.chunks) // len(plan.bounds)))
     try:
         async with showing() as show, crew.at_work() as work:
-            await while_steered(run, crew, crew.folder, plan, crew.until_all_ended(work, show))
+            await guarding(while_steered(run, crew, crew.folder, plan, crew.until_all_ended(work, show)))
     except RunStopped as error:
         crew.tell_how_far(error)
         raise
-    except asyncio.CancelledError:
-        if not is_interrupted():
-            raise
-        interrupted = Interrupted()
-        crew.tell_how_far(interrupted)
-        raise interrupted from None
     return crew.work
 
 
