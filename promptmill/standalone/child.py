@@ -10,16 +10,18 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
-from typing import NoReturn
+from typing import NoReturn, cast
 
 from promptmill.allowed_urls import close_to_unlisted
 from promptmill.checkpoints.output_turn import Asking, Turn, releasing
 from promptmill.checkpoints.shard_lease import ShardLease
 from promptmill.checkpoints.store import Store
 from promptmill.errors import PromptmillError, RunStopped
+from promptmill.job.spec import Concurrency
+from promptmill.limits.changing import change_part
 from promptmill.memory import collect_seldom, spare_memory, spare_pandas
 from promptmill.output.manifest import Manifest
 from promptmill.processes import end_process
@@ -31,13 +33,14 @@ from promptmill.sharding.plan import Outcome
 from promptmill.sharding.split import open_share
 from promptmill.standalone.answering import Alone, answer_rows_alone, answering_alone
 from promptmill.standalone.interruption import Interruption
-from promptmill.standalone.messages import REPORT, WORK, Counts, Line, Report, Work, outcome_line
+from promptmill.standalone.messages import REPORT, WORK, Counts, Line, Report, Work, outcome_line, part_of
+from promptmill.steering.orders import MAX_CONCURRENCY
 from promptmill.storage import Storage
 
 _REPORT_SECONDS = 0.5
 
 
-class Reports(logging.Handler):
+class _Reports(logging.Handler):
     """Writes what the run is to hear; nothing any more once the run's process is gone. Safe to use from many threads."""
 
     def __init__(self, pipe: io.BufferedWriter) -> None:
@@ -71,10 +74,10 @@ class Reports(logging.Handler):
             await asyncio.sleep(_REPORT_SECONDS)
 
     def _count(self, engine: Engine) -> None:
-        self.write(REPORT.dump_json(Report(counts=counts_of(engine))))
+        self.write(REPORT.dump_json(Report(counts=_counts_of(engine))))
 
 
-def counts_of(engine: Engine) -> Counts:
+def _counts_of(engine: Engine) -> Counts:
     """How far an engine is."""
     now, client = engine.progress.snapshot(), engine.client
     return Counts(
@@ -95,7 +98,7 @@ def main() -> NoReturn:
     spare_memory()
     collect_seldom()
     spare_pandas()
-    reports = Reports(os.fdopen(os.dup(1), "wb"))
+    reports = _Reports(os.fdopen(os.dup(1), "wb"))
     os.dup2(2, 1)  # whatever else is printed goes where errors go
     work = WORK.validate_json(sys.stdin.buffer.readline())
     if work.is_closed:
@@ -104,37 +107,77 @@ def main() -> NoReturn:
     log.setLevel(work.log_level)
     log.addHandler(reports)
     interruption = Interruption()
-    threading.Thread(target=_listen, args=(interruption.end,), name="run", daemon=True).start()
-    outcome = asyncio.run(_carry(work, interruption, reports))
+    told = _Told(interruption)
+    threading.Thread(target=told.listen, name="run", daemon=True).start()
+    outcome = asyncio.run(_carry(work, told, reports))
     reports.write(outcome_line(outcome))
     end_process(0)
 
 
-def _listen(end: Callable[[], object]) -> None:
-    """Wait until the run asks this process to end, or is gone."""
-    sys.stdin.buffer.readline()
-    end()
+class _Told:
+    """What the run tells this process while it is at work."""
+
+    def __init__(self, interruption: Interruption) -> None:
+        self.interruption = interruption
+        self._part: float | None = None  # of the limits; None = as it was told with its work
+        self._serve: Callable[[], None] | None = None
+
+    def listen(self) -> None:
+        """Hear what the run says until it asks this process to end, or is gone. Blocks."""
+        while (part := part_of(sys.stdin.buffer.readline())) is not None:
+            self._part = part
+            if self._serve is not None:
+                self._serve()
+        self.interruption.end()
+
+    @contextmanager
+    def serving(self, engine: Engine, whole: Concurrency) -> Generator[None]:
+        """While this lasts, the engine keeps to the part of the limits that the run tells; `whole` is of all processes."""
+        loop = asyncio.get_running_loop()
+
+        def obey() -> None:
+            if self._part is not None:
+                _take_part(engine, whole, self._part)
+
+        def serve() -> None:
+            with suppress(RuntimeError):  # the loop was closed this very moment
+                loop.call_soon_threadsafe(obey)
+
+        self._serve = serve
+        obey()
+        try:
+            yield
+        finally:
+            self._serve = None
 
 
-async def _carry(work: Work, interruption: Interruption, reports: Reports) -> Outcome:
+def _take_part(engine: Engine, whole: Concurrency, part: float) -> None:
+    """Have an engine keep to a part of the limits of all processes, places for requests among them."""
+    change_part(engine.client.limiter, part)
+    concurrency = cast(Concurrency, engine.steering.values.get(MAX_CONCURRENCY, whole))
+    engine.places.change(concurrency if concurrency == "auto" else max(1, int(concurrency * part)), part)
+
+
+async def _carry(work: Work, told: _Told, reports: _Reports) -> Outcome:
     """How the work ended, as far as it is an end that this process can tell."""
     try:
-        return Outcome(await interruption.allowing(_answer(work, interruption, reports)), None)
+        return Outcome(await told.interruption.allowing(_answer(work, told, reports)), None)
     except PromptmillError as error:
         reached = error.manifest if isinstance(error, RunStopped) else None
         return Outcome(reached if isinstance(reached, Manifest) else None, error)
 
 
-async def _answer(work: Work, interruption: Interruption, reports: Reports) -> Manifest:
+async def _answer(work: Work, told: _Told, reports: _Reports) -> Manifest:
     """Answer the rows of this process; the manifest of them. Raises: PromptmillError."""
     folder = ShardFolder(Store(Storage(work.checkpoints, "checkpoints")), work.name)
     run = await asyncio.to_thread(open_share, folder, work.plan, work.part, work.credentials, ())
     lease = ShardLease(folder.storage, Asking(work.what).holder(), claim_token=work.claim)
-    how = Alone(Asking(work.what), interruption, reports.showing)
+    how = Alone(Asking(work.what), told.interruption, reports.showing)
     async with releasing(Turn(await asyncio.to_thread(lease.begin), has_waited=False)):
         held: PendingRun = replace(run, lease=lease, steered=work.steered)
         async with answering_alone(held, how) as engine:
-            await answer_rows_alone(engine)
+            with told.serving(engine, work.plan.job.limits.max_concurrency):
+                await answer_rows_alone(engine)
     return end_share(held, engine).manifest
 
 

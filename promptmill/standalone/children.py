@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 import promptmill
 from promptmill.sharding.plan import Outcome
-from promptmill.standalone.messages import END, REPORT, WORK, Counts, Work
+from promptmill.standalone.messages import END, REPORT, WORK, Counts, Work, part_line
 
 _LONGEST_LINE = 64 * 1024 * 1024  # of a manifest
 _LAST_LINES = 5  # of standard error are told when a child dies
@@ -65,6 +65,10 @@ class Child:
     async def end(self) -> None:
         """Ask it to end soon and to keep what arrives; no error where it has ended."""
         await self._tell(END)
+
+    async def take_part(self, part: float) -> None:
+        """Let it keep to another part of the limits; no error where it has ended."""
+        await self._tell(part_line(part))
 
     async def kill(self) -> None:
         """End its process at once."""

@@ -9,8 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
-WORTH_ROWS = 10_000  # rows for which another process is worth its start
-ROWS_A_SECOND = 300.0  # that one process answers at least, on a slow core
+_WORTH_ROWS = 10_000  # rows for which another process is worth its start
+_ROWS_A_SECOND = 300.0  # that one process answers at least, on a slow core
 _CPU_MAX = Path("/sys/fs/cgroup/cpu.max")  # cgroup v2: microseconds of CPU in a period, "max" = all
 _CFS = Path("/sys/fs/cgroup/cpu")  # cgroup v1
 
@@ -38,9 +38,9 @@ def choose_processes(
     """How many processes answer `rows`; `rows_a_second` and `concurrency` are what the limits allow, None = no limit. Pure."""
     most = rows if concurrency is None else min(rows, concurrency)  # each has a place for a request at least
     if asked == "auto":
-        asked = min(cores, rows // WORTH_ROWS)
+        asked = min(cores, rows // _WORTH_ROWS)
         if rows_a_second is not None:
-            asked = min(asked, int(-(-rows_a_second // ROWS_A_SECOND)))
+            asked = min(asked, int(-(-rows_a_second // _ROWS_A_SECOND)))
     return max(1, min(asked, most))
 
 

@@ -1,8 +1,9 @@
 """What a run and the processes that it started say to each other: a line of JSON each, over the child's own pipes.
 
 The first line to a child is its work, with the credentials: a pipe is no place that anybody else reads, as the command line
-and the environment of a process are. After it, END asks the child to end; so does a pipe that was closed, since then the
-run's process is gone. A child says how far it is, what it would log, and last how it ended.
+and the environment of a process are. After it come its part of the limits, whenever that changes, and END, which asks the
+child to end; so does a pipe that was closed, since then the run's process is gone. A child says how far it is, what it would
+log, and last how it ended.
 """
 
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from promptmill.sharding.plan import Outcome, ShardPlan
 from promptmill.steering.order_files import SteeredRun
 
 END = b"end\n"
+_PART = b"part "
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,16 @@ class Report:
 
 WORK: TypeAdapter[Work] = TypeAdapter(Work)
 REPORT: TypeAdapter[Report] = TypeAdapter(Report)
+
+
+def part_line(part: float) -> bytes:
+    """Tells a child what part of the limits is its own from now on."""
+    return _PART + f"{part:.9f}\n".encode()
+
+
+def part_of(line: bytes) -> float | None:
+    """The part of the limits that a line tells; None where it asks for the end, or there is no line any more."""
+    return float(line.removeprefix(_PART)) if line.startswith(_PART) else None
 
 
 def outcome_line(outcome: Outcome) -> bytes:

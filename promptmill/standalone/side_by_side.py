@@ -54,7 +54,7 @@ async def answer_side_by_side(
     plan = await asyncio.to_thread(_split, run)
     if plan is None:
         return NOTHING_ELSEWHERE
-    crew = Crew(run, plan, what)
+    crew = _Crew(run, plan, what)
     log.info("%d processes of about %d chunks each", len(plan.bounds), -(-len(plan.chunks) // len(plan.bounds)))
     try:
         async with showing() as show, crew.at_work() as work:
@@ -90,7 +90,7 @@ class _Part:
     heard: dict[int, Manifest] = field(default_factory=dict[int, Manifest])  # attempt → how far it came
 
 
-class Crew:
+class _Crew:
     """The children of a run, from the first to the end of the last."""
 
     def __init__(self, run: PendingRun, plan: ShardPlan, what: str) -> None:
@@ -156,6 +156,8 @@ class Crew:
         while not (part.is_done or self._is_ending):
             attempt += 1
             part.child = child = await Child.start(self._work(number))
+            if self.done:
+                await self._share_limits()
             outcome = await child.until_end(partial(setattr, part, "counts"))
             part.child = None
             if outcome is not None and outcome.manifest is not None:
@@ -163,6 +165,13 @@ class Crew:
             if outcome is None:
                 await self._bury(child)
             self._judge(part, outcome, attempt, label, child)
+            await self._share_limits()
+
+    async def _share_limits(self) -> None:
+        """Let those that are left have what those had that send no more."""
+        left = [part for part in self._parts if not part.is_done]
+        for child in [part.child for part in left if part.child is not None]:
+            await child.take_part(1 / len(left))
 
     def _judge(self, part: _Part, outcome: Outcome | None, attempt: int, label: str, child: Child) -> None:
         """What to do now that a child has ended. Raises: what ends the whole run."""

@@ -98,7 +98,7 @@ async def under_way(job: Job, credentials: Credentials, simulator: Simulator) ->
         await asyncio.gather(running.task, return_exceptions=True)
 
 
-def published(job: Job) -> list[dict[str, Any]]:
+def published(job: Job) -> Any:
     """The published rows, without what differs between any two runs."""
     frame = promptmill.read(job.output.url)
     changing = [
