@@ -21,7 +21,7 @@ from benchmarks.rig import Measured, free_port, process, report, run_command, wa
 ROWS = 40_000
 PROCESSES = 2
 _TICKS = os.sysconf("SC_CLK_TCK")
-_CHILD = "standalone.child"  # in the command line of a child
+_CHILD = b"standalone.child"  # in the command line of a child
 _LOOK_SECONDS = 0.1
 
 
@@ -91,11 +91,11 @@ def _measure(job: Path, base_url: str, server: int, rows: int) -> Sides:
 
 
 def _look(children: dict[int, float], ended: threading.Event) -> None:
-    """Keep the CPU of each child as it was last seen."""
+    """Keep the CPU of each child of a run of this process as it was last seen."""
     while not ended.wait(_LOOK_SECONDS):
         for pid in (int(name) for name in os.listdir("/proc") if name.isdecimal()):
             try:
-                if _CHILD.encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
+                if _parent(_parent(pid)) == os.getpid() and _CHILD in Path(f"/proc/{pid}/cmdline").read_bytes():
                     children[pid] = _cpu(pid)
             except OSError:
                 continue  # it has ended
@@ -103,8 +103,17 @@ def _look(children: dict[int, float], ended: threading.Event) -> None:
 
 def _cpu(pid: int) -> float:
     """CPU seconds of a process."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    fields = _stat(pid)
     return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def _parent(pid: int) -> int:
+    return int(_stat(pid)[1]) if pid else 0
+
+
+def _stat(pid: int) -> list[str]:
+    """What the kernel says of a process, from its state on."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
 
 @contextmanager

@@ -10,18 +10,17 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
-from typing import NoReturn, cast
+from functools import partial
+from typing import NoReturn
 
 from promptmill.allowed_urls import close_to_unlisted
 from promptmill.checkpoints.output_turn import Asking, Turn, releasing
 from promptmill.checkpoints.shard_lease import ShardLease
 from promptmill.checkpoints.store import Store
 from promptmill.errors import PromptmillError, RunStopped
-from promptmill.job.spec import Concurrency
-from promptmill.limits.changing import change_part
 from promptmill.memory import collect_seldom, spare_memory, spare_pandas
 from promptmill.output.manifest import Manifest
 from promptmill.processes import end_process
@@ -32,9 +31,9 @@ from promptmill.sharding.folder import ShardFolder
 from promptmill.sharding.plan import Outcome
 from promptmill.sharding.split import open_share
 from promptmill.standalone.answering import Alone, answer_rows_alone, answering_alone
+from promptmill.standalone.hearing import Told
 from promptmill.standalone.interruption import Interruption
-from promptmill.standalone.messages import REPORT, WORK, Counts, Line, Report, Work, outcome_line, part_of
-from promptmill.steering.orders import MAX_CONCURRENCY
+from promptmill.standalone.messages import REPORT, WORK, Counts, Line, Report, Work, outcome_line
 from promptmill.storage import Storage
 
 _REPORT_SECONDS = 0.5
@@ -107,58 +106,14 @@ def main() -> NoReturn:
     log.setLevel(work.log_level)
     log.addHandler(reports)
     interruption = Interruption()
-    told = _Told(interruption)
+    told = Told(interruption)
     threading.Thread(target=told.listen, name="run", daemon=True).start()
     outcome = asyncio.run(_carry(work, told, reports))
     reports.write(outcome_line(outcome))
     end_process(0)
 
 
-class _Told:
-    """What the run tells this process while it is at work."""
-
-    def __init__(self, interruption: Interruption) -> None:
-        self.interruption = interruption
-        self._part: float | None = None  # of the limits; None = as it was told with its work
-        self._serve: Callable[[], None] | None = None
-
-    def listen(self) -> None:
-        """Hear what the run says until it asks this process to end, or is gone. Blocks."""
-        while (part := part_of(sys.stdin.buffer.readline())) is not None:
-            self._part = part
-            if self._serve is not None:
-                self._serve()
-        self.interruption.end()
-
-    @contextmanager
-    def serving(self, engine: Engine, whole: Concurrency) -> Generator[None]:
-        """While this lasts, the engine keeps to the part of the limits that the run tells; `whole` is of all processes."""
-        loop = asyncio.get_running_loop()
-
-        def obey() -> None:
-            if self._part is not None:
-                _take_part(engine, whole, self._part)
-
-        def serve() -> None:
-            with suppress(RuntimeError):  # the loop was closed this very moment
-                loop.call_soon_threadsafe(obey)
-
-        self._serve = serve
-        obey()
-        try:
-            yield
-        finally:
-            self._serve = None
-
-
-def _take_part(engine: Engine, whole: Concurrency, part: float) -> None:
-    """Have an engine keep to a part of the limits of all processes, places for requests among them."""
-    change_part(engine.client.limiter, part)
-    concurrency = cast(Concurrency, engine.steering.values.get(MAX_CONCURRENCY, whole))
-    engine.places.change(concurrency if concurrency == "auto" else max(1, int(concurrency * part)), part)
-
-
-async def _carry(work: Work, told: _Told, reports: _Reports) -> Outcome:
+async def _carry(work: Work, told: Told, reports: _Reports) -> Outcome:
     """How the work ended, as far as it is an end that this process can tell."""
     try:
         return Outcome(await told.interruption.allowing(_answer(work, told, reports)), None)
@@ -167,12 +122,16 @@ async def _carry(work: Work, told: _Told, reports: _Reports) -> Outcome:
         return Outcome(reached if isinstance(reached, Manifest) else None, error)
 
 
-async def _answer(work: Work, told: _Told, reports: _Reports) -> Manifest:
+async def _answer(work: Work, told: Told, reports: _Reports) -> Manifest:
     """Answer the rows of this process; the manifest of them. Raises: PromptmillError."""
     folder = ShardFolder(Store(Storage(work.checkpoints, "checkpoints")), work.name)
     run = await asyncio.to_thread(open_share, folder, work.plan, work.part, work.credentials, ())
     lease = ShardLease(folder.storage, Asking(work.what).holder(), claim_token=work.claim)
     how = Alone(Asking(work.what), told.interruption, reports.showing)
+    if work.may_ask_for_key:
+        how = replace(
+            how, look_up=partial(told.look_up, lambda: reports.write(REPORT.dump_json(Report(wants_key=True))))
+        )
     async with releasing(Turn(await asyncio.to_thread(lease.begin), has_waited=False)):
         held: PendingRun = replace(run, lease=lease, steered=work.steered)
         async with answering_alone(held, how) as engine:

@@ -13,8 +13,10 @@ import anyio
 from pydantic import ValidationError
 
 import promptmill
+from promptmill.errors import PromptmillError
+from promptmill.runs.engine import LookUpCredentials
 from promptmill.sharding.plan import Outcome
-from promptmill.standalone.messages import END, REPORT, WORK, Counts, Work, part_line
+from promptmill.standalone.messages import END, REPORT, WORK, Counts, Work, key_line, part_line
 
 _LONGEST_LINE = 64 * 1024 * 1024  # of a manifest
 _LAST_LINES = 5  # of standard error are told when a child dies
@@ -26,14 +28,14 @@ log = logging.getLogger("promptmill")
 class Child:
     """A process that answers a part of a run."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self._process = process
+    def __init__(self, process: asyncio.subprocess.Process, look_up: LookUpCredentials | None) -> None:
+        self._process, self._look_up = process, look_up
         self._outcome: Outcome | None = None
         self._said: deque[str] = deque(maxlen=_LAST_LINES)
 
     @staticmethod
-    async def start(work: Work) -> "Child":
-        """Start a process and tell it of its work."""
+    async def start(work: Work, look_up: LookUpCredentials | None) -> "Child":
+        """Start a process and tell it of its work; `look_up` finds the credentials that it asks for."""
         code = _START.format(module=f"{promptmill.__name__}.standalone.child")
         process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -47,7 +49,7 @@ class Child:
             limit=_LONGEST_LINE,
             start_new_session=True,
         )
-        child = Child(process)
+        child = Child(process, look_up)
         await child._tell(WORK.dump_json(work) + b"\n")
         return child
 
@@ -103,8 +105,18 @@ class Child:
                     count(report.counts)
                 if report.line is not None:
                     log.log(report.line.level, "%s", report.line.text)
+                if report.wants_key and self._look_up is not None:
+                    await self._tell_key(self._look_up)
                 if report.outcome is not None:
                     self._outcome = report.outcome.outcome()
+
+    async def _tell_key(self, look_up: LookUpCredentials) -> None:
+        try:
+            credentials = await look_up()
+        except PromptmillError as error:  # the child ends for want of a key, and the run with it
+            log.warning("the key can't be looked up again: %s", error)
+            return
+        await self._tell(key_line(credentials))
 
     async def _keep_errors(self) -> None:
         stderr = self._process.stderr

@@ -12,6 +12,8 @@ def describe_crew(
     counts: Sequence[Counts], at_work: int, rows: int, budget_usd: Decimal | None, pause: str | None
 ) -> str:
     """Progress of all children together; `rows` in all."""
+    if all(one == Counts() for one in counts):
+        return f"{len(counts)} processes start · rows 0 of {count(rows)}"
     done, a_second = sum(one.done for one in counts), sum(one.rows_per_second for one in counts)
     failed, spent = sum(one.failed for one in counts), sum((one.spent_usd for one in counts), Decimal(0))
     cap = "" if budget_usd is None else f" of {usd(budget_usd)}"

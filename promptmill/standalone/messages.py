@@ -1,9 +1,9 @@
 """What a run and the processes that it started say to each other: a line of JSON each, over the child's own pipes.
 
 The first line to a child is its work, with the credentials: a pipe is no place that anybody else reads, as the command line
-and the environment of a process are. After it come its part of the limits, whenever that changes, and END, which asks the
-child to end; so does a pipe that was closed, since then the run's process is gone. A child says how far it is, what it would
-log, and last how it ended.
+and the environment of a process are. After it come its part of the limits, whenever that changes, a key that it asked for,
+and END, which asks the child to end; so does a pipe that was closed, since then the run's process is gone. A child says how
+far it is, what it would log, and last how it ended.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from promptmill.sharding.plan import Outcome, ShardPlan
 from promptmill.steering.order_files import SteeredRun
 
 END = b"end\n"
-_PART = b"part "
+_PART, _KEY = b"part ", b"key "
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,7 @@ class Work:
     steered: SteeredRun | None
     is_closed: bool  # only URLs that the operator lists are open (allowed_urls.py)
     log_level: int
+    may_ask_for_key: bool = False  # the run can look it up again, and this process can't
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +68,11 @@ class Report:
     counts: Counts | None = None
     line: Line | None = None
     outcome: StoredOutcome | None = None
+    wants_key: bool = False  # the provider refuses the one that the child has
 
 
 WORK: TypeAdapter[Work] = TypeAdapter(Work)
+_CREDENTIALS: TypeAdapter[Credentials] = TypeAdapter(Credentials)
 REPORT: TypeAdapter[Report] = TypeAdapter(Report)
 
 
@@ -81,6 +84,16 @@ def part_line(part: float) -> bytes:
 def part_of(line: bytes) -> float | None:
     """The part of the limits that a line tells; None where it asks for the end, or there is no line any more."""
     return float(line.removeprefix(_PART)) if line.startswith(_PART) else None
+
+
+def key_line(credentials: Credentials) -> bytes:
+    """Tells a child the credentials that it asked for."""
+    return _KEY + _CREDENTIALS.dump_json(credentials) + b"\n"
+
+
+def key_of(line: bytes) -> Credentials | None:
+    """The credentials that a line tells; None where it is another line."""
+    return _CREDENTIALS.validate_json(line.removeprefix(_KEY)) if line.startswith(_KEY) else None
 
 
 def outcome_line(outcome: Outcome) -> bytes:

@@ -48,7 +48,9 @@ async def sample_alone(run: PendingRun, target: Storage, how: Alone, lessor: Les
 
 async def _run_online(run: PendingRun, how: Alone) -> FinishedRun:
     await asyncio.to_thread(refuse_rows_in_batches, run.prepared.store, run.prepared.output.url)
-    elsewhere = await answer_side_by_side(run, partial(_showing, run), how.interruption.explaining, how.asking.what)
+    elsewhere = await answer_side_by_side(
+        run, partial(_showing, run), how.interruption.explaining, how.asking.what, how.look_up
+    )
     async with answering_alone(run, how, elsewhere) as engine:
         await answer_rows_alone(engine)
     return await publish_run(run, engine, tell=how.interruption.tell)

@@ -23,6 +23,7 @@ from promptmill.errors import PromptmillError, RunStopped, StorageFailed
 from promptmill.output.manifest import Manifest
 from promptmill.processes import this_machine
 from promptmill.runs.elsewhere import NOTHING_ELSEWHERE, Elsewhere
+from promptmill.runs.engine import LookUpCredentials
 from promptmill.runs.run import PendingRun, facts_of_work, tell_how_far
 from promptmill.sharding.folder import ShardFolder
 from promptmill.sharding.plan import Outcome, ShardDied, ShardPlan, sum_progress, sum_shards, verdict
@@ -43,10 +44,11 @@ log = logging.getLogger("promptmill")
 
 
 async def answer_side_by_side(
-    run: PendingRun, showing: Showing, guarding: Guarding, what: str = "the run"
+    run: PendingRun, showing: Showing, guarding: Guarding, what: str, look_up: LookUpCredentials | None = None
 ) -> Elsewhere:
     """What children did of a run: they answer its rows where its job asks for several processes, and nobody else's.
 
+    `look_up` finds the credentials again when the provider refuses the key, where the environment doesn't have it.
     `guarding` carries out work that may be cancelled, and raises why. The children end before anything is raised.
 
     Raises: RunStopped or a subclass, with the run's manifest.
@@ -54,7 +56,7 @@ async def answer_side_by_side(
     plan = await asyncio.to_thread(_split, run)
     if plan is None:
         return NOTHING_ELSEWHERE
-    crew = _Crew(run, plan, what)
+    crew = _Crew(run, plan, what, look_up)
     log.info("%d processes of about %d chunks each", len(plan.bounds), -(-len(plan.chunks) // len(plan.bounds)))
     try:
         async with showing() as show, crew.at_work() as work:
@@ -93,10 +95,10 @@ class _Part:
 class _Crew:
     """The children of a run, from the first to the end of the last."""
 
-    def __init__(self, run: PendingRun, plan: ShardPlan, what: str) -> None:
+    def __init__(self, run: PendingRun, plan: ShardPlan, what: str, look_up: LookUpCredentials | None) -> None:
         self.folder = ShardFolder(run.prepared.store, f"processes-{secrets.token_hex(4)}")
         self.steering: Steering = NOT_STEERED  # what people told the run since it began
-        self._run, self._plan, self._what = run, plan, what
+        self._run, self._plan, self._what, self._look_up = run, plan, what, look_up
         self._parts = [_Part() for _ in plan.bounds]
         self._is_ending = False
 
@@ -155,7 +157,7 @@ class _Crew:
         part, label, attempt = self._parts[number], self._plan.label(number), 0
         while not (part.is_done or self._is_ending):
             attempt += 1
-            part.child = child = await Child.start(self._work(number))
+            part.child = child = await Child.start(self._work(number), self._look_up)
             if self.done:
                 await self._share_limits()
             outcome = await child.until_end(partial(setattr, part, "counts"))
@@ -225,4 +227,5 @@ class _Crew:
             steered=run.steered,
             is_closed=is_closed_process(),
             log_level=log.getEffectiveLevel(),
+            may_ask_for_key=self._look_up is not None,
         )

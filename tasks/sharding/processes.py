@@ -5,6 +5,8 @@ from collections.abc import Coroutine
 from functools import partial
 from typing import Any
 
+from promptmill.errors import CredentialsError
+from promptmill.provider.transport import Credentials
 from promptmill.runs.elsewhere import Elsewhere
 from promptmill.runs.run import PendingRun
 from promptmill.standalone.side_by_side import answer_side_by_side
@@ -13,13 +15,25 @@ from tasks.run.output_turn import asking
 from tasks.run.ownership import while_ours
 from tasks.run.progress import showing_lines
 from tasks.run.sigterm import stopping_gently
+from tasks.server.credentials import load_credentials
+from tasks.server.outages import CALL_ERRORS
 from tasks.sharding.held import while_held
 
 
 async def answer_in_processes(run: PendingRun) -> Elsewhere:
     """What other processes of this machine did of a run, if its job asks for any. Raises: RunStopped or a subclass."""
     showing = partial(showing_lines, run.prepared.job.name)
-    return await answer_side_by_side(run, showing, partial(_while_ours, run), asking().what)
+    provider = run.prepared.job.provider
+    look_up = None if provider is None else partial(_look_up, provider)
+    return await answer_side_by_side(run, showing, partial(_while_ours, run), asking().what, look_up)
+
+
+async def _look_up(provider: str) -> Credentials:
+    """The block as it is now. Raises: CredentialsError, also when the server doesn't answer."""
+    try:
+        return await load_credentials(provider)
+    except CALL_ERRORS as error:
+        raise CredentialsError(f"the provider block {provider!r} can't be read: {error}") from error
 
 
 async def _while_ours(run: PendingRun, work: Coroutine[Any, Any, None]) -> None:

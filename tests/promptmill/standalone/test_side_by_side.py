@@ -6,6 +6,7 @@ import random
 import signal
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from promptmill.errors import BudgetExhausted, Interrupted, RunStopped, StoppedB
 from promptmill.job.spec import Job
 from promptmill.output.manifest import Manifest
 from promptmill.provider.transport import Credentials
+from promptmill.runs.engine import LookUpCredentials
 from promptmill.runs.run import PendingRun
 from promptmill.simulator import Simulator
 from promptmill.standalone.answering import Alone
@@ -44,10 +46,16 @@ def job(make_job: MakeJob, simulator: Simulator) -> Job:
 class UnderWay:
     """A run by several processes, from outside."""
 
-    def __init__(self, run: PendingRun, simulator: Simulator, limit_seconds: float = 60) -> None:
+    def __init__(
+        self,
+        run: PendingRun,
+        simulator: Simulator,
+        look_up: LookUpCredentials | None = None,
+        limit_seconds: float = 60,
+    ) -> None:
         self.run, self.simulator = run, simulator
         self.interruption = Interruption()
-        how = Alone(Asking("promptmill run"), self.interruption)
+        how = Alone(Asking("promptmill run"), self.interruption, look_up=look_up)
         self.task = asyncio.create_task(self.interruption.allowing(run_alone(run, how)))
         self._limit_seconds = limit_seconds
 
@@ -87,9 +95,11 @@ class UnderWay:
 
 
 @asynccontextmanager
-async def under_way(job: Job, credentials: Credentials, simulator: Simulator) -> AsyncGenerator[UnderWay]:
+async def under_way(
+    job: Job, credentials: Credentials, simulator: Simulator, look_up: LookUpCredentials | None = None
+) -> AsyncGenerator[UnderWay]:
     """A run whose children are at work; none is left after the block."""
-    running = UnderWay(plan(job, credentials), simulator)
+    running = UnderWay(plan(job, credentials), simulator, look_up)
     try:
         await running.until(20)
         yield running
@@ -202,6 +212,21 @@ async def _kill_all(running: UnderWay) -> None:
             with suppress(ProcessLookupError):
                 os.kill(child, signal.SIGKILL)
         await asyncio.sleep(0.05)
+
+
+async def test_a_key_that_is_refused_in_the_middle_is_looked_up_by_the_run_for_its_children(
+    job: Job, credentials: Credentials, simulator: Simulator
+) -> None:
+    async def look_up() -> Credentials:
+        return replace(credentials, api_key="new")
+
+    async with under_way(job, credentials, simulator, look_up) as running:
+        simulator.configure(api_key="new")
+        manifest = await running.end()
+
+    assert isinstance(manifest, Manifest), manifest
+    assert_whole(manifest, ROWS)
+    assert manifest.failed == 0
 
 
 async def test_all_children_together_keep_to_the_limit(
