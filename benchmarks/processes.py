@@ -1,7 +1,7 @@
 """One process against several of one machine: rows a second, and the CPU of the busiest process.
 
-`python -m benchmarks processes [rows] [processes]` runs one job by one process and by several, one after the other, twice,
-against a server that answers at once and costs next to no CPU (bare_server.py), and keeps the better of each.
+`python -m benchmarks processes [rows] [processes] [turns]` runs one job by one process and by several, one after the other,
+so many times, against a server that answers at once and costs next to no CPU (bare_server.py), and keeps the better of each.
 Rows a second are those of this machine: the server needs a core too. The ratio by CPU says what as many free cores would
 give: the CPU of the one process to that of the parent and of its busiest child, which come one after the other.
 """
@@ -44,14 +44,14 @@ class Sides:
         return self.parent + max(self.children, default=0.0)
 
 
-def main(rows: str = str(ROWS), processes: str = str(PROCESSES)) -> None:
-    """Measure both, one after the other, twice, and compare the better of each."""
+def main(rows: str = str(ROWS), processes: str = str(PROCESSES), turns: str = "2") -> None:
+    """Measure both, one after the other, so many times, and compare the better of each."""
     count = int(processes)
     with tempfile.TemporaryDirectory() as name, _server() as (base_url, server):
         data = Path(name) / "rows.parquet"
         write_reviews(data, int(rows))
         found: dict[int, list[Sides]] = {1: [], count: []}
-        for turn in range(2):
+        for turn in range(int(turns)):
             for number, sides in found.items():
                 folder = Path(name) / f"{turn}-{number}"
                 folder.mkdir()

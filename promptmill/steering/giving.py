@@ -153,7 +153,7 @@ def _require_money(run: SteeredRun, values: Mapping[str, Value]) -> str:
         )
     if run.shards > 1 and run.budget_usd is None:
         raise SetupError(
-            "budget_usd can't be set: the run is split into shards or processes without a budget, and nobody counts what they "
-            "spend together. Stop it, give the job a budget_usd and run it again: what was answered is kept."
+            "budget_usd can't be set: the run was split into shards without a budget, or into processes, and nobody counts "
+            "what they spend together. Stop it, give the job a budget_usd and run it again: what was answered is kept."
         )
     return "It holds until this run ends; the next one goes by the job's own budget_usd."
