@@ -134,6 +134,10 @@ def run(
             "--approve", "--yes", help="Go on even if the estimate is above approve_above_usd or what was approved."
         ),
     ] = False,
+    processes: Annotated[
+        str | None,
+        typer.Option(metavar="N|auto", help="Answer by N processes of this machine, instead of the job's `processes`."),
+    ] = None,
     no_wait: NoWait = False,
     prefect: Annotated[
         bool,
@@ -146,8 +150,9 @@ def run(
     from flows.command.options import RunOptions
     from flows.command.running import run_job
 
-    options = RunOptions(mode.value, retry_failed, overwrite, approve, not no_wait, prefect, within)
-    manifest = run_job(job, overrides, options)
+    options = RunOptions(mode.value, retry_failed, overwrite, approve, wait=not no_wait, prefect=prefect, within=within)
+    given = overrides if processes is None else [*(overrides or []), f"processes={processes}"]
+    manifest = run_job(job, given, options)
     from flows.command import console
 
     console.show_manifest(manifest, manifest["job"]["output"]["url"], as_json)

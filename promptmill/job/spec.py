@@ -10,12 +10,14 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from promptmill.job.amounts import Money, Portion
 from promptmill.job.batch_spec import Batch
 from promptmill.job.deadline import Deadline
 from promptmill.job.input_spec import Csv, Input
 from promptmill.job.output_spec import FormatOptions, Output
 from promptmill.job.request_spec import RESERVED_PARAMETERS, Endpoint, Message, RequestSpec
 from promptmill.job.section import Section
+from promptmill.job.splitting import refuse_two_splits
 
 __all__ = [
     "RESERVED_PARAMETERS",
@@ -30,14 +32,6 @@ __all__ = [
     "Section",
 ]  # the job's parts come from here
 
-_MOST_DIGITS = 40  # of an amount or a price, before and after the point; Decimal would take 1e999999999 and print it
-
-
-def _refuse_odd_amount(value: Decimal) -> Decimal:
-    if len(value.as_tuple().digits) > _MOST_DIGITS or abs(value.adjusted()) > _MOST_DIGITS:
-        raise ValueError(f"it has more than {_MOST_DIGITS} digits before or after the point. Round it")
-    return value
-
 
 def _refuse_our_tags(name: str) -> str:
     if name.startswith(_OUR_TAGS):
@@ -48,9 +42,8 @@ def _refuse_our_tags(name: str) -> str:
 _TagName = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_refuse_our_tags)]
 _TagValue = Annotated[str, Field(max_length=512)]
 Concurrency = Literal["auto"] | Annotated[int, Field(ge=1, le=10_000)]  # the first is the one that the form shows
+Processes = Annotated[int, Field(ge=1, le=256)] | Literal["auto"]
 RetryFailed = Literal["passing", "all", "none"]
-_Money = Annotated[Decimal, Field(ge=0), AfterValidator(_refuse_odd_amount)]
-_Share = Annotated[Decimal, Field(ge=0, le=1), AfterValidator(_refuse_odd_amount)]
 _TIMEOUT_SECONDS = 120.0
 _FLEX_TIMEOUT_SECONDS = 900.0  # OpenAI's guide to flex processing, from memory
 _MOST_TAGS = 14  # a batch's metadata takes 16 pairs, and two are ours (OpenAI's API reference, read 2026-11-24)
@@ -116,14 +109,14 @@ class Retry(Section):
 class Pricing(Section):
     """US dollars per million tokens, for a model that the price table doesn't know."""
 
-    input_per_mtok: _Money = Field(description="USD per million input tokens.")
-    cached_input_per_mtok: _Money | None = Field(
+    input_per_mtok: Money = Field(description="USD per million input tokens.")
+    cached_input_per_mtok: Money | None = Field(
         default=None, description="USD per million cached input tokens. Default: the input's price."
     )
-    output_per_mtok: _Money = Field(
+    output_per_mtok: Money = Field(
         default=Decimal(0), description="USD per million output tokens; embeddings have none."
     )
-    batch_discount: _Share = Field(
+    batch_discount: Portion = Field(
         default=Decimal("0.5"), description="The Batch API's discount: 0.5 is half the price."
     )
 
@@ -138,10 +131,10 @@ class Job(Section):
     provider: str | None = Field(
         default=None, description="A credentials block's name. Empty: OPENAI_API_KEY and OPENAI_BASE_URL of the worker."
     )
-    budget_usd: _Money | None = Field(
+    budget_usd: Money | None = Field(
         default=None, description="Hard cap in US dollars for this output, over all its runs."
     )
-    approve_above_usd: _Money | None = Field(
+    approve_above_usd: Money | None = Field(
         default=None, description="Ask a person before a run whose estimate is above this."
     )
     approve_within_seconds: float = Field(
@@ -195,6 +188,11 @@ class Job(Section):
     task_runner: Literal["local", "dask"] = Field(
         default="local", description="What runs the shards: Prefect workers, or a Dask cluster."
     )
+    processes: Processes = Field(
+        default=1,
+        description="Processes of one machine that answer the rows side by side. auto: as many as cores, where the run is "
+        "large enough.",
+    )
     checkpoint_rows: int = Field(
         default=50, ge=1, description="How many answered rows of a chunk a kill can lose at most."
     )
@@ -208,10 +206,16 @@ class Job(Section):
                 f"pricing has no output_per_mtok, and {self.request.endpoint} answers are paid by it. Set it (0 for a "
                 "model whose answers cost nothing)"
             )
-        if self.deadline is not None and (self.shards > 1 or self.task_runner != "local"):
+        if self.deadline is not None and (self.shards > 1 or self.task_runner != "local" or self.processes != 1):
+            split = "shards" if self.processes == 1 else "processes"
             raise ValueError(
-                "deadline and shards exclude each other: the parts of a run keep no deadline yet. Leave one of them out"
+                f"deadline and {split} exclude each other: the parts of a run keep no deadline yet. Leave one of them out"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _refuse_two_splits(self) -> "Job":
+        refuse_two_splits(self.processes, self.shards > 1 or self.task_runner != "local", self.limits.shared)
         return self
 
     @property

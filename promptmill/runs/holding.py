@@ -11,6 +11,7 @@ import anyio
 from promptmill.checkpoints.output_turn import Turn, releasing
 from promptmill.errors import Interrupted, StoppedByOrder, StorageFailed
 from promptmill.job.absolute import absolute_job
+from promptmill.job.splitting import most_parts
 from promptmill.output.manifest import public_job
 from promptmill.planning.pinned_versions import keep_versions
 from promptmill.runs.cached_answers import take_cached
@@ -63,7 +64,7 @@ def _as_steered(run: PendingRun, what: str) -> SteeredRun:
         token=secrets.token_hex(6),
         what=what,
         mode=run.mode,
-        shards=prepared.job.shards,
+        shards=1 if run.mode == "batch" else most_parts(prepared.job.processes, prepared.job.shards),
         rows=run.preflight.plan.rows,
         started_at=run.started_at,
         budget_usd=prepared.budget_usd,

@@ -1,7 +1,10 @@
 """A planned run carried out in this process: its turn over the output, its rows answered, its output published."""
 
 import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from promptmill.batch.live import refuse_rows_in_batches
@@ -13,6 +16,7 @@ from promptmill.runs.run import FinishedRun, PendingRun, publish_run
 from promptmill.runs.showing import showing_lines
 from promptmill.sharding.leftovers import end_strays_alone
 from promptmill.standalone.answering import Alone, answer_rows_alone, answering_alone
+from promptmill.standalone.side_by_side import Show, answer_side_by_side
 from promptmill.storage import Storage
 
 if TYPE_CHECKING:
@@ -51,7 +55,10 @@ async def sample_alone(run: PendingRun, target: Storage, how: Alone, lessor: Les
 
 async def _run_online(run: PendingRun, how: Alone) -> FinishedRun:
     await asyncio.to_thread(refuse_rows_in_batches, run.prepared.store, run.prepared.output.url)
-    async with answering_alone(run, how) as engine:
+    elsewhere = await answer_side_by_side(
+        run, partial(_showing, run), how.interruption.explaining, how.asking.what, how.look_up
+    )
+    async with answering_alone(run, how, elsewhere) as engine:
         await answer_rows_alone(engine)
     return await publish_run(run, engine, tell=how.interruption.tell)
 
@@ -73,6 +80,18 @@ async def _run_in_time(run: PendingRun, how: Alone) -> FinishedRun:
     return finished
 
 
+@asynccontextmanager
+async def _showing(run: PendingRun) -> AsyncGenerator[Show]:
+    """A line about work that this process only follows."""
+    with showing_lines(run.prepared.job.name) as show_line:
+
+        async def show(line: str, percent: float) -> None:
+            del percent
+            show_line(line)
+
+        yield show
+
+
 async def _run_by_batches(run: PendingRun, how: Alone) -> FinishedRun:
     from promptmill.batch.following import begin_batches, forget_batches  # they import openai's client
     from promptmill.batch.session import work_of_batches
@@ -89,10 +108,5 @@ async def _run_by_batches(run: PendingRun, how: Alone) -> FinishedRun:
 async def _follow(work: "BatchWork", run: PendingRun) -> None:
     from promptmill.batch.following import follow_batches  # as above
 
-    with showing_lines(run.prepared.job.name) as show_line:
-
-        async def show(line: str, percent: float) -> None:
-            del percent
-            show_line(line)
-
+    async with _showing(run) as show:
         await follow_batches(work, run, show)
