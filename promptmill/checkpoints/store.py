@@ -58,6 +58,11 @@ class Listing:
         """Whether answers of that chunk are kept, all or some."""
         return f"{key}.parquet" in self.sizes or key in self.unfinished
 
+    @property
+    def finished(self) -> list[str]:
+        """The keys of all chunks whose answers are kept in one file, whatever input or job they are of."""
+        return [name.removesuffix(".parquet") for name in self.sizes if "/" not in name and name.endswith(".parquet")]
+
     def loose(self, keys: Iterable[str], others: Collection[str] = ()) -> list[str]:
         """Answer files that are no finished chunk of these keys; of `others`, which somebody else answers, none at all."""
         planned = {f"{key}.parquet" for key in keys}  # batches/ has the ledger of batches, which holds no answers

@@ -39,6 +39,7 @@ class Source(Protocol):
     schema: pa.Schema
     notes: tuple[str, ...]  # how its files are read, for people
     has_marks: bool  # its blocks can have the column UNREADABLE
+    rows: int  # as footers or a first pass count them
 
     def blocks(self, columns: list[str], start: int, tries: Collection[str] = ()) -> Iterator[pa.Table]:
         """The rows from number `start` on, with only these columns. It also decodes the columns `tries` of these rows."""
@@ -77,6 +78,11 @@ class Dataset:
                     f"{shown_places(spec.urls)} has no column {name!r}; it has {', '.join(self.schema.names)} (input.columns, "
                     f"input.id_column, input.types). {did_you_mean(name, self.schema.names)}"
                 )
+
+    @property
+    def rows(self) -> int:
+        """How many rows it has, if nobody changes it."""
+        return self._source.rows if self._limit is None else min(self._limit, self._source.rows)
 
     def only(self, numbers: Sequence[int]) -> "Dataset":
         """The same dataset with no rows but those with these sorted numbers."""
@@ -219,7 +225,7 @@ class _TextSource:
         else:
             self._reader = JsonlReader(files, types, skips)
         self.has_marks = self._reader.has_marks
-        self.notes = self._reader.notes
+        self.notes, self.rows = self._reader.notes, self._reader.rows
         self.schema = self._reader.schema
 
     def of_files(

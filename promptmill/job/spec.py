@@ -47,6 +47,7 @@ def _refuse_our_tags(name: str) -> str:
 _TagName = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_refuse_our_tags)]
 _TagValue = Annotated[str, Field(max_length=512)]
 Concurrency = Literal["auto"] | Annotated[int, Field(ge=1, le=10_000)]  # the first is the one that the form shows
+PlanAhead = Literal["auto", "head", "whole"]
 RetryFailed = Literal["passing", "all", "none"]
 _Money = Annotated[Decimal, Field(ge=0), AfterValidator(_refuse_odd_amount)]
 _Share = Annotated[Decimal, Field(ge=0, le=1), AfterValidator(_refuse_odd_amount)]
@@ -209,6 +210,11 @@ class Job(Section):
     pricing: Pricing | None = Field(default=None, description="Prices, for a model that the price table doesn't know.")
     chunk_rows: int = Field(
         default=500, ge=1, le=100_000, description="Rows in a chunk: one Prefect task, one checkpoint."
+    )
+    plan: PlanAhead = Field(
+        default="auto",
+        description="What is planned before the first request. head: the first rows, and the others while the run asks; "
+        "whole: all rows; auto: head, unless a budget, an approval, an id column or folders need all rows.",
     )
     chunks_in_flight: int = Field(default=4, ge=1, le=1_000, description="Chunks that have rows to send at once.")
     shards: int = Field(
