@@ -208,8 +208,17 @@ class Job(Section):
         "batches, and that of requests where the provider takes it.",
     )
     pricing: Pricing | None = Field(default=None, description="Prices, for a model that the price table doesn't know.")
-    chunk_rows: int = Field(
-        default=500, ge=1, le=100_000, description="Rows in a chunk: one Prefect task, one checkpoint."
+    chunk_rows: int | None = Field(
+        default=None,
+        ge=1,
+        le=100_000,
+        description="Rows in a chunk: one Prefect task, one checkpoint. Empty: by chunk_seconds, 200 to 20,000.",
+    )
+    chunk_seconds: float = Field(
+        default=60,
+        gt=0,
+        le=86_400,
+        description="Seconds that a chunk should take where chunk_rows is empty: by the limits, or the last sample.",
     )
     plan: PlanAhead = Field(
         default="auto",

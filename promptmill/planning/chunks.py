@@ -61,13 +61,14 @@ class Plan:
     repetitions: dict[int, int] = field(
         default_factory=dict[int, int]
     )  # row number → how many earlier rows have its custom_id; rows with none are left out
-    first_request: Request | None = None
+    first_request: Request | None = None  # None in a plan that an earlier run kept
     fingerprint: str = ""
     distinct: Distinct | None = None  # its requests, where somebody is to look them up
     cached: int = 0  # requests that a cache answers
     cached_tokens: int = 0  # of their input
     drawn: Sequence[int] = ()  # the input's numbers of its rows, if it isn't a plan of all of them
     is_whole: bool = True  # False: rows of the input aren't planned yet
+    chunk_rows: int | None = None  # most rows of a chunk, where the job doesn't say
     rows_ahead: int = 0  # of the whole input, while the plan isn't whole
 
     @property

@@ -13,11 +13,13 @@ import pyarrow as pa
 
 from promptmill.checkpoints.answer_files import REQUEST_DIGEST_CHARACTERS
 from promptmill.dataset.dataset import Dataset
+from promptmill.dataset.even_chunks import read_by_bytes
 from promptmill.errors import DatasetError
 from promptmill.job.identity import chunk_key
 from promptmill.job.spec import Job
 from promptmill.output.partitioning import FolderCheck
 from promptmill.places import shown_places
+from promptmill.planning.chunk_size import MOST_BYTES, USUAL_ROWS
 from promptmill.planning.chunks import Chunk, Plan
 from promptmill.planning.earlier_keys import EarlierKeys
 from promptmill.planning.rendering import Unrendered, needed_columns, render_table, row_ids
@@ -63,19 +65,28 @@ class Planner:
         *,
         keeps_requests: bool = False,
         as_they_come: bool = False,
+        chunk_rows: int | None = None,
     ) -> None:
         """`as_they_come`: a chunk may be asked before the pass ends, so it says at once which rows take an earlier answer.
+        `chunk_rows`: of a chunk at most, where the job doesn't say how many each has.
 
         Raises: DatasetError when the id column's type can't tell rows apart.
         """
-        self.plan = Plan(fingerprint=dataset.fingerprint, drawn=dataset.drawn, is_whole=False)
+        most_rows = (
+            chunk_rows if chunk_rows is not None else job.chunk_rows if job.chunk_rows is not None else USUAL_ROWS
+        )
+        self.plan = Plan(fingerprint=dataset.fingerprint, drawn=dataset.drawn, is_whole=False, chunk_rows=chunk_rows)
         self._dataset, self._builder, self._job, self._folders = dataset, builder, job, folders
         refuse_id_type(dataset, job.input.id_column)
         self._ids, self._custom_ids = Hashes(), Hashes()
         self._digests = RequestDigests(keeps_rows=keeps_requests)
         self._earlier = _Earlier(job) if as_they_come else None
         others = () if folders is None else folders.names
-        self._tables = dataset.read(job.chunk_rows, {*needed_columns(builder, job), *others}, tries=dataset.carried)
+        columns, tries = {*needed_columns(builder, job), *others}, dataset.carried
+        if job.chunk_rows is not None:
+            self._tables = dataset.read(most_rows, columns, tries=tries)
+        else:
+            self._tables = read_by_bytes(dataset, most_rows, MOST_BYTES, columns, tries)
 
     def step(self) -> bool:
         """Plan the next chunk; False when there is none: the plan is whole then.

@@ -12,7 +12,9 @@ from promptmill.planning.cached import Cached, cache_of, look_up_plan, only_hits
 from promptmill.planning.estimate import Estimate, estimate_run
 from promptmill.planning.folders import folder_check
 from promptmill.planning.growth import Growth
-from promptmill.planning.head import HEAD_ROWS, Waits
+from promptmill.planning.head import HEAD_ROWS, Waits, describe_head
+from promptmill.planning.kept_plan import find_plan, keep_plan
+from promptmill.planning.kept_size import chunk_rows_of
 from promptmill.planning.plan import Plan, Planner
 from promptmill.planning.prepared_job import SAMPLES, Prepared
 from promptmill.planning.standing_output import refuse_foreign_output
@@ -36,8 +38,9 @@ class Ahead:
 
     waits: Waits | None = None  # why all rows are
     is_whole: bool = True  # all rows are, though nothing forbids to ask before
-    head_rows: int = HEAD_ROWS
-    keep: Callable[[Plan], None] = field(default=lambda _: None, compare=False)  # gets a plan that became whole later
+    head_rows: int = HEAD_ROWS  # else so many
+    may_keep: bool = False  # the plan is taken from an earlier run, or kept for the next one
+    say: Callable[[str], None] = field(default=lambda _: None, compare=False)  # tells a person what takes a while
 
 
 ALL_ROWS = Ahead()
@@ -53,6 +56,10 @@ class Preflight:
     cached: Cached | None = None  # what the job's cache holds; None where it has none
     waits: Waits | None = None  # why all rows are planned before the first request
     growth: Growth | None = None  # what is left to plan while the run asks
+
+    def notes(self, job: Job) -> tuple[str, ...]:
+        """What a person should know when the run begins."""
+        return (*self.warnings, *([describe_head(job, self.plan.rows)] if self.growth is not None else []))
 
     def finished(self, prepared: Prepared) -> "Preflight":
         """The same with the estimate of the plan that has become whole meanwhile."""
@@ -75,28 +82,48 @@ def preflight(
     Raises: SetupError or a subclass for anything that would make the run fail, of the rows that are planned here.
     """
     unsafe = check_places(prepared, credentials if needs_key else None, overwrite)
-    cache, is_whole = cache_of(prepared.job), ahead.is_whole or ahead.waits is not None
+    sample, cache = _last_sample(prepared), cache_of(prepared.job)
+    chunk_rows = chunk_rows_of(prepared, sample)
+    plan = find_plan(prepared, chunk_rows) if ahead.may_keep and cache is None else None
+    growth = None
+    if plan is None:
+        plan, growth = _plan(prepared, ahead, chunk_rows, tell, keeps_requests=cache is not None)
+    _refuse_oversized(prepared, plan)
+    cached = _look_up(cache, prepared.job, credentials, plan)
+    estimate = estimate_run(prepared, plan.scaled(), sample)
+    warnings = (*unsafe, *warnings_of(prepared, plan, estimate, sample))
+    return Preflight(plan, estimate, warnings, cached, ahead.waits, growth)
+
+
+def _plan(
+    prepared: Prepared, ahead: Ahead, chunk_rows: int | None, tell: Tell, *, keeps_requests: bool
+) -> tuple[Plan, Growth | None]:
+    """The plan of all rows, or of the first ones and what is left."""
+    is_whole = ahead.is_whole or ahead.waits is not None
+    folders = folder_check(prepared.job, prepared.dataset, prepared.schema)
     planner = Planner(
         prepared.dataset,
         prepared.builder,
         prepared.job,
-        folder_check(prepared.job, prepared.dataset, prepared.schema),
-        keeps_requests=cache is not None,
+        folders,
+        keeps_requests=keeps_requests,
         as_they_come=not is_whole,
+        chunk_rows=chunk_rows,
     )
-    plan = planner.plan
-    while (is_whole or plan.rows < ahead.head_rows) and planner.step():
-        tell(plan.rows)
-    _refuse_oversized(prepared, plan)
-    cached = _look_up(cache, prepared.job, credentials, plan)
-    growth = None
-    if not plan.is_whole:
-        plan.rows_ahead = prepared.dataset.rows
-        growth = Growth(planner, partial(_refuse_oversized, prepared), ahead.keep)
-    sample = _last_sample(prepared)
-    estimate = estimate_run(prepared, plan.scaled(), sample)
-    warnings = (*unsafe, *warnings_of(prepared, plan, estimate, sample))
-    return Preflight(plan, estimate, warnings, cached, ahead.waits, growth)
+    if ahead.waits is not None and prepared.dataset.rows > ahead.head_rows:
+        ahead.say(ahead.waits.sentence)
+    while (is_whole or planner.plan.rows < ahead.head_rows) and planner.step():
+        tell(planner.plan.rows)
+    keep = partial(keep_plan, prepared) if ahead.may_keep else _keep_nothing
+    if not planner.plan.is_whole:
+        planner.plan.rows_ahead = prepared.dataset.rows
+        return planner.plan, Growth(planner, partial(_refuse_oversized, prepared), keep)
+    keep(planner.plan)
+    return planner.plan, None
+
+
+def _keep_nothing(plan: Plan) -> None:
+    """A mere look leaves nothing behind."""
 
 
 def _look_up(cache: Storage | None, job: Job, credentials: Credentials, plan: Plan) -> Cached | None:

@@ -1,7 +1,7 @@
 """A chunk's rows, read again when their turn comes and rendered as the plan rendered them; changed rows are an error."""
 
 from collections.abc import Iterable, Iterator
-from itertools import chain
+from itertools import chain, tee
 
 import pyarrow as pa
 
@@ -27,8 +27,9 @@ def read_chunks(
     first = next(coming, None)
     if first is None:
         return
-    tables = dataset.read(job.chunk_rows, columns, start=first[0].start)
-    for chunk, is_wanted in chain([first], coming):
+    ours, sizes = tee(chain([first], coming))
+    tables = dataset.read((chunk.rows for chunk, _ in sizes), columns, start=first[0].start)
+    for chunk, is_wanted in ours:
         try:
             table = next(tables, None)
         except DatasetError as error:  # planning could read it

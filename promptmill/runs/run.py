@@ -4,20 +4,22 @@ What a run is: run_state.py.
 """
 
 import asyncio
+import logging
 from collections import Counter
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 
 from promptmill.dataset.dataset import Dataset
-from promptmill.errors import RunStopped, StorageFailed
+from promptmill.errors import InputChanged, RunStopped, StorageFailed
 from promptmill.job.spec import Job
 from promptmill.limits.approved_cap import read_approved
 from promptmill.limits.leased_bucket import Lessor
 from promptmill.planning.cached import cache_of
 from promptmill.planning.head import HEAD_ROWS, why_whole
 from promptmill.planning.kept import asked_again
+from promptmill.planning.kept_plan import forget_plan
 from promptmill.planning.opened_job import open_job
 from promptmill.planning.preflight import Ahead, preflight
 from promptmill.planning.prepared_job import Prepared, prepare, prepare_opened
@@ -36,6 +38,8 @@ from promptmill.runs.totals import RunFacts, counted_manifest
 from promptmill.storage import Storage
 from promptmill.telling import Tell, tell_nobody
 
+log = logging.getLogger("promptmill")
+
 
 @dataclass(frozen=True, slots=True)
 class Planning:
@@ -49,6 +53,7 @@ class Planning:
     dataset: Dataset | None = field(default=None, compare=False)  # instead of input.url
     is_a_look: bool = False  # nothing is sent, so the credentials needn't be there
     tell: Tell = tell_nobody  # called with the rows planned so far; what it raises ends the planning
+    say: Callable[[str], None] = field(default=log.info, compare=False)  # tells a person what takes a while
     is_whole: bool = False  # all rows are planned, even if the run might ask before
     head_rows: int = HEAD_ROWS  # else so many, before the first request
 
@@ -105,7 +110,7 @@ def _ahead(prepared: Prepared, planning: Planning) -> Ahead:
         is_drawn=bool(prepared.dataset.drawn),
         unplanned=len(prepared.store.listing().finished),
     )
-    return Ahead(waits, planning.is_whole, planning.head_rows)
+    return Ahead(waits, planning.is_whole, planning.head_rows, may_keep=not planning.is_a_look, say=planning.say)
 
 
 def look_again(run: PendingRun) -> Run:
@@ -152,6 +157,8 @@ async def answering(
                 yield engine
         except RunStopped as error:
             await asyncio.to_thread(engine.tell_of_unsaved, error)
+            if isinstance(error, InputChanged):
+                await asyncio.to_thread(forget_plan, run.prepared)
             tell_how_far(error, run, _run_facts(run, engine), engine.progress)
             raise
         except asyncio.CancelledError:
