@@ -3,8 +3,6 @@
 One pydantic model serves both, so the file, the form and the documentation can't drift apart.
 Validation is strict about names: an unknown key is an error that names the nearest key. It lets everything pass in
 `request.parameters`, which goes to the provider as it is: a list of allowed fields would be out of date within weeks.
-
-Limits of a batch file (50,000 requests, 200 MB): OpenAI's Batch guide, read 2026-11-24.
 """
 
 from decimal import Decimal
@@ -12,6 +10,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from promptmill.job.batch_spec import Batch
 from promptmill.job.input_spec import Csv, Input
 from promptmill.job.output_spec import FormatOptions, Output
 from promptmill.job.request_spec import RESERVED_PARAMETERS, Endpoint, Message, RequestSpec
@@ -19,6 +18,7 @@ from promptmill.job.section import Section
 
 __all__ = [
     "RESERVED_PARAMETERS",
+    "Batch",
     "Csv",
     "Endpoint",
     "FormatOptions",
@@ -53,10 +53,8 @@ _Money = Annotated[Decimal, Field(ge=0), AfterValidator(_refuse_odd_amount)]
 _Share = Annotated[Decimal, Field(ge=0, le=1), AfterValidator(_refuse_odd_amount)]
 _TIMEOUT_SECONDS = 120.0
 _FLEX_TIMEOUT_SECONDS = 900.0  # OpenAI's guide to flex processing, from memory
-_MAX_BATCH_REQUESTS = 50_000
 _MOST_TAGS = 14  # a batch's metadata takes 16 pairs, and two are ours (OpenAI's API reference, read 2026-11-24)
 _OUR_TAGS = "promptmill"  # how the names of those two begin
-_MAX_BATCH_BYTES = 200_000_000
 
 
 class Limits(Section):
@@ -127,35 +125,6 @@ class Pricing(Section):
     )
     batch_discount: _Share = Field(
         default=Decimal("0.5"), description="The Batch API's discount: 0.5 is half the price."
-    )
-
-
-class Batch(Section):
-    """How the OpenAI Batch API is used."""
-
-    max_requests: int = Field(
-        default=_MAX_BATCH_REQUESTS, ge=1, le=_MAX_BATCH_REQUESTS, description="Most requests in a batch."
-    )
-    max_bytes: int = Field(
-        default=_MAX_BATCH_BYTES, ge=1_000, le=_MAX_BATCH_BYTES, description="Most bytes in a batch's file."
-    )
-    enqueued_tokens: int | None = Field(
-        default=None, ge=1, description="Tokens that may be queued at the provider. Empty: learned."
-    )
-    completion_window: str = Field(default="24h", description="The provider's window; OpenAI knows 24h.")
-    poll_seconds: float = Field(default=60, gt=0, description="Seconds between two checks of a batch.")
-    leftovers: Literal["resubmit", "online", "fail"] = Field(
-        default="resubmit",
-        description="Rows that expired or failed at the server: resubmit in the next batch, send online, or fail.",
-    )
-    canary_rows: int = Field(
-        default=5,
-        ge=0,
-        le=100,
-        description="Rows of a job with more than 200 that are tried in a batch of their own first. 0: none.",
-    )
-    keep_files: bool = Field(
-        default=False, description="Keep the input files at the provider after the output is published."
     )
 
 

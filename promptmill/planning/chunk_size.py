@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass
 
 USUAL_ROWS = 500  # where nothing tells how fast rows are answered; what all jobs had before there was chunk_seconds
-LEAST_ROWS, MOST_ROWS = 200, 20_000
+LEAST_ROWS, _MOST_ROWS = 200, 20_000
 MOST_BYTES = 16 << 20  # of a chunk's rows, and of its requests
 _MOST_CHUNKS = 5_000
 _CHUNKS_A_SHARD = 8  # so that shards end at about the same time
@@ -32,4 +32,4 @@ def choose_chunk_rows(seconds: float, work: Workload) -> int:
         by_time = min(by_time, max(USUAL_ROWS, work.rows // (_CHUNKS_A_SHARD * work.shards)))
     by_count = math.ceil(work.rows / _MOST_CHUNKS)
     by_memory = int(MOST_BYTES / max(1.0, work.request_bytes))
-    return max(1, min(max(by_time, by_count), MOST_ROWS, by_memory))
+    return max(1, min(max(by_time, by_count), _MOST_ROWS, by_memory))

@@ -21,7 +21,7 @@ from promptmill.version import VERSION
 
 log = logging.getLogger("promptmill")
 _NAME = "plan.json"
-LEAST_ROWS = 10_000  # a smaller input is planned in less than a second
+_LEAST_ROWS = 10_000  # a smaller input is planned in less than a second
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ _FILE: StateFile[_Kept] = StateFile(
 
 def keep_plan(prepared: Prepared, plan: Plan) -> None:
     """Keep a whole plan for the next run of the same rows; a storage that doesn't take it is no error. Blocks."""
-    if plan.rows < LEAST_ROWS or plan.drawn:
+    if plan.rows < _LEAST_ROWS or plan.drawn:
         return
     chunks = plan.chunks
     kept = _Kept(
@@ -80,7 +80,7 @@ def keep_plan(prepared: Prepared, plan: Plan) -> None:
 
 def find_plan(prepared: Prepared, chunk_rows: int | None) -> Plan | None:
     """The plan that an earlier run kept of these very rows; None if there is none. Blocks. Raises: StorageFailed."""
-    if prepared.dataset.rows < LEAST_ROWS or prepared.dataset.drawn:
+    if prepared.dataset.rows < _LEAST_ROWS or prepared.dataset.drawn:
         return None
     found = _FILE.read(prepared.store.storage, _NAME)
     if found is None or found.source != _source(prepared, chunk_rows) or found.sealed() != found:

@@ -82,7 +82,7 @@ def _workload(prepared: Prepared, sample: Manifest | None) -> Workload:
     count = max(1, len(requests))
     tokens = sum(request.input_tokens for request in requests) / count
     size = sum(len(request.body) for request in requests) / count
-    return Workload(dataset.rows, job.shards, size, rows_a_second(job, tokens, _output_tokens(prepared), sample))
+    return Workload(dataset.rows, job.shards, size, _rows_a_second(job, tokens, _output_tokens(prepared), sample))
 
 
 def _output_tokens(prepared: Prepared) -> int:
@@ -92,7 +92,7 @@ def _output_tokens(prepared: Prepared) -> int:
     return UNKNOWN_OUTPUT_TOKENS if limit is None else limit
 
 
-def rows_a_second(job: Job, input_tokens: float, output_tokens: float, sample: Manifest | None) -> float | None:
+def _rows_a_second(job: Job, input_tokens: float, output_tokens: float, sample: Manifest | None) -> float | None:
     """How fast a run is, by its limits and by the last sample's latency, whichever is slower; None where nothing tells."""
     limits, rates = job.limits, list[float]()
     for each, limit in (

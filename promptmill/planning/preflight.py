@@ -43,7 +43,7 @@ class Ahead:
     say: Callable[[str], None] = field(default=lambda _: None, compare=False)  # tells a person what takes a while
 
 
-ALL_ROWS = Ahead()
+_ALL_ROWS = Ahead()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ def preflight(
     tell: Tell = tell_nobody,
     *,
     needs_key: bool = True,
-    ahead: Ahead = ALL_ROWS,
+    ahead: Ahead = _ALL_ROWS,
 ) -> Preflight:
     """Plan and price a job; `tell` is told of the rows planned so far. A mere look needs no key.
 
