@@ -19,9 +19,8 @@ def read_by_bytes(
     for piece in dataset.pieces(most_rows, columns, tries=tries):
         part = piece
         while part.num_rows:
-            each = max(1.0, part.nbytes / part.num_rows)
-            fitting = max(0 if held else 1, int((most_bytes - size) / each))
-            held.append(part.slice(0, min(fitting, most_rows - rows)))
+            fitting = _fitting(part.slice(0, most_rows - rows), most_bytes - size)
+            held.append(part.slice(0, max(0 if held else 1, fitting)))
             part = part.slice(held[-1].num_rows)
             rows, size = rows + held[-1].num_rows, size + held[-1].nbytes
             if rows == most_rows or part.num_rows:
@@ -29,3 +28,11 @@ def read_by_bytes(
                 held, rows, size = [], 0, 0
     if held:
         yield pa.concat_tables(held).combine_chunks()
+
+
+def _fitting(table: pa.Table, most_bytes: int) -> int:
+    """How many of the first rows take at most so many bytes, or somewhat fewer where rows differ in size."""
+    rows = table.num_rows
+    while rows and (size := table.slice(0, rows).nbytes) > most_bytes:
+        rows = min(rows - 1, rows * max(0, most_bytes) // size)
+    return rows
