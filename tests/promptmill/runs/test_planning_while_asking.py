@@ -246,7 +246,8 @@ async def test_an_output_keeps_the_size_of_its_chunks(make_job: MakeJob, credent
 async def test_rows_of_many_bytes_make_small_chunks(
     make_job: MakeJob, credentials: Credentials, simulator: Simulator
 ) -> None:
-    texts: list[str | None] = ["short"] * 300 + [f"{number} {'x' * 400_000}" for number in range(100)]
+    large = (f"{number} {'x' * 400_000}" for number in range(100))
+    texts: list[str | None] = [*["short"] * 300, *large]
     job = make_job(texts, chunk_rows=None, request__user="{{ text[:20] }}")
     run = plan(job, credentials)
     chunks = run.preflight.plan.chunks
