@@ -14,6 +14,7 @@ from flows.command.tables import show_estimate
 from promptmill.limits.pricing import requested_tier
 from promptmill.number_words import count, usd
 from promptmill.planning.first_prompt import first_prompt
+from promptmill.planning.head import HEAD_ROWS, describe_head
 from promptmill.prompts.references import resolve
 from promptmill.prompts.shown_prompt import ShownMessage
 from promptmill.provider.first_contact import Contact
@@ -55,6 +56,9 @@ def _found(run: PendingRun, contact: Contact) -> Iterator[str]:
             "(request.answer_each_row: true asks for each)"
         )
     yield from prepared.dataset.notes
+    if plan.rows > HEAD_ROWS:
+        waits = run.preflight.waits
+        yield describe_head(prepared.job, HEAD_ROWS) if waits is None else waits.sentence
     yield f"output {prepared.output.shown} can be written, read and cleared"
     yield f"provider {contact.found}"
 

@@ -88,6 +88,7 @@ class _TableSource:
         self.schema = table.schema
         self.notes: tuple[str, ...] = ()
         self.has_marks = False
+        self.rows = table.num_rows
         self._table = table
 
     def blocks(self, columns: list[str], start: int, tries: Collection[str] = ()) -> Iterator[pa.Table]:

@@ -39,7 +39,8 @@ class HeldRows:
             self._spool.write(found)
         self._spool.finish()
         self.digest = digest.hexdigest()
-        if not self._spool.rows:
+        self.rows = self._spool.rows
+        if not self.rows:
             raise DatasetError(
                 f"{shown} has 0 rows; at least 1 is needed (input.url, input.query). Give a table or a query with rows."
             )

@@ -27,6 +27,7 @@ class ParquetSource:
         self._int96_unit = "us"
         self._int96: list[InputFile] = []  # files with such times
         self._unified = unify_files(self._schemas())
+        self.rows = sum(found.rows for found in self._surveys.values())
         if any(self._has_nanoseconds(file) for file in self._int96):
             self._int96_unit = "ns"
             self._unified = unify_files(self._schemas())

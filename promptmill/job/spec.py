@@ -42,6 +42,7 @@ def _refuse_our_tags(name: str) -> str:
 _TagName = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_refuse_our_tags)]
 _TagValue = Annotated[str, Field(max_length=512)]
 Concurrency = Literal["auto"] | Annotated[int, Field(ge=1, le=10_000)]  # the first is the one that the form shows
+PlanAhead = Literal["auto", "head", "whole"]
 Processes = Annotated[int, Field(ge=1, le=256)] | Literal["auto"]
 RetryFailed = Literal["passing", "all", "none"]
 _TIMEOUT_SECONDS = 120.0
@@ -175,8 +176,22 @@ class Job(Section):
         "batches, and that of requests where the provider takes it.",
     )
     pricing: Pricing | None = Field(default=None, description="Prices, for a model that the price table doesn't know.")
-    chunk_rows: int = Field(
-        default=500, ge=1, le=100_000, description="Rows in a chunk: one Prefect task, one checkpoint."
+    chunk_rows: int | None = Field(
+        default=None,
+        ge=1,
+        le=100_000,
+        description="Rows in a chunk: one Prefect task, one checkpoint. Empty: by chunk_seconds, 200 to 20,000.",
+    )
+    chunk_seconds: float = Field(
+        default=60,
+        gt=0,
+        le=86_400,
+        description="Seconds that a chunk should take where chunk_rows is empty: by the limits, or the last sample.",
+    )
+    plan: PlanAhead = Field(
+        default="auto",
+        description="What is planned before the first request. head: the first rows, and the others while the run asks; "
+        "whole: all rows; auto: head, unless a budget, an approval, an id column or folders need all rows.",
     )
     chunks_in_flight: int = Field(default=4, ge=1, le=1_000, description="Chunks that have rows to send at once.")
     shards: int = Field(

@@ -122,7 +122,7 @@ def _places(bits: NDArray[np.uint8], start: int, rows: int) -> NDArray[np.int64]
     return np.flatnonzero(some[start & 7 : (start & 7) + rows])
 
 
-def places_text(places: NDArray[np.int64], rows: int) -> str:
+def places_text(places: NDArray[np.int64] | Sequence[int], rows: int) -> str:
     """Places among a chunk's rows as hex, one bit a row; "" for none."""
     if not len(places):
         return ""

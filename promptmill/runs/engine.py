@@ -23,6 +23,7 @@ from promptmill.limits.places import MOST_PLACES, Places, make_places
 from promptmill.limits.pricing import requested_tier
 from promptmill.limits.rate_limiter import RateLimiter
 from promptmill.limits.split_tokens import SplitTokens
+from promptmill.planning.growth import Growth
 from promptmill.planning.kept import Again, Kept, find_kept
 from promptmill.planning.plan import Chunk, Plan
 from promptmill.planning.prepared_job import Prepared
@@ -70,6 +71,7 @@ class Engine:
     elsewhere: Elsewhere = NOTHING_ELSEWHERE  # what others did of the run before
     steering: Steering = NOT_STEERED  # what people told the run since it began
     may_send: bool = True  # False: every row is answered already, by batches
+    growth: Growth | None = None  # what is left to plan
     limit_watch: LimitWatch = field(init=False)
     admission: Admission = field(init=False)
     unsaved_places: asyncio.Semaphore = field(init=False)  # for answers that aren't saved yet, over all chunks
@@ -136,6 +138,7 @@ async def open_engine(
     elsewhere: Elsewhere = NOTHING_ELSEWHERE,
     *,
     may_send: bool = True,
+    growth: Growth | None = None,
     lease: OutputLease | None = None,
     look_up_credentials: LookUpCredentials | None = None,
 ) -> AsyncGenerator[Engine]:
@@ -178,6 +181,7 @@ async def open_engine(
             progress=progress,
             elsewhere=elsewhere,
             may_send=may_send,
+            growth=growth,
         )
         try:
             async with going_on(renew_in_time(renew, lambda: transport.expires_at), engine.limit_watch.watch()):
