@@ -9,6 +9,7 @@ from pydantic import TypeAdapter
 
 from promptmill.errors import StorageFailed
 from promptmill.job.spec import Job
+from promptmill.job.splitting import most_parts
 from promptmill.limits.output_guess import UNKNOWN_OUTPUT_TOKENS
 from promptmill.output.manifest import Manifest
 from promptmill.planning.chunk_size import LEAST_ROWS, USUAL_ROWS, Workload, choose_chunk_rows
@@ -82,7 +83,12 @@ def _workload(prepared: Prepared, sample: Manifest | None) -> Workload:
     count = max(1, len(requests))
     tokens = sum(request.input_tokens for request in requests) / count
     size = sum(len(request.body) for request in requests) / count
-    return Workload(dataset.rows, job.shards, size, _rows_a_second(job, tokens, _output_tokens(prepared), sample))
+    return Workload(
+        dataset.rows,
+        most_parts(job.processes, job.shards),
+        size,
+        _rows_a_second(job, tokens, _output_tokens(prepared), sample),
+    )
 
 
 def _output_tokens(prepared: Prepared) -> int:

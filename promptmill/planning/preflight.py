@@ -43,9 +43,6 @@ class Ahead:
     say: Callable[[str], None] = field(default=lambda _: None, compare=False)  # tells a person what takes a while
 
 
-_ALL_ROWS = Ahead()
-
-
 @dataclass(frozen=True, slots=True)
 class Preflight:
     """What was found out about a job that may run: its plan, its price, and what a person should know beforehand."""
@@ -75,13 +72,15 @@ def preflight(
     tell: Tell = tell_nobody,
     *,
     needs_key: bool = True,
-    ahead: Ahead = _ALL_ROWS,
+    look_ahead: Callable[[], Ahead] = Ahead,
 ) -> Preflight:
     """Plan and price a job; `tell` is told of the rows planned so far. A mere look needs no key.
 
+    `look_ahead` says how much is planned here, by default all; it may look at the output.
     Raises: SetupError or a subclass for anything that would make the run fail, of the rows that are planned here.
     """
     unsafe = check_places(prepared, credentials if needs_key else None, overwrite)
+    ahead = look_ahead()
     sample, cache = _last_sample(prepared), cache_of(prepared.job)
     chunk_rows = chunk_rows_of(prepared, sample)
     plan = find_plan(prepared, chunk_rows) if ahead.may_keep and cache is None else None

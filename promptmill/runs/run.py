@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
+from functools import partial
 
 from promptmill.dataset.dataset import Dataset
 from promptmill.errors import InputChanged, RunStopped, StorageFailed
@@ -81,9 +82,13 @@ def with_approval(prepared: Prepared) -> Prepared:
 
 def plan_prepared(prepared: Prepared, credentials: Credentials, planning: Planning, started: datetime) -> PendingRun:
     """The run of a prepared job whose output isn't complete. Blocks. Raises: SetupError or a subclass."""
-    ahead = _ahead(prepared, planning)
     found = preflight(
-        prepared, credentials, planning.overwrite, planning.tell, needs_key=not planning.is_a_look, ahead=ahead
+        prepared,
+        credentials,
+        planning.overwrite,
+        planning.tell,
+        needs_key=not planning.is_a_look,
+        look_ahead=partial(_ahead, prepared, planning),
     )
     if not planning.is_a_look:
         prepared.routed_to(base_url_of(credentials))
