@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from promptmill.column_types import ARROW_ERRORS, carried_type, cast_column
+from promptmill.column_casts import cast_column
+from promptmill.column_types import ARROW_ERRORS, carried_type
 from promptmill.dataset.dataset import Dataset
 from promptmill.errors import DatasetError
 from promptmill.job.spec import Input

@@ -10,7 +10,8 @@ from hashlib import blake2b
 
 import pyarrow as pa
 
-from promptmill.column_types import ARROW_ERRORS, carried_type, cast_column
+from promptmill.column_casts import cast_column
+from promptmill.column_types import ARROW_ERRORS, carried_type
 from promptmill.dataset.spool import Spool
 from promptmill.errors import DatasetError
 

@@ -6,7 +6,8 @@ from functools import partial
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from promptmill.column_types import ARROW_ERRORS, cast_column
+from promptmill.column_casts import cast_column
+from promptmill.column_types import ARROW_ERRORS
 from promptmill.dataset.files import Files, InputFile, translated
 from promptmill.dataset.int96 import has_int96, has_nanoseconds
 from promptmill.dataset.parquet_file import Survey, corrupt, open_parquet, schema_of, survey

@@ -15,7 +15,8 @@ from promptmill.arrow import pc
 from promptmill.checkpoints.answer_files import ANSWERS, REQUEST_DIGEST_CHARACTERS
 from promptmill.checkpoints.index import AnswerIndex
 from promptmill.checkpoints.store import Store
-from promptmill.column_types import cast_column, filter_rows
+from promptmill.column_casts import cast_column
+from promptmill.column_types import filter_rows
 from promptmill.output.columns import FAILURE_COLUMNS, output_schema, success_columns
 from promptmill.planning.plan import Unrendered
 from promptmill.planning.prepared_job import Prepared
