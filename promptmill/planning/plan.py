@@ -189,9 +189,9 @@ def _add_chunk(plan: Plan, rendered: Sequence[Request | Unrendered], start: int)
             continue
         tokens += request.input_tokens
         plan.first_request = plan.first_request or request
-        plan.largest = max(
-            plan.largest, (request.input_tokens + (request.max_output_tokens or 0), number), key=lambda x: x[0]
-        )
+        size = request.input_tokens + (request.max_output_tokens or 0)
+        if size > plan.largest[0]:
+            plan.largest = (size, number)
     key = chunk_key(request.custom_id for request in rendered)
     plan.chunks.append(Chunk(len(plan.chunks), start, len(rendered), key, tokens, unrendered))
     plan.rows += len(rendered)
