@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from benchmarks.rig import WORDS, report, write_reviews
 
 ROWS = 200_000
-_TURNS = 2
+_TURNS = 3
 _COLUMNS = 40
 _WIDE_PART = 4  # of the rows, so many have the 40 columns besides
 
