@@ -1,5 +1,5 @@
-"""`python -m benchmarks [NAME] [arguments]`, with a NAME of: start, lean, flat, limits, in_flight, batch, pack, steps, shared,
-small-files, cache, deployed, processes, scale, campaign.
+"""`python -m benchmarks [NAME] [arguments]`, with a NAME of: start, lean, publishing, reading, flat, limits, in_flight, batch,
+pack, steps, shared, small-files, cache, deployed, processes, scale, campaign.
 
 Without a name it runs all but `scale`, of `campaign` 20 rounds, and ends with what the pages promise: what holds,
 what doesn't, and what this run didn't measure.
@@ -17,6 +17,8 @@ from benchmarks import (
     lean,
     limits,
     processes,
+    publishing,
+    reading,
     shared,
     small_files,
     start,
@@ -30,6 +32,8 @@ from benchmarks.scale.command import main as scale
 
 BENCHMARKS = {
     "lean": lean.main,
+    "publishing": publishing.main,
+    "reading": reading.main,
     "flat": flat.main,
     "limits": limits.main,
     "in_flight": in_flight.main,

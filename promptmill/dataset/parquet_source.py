@@ -126,9 +126,13 @@ class ParquetSource:
         texts = self._texts.setdefault(file, RepeatedTexts(file.shown, partial(self._files.open_raw, file)))
         for batch in texts.batches(parquet, groups, indices):
             table = pa.Table.from_batches([batch])
+            if table.schema.equals(schema, check_metadata=True):
+                yield table
+                continue
+            present = frozenset(table.column_names)
             arrays = [
                 cast_column(table[column.name], column.type)
-                if column.name in table.column_names
+                if column.name in present
                 else pa.nulls(table.num_rows, column.type)
                 for column in schema
             ]

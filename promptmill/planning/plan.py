@@ -193,9 +193,9 @@ def _count(plan: Plan, rendered: _Rendered, start: int) -> Chunk:
             continue
         tokens += request.input_tokens
         plan.first_request = plan.first_request or request
-        plan.largest = max(
-            plan.largest, (request.input_tokens + (request.max_output_tokens or 0), number), key=lambda x: x[0]
-        )
+        size = request.input_tokens + (request.max_output_tokens or 0)
+        if size > plan.largest[0]:
+            plan.largest = (size, number)
     key = chunk_key(request.custom_id for request in rendered)
     plan.input_tokens += tokens
     plan.unrendered += unrendered
