@@ -166,13 +166,16 @@ async def test_orders_reach_all_children_and_an_interrupted_run_keeps_what_arriv
     job: Job, credentials: Credentials, simulator: Simulator
 ) -> None:
     simulator.configure(latency_seconds=0.5)  # its children look for orders every four seconds
+    job = job.model_copy(update={"budget_usd": Decimal(5)})
     async with under_way(job, credentials, simulator) as running:
         assert await running.tell("pause") == [0, 1, None]
         await asyncio.sleep(0.5)
         before = running.sent
         await asyncio.sleep(0.5)
         assert running.sent == before < ROWS
+        assert await running.tell("set", budget_usd="4") == [0, 1, None]
         assert await running.tell("resume") == [0, 1, None]
+        await running.until(before + 10)  # the new budget was shared out
         began = asyncio.get_running_loop().time()
         running.interruption.end()
         error = await running.end()
@@ -181,7 +184,7 @@ async def test_orders_reach_all_children_and_an_interrupted_run_keeps_what_arriv
     assert isinstance(error, Interrupted)
     assert took < 10
     assert isinstance(error.manifest, Manifest)
-    assert [told.what for told in error.manifest.steering] == ["pause", "resume"]
+    assert [told.what for told in error.manifest.steering] == ["pause", "set budget_usd=4", "resume"]
     assert error.manifest.requests_sent == running.sent
     simulator.configure(latency_seconds=0.0)
     finished = await carry_out(job, credentials)
