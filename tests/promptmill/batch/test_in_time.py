@@ -174,6 +174,7 @@ def test_a_run_by_batches_alone_refuses_a_deadline(make_job: MakeJob) -> None:
         refuse_by_batches_alone(timed(make_job, "6h").deadline, "batch")
 
 
-def test_a_deadline_and_shards_exclude_each_other(make_job: MakeJob) -> None:
-    with pytest.raises(ValueError, match="deadline and shards exclude each other"):
-        timed(make_job, "6h", shards=2)
+@pytest.mark.parametrize(("split", "parts"), [("shards", 2), ("processes", 2), ("processes", "auto")])
+def test_a_deadline_and_parts_exclude_each_other(make_job: MakeJob, split: str, parts: int | str) -> None:
+    with pytest.raises(ValueError, match=f"deadline and {split} exclude each other"):
+        timed(make_job, "6h", **{split: parts})

@@ -39,6 +39,9 @@ def test_what_the_whole_plan_tells_before_money_is_spent_waits_unless_the_job_sa
     [
         pytest.param({}, "batch", {}, "batches", id="batch"),
         pytest.param({"shards": 2}, "online", {}, "shards", id="shards"),
+        pytest.param({"processes": 2}, "online", {}, "processes", id="processes"),
+        pytest.param({"processes": "auto"}, "online", {}, "processes", id="processes-if-worth-it"),
+        pytest.param({"deadline": "6h"}, "online", {}, "deadline", id="deadline"),
         pytest.param({}, "online", {"is_cached": True}, "cache", id="cache"),
         pytest.param({}, "online", {"is_drawn": True}, "sample", id="sample"),
         pytest.param({}, "online", {"unplanned": MOST_UNPLANNED + 1}, "kept plan", id="answers-without-a-plan"),
