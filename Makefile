@@ -71,7 +71,7 @@ lint: install-dev
 
 check: lint test ## Format, lint, types and tests.
 
-bench: install-dev ## Measure what benchmarks/README.md lists (about an hour), and say which promises hold.
+bench: install-dev ## Measure what benchmarks/README.md lists (about 70 minutes), and say which promises hold.
 	$(BIN)/python -m benchmarks
 
 UPGRADE ?= --upgrade

@@ -1,5 +1,5 @@
-"""`python -m benchmarks [NAME] [arguments]`, with a NAME of: start, lean, flat, limits, in_flight, batch, pack, steps, shared,
-small-files, cache, deployed, scale, campaign.
+"""`python -m benchmarks [NAME] [arguments]`, with a NAME of: start, lean, publishing, reading, flat, limits, in_flight, batch,
+pack, steps, shared, small-files, cache, deployed, processes, scale, campaign.
 
 Without a name it runs all but `scale`, of `campaign` 20 rounds, and ends with what the pages promise: what holds,
 what doesn't, and what this run didn't measure.
@@ -8,7 +8,22 @@ what doesn't, and what this run didn't measure.
 import sys
 from functools import partial
 
-from benchmarks import batch, cache, deployed, flat, in_flight, lean, limits, shared, small_files, start, steps
+from benchmarks import (
+    batch,
+    cache,
+    deployed,
+    flat,
+    in_flight,
+    lean,
+    limits,
+    processes,
+    publishing,
+    reading,
+    shared,
+    small_files,
+    start,
+    steps,
+)
 from benchmarks.campaign import main as campaign
 from benchmarks.postgres import MISSING, find_postgres
 from benchmarks.promises import show_promises
@@ -17,6 +32,8 @@ from benchmarks.scale.command import main as scale
 
 BENCHMARKS = {
     "lean": lean.main,
+    "publishing": publishing.main,
+    "reading": reading.main,
     "flat": flat.main,
     "limits": limits.main,
     "in_flight": in_flight.main,
@@ -27,6 +44,7 @@ BENCHMARKS = {
     "small-files": small_files.main,
     "cache": cache.main,
     "deployed": deployed.main,
+    "processes": processes.main,
     "scale": scale,
     "campaign": campaign.main,
     "start": start.main,

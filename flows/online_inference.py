@@ -11,6 +11,7 @@ from prefect import flow
 from promptmill.job.basics import basics
 from promptmill.job.spec import Job
 from promptmill.runs.run import PendingRun
+from tasks.batch.in_time import answer_in_time, done_by_others, end_in_time
 from tasks.run.answering import answering_visibly
 from tasks.run.approval import approve
 from tasks.run.chunks import answer_rows
@@ -39,6 +40,7 @@ async def online_inference(
     prompt: str | None = None,
     output_url: str | None = None,
     budget_usd: float | None = None,
+    deadline: str | None = None,
     provider: str | None = None,
 ) -> dict[str, Any]:
     """Answer every row of the dataset and publish the answers as Parquet.
@@ -55,6 +57,7 @@ async def online_inference(
         prompt: What it is asked for each row; a column's value as in {{ text }}.
         output_url: The folder for the answers, any fsspec URL.
         budget_usd: The most that all runs of this output may cost, in US dollars.
+        deadline: When it shall be done, as 6h from its start: by batches at their price as far as they answer in time.
         provider: The name of a credentials block. Empty: OPENAI_API_KEY and OPENAI_BASE_URL of the worker.
     """
     given = basics(
@@ -64,6 +67,7 @@ async def online_inference(
         prompt=prompt,
         output_url=output_url,
         budget_usd=budget_usd,
+        deadline=deadline,
         provider=provider,
     )
     run = await plan_dataset(job, job_url, overrides, retry_failed, overwrite, basics=given)
@@ -74,7 +78,9 @@ async def online_inference(
             run = held
             if isinstance(run, PendingRun):
                 shards = await answer_in_shards(run)
-                async with answering_visibly(run, shards) as engine:
+                batches = await answer_in_time(run)
+                async with answering_visibly(run, done_by_others(batches, shards)) as engine:
                     await answer_rows(engine)
-                run = await publish_output(run, engine)
+                pending, run = run, await publish_output(run, engine)
+                await end_in_time(batches, pending, engine)
         return await announce_end(run)

@@ -14,6 +14,7 @@
     │   ├── TooManyFailures             more failed rows than `max_failure_ratio` allows
     │   ├── StorageFailed               a checkpoint or a part could not be written
     │   ├── InputChanged                the input isn't what it was when the run was planned
+    │   ├── InputWrong           2      what is wrong with rows that were planned while the run asked
     │   ├── LeaseLost                   another run has taken over the output, or may have
     │   ├── BudgetExhausted      3      `budget_usd` would have been passed
     │   └── Interrupted        130      Ctrl-C, SIGTERM or a cancelled flow run
@@ -112,6 +113,12 @@ class StorageFailed(RunStopped):
 
 class InputChanged(RunStopped):
     """The input was changed while the run read it."""
+
+
+class InputWrong(RunStopped):
+    """Rows that were planned while the run asked aren't what the job says."""
+
+    exit_code = 2
 
 
 class LeaseLost(RunStopped):

@@ -115,8 +115,19 @@ def _refuse_what_needs_prefect(job: Job) -> None:
         )
 
 
+def _in_one_process(job: Job) -> Job:
+    """The job for rows that only this process has. Raises: SetupError where it asks for more than one."""
+    if job.processes not in (1, "auto"):
+        raise SetupError(
+            f"processes is {job.processes}, and the rows of a frame are in this process alone. Leave processes out, or write "
+            "the frame to a Parquet file and run the job with `promptmill run`."
+        )
+    return job.model_copy(update={"processes": 1})
+
+
 async def _run(frame: pd.DataFrame, job: Job, retry_failed: bool, wait: bool, interruption: Interruption) -> Answers:
     _refuse_what_needs_prefect(job)
+    job = _in_one_process(job)
     dataset = from_frame(frame, job.input)
     planning = Planning(today(), retry_failed=retry_failed, dataset=dataset, tell=interruption.tell)
     planned = await asyncio.to_thread(plan_run, job, Credentials(), planning)

@@ -8,6 +8,7 @@ from benchmarks.scale.batches import Queue, Waves, run_batches
 from benchmarks.scale.leases import Shared, Sharing, share
 from benchmarks.scale.online import Figures, Online, simulate_online
 from promptmill.job.spec import Job
+from promptmill.planning.chunk_size import USUAL_ROWS
 
 ROWS = 100_000_000
 WORKERS = 50
@@ -60,7 +61,7 @@ def simulate_columns(used: float) -> list[Column]:
     """The online table's runs, at that share of their limits."""
     found: list[Column] = []
     for account, requests in ACCOUNTS.items():
-        for chunk_rows in (default_of("chunk_rows"), LARGE_CHUNK_ROWS):
+        for chunk_rows in (USUAL_ROWS, LARGE_CHUNK_ROWS):
             kept = (default_of("checkpoint_rows"), default_of("chunks_in_flight"))
             run = Online(ROWS, WORKERS, requests, used, chunk_rows, *kept)
             found.append(Column(account, chunk_rows, run, simulate_online(run)))

@@ -8,8 +8,9 @@ from rich.table import Table
 
 from flows.command import console
 from flows.command.arguments import load
+from flows.command.costs_report import beside_costs_report, has_admin_key
 from promptmill.audit.bounds import Audit, audit_of
-from promptmill.audit.records import read_books
+from promptmill.audit.records import Found, read_books
 from promptmill.audit.table import HEADER, audit_lines, audit_values, batch_lines
 from promptmill.checkpoints.store import Store
 from promptmill.errors import JobError, OutputError
@@ -29,15 +30,18 @@ def audit_output(place: str, overrides: list[str] | None, *, as_json: bool) -> N
         output, job = opened.output, opened.job
     else:
         output, job = open_output(place), None
-    audit, tags = _audit(output, job)
-    values = audit_values(audit, tags)
-    _show(values, as_json=as_json)
+    audit, found, job = _audit(output, job)
+    values = audit_values(audit, {} if job is None else job.tags)
+    sentences: list[str] = []
+    if job is not None and has_admin_key():
+        values["provider_costs"], sentences = beside_costs_report(audit, found, job.request.model)
+    _show(values, sentences, as_json=as_json)
     if as_json:
         console.print_json(values)
 
 
-def _audit(output: Storage, job: Job | None) -> tuple[Audit, dict[str, str]]:
-    """The audit, and the tags of the job."""
+def _audit(output: Storage, job: Job | None) -> tuple[Audit, Found, Job | None]:
+    """The audit, the records that it adds up, and the job where it is known."""
     manifest, store = read_manifest(output), Store(output.folder(CHECKPOINTS))
     if manifest is None and not store.listing().sizes:
         raise OutputError(
@@ -47,10 +51,11 @@ def _audit(output: Storage, job: Job | None) -> tuple[Audit, dict[str, str]]:
     if job is None and manifest is not None:
         job = _job_of(manifest)
     published_usd = Decimal(0) if manifest is None else manifest.cost_usd
+    books = read_books(store)
     if job is None:
-        return audit_of(read_books(store), published_usd=published_usd), {}
+        return audit_of(books, published_usd=published_usd), books.found, None
     tier = requested_tier(job.request.sent_parameters)
-    return audit_of(read_books(store), _prices_of(job), tier, published_usd), job.tags
+    return audit_of(books, _prices_of(job), tier, published_usd), books.found, job
 
 
 def _job_of(manifest: Manifest) -> Job | None:
@@ -68,7 +73,7 @@ def _prices_of(job: Job) -> PriceList | None:
         return None
 
 
-def _show(values: dict[str, Any], *, as_json: bool) -> None:
+def _show(values: dict[str, Any], costs: list[str], *, as_json: bool) -> None:
     out = console.stderr() if as_json else console.stdout()
     table = Table(*HEADER)
     for column in table.columns[1:]:
@@ -79,7 +84,7 @@ def _show(values: dict[str, Any], *, as_json: bool) -> None:
     if values["tags"]:
         out.print(escape(f"Tags: {', '.join(f'{name}={value}' for name, value in values['tags'].items())}."))
     out.print(f"The provider's bill lies between ${values['known_usd']} and ${values['at_most_usd']}.")
-    for sentence in batch_lines(values):
+    for sentence in (*batch_lines(values), *costs):
         out.print(escape(sentence))
     if values["unreadable_files"]:
         out.print(f"{values['unreadable_files']:,} answer files are damaged: what they cost is known no longer.")

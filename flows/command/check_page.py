@@ -14,6 +14,8 @@ from flows.command.tables import show_estimate
 from promptmill.limits.pricing import requested_tier
 from promptmill.number_words import count, usd
 from promptmill.planning.first_prompt import first_prompt
+from promptmill.planning.head import HEAD_ROWS, describe_head
+from promptmill.prompts.references import resolve
 from promptmill.prompts.shown_prompt import ShownMessage
 from promptmill.provider.first_contact import Contact
 from promptmill.records import Request
@@ -54,6 +56,9 @@ def _found(run: PendingRun, contact: Contact) -> Iterator[str]:
             "(request.answer_each_row: true asks for each)"
         )
     yield from prepared.dataset.notes
+    if plan.rows > HEAD_ROWS:
+        waits = run.preflight.waits
+        yield describe_head(prepared.job, HEAD_ROWS) if waits is None else waits.sentence
     yield f"output {prepared.output.shown} can be written, read and cleared"
     yield f"provider {contact.found}"
 
@@ -77,7 +82,7 @@ def _show_prompt(out: Console, run: PendingRun) -> None:
         console.write(out, prompt_text(message, has_colours))
     schema = run.prepared.schema
     if schema is not None:
-        told = describe_properties(schema.properties)
+        told = describe_properties(schema.properties, schema.definitions)
         console.write(
             out, Text.assemble("\n", ("   answer", "dim"), f"\n{told}", ("\n   --full shows the request", "dim"))
         )
@@ -99,14 +104,16 @@ def prompt_text(message: ShownMessage, has_colours: bool) -> Text:
     return text
 
 
-def describe_properties(properties: Mapping[str, Any]) -> str:
-    """A response schema folded into a line: each property with its type."""
-    shown = [f"{name}: {_type_of(schema)}" for name, schema in list(properties.items())[:_PROPERTIES]]
+def describe_properties(properties: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
+    """A response schema folded into a line: each property with its type, and of an object the names of its properties."""
+    shown = [f"{name}: {_type_of(schema, definitions)}" for name, schema in list(properties.items())[:_PROPERTIES]]
     more = len(properties) - len(shown)
     return ", ".join([*shown, *([f"and {more} more"] if more else [])])
 
 
-def _type_of(schema: object) -> str:
+def _type_of(schema: object, definitions: Mapping[str, Any]) -> str:
+    if isinstance(schema, Mapping) and "$ref" in schema:
+        schema = resolve(schema["$ref"], definitions)
     if not isinstance(schema, Mapping):
         return "anything"
     if isinstance(schema.get("enum"), Sequence):
@@ -116,7 +123,14 @@ def _type_of(schema: object) -> str:
     if isinstance(kind, list):
         return " or ".join(str(name) for name in kind)
     if kind == "array":
-        return f"list of {_type_of(schema.get('items'))}"
+        return f"list of {_type_of(schema.get('items'), definitions)}"
+    if kind == "object" and isinstance(schema.get("properties"), Mapping) and schema["properties"]:
+        names = list(schema["properties"])
+        return f"{{{', '.join([*names[:_VALUES], *(['…'] if len(names) > _VALUES else [])])}}}"
     if kind is None:
-        return "anything" if "anyOf" not in schema else " or ".join(_type_of(option) for option in schema["anyOf"])
+        return (
+            "anything"
+            if "anyOf" not in schema
+            else " or ".join(_type_of(option, definitions) for option in schema["anyOf"])
+        )
     return str(kind)

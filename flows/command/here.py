@@ -17,7 +17,7 @@ from flows.command.options import RunOptions
 from promptmill.batch.live import in_batches
 from promptmill.checkpoints.output_turn import Asking, refuse_to_wait
 from promptmill.limits.approved_cap import write_approved
-from promptmill.planning.estimate import describe_estimate
+from promptmill.planning.estimate import describe_plan
 from promptmill.planning.opened_job import Opened
 from promptmill.planning.preflight import check_places
 from promptmill.planning.prepared_job import prepare_opened, today
@@ -72,6 +72,7 @@ def _plan(opened: Opened, options: RunOptions, doing: Doing) -> PendingRun:
         overwrite=options.overwrite,
         mode=options.mode,
         tell=doing.rows,
+        say=doing.line,
     )
     started, prepared = datetime.now(UTC), with_approval(prepare_opened(opened))
     credentials = Credentials()
@@ -83,12 +84,11 @@ def _plan(opened: Opened, options: RunOptions, doing: Doing) -> PendingRun:
     if options.approve:
         check_places(prepared, credentials, options.overwrite)
         prepared = replace(prepared, approved=write_approved(storage, cap_usd=None))
-    doing.step("planning", prepared.job.input.limit)
+    doing.step("planning", prepared.dataset.rows)
     run = plan_prepared(prepared, credentials, planning, started)
     doing.close()
-    plan = run.preflight.plan
-    log.info("%d rows in %d chunks; %s", plan.rows, len(plan.chunks), describe_estimate(run.preflight.estimate))
-    for warning in run.preflight.warnings:
+    log.info("%s", describe_plan(run.preflight.plan, run.preflight.estimate))
+    for warning in run.preflight.notes(prepared.job):
         log.warning(warning)
     return run
 

@@ -99,6 +99,7 @@ def check_values(run: PendingRun, contact: Contact) -> dict[str, Any]:
         "problem": None if contact.problem is None else str(contact.problem),
         "first_request": None if first is None else prepared.builder.preview(first),
         "first_input_tokens": None if first is None else first.input_tokens,
+        "plans_all_rows_first": None if run.preflight.waits is None else run.preflight.waits.reason,
         "estimate": asdict(run.preflight.estimate),
         "notes": [*prepared.dataset.notes, *run.preflight.warnings],
     }

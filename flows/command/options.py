@@ -17,6 +17,7 @@ class RunOptions:
     approve: bool = False
     wait: bool = True  # for another run that works on the output
     prefect: bool = False  # as a flow run, whether or not a server is named
+    within: str | None = None  # in place of the job's deadline
 
 
 def why_flow_run(job: "Job", options: RunOptions, server: str | None) -> str | None:

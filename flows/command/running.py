@@ -6,6 +6,7 @@ from flows.command import console
 from flows.command.arguments import loading
 from flows.command.doing import Doing
 from flows.command.options import RunOptions, why_flow_run
+from promptmill.job.deadline import refuse_by_batches_alone, spoken_time
 from tasks.prefect_internals.server_address import server_address
 
 if TYPE_CHECKING:  # so that a misspelt key is told without importing it
@@ -15,7 +16,8 @@ if TYPE_CHECKING:  # so that a misspelt key is told without importing it
 
 def run_job(path: str, overrides: list[str] | None, options: RunOptions) -> dict[str, Any]:
     """Run a job file's job to its end; returns its manifest. Raises: PromptmillError; KeyboardInterrupt."""
-    with loading(path, overrides) as (given, told):
+    with loading(path, _with_deadline(overrides, options)) as (given, told):
+        refuse_by_batches_alone(given.deadline, options.mode)
         job = given.model_copy(update={"approve_above_usd": None}) if options.approve else given
         server = server_address()
         why = why_flow_run(job, options, server)
@@ -35,6 +37,13 @@ def run_job(path: str, overrides: list[str] | None, options: RunOptions) -> dict
         from flows.command.here import run_here
 
         return run_here(opened, options, told)
+
+
+def _with_deadline(overrides: list[str] | None, options: RunOptions) -> list[str] | None:
+    """The replaced values, with what `--within` says."""
+    if options.within is None:
+        return overrides
+    return [*(overrides or []), f"deadline={spoken_time(options.within)}"]
 
 
 def _run_as_flow(job: "Job", opened: "Opened", options: RunOptions, told: Doing) -> dict[str, Any]:

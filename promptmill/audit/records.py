@@ -39,6 +39,7 @@ class BatchMoney:
     uncertain_usd: Usd = ZERO_USD
     told_tokens: tuple[int, int] | None = None
     counted_tokens: tuple[int, int] | None = None
+    packed_at: float = 0.0  # seconds since the epoch
 
     @property
     def is_open(self) -> bool:

@@ -92,7 +92,7 @@ class Drafting:
             source=source_digest(prepared, self.ledger.state),
             rows=plan.rows,
             asked=plan.asked,
-            chunk_rows=prepared.job.chunk_rows,
+            sizes=tuple(chunk.rows for chunk in plan.chunks),
             keys=tuple(plan.keys),
             skipped=tuple(skipped),
             repetitions=tuple(plan.repetitions.items()),

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from hashlib import blake2b
+from itertools import accumulate
 
 import numpy as np
 import orjson
@@ -41,7 +42,7 @@ class PlanRecord:
     source: str  # digest of what was planned (source_digest)
     rows: int
     asked: int  # requests, if nothing were answered
-    chunk_rows: int  # of each chunk but the last
+    sizes: tuple[int, ...]  # rows of each chunk
     keys: tuple[str, ...]  # of the chunks
     skipped: tuple[str, ...]  # of each chunk, the rows that go into no batch; places as planning/sharing.py has them
     repetitions: tuple[tuple[int, int], ...]  # row number, how many earlier rows have its custom_id
@@ -61,20 +62,21 @@ class PlanRecord:
 
     def as_plan(self, fingerprint: str) -> Plan:
         """The plan as reading and rendering its chunks needs it."""
-        starts = range(0, self.rows, self.chunk_rows)
-        chunks = [
-            Chunk(index, start, min(self.chunk_rows, self.rows - start), key, 0, 0)
-            for index, (start, key) in enumerate(zip(starts, self.keys, strict=True))
-        ]
+        parts = zip(self.starts, self.sizes, self.keys, strict=True)
+        chunks = [Chunk(index, start, rows, key, 0, 0) for index, (start, rows, key) in enumerate(parts)]
         return Plan(chunks=chunks, rows=self.rows, repetitions=dict(self.repetitions), fingerprint=fingerprint)
+
+    @property
+    def starts(self) -> list[int]:
+        """The number of each chunk's first row."""
+        return [0, *accumulate(self.sizes)][:-1]
 
     def skipped_rows(self) -> NDArray[np.bool_]:
         """For each row whether it goes into no batch of this run."""
         found = np.zeros(self.rows, np.bool_)
-        for number, text in enumerate(self.skipped):
+        for start, rows, text in zip(self.starts, self.sizes, self.skipped, strict=True):
             if text:
-                part = found[number * self.chunk_rows : (number + 1) * self.chunk_rows]
-                part[:] = marks_of(text, len(part))
+                found[start : start + rows] = marks_of(text, rows)
         return found
 
 

@@ -174,12 +174,12 @@ def _is_queue_full(errors: Sequence[tuple[str, str]]) -> bool:
 
 
 def _judge_full(record: BatchRecord, view: BatchView, backoff: float, is_alone: bool) -> Action:
-    """If the queue is full, wait. If this batch was the only one in it, the batch itself is too large."""
-    if not is_alone:
-        return Requeue(backoff)
+    """If the queue is full, wait. If this batch was the only one in it, or is above its limit, the batch is too large."""
     limit = told_limit(view.errors)
     if limit is not None and limit < record.input_tokens:
         return Drop(limit)
+    if not is_alone:
+        return Requeue(backoff)
     return Drop(record.input_tokens // 2, backoff) if record.requests > 1 else Requeue(backoff)
 
 

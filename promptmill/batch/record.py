@@ -66,6 +66,7 @@ class LedgerState:
     is_all_submitted: bool = False  # no row waits for room
     started_at: float = 0.0  # of the run under way, first of all its processes; 0 = none is
     is_cancelled: bool = False  # somebody cancelled the job: nothing more is submitted
+    moved_at: float = 0.0  # when the rows that no batch had answered were left to an online run; 0 = they weren't
     full_at: str = ""  # digest of what room depends on, when a step last found none (room_digest)
 
     @property

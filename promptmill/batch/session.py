@@ -10,7 +10,9 @@ from promptmill.batch.ledger import BatchRecord, Ledger
 from promptmill.batch.plan_record import forget_plan
 from promptmill.batch.steering import end_orders
 from promptmill.batch.step import BatchWork
+from promptmill.batch.timing import timing_of
 from promptmill.checkpoints.answer_files import ZERO_USD
+from promptmill.checkpoints.deadline_record import forget_deadline
 from promptmill.checkpoints.output_lease import OutputLease
 from promptmill.checkpoints.store import Store
 from promptmill.errors import RunStopped
@@ -24,6 +26,8 @@ from promptmill.runs.progress import Progress
 from promptmill.runs.run import PendingRun, Run, facts_of_work, tell_how_far, with_approval
 from promptmill.stop import Stop
 from promptmill.storage import Storage
+
+_STEP_SECONDS = 300.0  # between two steps of advance-batches, about
 
 
 def store_of(job: Job) -> Store:
@@ -44,14 +48,19 @@ def open_batches(
         return with_approval(prepare(job, today())).routed_to(base_url_of(credentials))
 
     store = store_of(job)
-    return BatchWork(job, store, Ledger(store.storage).load(), BatchProvider(credentials), plan, opened, lease=lease)
+    timing = None if job.deadline is None else timing_of(store.storage, _STEP_SECONDS)
+    ledger = Ledger(store.storage).load()
+    return BatchWork(job, store, ledger, BatchProvider(credentials), plan, opened, lease=lease, timing=timing)
 
 
 def start_batches(run: PendingRun) -> BatchWork:
     """The batches of a run that starts or goes on. Blocks. Raises: StorageFailed, CredentialsError."""
-    prepared, provider = run.prepared, BatchProvider(run.credentials)
+    prepared, job, provider = run.prepared, run.prepared.job, BatchProvider(run.credentials)
     ledger = Ledger(prepared.store.storage).load()
-    work = BatchWork(prepared.job, prepared.store, ledger, provider, lambda: run, lambda: prepared, lease=run.lease)
+    timing = None if job.deadline is None else timing_of(prepared.store.storage, job.batch.poll_seconds)
+    work = BatchWork(
+        job, prepared.store, ledger, provider, lambda: run, lambda: prepared, lease=run.lease, timing=timing
+    )
     forget_plan(work.ledger)
     state = work.ledger.state
     begun = again_from(state.retry_before, state.retry_all) if state.started_at else None
@@ -61,6 +70,7 @@ def start_batches(run: PendingRun) -> BatchWork:
             state.learned,
             retry_before=None if again is None else again.before,
             retry_all=again is None or again.is_all,
+            moved_at=0.0 if timing is None else state.moved_at,
             started_at=state.started_at or _later_than(work.ledger.records.values(), work.clock()),
         )
     )
@@ -82,6 +92,7 @@ def work_of_batches(work: BatchWork) -> Elsewhere:
         answered=sum(record.answered for record in records),
         batches=[{"id": record.batch_id, "status": record.status, "requests": record.requests} for record in records],
         again=again_from(state.retry_before, state.retry_all),
+        deadline=None if work.timing is None else work.timing.record,
     )
 
 
@@ -92,6 +103,7 @@ def close_batches(work: BatchWork) -> None:
         work.provider.delete(record.file_id for record in records if record.file_id)
     work.ledger.restart(work.ledger.state.learned)
     forget_plan(work.ledger)
+    forget_deadline(work.store.storage)
     end_orders(work)
 
 

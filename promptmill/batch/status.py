@@ -51,9 +51,10 @@ def describe_line(work: BatchWork, now: float) -> str:
         batch["expires_at"] for batch in found["batches"] if batch["expires_at"] and batch["state"] == "submitted"
     ]
     expires = f" · expires in {max(0.0, min(expiries) - now) / 3600:.1f} h" if expiries else ""
+    until = "" if work.timing is None else f" · {work.timing.describe(work.ledger, now)}"
     notes = "; ".join(sorted(set(work.notes.values())))
     return (
         f"batches {shown} · requests {found['completed']:,} completed, {found['failed']:,} failed of "
         f"{found['requests']:,} submitted · USD {Decimal(found['spent_usd']):,.4f} spent, "
-        f"{Decimal(found['reserved_usd']):,.4f} reserved{expires}{' · ' + notes if notes else ''}"
+        f"{Decimal(found['reserved_usd']):,.4f} reserved{expires}{until}{' · ' + notes if notes else ''}"
     )

@@ -14,6 +14,7 @@ from promptmill.batch.api_errors import FileTooLarge
 from promptmill.batch.collection import BatchCollection
 from promptmill.batch.create import NOT_CREATED, BatchCreation
 from promptmill.batch.files import BatchFile
+from promptmill.batch.judging_failures import judge_failures
 from promptmill.batch.ledger import BatchRecord, Ledger
 from promptmill.batch.policy import (
     ENDED,
@@ -29,13 +30,13 @@ from promptmill.batch.policy import (
 )
 from promptmill.batch.steering import steered_job, steered_prepared, steered_run
 from promptmill.batch.submit import Outcome, Sources, room_digest, submit_wave
+from promptmill.batch.timing import Timing, keep_time
 from promptmill.checkpoints.output_lease import OutputLease
 from promptmill.checkpoints.store import Store
-from promptmill.errors import ProviderRefused, TooManyFailures
+from promptmill.errors import ProviderRefused
 from promptmill.job.spec import Job
 from promptmill.planning.prepared_job import Prepared
 from promptmill.processes import is_at_work
-from promptmill.runs.progress import JUDGED_ROWS
 from promptmill.runs.run import Run
 from promptmill.steering.orders import NOT_STEERED, Steering
 
@@ -58,6 +59,7 @@ class BatchWork:
     notes: dict[str, str] = field(default_factory=dict[str, str])  # key → what to tell about a batch
     steering: Steering = NOT_STEERED  # what people told its run
     lease: OutputLease | None = None  # the hold on the output; None where another process looks after that
+    timing: Timing | None = None  # where the run has a deadline
 
     @property
     def creation(self) -> BatchCreation:
@@ -73,7 +75,7 @@ class BatchWork:
     def is_finished(self) -> bool:
         """Whether no batch can answer more rows."""
         state = self.ledger.state
-        return not self.ledger.live and (state.is_all_submitted or state.is_cancelled)
+        return not self.ledger.live and (state.is_all_submitted or state.is_cancelled or state.moved_at > 0)
 
     @property
     def of_this_run(self) -> list[BatchRecord]:
@@ -86,33 +88,24 @@ class BatchWork:
         Raises: RunStopped or a subclass when the job has to stop; everything collected is kept.
         """
         if self.ledger.look_for_cancellation():
-            self._cancel_live()
+            self.cancel_live()
+        may_submit = keep_time(self)
         for record in self.ledger.live:
             self._guarded(record, self._advance)
-        self._judge_failures()
+        judge_failures(self.of_this_run, steered_job(self.job, self.steering).max_failure_ratio)
         state = self.ledger.state
         is_held = self.steering.paused is not None or state.is_cancelled
         is_queue_full = any(record.refusals and record.state == "uploaded" for record in self.ledger.live)
-        if not state.is_all_submitted and not is_held and not is_queue_full:
+        if may_submit and not state.is_all_submitted and not is_held and not is_queue_full:
             self._submit()
         return self.is_finished
-
-    def _judge_failures(self) -> None:
-        """Raises: TooManyFailures, so that no more is submitted."""
-        records = [record for record in self.of_this_run if record.state == "collected"]
-        seen, failed = sum(record.answered for record in records), sum(record.refused for record in records)
-        if seen >= JUDGED_ROWS and failed > (most := steered_job(self.job, self.steering).max_failure_ratio) * seen:
-            raise TooManyFailures.with_way_on(
-                f"{failed:,} of {seen:,} rows that batches answered failed; the limit is {most:.1%} (max_failure_ratio).",
-                is_passing=False,
-            )
 
     def cancel(self) -> None:
         """Ask the provider to end every live batch; what was answered is collected by the steps that follow."""
         self.ledger.cancel()
-        self._cancel_live()
+        self.cancel_live()
 
-    def _cancel_live(self) -> None:
+    def cancel_live(self) -> None:
         """End what is live, wherever the cancellation came from; a batch that is being cancelled needs no second word."""
         for record in self.ledger.live:
             if record.state == "submitted":
@@ -137,7 +130,7 @@ class BatchWork:
             outcome = submit_wave(sources, self.ledger, service, now, self._submit_file)
         full_at = room_digest(job, self.ledger) if outcome == "full" else ""
         self.ledger.save_state(replace(self.ledger.state, is_all_submitted=outcome == "all", full_at=full_at))
-        if outcome != "all":
+        if outcome != "all" and self.timing is None:
             self.notes |= {record.key: _CANARY_NOTE for record in self.ledger.live if record.is_canary}
 
     def _submit_file(self, file: BatchFile, is_canary: bool) -> bool:
@@ -149,6 +142,7 @@ class BatchWork:
             return False
         if self.lease is not None:
             self.lease.require()
+        is_canary = is_canary or self.timing is not None  # if all lines are refused, online is the way
         record = self.ledger.intend(file, self.clock(), endpoint=self.creation.endpoint, is_canary=is_canary)
         if record is None:
             return False  # another process has taken it up
@@ -184,8 +178,13 @@ class BatchWork:
             self._note_silence(error)
 
     def _note_silence(self, error: NotNow) -> None:
-        """Raises: ProviderRefused when nothing was heard for as long as an online run would try a row."""
+        """Raises: ProviderRefused when nothing was heard for as long as an online run would try a row.
+
+        Before a deadline nothing is gained by that: the batches go on meanwhile.
+        """
         self.silent_since = self.silent_since or self.clock()
+        if self.timing is not None and self.clock() < self.timing.record.at.timestamp():
+            return
         silent = self.clock() - self.silent_since
         if silent > self.job.retry.max_elapsed_seconds:
             raise ProviderRefused(

@@ -30,6 +30,7 @@ _CHUNK_KEY = b"promptmill.chunk"
 _DIGEST_BYTES = 16  # written as 32 hex
 REQUEST_DIGEST_CHARACTERS = 32  # with which a custom_id begins
 _UNSIGNED = b"0" * (2 * _DIGEST_BYTES)  # what the digest's place holds while it is computed
+_UNCOMPRESSED_BYTES = 1 << 16  # at most, of a chunk under way: its own file soon replaces such ones
 _FOOTER_BYTES = 64 * 1024  # the digest's place is within the last ones
 _SIGNED = re.compile(re.escape(_DIGEST_KEY) + rb"\x18\x20([0-9a-f]{32})")  # a pair in Thrift's compact protocol
 
@@ -155,10 +156,14 @@ def merge_answers(tables: Iterable[pa.Table]) -> pa.Table:
 
 
 def encode_answers(table: pa.Table, chunk: str | None = None) -> bytes:
-    """The bytes of an answer file; `chunk` is the key of the finished chunk whose answers they are."""
+    """The bytes of an answer file; `chunk` is the key of the finished chunk whose answers they are.
+
+    A few answers of a chunk under way aren't compressed: that would take longer than all the rest of their encoding.
+    """
     sink = io.BytesIO()
+    compression = "none" if chunk is None and table.nbytes <= _UNCOMPRESSED_BYTES else "zstd"
     with pq.ParquetWriter(
-        sink, ANSWERS, compression="zstd", write_page_checksum=True, use_dictionary=False, write_statistics=False
+        sink, ANSWERS, compression=compression, write_page_checksum=True, use_dictionary=False, write_statistics=False
     ) as writer:
         writer.write_table(table)
         if chunk is not None:

@@ -72,7 +72,7 @@ class KeptSums:
 
     delivered: int = 0
     delivered_steps: int = 0
-    failed: int = 0  # rows without an answer
+    failed: int = 0  # rows without an answer that cost something
     failed_steps: int = 0
     estimated_steps: int = 0  # of both, what we counted ourselves
     shared: int = 0
@@ -221,7 +221,7 @@ def _add(sums: KeptSums, rows: _Rows) -> None:
     is_failed, is_batch = (flags & _FAILED) > 0, (flags & _BATCH) > 0
     sums.delivered += int((~is_failed).sum())
     sums.delivered_steps += int(cost[~is_failed].sum())
-    sums.failed += int(is_failed.sum())
+    sums.failed += int((is_failed & (cost > 0)).sum())
     sums.failed_steps += int(cost[is_failed].sum())
     sums.estimated_steps += int(cost[(flags & _ESTIMATED) > 0].sum())
     sums.shared += int(((flags & _SHARED) > 0).sum())

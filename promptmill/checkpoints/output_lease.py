@@ -139,6 +139,11 @@ class OutputLease:
         self._keeper: threading.Thread | None = None
 
     @property
+    def token(self) -> str:
+        """What this claim has and no other."""
+        return self._holder.token
+
+    @property
     def is_valid(self) -> bool:
         """Whether nobody else can hold the output now."""
         return self._lost is None and self._timing.now() < self._valid_until

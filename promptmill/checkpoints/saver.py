@@ -20,6 +20,14 @@ _TRIES = 3
 _RETRY_SECONDS = 2.0
 
 
+def fill_rows(checkpoint_rows: int, came: int) -> int:
+    """How many unsaved answers fill a file: those that leave room for twice as many as came while the last was written.
+
+    At least half of `checkpoint_rows`. Fewer files cost less CPU, and sending must not wait for a write.
+    """
+    return max(1, checkpoint_rows // 2, checkpoint_rows - max(1, 2 * came))
+
+
 class Saver:
     """Keeps at most `checkpoint_rows` answers unsaved, the ones being written included."""
 
@@ -49,7 +57,8 @@ class Saver:
         self._places = asyncio.Semaphore(checkpoint_rows)
         self._shared_places = asyncio.Semaphore(checkpoint_rows) if shared_places is None else shared_places
         self._longest_seconds = _SAVE_SECONDS
-        self._full = max(1, checkpoint_rows // 2)
+        self._checkpoint_rows = checkpoint_rows
+        self._full = fill_rows(checkpoint_rows, checkpoint_rows)
         self._unsaved: list[Result] = []
         self._writing: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -62,6 +71,8 @@ class Saver:
     async def add(self, result: Result, paid_usd: Decimal = ZERO_USD) -> None:
         """Keep an answer for which this process paid so much; wait while too many are unsaved."""
         await self._places.acquire()
+        if self._shared_places.locked():
+            self._save()
         try:
             await self._shared_places.acquire()
         except BaseException:
@@ -125,6 +136,7 @@ class Saver:
                 self._places.release()
                 self._shared_places.release()
             self._writing = None
+            self._full = fill_rows(self._checkpoint_rows, len(self._unsaved))
             if len(self._unsaved) >= self._full:
                 self._save()
             elif self._unsaved:  # its timer may have gone off while this was written

@@ -19,7 +19,11 @@ from promptmill.errors import LeaseLost, StorageFailed
 class ShardLease(OutputLease):
     """A shard's part in its run's hold on the output. Safe to use from many threads."""
 
-    def __init__(self, objects: Objects, holder: Holder, timing: Timing = REAL_TIME) -> None:
+    def __init__(
+        self, objects: Objects, holder: Holder, timing: Timing = REAL_TIME, claim_token: str | None = None
+    ) -> None:
+        """`claim_token`: the one claim that it works for; else it works for every attempt of its flow run."""
+        self._claim_token = claim_token
         token = secrets.token_hex(6)
         name = f"{HELPERS}/{token}.json"
         super().__init__(Claims(objects), name, 0, replace(holder, token=token), timing.now(), timing)
@@ -47,14 +51,32 @@ class ShardLease(OutputLease):
         if standing is None:
             return None  # somebody deleted the claims; our run's next renewal brings its own back
         holder = standing.holder
-        is_our_runs = holder is not None and holder.run_id == self._holder.run_id and not holder.is_over
+        is_our_runs = holder is not None and not holder.is_over and self._is_our_runs(holder)
         return None if is_our_runs else standing
+
+    def _is_our_runs(self, holder: Holder) -> bool:
+        if self._claim_token is not None:
+            return holder.token == self._claim_token
+        return holder.run_id == self._holder.run_id
 
     def _loss(self) -> LeaseLost:
         return LeaseLost(
             f"the run of this shard holds the output no more; last it was held by {self._lost}. Nothing more is sent, and "
             "all that was answered is kept. Run the same command again once no other run works on the output."
         )
+
+
+def forget_dead(objects: Objects, machine: str, pid: int) -> None:
+    """Remove what a process left that is certainly gone and showed that it lived. Blocks. Raises: StorageFailed."""
+    claims = Claims(objects)
+    for name in claims.helpers():
+        claim = claims.read(name, 0)
+        if (
+            claim is not None
+            and claim.holder is not None
+            and (claim.holder.machine, claim.holder.pid) == (machine, pid)
+        ):
+            claims.delete([name])
 
 
 class Stragglers:
@@ -68,14 +90,20 @@ class Stragglers:
 
     def first(self) -> Claim | None:
         """A shard that may still send; None once there is none. Blocks. Raises: StorageFailed."""
+        return next(iter(self.all()), None)
+
+    def all(self) -> list[Claim]:
+        """All shards that may still send, those of this very run left out. Blocks. Raises: StorageFailed."""
+        found: list[Claim] = []
         for name in self._claims.helpers():
             claim = self._claims.read(name, 0)
             if claim is None or self._is_ours(claim):
                 continue
-            if not is_over(claim, self._us, self._silence(claim), self._timing.is_gone):
-                return claim
-            self._claims.delete([name])
-        return None
+            if is_over(claim, self._us, self._silence(claim), self._timing.is_gone):
+                self._claims.delete([name])
+            else:
+                found.append(claim)
+        return found
 
     def _is_ours(self, claim: Claim) -> bool:
         return claim.holder is not None and claim.holder.run_id == self._us.run_id != ""

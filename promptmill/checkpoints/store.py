@@ -5,6 +5,8 @@
     rows/<chunk key>-<random>.parquet   answers of a chunk under way
     spend.json                       what may have been spent, where the job has a budget
     ledger/                          what processes paid for and may have lost (checkpoints/accounts.py)
+    chunk_rows.json                  how many rows the chunks have (planning/kept_size.py)
+    plan.json                        the plan of the rows, for the next run (planning/kept_plan.py)
     table_versions.json              the versions of the tables that a run reads (planning/pinned_versions.py)
     approved.json                    what a person approved to be spent (limits/approved_cap.py)
     lease/                           which run works on the output (checkpoints/output_lease.py)
@@ -57,6 +59,11 @@ class Listing:
     def is_begun(self, key: str) -> bool:
         """Whether answers of that chunk are kept, all or some."""
         return f"{key}.parquet" in self.sizes or key in self.unfinished
+
+    @property
+    def finished(self) -> list[str]:
+        """The keys of all chunks whose answers are kept in one file, whatever input or job they are of."""
+        return [name.removesuffix(".parquet") for name in self.sizes if "/" not in name and name.endswith(".parquet")]
 
     def loose(self, keys: Iterable[str], others: Collection[str] = ()) -> list[str]:
         """Answer files that are no finished chunk of these keys; of `others`, which somebody else answers, none at all."""

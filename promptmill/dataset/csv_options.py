@@ -18,6 +18,7 @@ class Known:
     names: tuple[str, ...]  # empty when the file has no rows
     dialect: Dialect
     block_bytes: int = BLOCKS[0]
+    rows: int = 0
     wrong: tuple[pacsv.InvalidRow, ...] = ()  # the first rows with too many or too few fields
     wrong_count: int = 0
 

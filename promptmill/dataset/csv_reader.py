@@ -58,6 +58,7 @@ class CsvReader:
             self._refuse_wrong()
         self.schema = pa.schema([(name, self._type_of(name)) for name in self._kinds])
         self.notes = tuple(self._notes())
+        self.rows = sum(known.rows for known in self._known.values())
 
     def _notes(self) -> Iterator[str]:
         with_rows = [(file, self._known[file]) for file in self._files.files if self._known[file].names]
@@ -185,7 +186,7 @@ class CsvReader:
                 if not (rows or gaps.count):
                     return replace(known, names=())
                 self._narrow(pa.RecordBatch.from_pylist([], text))  # perhaps no row could be read
-                return replace(known, wrong=tuple(gaps.first), wrong_count=gaps.count)
+                return replace(known, rows=rows + gaps.count, wrong=tuple(gaps.first), wrong_count=gaps.count)
             except RowTooLong:
                 continue
         raise too_long(file, BLOCKS[-1], known.dialect)

@@ -4,33 +4,34 @@ A run reads its input three times (to plan, to send, to publish) and holds the r
 """
 
 import sys
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import repeat
 from typing import Protocol
 
 import orjson
 import pyarrow as pa
 
-from promptmill.dataset.csv_reader import CsvReader
 from promptmill.dataset.database_url import asked_rows
 from promptmill.dataset.drawn_rows import DrawnRows
 from promptmill.dataset.duckdb_file import read_duckdb
 from promptmill.dataset.files import Files, InputFile, translated
-from promptmill.dataset.jsonl import JsonlReader
 from promptmill.dataset.parquet_source import ParquetSource
 from promptmill.dataset.partitions import PartitionedSource
 from promptmill.dataset.postgres import read_postgres
 from promptmill.dataset.shapes import refuse_large_chunk
-from promptmill.dataset.sheet_reader import SheetReader
+from promptmill.dataset.text_source import TextSource
 from promptmill.dataset.unreadable import UNREADABLE
 from promptmill.errors import DatasetError
-from promptmill.job.input_spec import Csv, Input
+from promptmill.job.input_spec import Input
 from promptmill.places import shown_places
 from promptmill.suggest import did_you_mean
 
 _PIECE_BYTES = 1 << 24
+ChunkRows = int | Iterable[int]  # of each chunk; reading ends after the last
 
 
 class Source(Protocol):
@@ -39,6 +40,7 @@ class Source(Protocol):
     schema: pa.Schema
     notes: tuple[str, ...]  # how its files are read, for people
     has_marks: bool  # its blocks can have the column UNREADABLE
+    rows: int  # as footers or a first pass count them
 
     def blocks(self, columns: list[str], start: int, tries: Collection[str] = ()) -> Iterator[pa.Table]:
         """The rows from number `start` on, with only these columns. It also decodes the columns `tries` of these rows."""
@@ -78,6 +80,11 @@ class Dataset:
                     f"input.id_column, input.types). {did_you_mean(name, self.schema.names)}"
                 )
 
+    @property
+    def rows(self) -> int:
+        """How many rows it has, if nobody changes it."""
+        return self._source.rows if self._limit is None else min(self._limit, self._source.rows)
+
     def only(self, numbers: Sequence[int]) -> "Dataset":
         """The same dataset with no rows but those with these sorted numbers."""
         drawn = copy(self)
@@ -86,13 +93,13 @@ class Dataset:
 
     def read(
         self,
-        chunk_rows: int,
+        chunk_rows: ChunkRows,
         columns: Collection[str] | None = None,
         start: int = 0,
         stop: int | None = None,
         tries: Collection[str] = (),
     ) -> Iterator[pa.Table]:
-        """The rows `start` to `stop` in chunks, in input order; each but the last has exactly `chunk_rows` rows.
+        """The rows `start` to `stop` in chunks, in input order, each but the last with exactly its number of rows.
 
         The columns are those asked for, in the schema's order; when none is asked for, the first column. If
         UNREADABLE is asked for and the dataset may have rows that can't be read, that column comes last. The columns
@@ -100,18 +107,21 @@ class Dataset:
         Raises: DatasetError.
         """
         held: list[pa.Table] = []
-        for piece in self.pieces(chunk_rows, columns, start, stop, tries):
+        sizes = _sizes(chunk_rows)
+        pieces = self.pieces(_noting(sizes, noted := deque[int]()), columns, start, stop, tries)
+        for piece in pieces:
             held.append(piece)
-            refuse_large_chunk(held, chunk_rows)
-            if sum(part.num_rows for part in held) == chunk_rows:
+            refuse_large_chunk(held, noted[0])
+            if sum(part.num_rows for part in held) == noted[0]:
                 yield _joined(held)
                 held = []
+                noted.popleft()
         if held:
             yield _joined(held)
 
     def pieces(
         self,
-        chunk_rows: int,
+        chunk_rows: ChunkRows,
         columns: Collection[str] | None = None,
         start: int = 0,
         stop: int | None = None,
@@ -123,11 +133,12 @@ class Dataset:
         ends = [end for end in (stop, self._limit) if end is not None]
         left = min(ends) - start if ends else sys.maxsize
         held: list[pa.Table] = []
-        room, size = chunk_rows, 0
-        for block in self._source.blocks(names, start, [name for name in tries if name not in names]):
+        sizes, size = _sizes(chunk_rows), 0
+        room = next(sizes, 0)
+        for block in self._source.blocks(names, start, [name for name in tries if name not in names]) if room else ():
             part = block.slice(0, max(0, left))
             left -= part.num_rows
-            while part.num_rows:
+            while part.num_rows and room:
                 held.append(part.slice(0, room))
                 part = part.slice(room)
                 room -= held[-1].num_rows
@@ -135,11 +146,22 @@ class Dataset:
                 if not room or size > _PIECE_BYTES:
                     yield _joined(held)
                     held, size = [], 0
-                    room = room or chunk_rows
-            if left <= 0:
+                    room = room or next(sizes, 0)
+            if left <= 0 or not room:
                 break
         if held:
             yield _joined(held)
+
+
+def _sizes(chunk_rows: ChunkRows) -> Iterator[int]:
+    return repeat(chunk_rows) if isinstance(chunk_rows, int) else iter(chunk_rows)
+
+
+def _noting(sizes: Iterator[int], noted: deque[int]) -> Iterator[int]:
+    """The same sizes; `noted` has those that were taken."""
+    for size in sizes:
+        noted.append(size)
+        yield size
 
 
 def _joined(tables: list[pa.Table]) -> pa.Table:
@@ -174,7 +196,7 @@ class Listed:
         """The dataset. Raises: DatasetError when it can't be used."""
         spec, files = self.spec, self.found
         with translated(spec.urls):
-            found = ParquetSource(files) if files.format == "parquet" else _TextSource(files, spec)
+            found = ParquetSource(files) if files.format == "parquet" else TextSource(files, spec)
             source = PartitionedSource(found, files, spec.types or {})
             if not source.schema.names or next(source.blocks(source.schema.names[:1], 0), None) is None:
                 raise DatasetError(
@@ -206,32 +228,3 @@ def open_dataset(spec: Input, output: str | None = None) -> Dataset:
 def fingerprint_of(spec: Input, output: str | None = None, pinned: Mapping[str, str] | None = None) -> str:
     """The fingerprint that the input has now; its rows aren't read. Raises: DatasetError."""
     return list_input(spec, output, pinned).fingerprint
-
-
-class _TextSource:
-    def __init__(self, files: Files, spec: Input) -> None:
-        self._files = files
-        types, skips = spec.types or {}, spec.on_bad_row == "skip"
-        if files.format == "csv":
-            self._reader = CsvReader(files, spec.csv or Csv.model_validate({}), types, skips)
-        elif files.format == "excel":
-            self._reader = SheetReader(files, types)
-        else:
-            self._reader = JsonlReader(files, types, skips)
-        self.has_marks = self._reader.has_marks
-        self.notes = self._reader.notes
-        self.schema = self._reader.schema
-
-    def of_files(
-        self, columns: list[str], start: int, tries: Collection[str] = ()
-    ) -> Iterator[tuple[InputFile, pa.Table]]:
-        """As FileSource has it; whole rows are read, so there is nothing left to try."""
-        skip = start
-        for file in self._files.files:
-            with translated(self._files.urls, file):
-                for batch in self._reader.blocks(file):
-                    if skip >= batch.num_rows:
-                        skip -= batch.num_rows
-                        continue
-                    yield file, pa.Table.from_batches([batch]).select(columns).slice(skip)
-                    skip = 0

@@ -19,6 +19,7 @@ class DrawnRows:
         self.has_marks = source.has_marks
         self._source = source
         self._numbers = numbers
+        self.rows = len(numbers)
 
     def blocks(self, columns: list[str], start: int, tries: Collection[str] = ()) -> Iterator[pa.Table]:
         """As Source has it; reading ends with the last of the rows."""

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from promptmill.column_types import ARROW_ERRORS, carried_type, cast_column
+from promptmill.column_casts import cast_column
+from promptmill.column_types import ARROW_ERRORS, carried_type
 from promptmill.dataset.dataset import Dataset
 from promptmill.errors import DatasetError
 from promptmill.job.spec import Input
@@ -87,6 +88,7 @@ class _TableSource:
         self.schema = table.schema
         self.notes: tuple[str, ...] = ()
         self.has_marks = False
+        self.rows = table.num_rows
         self._table = table
 
     def blocks(self, columns: list[str], start: int, tries: Collection[str] = ()) -> Iterator[pa.Table]:

@@ -10,7 +10,8 @@ from hashlib import blake2b
 
 import pyarrow as pa
 
-from promptmill.column_types import ARROW_ERRORS, carried_type, cast_column
+from promptmill.column_casts import cast_column
+from promptmill.column_types import ARROW_ERRORS, carried_type
 from promptmill.dataset.spool import Spool
 from promptmill.errors import DatasetError
 
@@ -38,7 +39,8 @@ class HeldRows:
             self._spool.write(found)
         self._spool.finish()
         self.digest = digest.hexdigest()
-        if not self._spool.rows:
+        self.rows = self._spool.rows
+        if not self.rows:
             raise DatasetError(
                 f"{shown} has 0 rows; at least 1 is needed (input.url, input.query). Give a table or a query with rows."
             )

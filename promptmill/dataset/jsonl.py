@@ -50,7 +50,7 @@ class JsonlReader:
         self._skips = skips
         self.has_marks = skips or bool(types)
         self._wrong: list[str] = []  # what is wrong with the first lines that can't be read
-        self._wrong_count = 0
+        self._wrong_count, self.rows = 0, 0
         self.notes: tuple[str, ...] = ()
         self._with_large: set[str] = set()  # columns with integers inside that no double holds
         self._with_odd: set[InputFile] = set()  # files that hold numbers to keep as they are written
@@ -74,7 +74,7 @@ class JsonlReader:
         zoned: dict[str, bool] = {}
         for file in self._files.files:
             for _, rows, bad in self._rows(file, True):
-                self._wrong_count += len(bad)
+                self._wrong_count, self.rows = self._wrong_count + len(bad), self.rows + len(rows)
                 self._wrong = [*self._wrong, *(row.reason for row in bad.values())][:NAMED]
                 names = dict.fromkeys(name for row in rows for name in row)
                 refuse_wide(file.shown, len(types | names))

@@ -73,6 +73,7 @@ class Survey:
     """What a file's footer says of its columns."""
 
     faults: Mapping[str, str]  # column → why it can't be read within the bounds
+    rows: int = 0
 
     def require(self, columns: Collection[str]) -> None:
         """Raises: DatasetError when one of these columns is beyond a bound."""
@@ -92,7 +93,7 @@ def survey(file: pq.ParquetFile, shown: str) -> Survey:
                 _refuse_large(shown, chunk, group.num_rows)
             except DatasetError as error:
                 faults[_top(file, index)] = str(error)
-    return Survey(faults)
+    return Survey(faults, file.metadata.num_rows)
 
 
 def _top(file: pq.ParquetFile, leaf: int) -> str:

@@ -6,7 +6,8 @@ from functools import partial
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from promptmill.column_types import ARROW_ERRORS, cast_column
+from promptmill.column_casts import cast_column
+from promptmill.column_types import ARROW_ERRORS
 from promptmill.dataset.files import Files, InputFile, translated
 from promptmill.dataset.int96 import has_int96, has_nanoseconds
 from promptmill.dataset.parquet_file import Survey, corrupt, open_parquet, schema_of, survey
@@ -26,6 +27,7 @@ class ParquetSource:
         self._int96_unit = "us"
         self._int96: list[InputFile] = []  # files with such times
         self._unified = unify_files(self._schemas())
+        self.rows = sum(found.rows for found in self._surveys.values())
         if any(self._has_nanoseconds(file) for file in self._int96):
             self._int96_unit = "ns"
             self._unified = unify_files(self._schemas())
@@ -124,9 +126,13 @@ class ParquetSource:
         texts = self._texts.setdefault(file, RepeatedTexts(file.shown, partial(self._files.open_raw, file)))
         for batch in texts.batches(parquet, groups, indices):
             table = pa.Table.from_batches([batch])
+            if table.schema.equals(schema, check_metadata=True):
+                yield table
+                continue
+            present = frozenset(table.column_names)
             arrays = [
                 cast_column(table[column.name], column.type)
-                if column.name in table.column_names
+                if column.name in present
                 else pa.nulls(table.num_rows, column.type)
                 for column in schema
             ]

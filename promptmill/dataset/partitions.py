@@ -23,6 +23,7 @@ class FileSource(Protocol):
     schema: pa.Schema
     notes: tuple[str, ...]
     has_marks: bool  # its blocks can have the column UNREADABLE
+    rows: int
 
     def of_files(
         self, columns: list[str], start: int, tries: Collection[str] = ()
@@ -56,6 +57,7 @@ class PartitionedSource:
         asked = types if files.format == "parquet" else {}  # the readers of text do it themselves
         self._asked = {name: TYPES[kind] for name, kind in asked.items() if name in own}
         self.has_marks = source.has_marks or bool(self._asked)
+        self.rows = source.rows
         fields = [field.with_type(self._asked.get(field.name, field.type)) for field in source.schema]
         self.schema = pa.schema([*fields, *(pa.field(name, kind) for name, kind in self._kinds.items())])
         told = f"columns by folders: {', '.join(names)}" if of_folders and names else ""

@@ -40,6 +40,7 @@ class SheetReader:
             with translated(files.urls, file):
                 self._spools[file] = self._spooled(file)
         self.schema = pa.schema([(name, self._type_of(name)) for name in self._kinds])
+        self.rows = sum(spool.rows for spool in self._spools.values())
 
     def blocks(self, file: InputFile) -> Iterator[pa.RecordBatch]:
         """A file's rows with the types of the whole input."""

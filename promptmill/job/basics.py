@@ -15,11 +15,13 @@ KEYS = {
     "budget_usd": "budget_usd",
     "provider": "provider",
 }  # parameter → key of the job
+_OF_SOME = {"deadline": "deadline"}  # parameters that only some flows have
 
 
 def basics(**given: str | float | None) -> dict[str, object]:
     """Overrides that set the keys of those parameters that a person filled in; an empty text counts as not filled in."""
-    return {KEYS[name]: value for name, value in given.items() if value is not None and value != ""}
+    keys = {**KEYS, **_OF_SOME}
+    return {keys[name]: value for name, value in given.items() if value is not None and value != ""}
 
 
 def with_basics(overrides: Mapping[str, object] | None, given: Mapping[str, object]) -> dict[str, object]:

@@ -7,6 +7,7 @@ The hash is BLAKE2b, the fastest of the standard library, which also takes any d
 """
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 
@@ -31,7 +32,14 @@ _NOT_ASKED = frozenset(
 
 def request_digest(endpoint: str, body: bytes) -> str:
     """The identity of a request, 32 hex: equal bodies to one endpoint are the same request."""
-    return blake2b(body, digest_size=_REQUEST_DIGEST_BYTES, person=endpoint.encode()[:16]).hexdigest()
+    digest = _hasher(endpoint).copy()  # to set one up takes longer than to hash a usual body
+    digest.update(body)
+    return digest.hexdigest()
+
+
+@lru_cache(maxsize=64)
+def _hasher(endpoint: str) -> "blake2b":
+    return blake2b(digest_size=_REQUEST_DIGEST_BYTES, person=endpoint.encode()[:16])
 
 
 def unrendered_digest(endpoint: str, templates: bytes) -> str:

@@ -1,11 +1,11 @@
-"""What all parts of a job have in common: an unknown key is an error that names the nearest one."""
+"""What all parts of a job have in common: an unknown key is an error that says where it belongs, or the nearest one."""
 
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
+from promptmill.job.elsewhere import where_it_belongs
 from promptmill.job.form import shape_section
-from promptmill.suggest import did_you_mean
 
 
 class Section(BaseModel):
@@ -19,5 +19,5 @@ class Section(BaseModel):
         if isinstance(value, dict):
             for key in value:  # pyright: ignore[reportUnknownVariableType]
                 if key not in cls.model_fields:
-                    raise ValueError(f"unknown key {key!r}. {did_you_mean(str(key), cls.model_fields)}")  # pyright: ignore[reportUnknownArgumentType]
+                    raise ValueError(f"unknown key {key!r}. {where_it_belongs(str(key), dict(cls.model_fields))}")  # pyright: ignore[reportUnknownArgumentType]
         return value  # pyright: ignore[reportUnknownVariableType]

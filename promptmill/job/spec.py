@@ -3,8 +3,6 @@
 One pydantic model serves both, so the file, the form and the documentation can't drift apart.
 Validation is strict about names: an unknown key is an error that names the nearest key. It lets everything pass in
 `request.parameters`, which goes to the provider as it is: a list of allowed fields would be out of date within weeks.
-
-Limits of a batch file (50,000 requests, 200 MB): OpenAI's Batch guide, read 2026-11-24.
 """
 
 from decimal import Decimal
@@ -12,13 +10,18 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from promptmill.job.amounts import Money, Portion
+from promptmill.job.batch_spec import Batch
+from promptmill.job.deadline import Deadline
 from promptmill.job.input_spec import Csv, Input
 from promptmill.job.output_spec import FormatOptions, Output
 from promptmill.job.request_spec import RESERVED_PARAMETERS, Endpoint, Message, RequestSpec
 from promptmill.job.section import Section
+from promptmill.job.splitting import refuse_two_splits
 
 __all__ = [
     "RESERVED_PARAMETERS",
+    "Batch",
     "Csv",
     "Endpoint",
     "FormatOptions",
@@ -28,14 +31,6 @@ __all__ = [
     "RequestSpec",
     "Section",
 ]  # the job's parts come from here
-
-_MOST_DIGITS = 40  # of an amount or a price, before and after the point; Decimal would take 1e999999999 and print it
-
-
-def _refuse_odd_amount(value: Decimal) -> Decimal:
-    if len(value.as_tuple().digits) > _MOST_DIGITS or abs(value.adjusted()) > _MOST_DIGITS:
-        raise ValueError(f"it has more than {_MOST_DIGITS} digits before or after the point. Round it")
-    return value
 
 
 def _refuse_our_tags(name: str) -> str:
@@ -47,15 +42,13 @@ def _refuse_our_tags(name: str) -> str:
 _TagName = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_refuse_our_tags)]
 _TagValue = Annotated[str, Field(max_length=512)]
 Concurrency = Literal["auto"] | Annotated[int, Field(ge=1, le=10_000)]  # the first is the one that the form shows
+PlanAhead = Literal["auto", "head", "whole"]
+Processes = Annotated[int, Field(ge=1, le=256)] | Literal["auto"]
 RetryFailed = Literal["passing", "all", "none"]
-_Money = Annotated[Decimal, Field(ge=0), AfterValidator(_refuse_odd_amount)]
-_Share = Annotated[Decimal, Field(ge=0, le=1), AfterValidator(_refuse_odd_amount)]
 _TIMEOUT_SECONDS = 120.0
 _FLEX_TIMEOUT_SECONDS = 900.0  # OpenAI's guide to flex processing, from memory
-_MAX_BATCH_REQUESTS = 50_000
 _MOST_TAGS = 14  # a batch's metadata takes 16 pairs, and two are ours (OpenAI's API reference, read 2026-11-24)
 _OUR_TAGS = "promptmill"  # how the names of those two begin
-_MAX_BATCH_BYTES = 200_000_000
 
 
 class Limits(Section):
@@ -117,44 +110,15 @@ class Retry(Section):
 class Pricing(Section):
     """US dollars per million tokens, for a model that the price table doesn't know."""
 
-    input_per_mtok: _Money = Field(description="USD per million input tokens.")
-    cached_input_per_mtok: _Money | None = Field(
+    input_per_mtok: Money = Field(description="USD per million input tokens.")
+    cached_input_per_mtok: Money | None = Field(
         default=None, description="USD per million cached input tokens. Default: the input's price."
     )
-    output_per_mtok: _Money = Field(
+    output_per_mtok: Money = Field(
         default=Decimal(0), description="USD per million output tokens; embeddings have none."
     )
-    batch_discount: _Share = Field(
+    batch_discount: Portion = Field(
         default=Decimal("0.5"), description="The Batch API's discount: 0.5 is half the price."
-    )
-
-
-class Batch(Section):
-    """How the OpenAI Batch API is used."""
-
-    max_requests: int = Field(
-        default=_MAX_BATCH_REQUESTS, ge=1, le=_MAX_BATCH_REQUESTS, description="Most requests in a batch."
-    )
-    max_bytes: int = Field(
-        default=_MAX_BATCH_BYTES, ge=1_000, le=_MAX_BATCH_BYTES, description="Most bytes in a batch's file."
-    )
-    enqueued_tokens: int | None = Field(
-        default=None, ge=1, description="Tokens that may be queued at the provider. Empty: learned."
-    )
-    completion_window: str = Field(default="24h", description="The provider's window; OpenAI knows 24h.")
-    poll_seconds: float = Field(default=60, gt=0, description="Seconds between two checks of a batch.")
-    leftovers: Literal["resubmit", "online", "fail"] = Field(
-        default="resubmit",
-        description="Rows that expired or failed at the server: resubmit in the next batch, send online, or fail.",
-    )
-    canary_rows: int = Field(
-        default=5,
-        ge=0,
-        le=100,
-        description="Rows of a job with more than 200 that are tried in a batch of their own first. 0: none.",
-    )
-    keep_files: bool = Field(
-        default=False, description="Keep the input files at the provider after the output is published."
     )
 
 
@@ -168,14 +132,19 @@ class Job(Section):
     provider: str | None = Field(
         default=None, description="A credentials block's name. Empty: OPENAI_API_KEY and OPENAI_BASE_URL of the worker."
     )
-    budget_usd: _Money | None = Field(
+    budget_usd: Money | None = Field(
         default=None, description="Hard cap in US dollars for this output, over all its runs."
     )
-    approve_above_usd: _Money | None = Field(
+    approve_above_usd: Money | None = Field(
         default=None, description="Ask a person before a run whose estimate is above this."
     )
     approve_within_seconds: float = Field(
         default=86_400, ge=1, description="How long a person has for the answer; no answer in time counts as no."
+    )
+    deadline: Deadline | None = Field(
+        default=None,
+        description="When an online run shall be done, as 6h from its start or 2026-12-01T08:00:00Z: batches answer what they "
+        "can by then at their price, and the rest is asked online in time. Empty: everything online.",
     )
     max_failure_ratio: float = Field(
         default=0.05,
@@ -207,8 +176,22 @@ class Job(Section):
         "batches, and that of requests where the provider takes it.",
     )
     pricing: Pricing | None = Field(default=None, description="Prices, for a model that the price table doesn't know.")
-    chunk_rows: int = Field(
-        default=500, ge=1, le=100_000, description="Rows in a chunk: one Prefect task, one checkpoint."
+    chunk_rows: int | None = Field(
+        default=None,
+        ge=1,
+        le=100_000,
+        description="Rows in a chunk: one Prefect task, one checkpoint. Empty: by chunk_seconds, 200 to 20,000.",
+    )
+    chunk_seconds: float = Field(
+        default=60,
+        gt=0,
+        le=86_400,
+        description="Seconds that a chunk should take where chunk_rows is empty: by the limits, or the last sample.",
+    )
+    plan: PlanAhead = Field(
+        default="auto",
+        description="What is planned before the first request. head: the first rows, and the others while the run asks; "
+        "whole: all rows; auto: head, unless a budget, an approval, an id column or folders need all rows.",
     )
     chunks_in_flight: int = Field(default=4, ge=1, le=1_000, description="Chunks that have rows to send at once.")
     shards: int = Field(
@@ -219,6 +202,11 @@ class Job(Section):
     )
     task_runner: Literal["local", "dask"] = Field(
         default="local", description="What runs the shards: Prefect workers, or a Dask cluster."
+    )
+    processes: Processes = Field(
+        default=1,
+        description="Processes of one machine that answer the rows side by side. auto: as many as cores, where the run is "
+        "large enough.",
     )
     checkpoint_rows: int = Field(
         default=50, ge=1, description="How many answered rows of a chunk a kill can lose at most."
@@ -233,6 +221,16 @@ class Job(Section):
                 f"pricing has no output_per_mtok, and {self.request.endpoint} answers are paid by it. Set it (0 for a "
                 "model whose answers cost nothing)"
             )
+        if self.deadline is not None and (self.shards > 1 or self.task_runner != "local" or self.processes != 1):
+            split = "shards" if self.processes == 1 else "processes"
+            raise ValueError(
+                f"deadline and {split} exclude each other: the parts of a run keep no deadline yet. Leave one of them out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _refuse_two_splits(self) -> "Job":
+        refuse_two_splits(self.processes, self.shards > 1 or self.task_runner != "local", self.limits.shared)
         return self
 
     @property

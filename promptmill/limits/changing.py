@@ -18,6 +18,13 @@ def change_rates(limiter: RateLimiter, rates: Mapping[str, float | None]) -> Non
     limiter.wake()
 
 
+def change_part(limiter: RateLimiter, part: float) -> None:
+    """Keep to another part of limits that nobody leases: of those who had the others, some send no more."""
+    for pace in (limiter.requests, limiter.tokens, limiter.split.input, limiter.split.output):
+        pace.take_part(part)
+    limiter.wake()
+
+
 def hold_requests(limiter: RateLimiter, reason: str | None, now: float) -> None:
     """Let no request be sent for this reason, or all again with None; `now` is of the event loop's clock."""
     limiter.refusals.hold_back(reason, now)

@@ -93,6 +93,12 @@ class Pace:
         self._set_pace()
         self.level = min(self.level, self.burst)
 
+    def take_part(self, part: float) -> None:
+        """Keep to another part of the limit from now on."""
+        self.part = part
+        self._set_pace()
+        self.level = min(self.level, self.burst)
+
     def refill(self, now: float, factor: float) -> None:
         """Add what time has brought; at `factor` of the pace."""
         if (elapsed := now - self.updated_at) <= 0:

@@ -80,6 +80,24 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True)
+class Changed:
+    """What a run with a deadline decided to do."""
+
+    at: Time
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """When a run was to be done, and what it decided for that."""
+
+    text: str  # as the job says it
+    at: Time
+    is_kept: bool
+    changes: tuple[Changed, ...]  # the plan first
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """What a run did, and the list of its parts."""
 
@@ -123,6 +141,7 @@ class Manifest:
     audit: dict[str, Any] | None = None  # the bounds of the provider's bill and the table (audit/table.py)
     limited_by: dict[str, float] = field(default_factory=dict[str, float])  # limit → share of the run's time
     steering: tuple[Told, ...] = ()  # in the order in which it was told
+    deadline: Deadline | None = None  # of a run that had one
 
 
 _FORMAT: TypeAdapter[Manifest] = TypeAdapter(Manifest)

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from promptmill.column_types import cast_column
+from promptmill.column_casts import cast_column
 from promptmill.job.output_spec import FormatOptions
 from promptmill.output.manifest import PartInfo
 from promptmill.output.partitioning import split_by_folder

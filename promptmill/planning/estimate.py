@@ -82,6 +82,14 @@ def describe_estimate(estimate: Estimate) -> str:
     )
 
 
+def describe_plan(plan: Plan, estimate: Estimate) -> str:
+    """A plan with its estimate in one line."""
+    told = describe_estimate(estimate)
+    if plan.is_whole:
+        return f"{plan.rows} rows in {len(plan.chunks)} chunks; {told}"
+    return f"{plan.expected_rows} rows, {plan.rows} of them planned so far; going by these, {told}"
+
+
 def describe_forecast(forecast: Forecast) -> str:
     """Between what a run's figures lie, in one line."""
     cost, batch, tokens, failures = forecast.cost_usd, forecast.batch_usd, forecast.output_tokens, forecast.failures

@@ -2,6 +2,7 @@
 
 from promptmill.cell_values import rows_of
 from promptmill.dataset.unreadable import UNREADABLE
+from promptmill.planning.chunk_size import USUAL_ROWS
 from promptmill.planning.plan import Plan
 from promptmill.planning.prepared_job import Prepared
 from promptmill.planning.rendering import needed_columns, render_table, row_ids
@@ -15,7 +16,7 @@ def first_prompt(prepared: Prepared, plan: Plan) -> list[ShownMessage]:
     if first is None:
         return []
     number = 0
-    for table in prepared.dataset.read(job.chunk_rows, needed_columns(builder, job)):
+    for table in prepared.dataset.read(USUAL_ROWS, needed_columns(builder, job)):
         ids = row_ids(table, job.input.id_column, range(number, number + table.num_rows))
         for place in range(table.num_rows):
             row = table.slice(place, 1)

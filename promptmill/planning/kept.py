@@ -108,21 +108,21 @@ def again_from(before: float | None, is_all: bool) -> Again | None:
     return None if before is None else Again(before, is_all)
 
 
-def asked_again(store: Store, plan: Plan, scope: RetryFailed, now: float) -> Again | None:
+def asked_again(store: Store, scope: RetryFailed, now: float) -> Again | None:
     """The failures there are that a run asks for again; `now` in seconds since the epoch. Blocks. Raises: StorageFailed."""
     if scope == "all":
-        return Again(_retry_mark(store, plan, now), is_all=True)
+        return Again(_retry_mark(store, now), is_all=True)
     return Again(now, is_all=False) if scope == "passing" else None
 
 
-def _retry_mark(store: Store, plan: Plan, now: float) -> float:
+def _retry_mark(store: Store, now: float) -> float:
     """The time that tells the failures there are from those to come: later than each of them; seconds since the epoch.
 
     It isn't simply now: a machine whose clock is an hour ahead dates its failures an hour from now. `dated` keeps the
     other end, where the clock of the machine that asks again is behind. Blocks. Raises: StorageFailed.
     """
     listing = store.listing()
-    names = [name for key in plan.keys if (name := f"{key}.parquet") in listing.sizes] + listing.loose(plan.keys)
+    names = [name for name in listing.sizes if name.endswith(".parquet")]  # of rows that aren't planned yet, too
     newest = now
     for _, answers in store.load_all(names, ("kind", "answered_at")):
         last = pc.max(answers.filter(pc.is_valid(answers["kind"]))["answered_at"]).as_py()

@@ -1,110 +1,37 @@
-"""Rows → chunks: one pass over the dataset that costs nothing, before anything is sent.
+"""Rows → chunks: one pass over the dataset that costs nothing.
 
 The pass renders every request. So it derives each chunk's key from the content, counts tokens, and finds what is wrong with
-the data before a run spends money. It keeps a few numbers a chunk. Who has whose id or request is found out in bounded
-memory (many_keys.py).
+the data. It keeps a few numbers a chunk. Who has whose id or request is found out in bounded memory: at the end of the pass
+(many_keys.py), or, where a run asks meanwhile (growth.py), row by row (earlier_keys.py). Either way gives the same chunks.
 """
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
-import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
+from promptmill.checkpoints.answer_files import REQUEST_DIGEST_CHARACTERS
 from promptmill.dataset.dataset import Dataset
+from promptmill.dataset.even_chunks import read_by_bytes
 from promptmill.errors import DatasetError
 from promptmill.job.identity import chunk_key
 from promptmill.job.spec import Job
 from promptmill.output.partitioning import FolderCheck
 from promptmill.places import shown_places
+from promptmill.planning.chunk_size import MOST_BYTES, USUAL_ROWS
+from promptmill.planning.chunks import Chunk, Plan
+from promptmill.planning.earlier_keys import EarlierKeys
 from promptmill.planning.rendering import Unrendered, needed_columns, render_table, row_ids
-from promptmill.planning.sharing import Distinct, RequestDigests, Sharing, marks_of, places_text
+from promptmill.planning.sharing import RequestDigests, Sharing, places_text
 from promptmill.planning.unique_ids import Hashes, refuse_id_type, refuse_odd_ids, refuse_repeated_ids
 from promptmill.prompts.request_builder import RequestBuilder
 from promptmill.records import Request
 from promptmill.telling import Tell, tell_nobody
 
-__all__ = ["Chunk", "Plan", "Unrendered", "needed_columns", "plan_chunks"]  # what others take from here
+__all__ = ["Chunk", "Plan", "Planner", "Unrendered", "needed_columns", "plan_chunks"]  # what others take from here
 
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """A contiguous range of rows."""
-
-    index: int  # 0 = first
-    start: int  # row number of its first row
-    rows: int
-    key: str  # names its checkpoint
-    input_tokens: int
-    unrendered: int  # rows that aren't sent
-    has_repetitions: bool = (
-        False  # some rows share an id's digest with earlier rows, so the key covers other custom_ids
-    )
-    taking: str = ""  # rows that take the answer of an earlier row with the same request; places as sharing.py has them
-    giving: str = ""  # rows whose answer such rows take
-
-    @property
-    def takers(self) -> NDArray[np.bool_]:
-        """For each row whether it takes the answer of an earlier row."""
-        return marks_of(self.taking, self.rows)
-
-    @property
-    def givers(self) -> NDArray[np.bool_]:
-        """For each row whether later rows take its answer."""
-        return marks_of(self.giving, self.rows)
-
-    @property
-    def shared(self) -> int:
-        """How many rows take the answer of an earlier one."""
-        return int(self.takers.sum()) if self.taking else 0
-
-    @property
-    def label(self) -> str:
-        """Its rows, counted from 1."""
-        return f"{self.start + 1:,} to {self.start + self.rows:,}"
-
-
-@dataclass(slots=True)
-class Plan:
-    """All chunks, and what the pass found out."""
-
-    chunks: list[Chunk] = field(default_factory=list[Chunk])
-    rows: int = 0
-    input_tokens: int = 0  # of the rows that are asked
-    unrendered: int = 0
-    shared: int = 0  # rows that take the answer of another row with the same request
-    first_unrendered: tuple[int, str] | None = None  # row number, message
-    largest: tuple[int, int] = (0, 0)  # tokens of the largest request (output limit included), its row number
-    repetitions: dict[int, int] = field(
-        default_factory=dict[int, int]
-    )  # row number → how many earlier rows have its custom_id; rows with none are left out
-    first_request: Request | None = None
-    fingerprint: str = ""
-    distinct: Distinct | None = None  # its requests, where somebody is to look them up
-    cached: int = 0  # requests that a cache answers
-    cached_tokens: int = 0  # of their input
-    drawn: Sequence[int] = ()  # the input's numbers of its rows, if it isn't a plan of all of them
-
-    @property
-    def asked(self) -> int:
-        """How many requests a run would send if nothing were answered."""
-        return self.rows - self.unrendered - self.shared
-
-    @property
-    def to_send(self) -> int:
-        """How many requests a run would send if only the cache had answers."""
-        return self.asked - self.cached
-
-    def numbers(self, start: int, rows: int) -> Sequence[int]:
-        """The numbers that the input gives to so many rows from place `start` on."""
-        return self.drawn[start : start + rows] if self.drawn else range(start, start + rows)
-
-    @property
-    def keys(self) -> list[str]:
-        """Keys of all chunks, in order."""
-        return [chunk.key for chunk in self.chunks]
+_Rendered = Sequence[Request | Unrendered]
 
 
 def plan_chunks(
@@ -120,29 +47,118 @@ def plan_chunks(
 
     Raises: DatasetError for an input that is empty or can't be read, and a null or repeated id.
     """
-    plan = Plan(fingerprint=dataset.fingerprint, drawn=dataset.drawn)
-    refuse_id_type(dataset, job.input.id_column)
-    ids, requests, digests = Hashes(), Hashes(), RequestDigests(keeps_rows=keeps_requests)
-    for start, table in _chunks_of(dataset, builder, job, () if folders is None else folders.names):
-        if folders is not None:
-            folders.add(table)
-        named = row_ids(table, job.input.id_column, plan.numbers(start, table.num_rows))
-        if job.input.id_column is not None:
-            refuse_odd_ids(named, job.input.id_column, start)
-            ids.add(named)
-        rendered = render_table(builder, table, named, start)
-        requests.add([request.custom_id for request in rendered] if job.input.id_column is not None else [])
-        if job.request.shares_answers:
-            digests.add(rendered)
-        _add_chunk(plan, rendered, start)
-        tell(plan.rows)
-    if job.input.id_column is not None:
-        refuse_repeated_ids(dataset, job.input.id_column, ids)
-        plan.repetitions = requests.repetitions()
-        _mark_repetitions(plan)
-    _mark_sharing(plan, digests.sharing([chunk.start for chunk in plan.chunks]))
-    plan.distinct = digests.distinct()
-    return plan
+    planner = Planner(dataset, builder, job, folders, keeps_requests=keeps_requests)
+    while planner.step():
+        tell(planner.plan.rows)
+    return planner.plan
+
+
+class Planner:
+    """Makes a plan chunk by chunk, in the order of the rows."""
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        builder: RequestBuilder,
+        job: Job,
+        folders: FolderCheck | None = None,
+        *,
+        keeps_requests: bool = False,
+        as_they_come: bool = False,
+        chunk_rows: int | None = None,
+    ) -> None:
+        """`as_they_come`: a chunk may be asked before the pass ends, so it says at once which rows take an earlier answer.
+        `chunk_rows`: of a chunk at most, where the job doesn't say how many each has.
+
+        Raises: DatasetError when the id column's type can't tell rows apart.
+        """
+        most_rows = (
+            chunk_rows if chunk_rows is not None else job.chunk_rows if job.chunk_rows is not None else USUAL_ROWS
+        )
+        self.plan = Plan(fingerprint=dataset.fingerprint, drawn=dataset.drawn, is_whole=False, chunk_rows=chunk_rows)
+        self._dataset, self._builder, self._job, self._folders = dataset, builder, job, folders
+        refuse_id_type(dataset, job.input.id_column)
+        self._ids, self._custom_ids = Hashes(), Hashes()
+        self._digests = RequestDigests(keeps_rows=keeps_requests)
+        self._earlier = _Earlier(job) if as_they_come else None
+        others = () if folders is None else folders.names
+        columns, tries = {*needed_columns(builder, job), *others}, dataset.carried
+        if job.chunk_rows is not None:
+            self._tables = dataset.read(most_rows, columns, tries=tries)
+        else:
+            self._tables = read_by_bytes(dataset, most_rows, MOST_BYTES, columns, tries)
+
+    def step(self) -> bool:
+        """Plan the next chunk; False when there is none: the plan is whole then.
+
+        Blocks. Raises: DatasetError for rows that can't be read, an absent id, and, once the plan is whole, a repeated one.
+        """
+        table = next(self._tables, None)
+        if table is None:
+            self._finish()
+            return False
+        self._add(table, self.plan.rows)
+        return True
+
+    def _add(self, table: pa.Table, start: int) -> None:
+        id_column = self._job.input.id_column
+        if self._folders is not None:
+            self._folders.add(table)
+        named = row_ids(table, id_column, self.plan.numbers(start, table.num_rows))
+        if id_column is not None:
+            refuse_odd_ids(named, id_column, start)
+            self._ids.add(named)
+        rendered = render_table(self._builder, table, named, start)
+        self._custom_ids.add([request.custom_id for request in rendered] if id_column is not None else [])
+        if self._job.request.shares_answers:
+            self._digests.add(rendered)
+        chunk = _count(self.plan, rendered, start)
+        self.plan.chunks.append(chunk if self._earlier is None else self._earlier.mark(self.plan, chunk, rendered))
+        self.plan.rows += chunk.rows
+
+    def _finish(self) -> None:
+        plan, id_column = self.plan, self._job.input.id_column
+        if not plan.rows:
+            raise DatasetError(
+                f"{shown_places(self._job.input.urls)} has 0 rows; at least 1 is needed (input.url). Give a dataset with rows."
+            )
+        if id_column is not None:
+            refuse_repeated_ids(self._dataset, id_column, self._ids)
+            plan.repetitions = self._custom_ids.repetitions()
+            _mark_repetitions(plan)
+        _mark_sharing(plan, self._digests.sharing([chunk.start for chunk in plan.chunks]))
+        plan.distinct = self._digests.distinct()
+        plan.is_whole = True
+        if self._earlier is not None:
+            self._earlier.close()
+
+
+class _Earlier:
+    """What rows have in common with earlier ones, before the pass has ended."""
+
+    def __init__(self, job: Job) -> None:
+        self._requests = EarlierKeys() if job.request.shares_answers else None
+        self._custom_ids = EarlierKeys() if job.input.id_column is not None else None
+
+    def mark(self, plan: Plan, chunk: Chunk, rendered: _Rendered) -> Chunk:
+        """The chunk with the rows that take an earlier row's answer, and those whose custom_id an earlier row has."""
+        if self._custom_ids is not None:
+            found = self._custom_ids.add(request.custom_id.encode() for request in rendered)
+            repeated = {chunk.start + place: earlier for place, earlier in enumerate(found) if earlier}
+            plan.repetitions = plan.repetitions | repeated  # others read it meanwhile
+            chunk = replace(chunk, has_repetitions=bool(repeated))
+        if self._requests is None:
+            return chunk
+        sent = [place for place, request in enumerate(rendered) if isinstance(request, Request)]
+        digests = (bytes.fromhex(rendered[place].custom_id[:REQUEST_DIGEST_CHARACTERS]) for place in sent)
+        takers = [place for place, earlier in zip(sent, self._requests.add(digests), strict=True) if earlier]
+        plan.shared += len(takers)
+        return replace(chunk, taking=places_text(takers, chunk.rows))
+
+    def close(self) -> None:
+        for keys in (self._requests, self._custom_ids):
+            if keys is not None:
+                keys.close()
 
 
 def _mark_sharing(plan: Plan, sharing: Sharing) -> None:
@@ -167,20 +183,8 @@ def _mark_repetitions(plan: Plan) -> None:
         plan.chunks[index] = replace(plan.chunks[index], has_repetitions=True)
 
 
-def _chunks_of(
-    dataset: Dataset, builder: RequestBuilder, job: Job, others: Sequence[str]
-) -> Iterator[tuple[int, pa.Table]]:
-    start = 0
-    for table in dataset.read(job.chunk_rows, {*needed_columns(builder, job), *others}, tries=dataset.carried):
-        yield start, table
-        start += table.num_rows
-    if start == 0:
-        raise DatasetError(
-            f"{shown_places(job.input.urls)} has 0 rows; at least 1 is needed (input.url). Give a dataset with rows."
-        )
-
-
-def _add_chunk(plan: Plan, rendered: Sequence[Request | Unrendered], start: int) -> None:
+def _count(plan: Plan, rendered: _Rendered, start: int) -> Chunk:
+    """The chunk of these rows, which the plan then counts, all but their number."""
     tokens = unrendered = 0
     for number, request in enumerate(rendered, start):
         if isinstance(request, Unrendered):
@@ -189,11 +193,10 @@ def _add_chunk(plan: Plan, rendered: Sequence[Request | Unrendered], start: int)
             continue
         tokens += request.input_tokens
         plan.first_request = plan.first_request or request
-        plan.largest = max(
-            plan.largest, (request.input_tokens + (request.max_output_tokens or 0), number), key=lambda x: x[0]
-        )
+        size = request.input_tokens + (request.max_output_tokens or 0)
+        if size > plan.largest[0]:
+            plan.largest = (size, number)
     key = chunk_key(request.custom_id for request in rendered)
-    plan.chunks.append(Chunk(len(plan.chunks), start, len(rendered), key, tokens, unrendered))
-    plan.rows += len(rendered)
     plan.input_tokens += tokens
     plan.unrendered += unrendered
+    return Chunk(len(plan.chunks), start, len(rendered), key, tokens, unrendered)

@@ -1,25 +1,26 @@
 """What can be known for free, before the first paid request: shared by `check` and by every run."""
 
 import secrets
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 from promptmill.errors import JobError, OutputError
 from promptmill.job.spec import Job
-from promptmill.limits.approved_cap import describe_cap
-from promptmill.limits.concurrency import MOST
-from promptmill.limits.overshoot import Overshoot, overshoot_of
-from promptmill.limits.pricing import requested_tier
 from promptmill.output.manifest import Manifest, read_manifest
 from promptmill.planning.cached import Cached, cache_of, look_up_plan, only_hits
 from promptmill.planning.estimate import Estimate, estimate_run
 from promptmill.planning.folders import folder_check
-from promptmill.planning.plan import Plan, plan_chunks
+from promptmill.planning.growth import Growth
+from promptmill.planning.head import HEAD_ROWS, Waits, describe_head
+from promptmill.planning.kept_plan import find_plan, keep_plan
+from promptmill.planning.kept_size import chunk_rows_of
+from promptmill.planning.plan import Plan, Planner
 from promptmill.planning.prepared_job import SAMPLES, Prepared
 from promptmill.planning.standing_output import refuse_foreign_output
-from promptmill.prompts.tokens import LOW_DETAIL_TOKENS, MEDIA_TOKENS
+from promptmill.planning.warnings import warnings_of
 from promptmill.provider.access import access_of
 from promptmill.provider.credentials import Credentials
-from promptmill.provider.response_body import MAX_INPUT_TOKENS
 from promptmill.storage import PROBE, STORAGE_ERRORS, Storage
 from promptmill.telling import Tell, tell_nobody
 
@@ -32,6 +33,17 @@ _CREATES_TWICE = (
 
 
 @dataclass(frozen=True, slots=True)
+class Ahead:
+    """How much is planned before the first request."""
+
+    waits: Waits | None = None  # why all rows are
+    is_whole: bool = True  # all rows are, though nothing forbids to ask before
+    head_rows: int = HEAD_ROWS  # else so many
+    may_keep: bool = False  # the plan is taken from an earlier run, or kept for the next one
+    say: Callable[[str], None] = field(default=lambda _: None, compare=False)  # tells a person what takes a while
+
+
+@dataclass(frozen=True, slots=True)
 class Preflight:
     """What was found out about a job that may run: its plan, its price, and what a person should know beforehand."""
 
@@ -39,6 +51,18 @@ class Preflight:
     estimate: Estimate
     warnings: tuple[str, ...]
     cached: Cached | None = None  # what the job's cache holds; None where it has none
+    waits: Waits | None = None  # why all rows are planned before the first request
+    growth: Growth | None = None  # what is left to plan while the run asks
+
+    def notes(self, job: Job) -> tuple[str, ...]:
+        """What a person should know when the run begins."""
+        return (*self.warnings, *([describe_head(job, self.plan.rows)] if self.growth is not None else []))
+
+    def finished(self, prepared: Prepared) -> "Preflight":
+        """The same with the estimate of the plan that has become whole meanwhile."""
+        if self.growth is None:
+            return self
+        return replace(self, estimate=estimate_run(prepared, self.plan, _last_sample(prepared)), growth=None)
 
 
 def preflight(
@@ -48,20 +72,57 @@ def preflight(
     tell: Tell = tell_nobody,
     *,
     needs_key: bool = True,
+    look_ahead: Callable[[], Ahead] = Ahead,
 ) -> Preflight:
     """Plan and price a job; `tell` is told of the rows planned so far. A mere look needs no key.
 
-    Raises: SetupError or a subclass for anything that would make the run fail.
+    `look_ahead` says how much is planned here, by default all; it may look at the output.
+    Raises: SetupError or a subclass for anything that would make the run fail, of the rows that are planned here.
     """
     unsafe = check_places(prepared, credentials if needs_key else None, overwrite)
-    cache, folders = cache_of(prepared.job), folder_check(prepared.job, prepared.dataset, prepared.schema)
-    keeps = cache is not None
-    plan = plan_chunks(prepared.dataset, prepared.builder, prepared.job, tell, folders, keeps_requests=keeps)
+    ahead = look_ahead()
+    sample, cache = _last_sample(prepared), cache_of(prepared.job)
+    chunk_rows = chunk_rows_of(prepared, sample)
+    plan = find_plan(prepared, chunk_rows) if ahead.may_keep and cache is None else None
+    growth = None
+    if plan is None:
+        plan, growth = _plan(prepared, ahead, chunk_rows, tell, keeps_requests=cache is not None)
     _refuse_oversized(prepared, plan)
     cached = _look_up(cache, prepared.job, credentials, plan)
-    sample = _last_sample(prepared)
-    estimate = estimate_run(prepared, plan, sample)
-    return Preflight(plan, estimate, (*unsafe, *_warnings(prepared, plan, estimate, sample)), cached)
+    estimate = estimate_run(prepared, plan.scaled(), sample)
+    warnings = (*unsafe, *warnings_of(prepared, plan, estimate, sample))
+    return Preflight(plan, estimate, warnings, cached, ahead.waits, growth)
+
+
+def _plan(
+    prepared: Prepared, ahead: Ahead, chunk_rows: int | None, tell: Tell, *, keeps_requests: bool
+) -> tuple[Plan, Growth | None]:
+    """The plan of all rows, or of the first ones and what is left."""
+    is_whole = ahead.is_whole or ahead.waits is not None
+    folders = folder_check(prepared.job, prepared.dataset, prepared.schema)
+    planner = Planner(
+        prepared.dataset,
+        prepared.builder,
+        prepared.job,
+        folders,
+        keeps_requests=keeps_requests,
+        as_they_come=not is_whole,
+        chunk_rows=chunk_rows,
+    )
+    if ahead.waits is not None and prepared.dataset.rows > ahead.head_rows:
+        ahead.say(ahead.waits.sentence)
+    while (is_whole or planner.plan.rows < ahead.head_rows) and planner.step():
+        tell(planner.plan.rows)
+    keep = partial(keep_plan, prepared) if ahead.may_keep else _keep_nothing
+    if not planner.plan.is_whole:
+        planner.plan.rows_ahead = prepared.dataset.rows
+        return planner.plan, Growth(planner, partial(_refuse_oversized, prepared), keep)
+    keep(planner.plan)
+    return planner.plan, None
+
+
+def _keep_nothing(plan: Plan) -> None:
+    """A mere look leaves nothing behind."""
 
 
 def _look_up(cache: Storage | None, job: Job, credentials: Credentials, plan: Plan) -> Cached | None:
@@ -131,106 +192,3 @@ def _refuse_oversized(prepared: Prepared, plan: Plan) -> None:
                 f"(limits.{name.replace(' ', '_')}tokens_per_minute). Shorten the prompt, lower the output limit or raise the "
                 "limit: otherwise the request would wait without end."
             )
-
-
-def _warnings(prepared: Prepared, plan: Plan, estimate: Estimate, sample: Manifest | None) -> list[str]:
-    warnings = list[str]()
-    if plan.first_unrendered is not None:
-        row, message = plan.first_unrendered
-        warnings.append(
-            f"{plan.unrendered:,} of {plan.rows:,} rows can't be read or rendered, or are too long, and will be failures that "
-            f"are never sent; the first is row {row}: {message}"
-        )
-    if sample is None:
-        warnings.append(
-            "nobody has run a sample of this job yet; `promptmill sample` tries a few rows and measures the cost"
-        )
-    warnings += [
-        f"the answers' {name!r} is the output's column {column!r}, since the input has a column {name!r} too "
-        "(output.answer_prefix chooses another name)"
-        for name, column in prepared.names.renamed.items()
-    ]
-    warnings += _money_warnings(prepared, plan, estimate)
-    return [*warnings, *_request_warnings(prepared)]
-
-
-def _request_warnings(prepared: Prepared) -> list[str]:
-    warnings = list[str]()
-    if prepared.builder.media_tokens:
-        warnings.append(
-            f"{prepared.builder.media_tokens:,} input tokens a row are a guess: an image, a file or a sound counts as "
-            f"{MEDIA_TOKENS:,} tokens, an image with detail: low as {LOW_DETAIL_TOKENS}; a sample tells what they really take"
-        )
-    if prepared.schema is not None and prepared.schema.additions:
-        warnings.append("the response schema was made strict: " + "; ".join(prepared.schema.additions[:5]))
-    if prepared.job.request.sent_parameters.get("service_tier") == "flex":
-        warnings.append(
-            f"answers at the flex tier are slow: an attempt may take {prepared.job.attempt_seconds:,.0f} s "
-            "(retry.request_timeout_seconds), since an answer that comes later is paid for and asked for again; while the "
-            f"tier has no capacity, the run waits for {prepared.job.retry.longest_wait_seconds:,.0f} s (retry.max_wait_seconds)"
-        )
-    if prepared.job.request.wants_confidence:
-        warnings.append(
-            "the logprobs of each answer become llm_confidence, the mean probability of its tokens, and a column "
-            "<property>_confidence for each enumeration, boolean and text; nothing else of them is kept, so top_logprobs are "
-            "paid for in vain"
-        )
-    if (shape := prepared.builder.shape.note) is not None:
-        warnings.append(shape)
-    modes = prepared.builder.structured
-    if modes is not None and len(modes.modes) > 1:
-        warnings.append(
-            "online, the first requests find out how the provider takes the response schema; by batch it is sent as "
-            f"{modes.modes[0]}, since a batch can't find out (request.structured)"
-        )
-    return warnings
-
-
-def _money_warnings(prepared: Prepared, plan: Plan, estimate: Estimate) -> list[str]:
-    job, warnings = prepared.job, list[str]()
-    if prepared.binding_approval is not None:
-        warnings.append(describe_cap(prepared.budget_usd, prepared.binding_approval))
-    elif job.budget_usd is not None and estimate.online_usd > job.budget_usd:
-        warnings.append(
-            f"the estimate, ${estimate.online_usd:.4f} online and ${estimate.batch_usd:.4f} by batch, is above budget_usd, "
-            f"${job.budget_usd}"
-        )
-    if (assumed := prepared.prices.assumption_of(job.request.sent_parameters.get("service_tier"))) is not None:
-        warnings.append(assumed)
-    if job.approve_above_usd is not None and estimate.online_usd > job.approve_above_usd:
-        warnings.append(
-            f"the estimate, ${estimate.online_usd:.4f}, is above approve_above_usd, ${job.approve_above_usd}: a person "
-            "has to say yes before the run sends the rows that have no answer yet (--approve says it)"
-        )
-    if (
-        prepared.budget_usd is not None
-        and prepared.builder.max_output_tokens is None
-        and job.request.endpoint != "embeddings"
-    ):
-        warnings.append(
-            "budget_usd is only as good as a guess of the longest answer: request.parameters sets no output limit "
-            "(max_completion_tokens or max_output_tokens)"
-        )
-    if prepared.budget_usd is not None and (overshoot := _overshoot(prepared, plan)).usd > 0:
-        warnings.append(
-            f"online, budget_usd can be passed by ${overshoot.usd:,.4f} at most: {overshoot.in_flight:,} requests in flight "
-            f"(limits.max_concurrency) times ${overshoot.answer_usd:,.6f} that one answer may cost beyond its "
-            "reservation; by batch, every request of the batches in flight counts. A lower limits.max_concurrency or "
-            "output limit makes it less"
-        )
-    return warnings
-
-
-def _overshoot(prepared: Prepared, plan: Plan) -> Overshoot:
-    job, limit = prepared.job, prepared.builder.max_output_tokens
-    largest = plan.largest[0] - (0 if limit is None else limit)
-    if job.request.endpoint == "embeddings":  # one request carries many rows
-        largest = max(largest, min(plan.input_tokens, MAX_INPUT_TOKENS))
-    return overshoot_of(
-        prices=prepared.prices,
-        tier=requested_tier(job.request.sent_parameters),
-        in_flight=max(MOST if (most := job.limits.max_concurrency) == "auto" else most, job.shards),
-        input_tokens=largest,
-        max_output_tokens=limit,
-        is_exact=prepared.counter.is_exact,
-    )

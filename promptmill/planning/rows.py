@@ -1,6 +1,7 @@
 """A chunk's rows, read again when their turn comes and rendered as the plan rendered them; changed rows are an error."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from itertools import chain, tee
 
 import pyarrow as pa
 
@@ -16,23 +17,36 @@ from promptmill.records import Request
 
 
 def read_chunks(
-    dataset: Dataset, job: Job, plan: Plan, chunks: Sequence[Chunk], columns: set[str]
+    dataset: Dataset, job: Job, plan: Plan, chunks: Iterable[Chunk], columns: set[str]
 ) -> Iterator[tuple[Chunk, pa.Table]]:
-    """These chunks with these columns of their rows, in the order of the plan; one pass. Raises: InputChanged."""
-    if not chunks:
+    """These chunks with these columns of their rows, in the order of the plan; one pass.
+
+    `chunks` may come one by one, as they are planned. Raises: InputChanged.
+    """
+    coming = _with_gaps(plan, chunks)
+    first = next(coming, None)
+    if first is None:
         return
-    first, last = chunks[0], chunks[-1]
-    wanted = {chunk.index for chunk in chunks}
-    tables = dataset.read(job.chunk_rows, columns, start=first.start, stop=last.start + last.rows)
-    for chunk in plan.chunks[first.index : last.index + 1]:
+    ours, sizes = tee(chain([first], coming))
+    tables = dataset.read((chunk.rows for chunk, _ in sizes), columns, start=first[0].start)
+    for chunk, is_wanted in ours:
         try:
             table = next(tables, None)
         except DatasetError as error:  # planning could read it
             raise InputChanged(str(error)) from error
         if table is None:
             raise _changed(job, chunk)
-        if chunk.index in wanted:
+        if is_wanted:
             yield chunk, table
+
+
+def _with_gaps(plan: Plan, chunks: Iterable[Chunk]) -> Iterator[tuple[Chunk, bool]]:
+    """These chunks and, marked as unwanted, those between them."""
+    last: int | None = None
+    for chunk in chunks:
+        yield from ((passed, False) for passed in ([] if last is None else plan.chunks[last + 1 : chunk.index]))
+        yield chunk, True
+        last = chunk.index
 
 
 def render_chunk(

@@ -58,12 +58,14 @@ class RequestDigests:
 
     def add(self, rendered: Sequence[Request | Unrendered]) -> None:
         """The next rows. A row that isn't sent shares nothing."""
-        digests = bytearray()
-        for number, request in enumerate(rendered, self._added):
-            if isinstance(request, Unrendered):
-                digests += number.to_bytes(16, "little")  # a digest of its own
-            else:
-                digests += bytes.fromhex(request.custom_id[:REQUEST_DIGEST_CHARACTERS])
+        digests = bytearray.fromhex(
+            "".join(
+                number.to_bytes(16, "little").hex()  # a digest of its own
+                if isinstance(request, Unrendered)
+                else request.custom_id[:REQUEST_DIGEST_CHARACTERS]
+                for number, request in enumerate(rendered, self._added)
+            )
+        )
         tokens = [0 if isinstance(request, Unrendered) else request.input_tokens for request in rendered]
         halves = np.frombuffer(digests, np.uint64).reshape(-1, 2)
         numbers = np.arange(self._added, self._added + len(rendered))
@@ -122,7 +124,7 @@ def _places(bits: NDArray[np.uint8], start: int, rows: int) -> NDArray[np.int64]
     return np.flatnonzero(some[start & 7 : (start & 7) + rows])
 
 
-def places_text(places: NDArray[np.int64], rows: int) -> str:
+def places_text(places: NDArray[np.int64] | Sequence[int], rows: int) -> str:
     """Places among a chunk's rows as hex, one bit a row; "" for none."""
     if not len(places):
         return ""

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from promptmill.cell_values import Unreadable
-from promptmill.column_types import plain_type
+from promptmill.column_casts import plain_type
 from promptmill.dataset.dataset import Dataset
 from promptmill.errors import DatasetError
 from promptmill.planning.many_keys import ManyKeys

@@ -15,7 +15,15 @@ from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
 
-from promptmill.prompts.template_meter import charge, charge_text, charge_value, checked_result, start_meter, stop_meter
+from promptmill.prompts.template_meter import (
+    STEP_UNITS,
+    charge,
+    charge_text,
+    charge_value,
+    checked_result,
+    start_meter,
+    stop_meter,
+)
 from promptmill.prompts.template_operations import charge_call, charge_format, charge_operator, metered
 from promptmill.prompts.template_values import is_none, to_base64, to_json, to_text
 
@@ -23,6 +31,7 @@ MAX_RANGE = 10_000
 REMOVED_FILTERS = ("random", "attr", "center", "pprint", "xmlattr", "urlize")
 # methods that make as much as a number says, or as a table of theirs says
 _REMOVED_METHODS = frozenset({"ljust", "rjust", "center", "zfill", "expandtabs", "translate", "maketrans", "to_bytes"})
+_CHARGED_TOGETHER = 4_096  # units of pieces, since to charge each would take as long as to render it
 _STEP = "charge a step"
 _WEIGH = "weigh it"
 
@@ -147,11 +156,16 @@ ENVIRONMENT = _make_environment()
 def join_pieces(pieces: Iterator[str]) -> str:
     """The text that a compiled template makes, within the limits of one rendering. Raises: TemplateTooLarge."""
     texts: list[str] = []
+    uncharged = 0
     start_meter()
     try:
         for piece in pieces:
-            charge_text(len(piece))
             texts.append(piece)
+            uncharged += STEP_UNITS + len(piece)
+            if uncharged > _CHARGED_TOGETHER:
+                charge(uncharged - STEP_UNITS)
+                uncharged = 0
+        charge(uncharged - STEP_UNITS)
         charge_text(sum(map(len, texts)))
         return "".join(texts)
     finally:

@@ -16,7 +16,7 @@ from jinja2.exceptions import SecurityError
 _MAX_TEXT = 1 << 24  # characters of a rendered text, and of every text that a template makes on the way
 _MAX_STEPS = 1 << 20  # rounds of loops, calls and operations of one rendering
 MAX_NUMBER_BITS = 14_000  # Python prints no number above 4,300 digits
-_STEP_UNITS = 64
+STEP_UNITS = 64
 ELEMENT_UNITS = 16  # of a list or mapping: an element takes longer than a character
 _CONTAINERS = (list, tuple, dict, type({}.keys()), type({}.values()), type({}.items()))
 
@@ -39,7 +39,7 @@ _METER = _Meter()
 def start_meter() -> None:
     """Give this thread's next rendering its full allowance."""
     _METER.is_running = True
-    _METER.left = _MAX_STEPS * _STEP_UNITS
+    _METER.left = _MAX_STEPS * STEP_UNITS
 
 
 def stop_meter() -> None:
@@ -51,7 +51,7 @@ def charge(units: int = 0) -> None:
     """Charge a step and some units. Raises: TemplateTooLarge; Impossible, which Jinja2 expects, while it compiles."""
     if not _METER.is_running:
         raise nodes.Impossible
-    _METER.left -= _STEP_UNITS + units
+    _METER.left -= STEP_UNITS + units
     if _METER.left < 0:
         raise TemplateTooLarge(
             f"the rendering takes more than {_MAX_STEPS:,} steps (rounds of loops, calls, and texts handled). Simplify the "

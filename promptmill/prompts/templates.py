@@ -61,8 +61,10 @@ class RowTemplate:
         """The text for a row's values, as `row_values` gives them. Raises: RowUnrenderable."""
         template = self._template
         try:
-            # this low-level way is public too; Template.render copies its values twice, which takes four times as long
-            return join_pieces(template.root_render_func(template.new_context(values, shared=True)))
+            # Template.render copies its values twice, and new_context lists all globals, which only imports need: a context
+            # made so takes a fifth of the time
+            context = ENVIRONMENT.context_class(ENVIRONMENT, values, template.name, template.blocks)
+            return join_pieces(template.root_render_func(context))
         except RENDER_ERRORS as error:
             raise RowUnrenderable(f"{self.label}: {_reason(error)}") from error
 

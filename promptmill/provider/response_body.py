@@ -84,6 +84,10 @@ def read_payload(endpoint: Endpoint, payload: object, secrets: Sequence[str]) ->
 
 def _redacted(answer: Answer, secrets: Sequence[str]) -> Answer:
     """The answer without the secrets that a provider may quote in any of its texts."""
+    names = (answer.finish_reason, answer.filtered_for, answer.model, answer.response_id, answer.service_tier or "")
+    said = "\0".join((answer.text or "", answer.refusal or "", *names))
+    if max(map(len, names)) <= _NAME_CHARACTERS and not any(secret in said for secret in secrets):
+        return answer  # as nearly all are: a copy takes longer than the look
     return replace(
         answer,
         text=None if answer.text is None else redact(answer.text, secrets),

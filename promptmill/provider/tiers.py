@@ -1,11 +1,13 @@
 """Flex where there is capacity, standard where there is none: what a job's `request.tier` asks for.
 
 A refusal for want of capacity costs nothing. Once such refusals have lasted as long as the job waits for capacity, rows are
-asked at the standard tier for a minute; then the next row tries flex again. A body without `service_tier` is asked at the
+asked at the standard tier for a minute; then the next row tries flex again. Where the run has a deadline, rows are asked at
+the standard tier once time is short. A body without `service_tier` is asked at the
 standard tier, under whatever name the provider has for it.
 Lives on one event loop.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import orjson
@@ -17,6 +19,10 @@ from promptmill.provider.retry_policy import TryAgain, Verdict
 _STANDARD_SECONDS = 60.0  # until flex is tried again
 
 
+def _never() -> bool:
+    return False
+
+
 class Tiers:
     """Which tier the rows of a run are asked at; shared by all chunks of a process."""
 
@@ -25,10 +31,11 @@ class Tiers:
         self._wait_seconds = wait_seconds
         self._full_since: float | None = None  # seconds of the loop's clock
         self._standard_until = 0.0
+        self.is_late: Callable[[], bool] = _never  # whether a deadline leaves no time for flex
 
     def call_for(self, call: Call, state: Tries, now: float) -> Call:
         """A row's request at the tier that it is asked at now; noted in its state."""
-        state.is_standard = state.is_standard or now < self._standard_until
+        state.is_standard = state.is_standard or now < self._standard_until or self.is_late()
         return replace(call, body=without_tier(call.body)) if state.is_standard else call
 
     def answered(self, state: Tries) -> None:

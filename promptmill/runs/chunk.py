@@ -2,8 +2,7 @@
 
 A kill loses the requests in flight and at most `checkpoint_rows` answers of each chunk, `chunks_in_flight` times that over
 all chunks: a row gives its slot back only once its result has a place among the unsaved results, and there are at most so
-many of these, those being written included. Half of a chunk's fills a file, so that sending goes on while the other half is
-written.
+many of these, those being written included. A file is filled so far that sending goes on while it is written.
 """
 
 import asyncio

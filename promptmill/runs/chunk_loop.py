@@ -5,70 +5,100 @@ a chunk is completed: by a Prefect task in the flows, by a plain call in a noteb
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from itertools import chain
 from typing import Any
 
 import anyio
 import pyarrow as pa
 
 from promptmill.errors import Interrupted, RunStopped
+from promptmill.planning.growth import Growth
 from promptmill.planning.plan import Chunk, needed_columns
 from promptmill.planning.rows import read_chunks
 from promptmill.runs.engine import Engine
+from promptmill.runs.growing import growing
 
 CompleteChunk = Callable[[Engine, Chunk, pa.Table], Awaitable[object]]
 _REUSED_AT_ONCE = 8
 
 
 async def drive_chunks(engine: Engine, reuse: CompleteChunk, complete: CompleteChunk) -> None:
-    """Answer every row of the plan: `reuse` gets the answers of a finished chunk, `complete` the rows of any other.
+    """Answer every row of the plan, and plan meanwhile what isn't planned yet.
 
+    `reuse` gets the answers of a finished chunk, `complete` the rows of any other.
     Raises: RunStopped or a subclass when the run ended early; what was answered is saved.
     """
-    pending: list[Chunk] = []
-    await _run_bounded(_finished(engine, reuse, pending), lambda running: running < _REUSED_AT_ONCE, engine)
-    engine.kept.warn_of_damage()
-    pending.sort(key=lambda chunk: chunk.index)
-    if pending and engine.stop.reason is None:
-        await _run_bounded(_started(engine, complete, pending), lambda _: engine.admission.has_room, engine)
+    work = _Work(engine, reuse, complete)
+    async with growing(engine.growth, engine.progress, engine.stop):
+        await work.carry_out()
     if engine.stop.reason is not None:
         raise engine.stop.reason
 
 
-async def _finished(engine: Engine, reuse: CompleteChunk, pending: list[Chunk]) -> AsyncIterator[Awaitable[Any]]:
-    """A piece of work for each chunk that looks finished; all other chunks, and those whose answers are damaged, go into
-    `pending`.
-    """
+class _Work:
+    """The chunks of a run, and what is done with each."""
 
-    async def reuse_or_put_off(chunk: Chunk) -> None:
-        answers = await asyncio.to_thread(engine.kept.finished, chunk)
+    def __init__(self, engine: Engine, reuse: CompleteChunk, complete: CompleteChunk) -> None:
+        self._engine, self._reuse, self._complete = engine, reuse, complete
+        self._pending: list[Chunk] = []  # not finished, or damaged
+
+    async def carry_out(self) -> None:
+        """Reuse the chunks that are finished, then complete the others in input order."""
+        engine = self._engine
+        known = list(engine.chunks)  # more come while the plan grows
+        await _run_bounded(self._finished(known), lambda running: running < _REUSED_AT_ONCE, engine)
+        engine.kept.warn_of_damage()
+        await self._start(_in_order(self._pending), engine.growth, len(known))
+        await self._start(_in_order(self._pending))  # that came later and are damaged
+
+    async def _start(self, pending: Sequence[Chunk], growth: Growth | None = None, known: int = 0) -> None:
+        """Complete the pending chunks, then those that come after the known ones, which may be finished."""
+        self._pending, engine = [], self._engine
+        chunks = pending if growth is None else chain(pending, growth.chunks(known))
+        new_from = None if growth is None else known
+        if (pending or growth is not None) and engine.stop.reason is None:
+            await _run_bounded(self._started(chunks, new_from), lambda _: engine.admission.has_room, engine)
+
+    async def _finished(self, chunks: Sequence[Chunk]) -> AsyncIterator[Awaitable[Any]]:
+        """A piece of work for each chunk that looks finished; all other chunks are pending."""
+        for chunk in chunks:
+            if self._engine.kept.listing.is_finished(chunk.key):
+                yield self._reuse_or_put_off(chunk)
+            else:
+                self._pending.append(chunk)
+
+    async def _started(self, chunks: Iterable[Chunk], new_from: int | None) -> AsyncIterator[Awaitable[Any]]:
+        """A piece of work for each of these chunks; its rows are read just before. From `new_from` on some may be finished."""
+        engine, columns = self._engine, needed_columns(self._engine.builder, self._engine.job)
+        reading = read_chunks(engine.dataset, engine.job, engine.plan, chunks, columns)
+        while (found := await asyncio.to_thread(next, reading, None)) is not None:
+            chunk, rows = found
+            is_new = new_from is not None and chunk.index >= new_from
+            is_done = is_new and engine.kept.listing.is_finished(chunk.key)
+            engine.admission.began(chunk.key, rows.nbytes)
+            yield self._admitted(
+                chunk, self._reuse_or_put_off(chunk) if is_done else self._complete(engine, chunk, rows)
+            )
+
+    async def _reuse_or_put_off(self, chunk: Chunk) -> None:
+        """Reuse the answers of a chunk; without them, it is pending."""
+        answers = await asyncio.to_thread(self._engine.kept.finished, chunk)
         if answers is None:
-            pending.append(chunk)
+            self._pending.append(chunk)
         else:
-            engine.progress.reuse(answers)
-            await reuse(engine, chunk, answers)
+            self._engine.progress.reuse(answers)
+            await self._reuse(self._engine, chunk, answers)
 
-    for chunk in engine.chunks:
-        if engine.kept.listing.is_finished(chunk.key):
-            yield reuse_or_put_off(chunk)
-        else:
-            pending.append(chunk)
-
-
-async def _started(engine: Engine, complete: CompleteChunk, pending: list[Chunk]) -> AsyncIterator[Awaitable[Any]]:
-    """A piece of work for each pending chunk; its rows are read just before."""
-
-    async def complete_admitted(chunk: Chunk, rows: pa.Table) -> None:
+    async def _admitted(self, chunk: Chunk, work: Awaitable[object]) -> None:
         try:
-            await complete(engine, chunk, rows)
+            await work
         finally:
-            engine.admission.ended(chunk.key)
+            self._engine.admission.ended(chunk.key)
 
-    columns = needed_columns(engine.builder, engine.job)
-    chunks = read_chunks(engine.dataset, engine.job, engine.plan, pending, columns)
-    while (found := await asyncio.to_thread(next, chunks, None)) is not None:
-        engine.admission.began(found[0].key, found[1].nbytes)
-        yield complete_admitted(*found)
+
+def _in_order(chunks: Iterable[Chunk]) -> list[Chunk]:
+    return sorted(chunks, key=lambda chunk: chunk.index)
 
 
 async def _run_bounded(work: AsyncIterator[Awaitable[Any]], has_room: Callable[[int], bool], engine: Engine) -> None:

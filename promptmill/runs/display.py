@@ -32,9 +32,10 @@ def _figures(engine: "Engine", snapshot: "Snapshot") -> list[tuple[str, str]]:
     requests_limit = f" (limit {limiter.requests_per_minute / 60:,.1f})" if limiter.requests_per_minute else ""
     projected = f", {usd(snapshot.projected_usd)} projected" if snapshot.projected_usd is not None else ""
     cap = f", budget {usd(budget.cap_usd)}" if budget.cap_usd is not None else ""
+    planned = "" if snapshot.planned is None else f" ({count(snapshot.planned)} planned so far)"
     waiting = engine.client.counters.pausing + limiter.waiting
     return [
-        ("rows", f"{count(snapshot.done)} of {count(snapshot.total)}"),
+        ("rows", f"{count(snapshot.done)} of {count(snapshot.total)}{planned}"),
         ("failed", count(snapshot.failed)),
         ("reused", count(snapshot.reused)),
         ("rows/s", f"{snapshot.rows_per_second:,.1f}{requests_limit}"),

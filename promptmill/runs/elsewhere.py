@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from promptmill.checkpoints.deadline_record import DeadlineRecord
 from promptmill.planning.kept import Again
 
 
@@ -19,6 +20,7 @@ class Elsewhere:
     batches: Sequence[dict[str, object]] = ()  # id, status and requests of each batch
     flow_run_ids: tuple[str, ...] = ()  # of the runs that did it
     are_chunks_recorded: bool = False  # the process that finished a chunk wrote Prefect's record of it too
+    deadline: DeadlineRecord | None = None  # of the run, and what was decided to keep it
     again: Again | None = None  # the failures of earlier runs that they asked for again
 
 

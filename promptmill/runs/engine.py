@@ -23,6 +23,7 @@ from promptmill.limits.places import MOST_PLACES, Places, make_places
 from promptmill.limits.pricing import requested_tier
 from promptmill.limits.rate_limiter import RateLimiter
 from promptmill.limits.split_tokens import SplitTokens
+from promptmill.planning.growth import Growth
 from promptmill.planning.kept import Again, Kept, find_kept
 from promptmill.planning.plan import Chunk, Plan
 from promptmill.planning.prepared_job import Prepared
@@ -32,7 +33,7 @@ from promptmill.provider.client import Client
 from promptmill.provider.evidence import MOST_UNPROVEN, Evidence
 from promptmill.provider.formats import MOST_OUT, Formats
 from promptmill.provider.key_renewal import RenewKeys, renew_in_time
-from promptmill.provider.tiers import tiers_of
+from promptmill.provider.tiers import Tiers
 from promptmill.provider.transport import Credentials, Transport
 from promptmill.runs.admission import Admission
 from promptmill.runs.beside import going_on
@@ -40,6 +41,7 @@ from promptmill.runs.elsewhere import NOTHING_ELSEWHERE, Elsewhere
 from promptmill.runs.judging import Validate
 from promptmill.runs.limit_watch import LimitWatch
 from promptmill.runs.money import close_budget, most_input_factor, open_budget
+from promptmill.runs.online_pace import tiers_in_time
 from promptmill.runs.progress import Progress
 from promptmill.runs.save_gate import SaveGate
 from promptmill.runs.share import Share
@@ -69,6 +71,7 @@ class Engine:
     elsewhere: Elsewhere = NOTHING_ELSEWHERE  # what others did of the run before
     steering: Steering = NOT_STEERED  # what people told the run since it began
     may_send: bool = True  # False: every row is answered already, by batches
+    growth: Growth | None = None  # what is left to plan
     limit_watch: LimitWatch = field(init=False)
     admission: Admission = field(init=False)
     unsaved_places: asyncio.Semaphore = field(init=False)  # for answers that aren't saved yet, over all chunks
@@ -135,6 +138,7 @@ async def open_engine(
     elsewhere: Elsewhere = NOTHING_ELSEWHERE,
     *,
     may_send: bool = True,
+    growth: Growth | None = None,
     lease: OutputLease | None = None,
     look_up_credentials: LookUpCredentials | None = None,
 ) -> AsyncGenerator[Engine]:
@@ -160,7 +164,8 @@ async def open_engine(
         credentials, request.endpoint, MOST_PLACES, job.attempt_seconds, request.sent_model
     ) as transport:
         renew = _renewing(transport, credentials, look_up_credentials)
-        client = _client(prepared, transport, limiter, budget, stop, progress, renew, places)
+        tiers = tiers_in_time(job, elsewhere.deadline, progress)
+        client = _client(prepared, transport, limiter, budget, stop, progress, renew, places, tiers)
         engine = Engine(
             job=job,
             plan=plan,
@@ -176,6 +181,7 @@ async def open_engine(
             progress=progress,
             elsewhere=elsewhere,
             may_send=may_send,
+            growth=growth,
         )
         try:
             async with going_on(renew_in_time(renew, lambda: transport.expires_at), engine.limit_watch.watch()):
@@ -194,6 +200,7 @@ def _client(
     progress: Progress,
     renew_key: RenewKeys,
     places: Places,
+    tiers: Tiers | None,
 ) -> Client:
     job, modes = prepared.job, prepared.builder.structured
     formats = None if modes is None else Formats(modes.modes, modes.write, modes.tokens)
@@ -214,7 +221,7 @@ def _client(
         secrets=transport.secrets,
         evidence=Evidence(lambda: progress.done > progress.failed, most_out),
         formats=formats,
-        tiers=tiers_of(job),
+        tiers=tiers,
         renew_key=renew_key,
         places=places,
     )

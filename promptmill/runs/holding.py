@@ -11,7 +11,9 @@ import anyio
 from promptmill.checkpoints.output_turn import Turn, releasing
 from promptmill.errors import Interrupted, StoppedByOrder, StorageFailed
 from promptmill.job.absolute import absolute_job
+from promptmill.job.splitting import most_parts
 from promptmill.output.manifest import public_job
+from promptmill.planning.kept_size import keep_chunk_rows
 from promptmill.planning.pinned_versions import keep_versions
 from promptmill.runs.cached_answers import take_cached
 from promptmill.runs.run import PendingRun, Run, look_again
@@ -52,6 +54,7 @@ async def holding(run: PendingRun, turn: Turn, what: str = "the run") -> AsyncGe
 def _prepare_checkpoints(run: PendingRun) -> None:
     """Keep what later runs need to go on with this one's rows. Blocks. Raises: StorageFailed."""
     keep_versions(run.prepared.store.storage, run.prepared.digest, run.prepared.dataset.versions)
+    keep_chunk_rows(run.prepared, run.preflight.plan.chunk_rows)
     take_cached(run.prepared.store, run.preflight)
 
 
@@ -63,8 +66,8 @@ def _as_steered(run: PendingRun, what: str) -> SteeredRun:
         token=secrets.token_hex(6),
         what=what,
         mode=run.mode,
-        shards=prepared.job.shards,
-        rows=run.preflight.plan.rows,
+        shards=1 if run.mode == "batch" else most_parts(prepared.job.processes, prepared.job.shards),
+        rows=run.preflight.plan.expected_rows,
         started_at=run.started_at,
         budget_usd=prepared.budget_usd,
         approved_usd=None if approved is None else approved.cap_usd,

@@ -15,8 +15,10 @@ from promptmill.arrow import pc
 from promptmill.checkpoints.answer_files import ANSWERS, REQUEST_DIGEST_CHARACTERS
 from promptmill.checkpoints.index import AnswerIndex
 from promptmill.checkpoints.store import Store
-from promptmill.column_types import cast_column, filter_rows
+from promptmill.column_casts import cast_column
+from promptmill.column_types import filter_rows
 from promptmill.output.columns import FAILURE_COLUMNS, output_schema, success_columns
+from promptmill.planning.chunk_size import USUAL_ROWS
 from promptmill.planning.plan import Unrendered
 from promptmill.planning.prepared_job import Prepared
 from promptmill.planning.rendering import needed_columns, render_table, row_ids
@@ -39,7 +41,7 @@ def answered_pieces(prepared: Prepared) -> Iterator[Piece]:
     answers = _Answers(prepared.store, shares=not prepared.job.request.answer_each_row)
     columns = {*needed_columns(prepared.builder, prepared.job), *prepared.dataset.carried}
     start = 0
-    for table in prepared.dataset.pieces(prepared.job.chunk_rows, columns):
+    for table in prepared.dataset.pieces(USUAL_ROWS, columns):
         numbers = range(start, start + table.num_rows)
         ids = row_ids(table, prepared.job.input.id_column, numbers)
         rendered = render_table(prepared.builder, table, ids, start)

@@ -23,6 +23,7 @@ class Snapshot:
     """The run at one moment."""
 
     total: int  # rows
+    planned: int | None  # rows whose plan is known by now; None: of all
     done: int  # rows with a result or a failure, reused ones included
     failed: int
     reused: int  # rows whose result an earlier run left
@@ -47,6 +48,7 @@ class Progress:
     failed: int = 0
     reused: int = 0
     cached: int = 0  # answered by a cache
+    planned: int | None = None  # rows, while the plan grows
     sharing: int = 0  # rows in all that take another row's answer
     shared: int = 0  # those of them that are done
     sent: int = 0  # rows answered by this run
@@ -144,6 +146,7 @@ class Progress:
         projected = self.spent_usd + self.sent_usd / self.sent * left if self.sent else None
         return Snapshot(
             self.total,
+            self.planned,
             self.done,
             self.failed,
             self.reused,

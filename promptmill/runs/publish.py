@@ -144,7 +144,9 @@ def write_rows(
 def _rows_and_answers(prepared: Prepared, plan: Plan) -> Iterator[tuple[pa.Table, pa.Table]]:
     """The carried columns of each chunk's rows with their answers, in input order."""
     _refuse_changed(prepared, plan)
-    pieces = prepared.dataset.pieces(prepared.job.chunk_rows, prepared.dataset.carried)
+    pieces = prepared.dataset.pieces(
+        [*(chunk.rows for chunk in plan.chunks), 1], prepared.dataset.carried
+    )  # 1: a row too many
     with shared_answers() as shared:
         for chunk in plan.chunks:
             answers = _answers_of(prepared, shared, chunk)

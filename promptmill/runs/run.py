@@ -4,20 +4,25 @@ What a run is: run_state.py.
 """
 
 import asyncio
+import logging
 from collections import Counter
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
+from functools import partial
 
 from promptmill.dataset.dataset import Dataset
-from promptmill.errors import RunStopped, StorageFailed
+from promptmill.errors import InputChanged, RunStopped, StorageFailed
 from promptmill.job.spec import Job
 from promptmill.limits.approved_cap import read_approved
 from promptmill.limits.leased_bucket import Lessor
+from promptmill.planning.cached import cache_of
+from promptmill.planning.head import HEAD_ROWS, why_whole
 from promptmill.planning.kept import asked_again
+from promptmill.planning.kept_plan import forget_plan
 from promptmill.planning.opened_job import open_job
-from promptmill.planning.preflight import preflight
+from promptmill.planning.preflight import Ahead, preflight
 from promptmill.planning.prepared_job import Prepared, prepare, prepare_opened
 from promptmill.planning.standing_output import finished_manifest, refuse_foreign_output, retry_scope
 from promptmill.provider.access import base_url_of
@@ -34,6 +39,8 @@ from promptmill.runs.totals import RunFacts, counted_manifest
 from promptmill.storage import Storage
 from promptmill.telling import Tell, tell_nobody
 
+log = logging.getLogger("promptmill")
+
 
 @dataclass(frozen=True, slots=True)
 class Planning:
@@ -47,6 +54,9 @@ class Planning:
     dataset: Dataset | None = field(default=None, compare=False)  # instead of input.url
     is_a_look: bool = False  # nothing is sent, so the credentials needn't be there
     tell: Tell = tell_nobody  # called with the rows planned so far; what it raises ends the planning
+    say: Callable[[str], None] = field(default=log.info, compare=False)  # tells a person what takes a while
+    is_whole: bool = False  # all rows are planned, even if the run might ask before
+    head_rows: int = HEAD_ROWS  # else so many, before the first request
 
 
 def plan_run(job: Job, credentials: Credentials, planning: Planning) -> Run:
@@ -61,8 +71,8 @@ def plan_run(job: Job, credentials: Credentials, planning: Planning) -> Run:
 
 def plan_pending_run(job: Job, credentials: Credentials, planning: Planning) -> PendingRun:
     """The run of a job as if it had no output yet, to look at its plan. Blocks. Raises: SetupError or a subclass."""
-    started = datetime.now(UTC)
-    return plan_prepared(with_approval(prepare(job, planning.today, planning.dataset)), credentials, planning, started)
+    started, whole = datetime.now(UTC), replace(planning, is_whole=True)
+    return plan_prepared(with_approval(prepare(job, planning.today, planning.dataset)), credentials, whole, started)
 
 
 def with_approval(prepared: Prepared) -> Prepared:
@@ -72,7 +82,14 @@ def with_approval(prepared: Prepared) -> Prepared:
 
 def plan_prepared(prepared: Prepared, credentials: Credentials, planning: Planning, started: datetime) -> PendingRun:
     """The run of a prepared job whose output isn't complete. Blocks. Raises: SetupError or a subclass."""
-    found = preflight(prepared, credentials, planning.overwrite, planning.tell, needs_key=not planning.is_a_look)
+    found = preflight(
+        prepared,
+        credentials,
+        planning.overwrite,
+        planning.tell,
+        needs_key=not planning.is_a_look,
+        look_ahead=partial(_ahead, prepared, planning),
+    )
     if not planning.is_a_look:
         prepared.routed_to(base_url_of(credentials))
     scope = retry_scope(prepared.job, planning.retry_failed)
@@ -81,11 +98,24 @@ def plan_prepared(prepared: Prepared, credentials: Credentials, planning: Planni
         credentials=credentials,
         preflight=found,
         started_at=started,
-        again=asked_again(prepared.store, found.plan, scope, started.timestamp()),
+        again=asked_again(prepared.store, scope, started.timestamp()),
         overwrite=planning.overwrite,
         flow_run_ids=planning.flow_run_ids,
         mode=planning.mode,
     )
+
+
+def _ahead(prepared: Prepared, planning: Planning) -> Ahead:
+    """How much is planned before the run asks. Blocks. Raises: StorageFailed."""
+    waits = why_whole(
+        prepared.job,
+        planning.mode,
+        is_capped=prepared.budget_usd is not None,
+        is_cached=cache_of(prepared.job) is not None,
+        is_drawn=bool(prepared.dataset.drawn),
+        unplanned=len(prepared.store.listing().finished),
+    )
+    return Ahead(waits, planning.is_whole, planning.head_rows, may_keep=not planning.is_a_look, say=planning.say)
 
 
 def look_again(run: PendingRun) -> Run:
@@ -123,6 +153,7 @@ async def answering(
         run.share,
         elsewhere,
         may_send=may_send,
+        growth=run.preflight.growth,
         lease=run.lease,
         look_up_credentials=look_up_credentials,
     ) as engine:
@@ -131,6 +162,8 @@ async def answering(
                 yield engine
         except RunStopped as error:
             await asyncio.to_thread(engine.tell_of_unsaved, error)
+            if isinstance(error, InputChanged):
+                await asyncio.to_thread(forget_plan, run.prepared)
             tell_how_far(error, run, _run_facts(run, engine), engine.progress)
             raise
         except asyncio.CancelledError:
@@ -176,6 +209,7 @@ def facts_of_work(
         attempts=work.attempts,
         reused=reused,
         batches=work.batches,
+        deadline=work.deadline,
         flow_run_ids=(*run.flow_run_ids, *work.flow_run_ids),
         limits=limits,
     )
@@ -188,6 +222,7 @@ async def publish_run(
 
     Raises: StorageFailed, InputChanged, LeaseLost, TooManyFailures: every answer is kept, and the error's manifest says so.
     """
+    run = replace(run, preflight=await asyncio.to_thread(run.preflight.finished, run.prepared))
     plan, facts = run.preflight.plan, _run_facts(run, engine)
     try:
         if target is None:  # a sample shows its failures

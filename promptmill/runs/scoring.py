@@ -12,8 +12,10 @@ def score_run(prepared: Prepared, facts: RunFacts, manifest: Manifest) -> Scorec
     forecast = facts.estimate.forecast
     if forecast is None:
         return None
-    is_batch = facts.mode == "batch"
+    is_batch = facts.mode == "batch" or (facts.deadline is not None and len(facts.batches) > 0)
     cost = forecast.batch_usd if is_batch else forecast.cost_usd
+    if facts.deadline is not None:  # some rows by batch and some online, however many
+        cost = Interval(min(cost.low, forecast.batch_usd.low), cost.mean, max(cost.high, forecast.cost_usd.high))
     tier = "batch" if is_batch else requested_tier(prepared.job.request.sent_parameters)
     return Scorecard(
         forecast.sample_rows,

@@ -11,7 +11,8 @@ import pyarrow as pa
 
 from promptmill.arrow import pc
 from promptmill.checkpoints.answer_files import ZERO_USD
-from promptmill.output.manifest import Manifest, Told, public_job
+from promptmill.checkpoints.deadline_record import DeadlineRecord
+from promptmill.output.manifest import Changed, Deadline, Manifest, Told, public_job
 from promptmill.planning.estimate import Estimate
 from promptmill.planning.prepared_job import Prepared
 from promptmill.records import Usage
@@ -42,6 +43,7 @@ class RunFacts:
     # the same of this process alone, by kind and time in seconds since the epoch
     limited_by: Mapping[str, float] = field(default_factory=dict[str, float])  # limit → share of the time
     steering: Steering = NOT_STEERED  # what people told the run while it was under way
+    deadline: DeadlineRecord | None = None  # where the run has one
 
 
 @dataclass(slots=True)
@@ -113,8 +115,15 @@ def manifest_of(prepared: Prepared, facts: RunFacts, totals: Totals, state: str 
         input_versions=dict(prepared.dataset.versions),
         retries_by_kind=dict(facts.retries),
         limited_by=dict(facts.limited_by),
+        deadline=None if facts.deadline is None else _deadline(facts.deadline, finished),
         steering=tuple(Told(order.at, order.by, order.what) for order in facts.steering.orders),
     )
+
+
+def _deadline(record: DeadlineRecord, finished: datetime) -> Deadline:
+    """What a manifest says of a run's deadline."""
+    changes = tuple(Changed(change.at, change.what) for change in record.changes)
+    return Deadline(record.text, record.at, finished <= record.at, changes)
 
 
 def counted_manifest(prepared: Prepared, facts: RunFacts, progress: Progress, state: str) -> Manifest:

@@ -11,34 +11,22 @@ PostgreSQL loses the order of a parameter's keys, by which the same job would as
 All objects are JSON and read as data: they hold no code and are never unpickled.
 """
 
-from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any
 
 import orjson
 from pydantic import TypeAdapter
 
-from promptmill import errors
 from promptmill.checkpoints.spend import SHARDS
 from promptmill.checkpoints.store import Store
-from promptmill.errors import Interrupted, PromptmillError, RunStopped, StorageFailed
-from promptmill.output.manifest import Manifest, manifest_values
+from promptmill.errors import StorageFailed
 from promptmill.runs.share import Share
+from promptmill.sharding.outcome_record import StoredOutcome, outcome_values
 from promptmill.sharding.plan import Outcome, ShardPlan
 from promptmill.state_files import StateFile
 from promptmill.storage import STORAGE_ERRORS, Storage
 
 _PLAN, _PULSE = "plan.json", "pulse"
 _PLANS: TypeAdapter[ShardPlan] = TypeAdapter(ShardPlan)
-
-
-@dataclass(frozen=True, slots=True)
-class _StoredOutcome:
-    """An outcome as its object holds it."""
-
-    manifest: Manifest | None
-    error: str | None  # the name of its class in errors.py
-    message: str | None
 
 
 _PLAN_FILE = StateFile(
@@ -48,7 +36,7 @@ _PLAN_FILE = StateFile(
     strict=False,
 )
 _OUTCOME_FILE = StateFile(
-    TypeAdapter(_StoredOutcome),
+    TypeAdapter(StoredOutcome),
     purpose="It tells how a shard ended.",
     way_on="It counts as missing: the shard is tried again, and its answers are kept.",
 )
@@ -64,7 +52,11 @@ class ShardFolder:
     @property
     def run_id(self) -> str:
         """The flow run that split its dataset, as its hold on the output names it (coordinator.py names the folder)."""
-        return self.name.rpartition("-")[0] or self.name
+        return run_id_of(self.name)
+
+    def lease_name(self, shard: int) -> str:
+        """How a shard calls itself where it shows that it lives (checkpoints/shard_lease.py)."""
+        return lease_name(self.run_id, shard)
 
     @property
     def plan_url(self) -> str:
@@ -74,8 +66,8 @@ class ShardFolder:
     @staticmethod
     def at(plan_url: str) -> "ShardFolder":
         """The folder of a plan."""
-        path = PurePosixPath(plan_url)
-        name, root = path.parts[-2], plan_url.removesuffix(f"/{SHARDS}/{path.parts[-2]}/{_PLAN}")
+        name = PurePosixPath(plan_url).parts[-2]
+        root = plan_url.removesuffix(f"/{SHARDS}/{name}/{_PLAN}")
         return ShardFolder(Store(Storage(root, "plan_url")), name)
 
     def write_plan(self, plan: ShardPlan) -> None:
@@ -98,18 +90,12 @@ class ShardFolder:
 
     def write_outcome(self, shard: int, attempt: int, outcome: Outcome) -> None:
         """Raises: StorageFailed."""
-        error = outcome.error
-        values: dict[str, Any] = {
-            "manifest": manifest_values(outcome.manifest) if outcome.manifest is not None else None,
-            "error": _name_of(error) if error is not None else None,
-            "message": str(error) if error is not None else None,
-        }
-        self._write(f"outcome-{shard}-{attempt}.json", orjson.dumps(values))
+        self._write(f"outcome-{shard}-{attempt}.json", orjson.dumps(outcome_values(outcome)))
 
     def read_outcome(self, shard: int, attempt: int) -> Outcome | None:
         """None where the attempt left none, or something that isn't ours. Raises: StorageFailed."""
         stored = _OUTCOME_FILE.read(self.storage, self._path(f"outcome-{shard}-{attempt}.json"))
-        return None if stored is None else Outcome(stored.manifest, _error_of(stored.error, stored.message))
+        return None if stored is None else stored.outcome()
 
     def begin_attempt(self, shard: int, attempt: int) -> None:
         """Say that this attempt is at a shard, and none before it. Raises: StorageFailed."""
@@ -161,24 +147,23 @@ class ShardFolder:
             ) from error
 
 
+def folder_name(plan_url: str) -> str | None:
+    """The name of the folder of a plan; None where the URL is none of a plan."""
+    parts = PurePosixPath(plan_url).parts
+    return parts[-2] if len(parts) > 2 and parts[-1] == _PLAN else None
+
+
+def run_id_of(name: str) -> str:
+    """The flow run whose folder has this name."""
+    return name.rpartition("-")[0] or name
+
+
+def lease_name(run_id: str, shard: int) -> str:
+    """How a shard of a flow run calls itself on its lease."""
+    return f"shard {shard} of the flow run {run_id}"
+
+
 def folders(store: Store) -> list[ShardFolder]:
     """Of runs that were split and haven't cleaned up. Raises: any of STORAGE_ERRORS."""
     names = {name.split("/")[1] for name in store.storage.sizes(SHARDS)}
     return [ShardFolder(store, name) for name in sorted(names)]
-
-
-def _name_of(error: PromptmillError) -> str:
-    """The name of an error's nearest class in errors.py."""
-    return next(kind.__name__ for kind in type(error).__mro__ if getattr(errors, kind.__name__, None) is kind)
-
-
-def _error_of(name: str | None, message: str | None) -> PromptmillError | None:
-    """An error of ours by its name."""
-    if name is None:
-        return None
-    if name == Interrupted.__name__:
-        return Interrupted()
-    kind: object = getattr(errors, name, None)
-    if isinstance(kind, type) and issubclass(kind, PromptmillError):
-        return kind(message or "")
-    return RunStopped(message or "")

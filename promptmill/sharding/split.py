@@ -19,15 +19,17 @@ from promptmill.sharding.plan import ShardPlan, share_job, split_evenly, split_m
 from promptmill.steering.order_files import OrderFiles, SteeredRun
 
 
-def split_run(run: PendingRun) -> ShardPlan | None:
+def split_run(run: PendingRun, parts: int | None = None) -> ShardPlan | None:
     """The shards of a run by the work that is left; None where there is nothing to share out.
+
+    At most so many `parts`, or as many as the job asks for.
 
     Blocks. Writes down what was spent, so that the shards' own records add to it. Raises: StorageFailed.
     """
     job, store, plan = run.prepared.capped_job, run.prepared.store, run.preflight.plan
     listing = store.listing()
     weights = [_weight(chunk, listing, run.retry_failed) for chunk in plan.chunks]
-    bounds = split_evenly(weights, job.shards)
+    bounds = split_evenly(weights, job.shards if parts is None else parts)
     if not sum(weights) or (len(bounds) == 1 and job.task_runner == "local"):
         return None
     budgets: list[Decimal | None] = [None] * len(bounds)

@@ -1,22 +1,75 @@
-"""A budget that was changed while shards are at work: the shards get new shares of it, and together never pass it.
+"""Orders to a run in shards: the shards carry them out; the run that split hears of a stop, and shares a budget out.
+
+A budget that was changed while shards are at work: the shards get new shares of it, and together never pass it.
 
 A shard that hears of another budget takes no more than it has spent and reserved, and records that. Once all shards at
 work have said so, what is left of the new budget can be shared out: nothing else is spent meanwhile.
 """
 
-from collections.abc import Collection, Mapping
+import asyncio
+import logging
+from collections.abc import Collection, Coroutine, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any, Protocol
 
 from promptmill.checkpoints.lease_claims import Claims
 from promptmill.checkpoints.spend import SpendRecords
+from promptmill.errors import PromptmillError, RunStopped
 from promptmill.runs.money import steered_budget_usd
 from promptmill.runs.run import PendingRun
+from promptmill.runs.steered import listener_of
 from promptmill.sharding.folder import ShardFolder
 from promptmill.sharding.plan import ShardPlan, split_money
-from promptmill.steering.listening import Listener
+from promptmill.steering.listening import LOOK_SECONDS, Listener
 from promptmill.steering.order_files import Heard
 from promptmill.steering.orders import BUDGET_USD, Order, Steering, Value
+
+log = logging.getLogger("promptmill")
+
+
+class Followed(Protocol):
+    """Shards whose run follows them."""
+
+    steering: Steering  # what people told the run since it began
+
+    @property
+    def done(self) -> Collection[int]:
+        """The shards that are done."""
+        ...
+
+
+async def while_steered(
+    run: PendingRun, following: Followed, folder: ShardFolder, plan: ShardPlan, work: Coroutine[Any, Any, None]
+) -> None:
+    """Carry out work that sends nothing itself until it ends, or until somebody stops the run. Raises: StoppedByOrder."""
+    listener = listener_of(run)
+    task = asyncio.create_task(work)
+    try:
+        while listener is not None and not task.done():
+            await _look(run, listener, following, folder, plan)
+            if listener.steering.stop is not None:
+                raise listener.steering.stop
+            await asyncio.wait([task], timeout=LOOK_SECONDS)
+        await task
+    except RunStopped:  # a shard heard the order to stop before this process did: the manifest lists it all the same
+        if listener is not None:
+            await _look(run, listener, following, folder, plan)
+        raise
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def _look(run: PendingRun, listener: Listener, following: Followed, folder: ShardFolder, plan: ShardPlan) -> None:
+    async def obey(steering: Steering) -> None:
+        following.steering = steering
+
+    try:
+        await listener.look(obey)
+        await asyncio.to_thread(share_out, run, listener, folder, plan, following.done)
+    except PromptmillError as error:  # the next look asks again
+        log.warning("%s", error)
 
 
 def _are_frozen(heard: Collection[Heard], name: str, at_work: int) -> bool:

@@ -15,7 +15,7 @@ from promptmill.planning.plan import Chunk
 from promptmill.runs.chunk import complete_chunk
 from promptmill.runs.chunk_loop import drive_chunks
 from promptmill.runs.elsewhere import NOTHING_ELSEWHERE, Elsewhere
-from promptmill.runs.engine import Engine
+from promptmill.runs.engine import Engine, LookUpCredentials
 from promptmill.runs.run import PendingRun, answering
 from promptmill.runs.showing import showing
 from promptmill.standalone.interruption import Interruption
@@ -31,6 +31,7 @@ class Alone:
     asking: Asking
     interruption: Interruption = field(default_factory=Interruption)
     showing: Callable[[Engine], AbstractAsyncContextManager[None]] = showing
+    look_up: LookUpCredentials | None = None  # where the environment doesn't have the key
 
 
 @asynccontextmanager
@@ -38,7 +39,7 @@ async def answering_alone(
     run: PendingRun, how: Alone, elsewhere: Elsewhere = NOTHING_ELSEWHERE, lessor: Lessor | None = None
 ) -> AsyncGenerator[Engine]:
     """The engine of a run, its progress shown until it ends. Raises: RunStopped or a subclass when the run ended early."""
-    async with answering(run, lessor, elsewhere) as engine, how.showing(engine):
+    async with answering(run, lessor, elsewhere, how.look_up) as engine, how.showing(engine):
         with how.interruption.stopping(engine.stop):
             yield engine
 

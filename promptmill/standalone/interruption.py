@@ -1,7 +1,7 @@
 """Ends a run from outside its event loop: from a signal's handler, or from another thread."""
 
 import asyncio
-from collections.abc import Coroutine, Generator
+from collections.abc import Awaitable, Coroutine, Generator
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
@@ -42,13 +42,18 @@ class Interruption:
         if self.is_asked:
             self._task.cancel()
         try:
-            return await self._task
+            return await self.explaining(self._task)
+        finally:
+            self._loop = None
+
+    async def explaining(self, work: Awaitable[_Result]) -> _Result:
+        """The result of work that `end` cancels. Raises: Interrupted then; what the work raises."""
+        try:
+            return await work
         except asyncio.CancelledError:
             if not self.is_asked:
                 raise
             raise Interrupted from None
-        finally:
-            self._loop = None
 
     @contextmanager
     def stopping(self, stop: Stop) -> Generator[None]:

@@ -1,17 +1,26 @@
 """A planned run carried out in this process: its turn over the output, its rows answered, its output published."""
 
 import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
 
 from promptmill.batch.live import refuse_rows_in_batches
 from promptmill.checkpoints.output_turn import releasing, take_turn_at
 from promptmill.limits.leased_bucket import Lessor
+from promptmill.runs.engine import Engine
 from promptmill.runs.holding import holding
 from promptmill.runs.run import FinishedRun, PendingRun, publish_run
 from promptmill.runs.showing import showing_lines
 from promptmill.sharding.leftovers import end_strays_alone
 from promptmill.standalone.answering import Alone, answer_rows_alone, answering_alone
+from promptmill.standalone.side_by_side import Show, answer_side_by_side
 from promptmill.storage import Storage
+
+if TYPE_CHECKING:
+    from promptmill.batch.step import BatchWork
 
 
 async def run_alone(run: PendingRun, how: Alone) -> FinishedRun:
@@ -25,7 +34,9 @@ async def run_alone(run: PendingRun, how: Alone) -> FinishedRun:
         if isinstance(held, FinishedRun):
             return held
         await end_strays_alone(held.prepared.store, held.prepared.output)
-        return await (_run_by_batches(held, how) if held.mode == "batch" else _run_online(held, how))
+        if held.mode == "batch":
+            return await _run_by_batches(held, how)
+        return await (_run_online(held, how) if held.prepared.job.deadline is None else _run_in_time(held, how))
 
 
 async def sample_alone(run: PendingRun, target: Storage, how: Alone, lessor: Lessor | None = None) -> FinishedRun:
@@ -44,25 +55,58 @@ async def sample_alone(run: PendingRun, target: Storage, how: Alone, lessor: Les
 
 async def _run_online(run: PendingRun, how: Alone) -> FinishedRun:
     await asyncio.to_thread(refuse_rows_in_batches, run.prepared.store, run.prepared.output.url)
-    async with answering_alone(run, how) as engine:
+    elsewhere = await answer_side_by_side(
+        run, partial(_showing, run), how.interruption.explaining, how.asking.what, how.look_up
+    )
+    async with answering_alone(run, how, elsewhere) as engine:
         await answer_rows_alone(engine)
     return await publish_run(run, engine, tell=how.interruption.tell)
 
 
-async def _run_by_batches(run: PendingRun, how: Alone) -> FinishedRun:
-    from promptmill.batch.following import begin_batches, follow_batches, forget_batches  # they import openai's client
-    from promptmill.batch.session import work_of_batches
+async def _run_in_time(run: PendingRun, how: Alone) -> FinishedRun:
+    """By batches for as long as there is time, and online what is left."""
+    from promptmill.batch.in_time import Ways, answer_by_batches, end_in_time  # as below
 
-    work = await begin_batches(run)
+    async def answer(part: PendingRun) -> Engine:
+        async with answering_alone(part, how) as engine:
+            await answer_rows_alone(engine)
+        return engine
+
+    found = await answer_by_batches(run, Ways(answer, _follow, how.asking.tell))
+    async with answering_alone(run, how, found.elsewhere) as engine:
+        await answer_rows_alone(engine)
+    finished = await publish_run(run, engine, tell=how.interruption.tell)
+    await end_in_time(found, run, engine)
+    return finished
+
+
+@asynccontextmanager
+async def _showing(run: PendingRun) -> AsyncGenerator[Show]:
+    """A line about work that this process only follows."""
     with showing_lines(run.prepared.job.name) as show_line:
 
         async def show(line: str, percent: float) -> None:
             del percent
             show_line(line)
 
-        await follow_batches(work, run, show)
+        yield show
+
+
+async def _run_by_batches(run: PendingRun, how: Alone) -> FinishedRun:
+    from promptmill.batch.following import begin_batches, forget_batches  # they import openai's client
+    from promptmill.batch.session import work_of_batches
+
+    work = await begin_batches(run)
+    await _follow(work, run)
     async with answering_alone(run, how, work_of_batches(work)) as engine:
         await answer_rows_alone(engine)
     finished = await publish_run(run, engine, tell=how.interruption.tell)
     await forget_batches(work, engine)
     return finished
+
+
+async def _follow(work: "BatchWork", run: PendingRun) -> None:
+    from promptmill.batch.following import follow_batches  # as above
+
+    async with _showing(run) as show:
+        await follow_batches(work, run, show)

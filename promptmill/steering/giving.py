@@ -97,7 +97,7 @@ def describe(given: Given, heard: list[Heard]) -> str:
             "ended meanwhile, its process is gone, or it can't reach its storage; if it goes on, it hears the order then."
         )
     shards = sum(one.shard is not None for one in heard)
-    also = f" and {shards} of its shards have" if shards else " has"
+    also = f" and {shards} processes that work for it have" if shards else " has"
     return f"{given.order.what}: {given.run.what}{also} heard it and {_DONE[given.order.action]}.{note}"
 
 
@@ -153,7 +153,7 @@ def _require_money(run: SteeredRun, values: Mapping[str, Value]) -> str:
         )
     if run.shards > 1 and run.budget_usd is None:
         raise SetupError(
-            "budget_usd can't be set: the run was split into shards without a budget, and nobody counts what they spend "
-            "together. Stop it, give the job a budget_usd and run it again: what was answered is kept."
+            "budget_usd can't be set: the run was split into shards without a budget, or into processes, and nobody counts "
+            "what they spend together. Stop it, give the job a budget_usd and run it again: what was answered is kept."
         )
     return "It holds until this run ends; the next one goes by the job's own budget_usd."

@@ -28,7 +28,7 @@ async def answering_visibly(run: PendingRun, elsewhere: Elsewhere = NOTHING_ELSE
         ]
         try:
             async with showing(engine):
-                with stopping_gently(engine):
+                with stopping_gently(engine.stop):
                     yield engine
         finally:
             for watcher in watchers:

@@ -41,6 +41,6 @@ async def holding_output(run: Run, end_shards: Callable[[Run], Awaitable[None]])
         return
     turn = await while_ours(take_turn_at(run.prepared.store.storage, asking(), end_shards=partial(end_shards, run)))
     async with holding(run, turn, asking().what) as held:
-        if isinstance(held, PendingRun) and held.mode == "online":
+        if isinstance(held, PendingRun) and held.mode == "online" and held.prepared.job.deadline is None:
             await asyncio.to_thread(refuse_rows_in_batches, held.prepared.store, held.prepared.output.url)
         yield held

@@ -13,11 +13,12 @@ from prefect.runtime import flow_run
 
 from promptmill.errors import JobError
 from promptmill.job.basics import KEYS, with_basics
+from promptmill.job.deadline import refuse_by_batches_alone
 from promptmill.job.file import load_job, parse_job
 from promptmill.job.spec import Job
 from promptmill.memory import spare_memory
 from promptmill.planning.cached import cache_of
-from promptmill.planning.estimate import describe_estimate
+from promptmill.planning.estimate import describe_plan
 from promptmill.planning.prepared_job import open_output, resolve_output
 from promptmill.provider.transport import Credentials
 from promptmill.runs.run import FinishedRun, PendingRun, Planning, Run, plan_pending_run, plan_run
@@ -64,14 +65,22 @@ async def plan_dataset(
 ) -> Run:
     """Everything that can be known for free: chunks, identities, estimate. Raises: SetupError or a subclass."""
     whole = await _prepare(job, job_url, overrides, basics)
+    refuse_by_batches_alone(whole.deadline, mode)
     credentials = await load_credentials(whole.provider)
     today = _scheduled_day()
     await queue_up(open_output(resolve_output(whole, today).output.url))
     flow_run_ids = (str(flow_run.get_id()),)
-    planning = Planning(today, retry_failed=retry_failed, overwrite=overwrite, flow_run_ids=flow_run_ids, mode=mode)
+    planning = Planning(
+        today,
+        retry_failed=retry_failed,
+        overwrite=overwrite,
+        flow_run_ids=flow_run_ids,
+        mode=mode,
+        say=get_run_logger().info,
+    )
     with showing_step("planning") as tell:
         run = await asyncio.to_thread(plan_run, whole, credentials, replace(planning, tell=tell))
-    await name_after_job(whole, run.manifest.rows if isinstance(run, FinishedRun) else run.preflight.plan.rows)
+    await name_after_job(whole, run.manifest.rows if isinstance(run, FinishedRun) else run.preflight.plan.expected_rows)
     if isinstance(run, FinishedRun):
         get_run_logger().info("The output at %s is complete: nothing is to be sent.", run.prepared.output.shown)
     else:
@@ -118,7 +127,7 @@ def _scheduled_day() -> date:
 
 
 def _log_plan(run: PendingRun) -> None:
-    logger, plan = get_run_logger(), run.preflight.plan
-    logger.info("%d rows in %d chunks; %s", plan.rows, len(plan.chunks), describe_estimate(run.preflight.estimate))
-    for warning in run.preflight.warnings:
+    logger, found = get_run_logger(), run.preflight
+    logger.info("%s", describe_plan(found.plan, found.estimate))
+    for warning in found.notes(run.prepared.job):
         logger.warning(warning)

@@ -13,8 +13,8 @@ from collections.abc import Generator
 from contextlib import contextmanager
 
 from promptmill.errors import Interrupted
-from promptmill.runs.engine import Engine
 from promptmill.signals import HANGUP, EndingSignals, handling
+from promptmill.stop import Stop
 from tasks.prefect_internals.sigterm_handler import handling_sigterm, is_started_by_worker
 
 
@@ -23,7 +23,7 @@ class Terminated(Interrupted):
 
 
 @contextmanager
-def stopping_gently(engine: Engine) -> Generator[None]:
+def stopping_gently(ending: Stop) -> Generator[None]:
     """While this lasts, a signal to end stops the run and leaves its event loop intact.
 
     In a thread other than the main one, as on a Dask cluster, Python handles no signals, and this does nothing.
@@ -33,13 +33,13 @@ def stopping_gently(engine: Engine) -> Generator[None]:
         return
     loop = asyncio.get_running_loop()
     if is_started_by_worker():
-        with handling_sigterm(lambda *_: loop.call_soon_threadsafe(engine.stop.interrupt, Terminated())):
+        with handling_sigterm(lambda *_: loop.call_soon_threadsafe(ending.interrupt, Terminated())):
             yield
         return
 
     def stop() -> None:
         _hush_prefect()
-        loop.call_soon_threadsafe(engine.stop.interrupt, Interrupted())
+        loop.call_soon_threadsafe(ending.interrupt, Interrupted())
 
     handler = EndingSignals(stop)
     with handling(signal.SIGINT, handler), handling(HANGUP, handler), handling_sigterm(handler):

@@ -7,9 +7,8 @@ no shard answered: one shard may have spent its part of the budget while others 
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
-from typing import Any
 
 from promptmill.checkpoints.store import Store
 from promptmill.errors import RunStopped
@@ -18,12 +17,14 @@ from promptmill.runs.run import PendingRun
 from promptmill.sharding.folder import ShardFolder, folders
 from promptmill.sharding.plan import ShardPlan
 from promptmill.sharding.split import split_run
+from promptmill.sharding.steering import while_steered
 from promptmill.storage import STORAGE_ERRORS
-from tasks.run.ownership import OWNERSHIP_SECONDS, TakenForDead, while_ours
+from tasks.run.ownership import TakenForDead, while_ours
 from tasks.server.outages import CALL_ERRORS
 from tasks.sharding.flow_runs import shard_runs
+from tasks.sharding.held import while_held
 from tasks.sharding.leftovers import end_strays, shards_tag
-from tasks.sharding.steering import while_steered
+from tasks.sharding.processes import answer_in_processes
 from tasks.sharding.supervisor import Carrier, Following
 
 log = logging.getLogger("promptmill")
@@ -37,7 +38,7 @@ async def answer_in_shards(run: PendingRun) -> Elsewhere:
     job = run.prepared.job
     if job.shards == 1 and job.task_runner == "local":
         await end_strays(run)
-        return NOTHING_ELSEWHERE
+        return await answer_in_processes(run)
     async with _carrier(run) as carrier:
         begun = await _begin(run, carrier)
         if begun is None:
@@ -45,7 +46,7 @@ async def answer_in_shards(run: PendingRun) -> Elsewhere:
         following = Following(run, carrier, *begun)
         try:
             work = while_steered(run, following, *begun, following.until_all_ended())
-            await while_ours(_while_held(run, work))
+            await while_ours(while_held(run, work))
         except TakenForDead:  # the process that goes on with this run adopts its shards
             raise
         except RunStopped as error:
@@ -60,20 +61,6 @@ async def answer_in_shards(run: PendingRun) -> Elsewhere:
             raise
         await _forget(begun[0])
         return following.work
-
-
-async def _while_held(run: PendingRun, work: Coroutine[Any, Any, None]) -> None:
-    """Carry out work that sends nothing itself, for as long as the run holds its output. Raises: LeaseLost."""
-    task = asyncio.create_task(work)
-    try:
-        while not task.done():
-            await asyncio.wait([task], timeout=OWNERSHIP_SECONDS)
-            if run.lease is not None:
-                await run.lease.confirm()
-        await task
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 async def _forget(folder: ShardFolder) -> None:

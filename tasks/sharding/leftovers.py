@@ -2,11 +2,17 @@
 
 A run that dies leaves its shards at work, and its next attempt goes on with them. Any other run over the output, in shards
 or not, would pay for their rows a second time.
+
+Prefect calls a shard Running until somebody says otherwise, and where the worker died with it, nobody does. Its lease on the
+storage (checkpoints/shard_lease.py) knows better: a shard without one can't send, since this run holds the output by now,
+and a shard that begins later finds that out before it sends.
 """
 
 import asyncio
 import logging
-from uuid import UUID
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+from typing import Any
 
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.filters import (
@@ -15,12 +21,16 @@ from prefect.client.schemas.filters import (
     FlowRunFilterStateType,
     FlowRunFilterTags,
 )
-from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL
-from prefect.states import Cancelling
+from prefect.states import Cancelled, Cancelling, Crashed
 
+from promptmill.checkpoints.output_turn import Asking
+from promptmill.checkpoints.shard_lease import Stragglers
 from promptmill.errors import RunStopped
-from promptmill.runs.run import Run
+from promptmill.runs.run import PendingRun, Run
+from promptmill.sharding.folder import folder_name, lease_name, run_id_of
 from promptmill.sharding.leftovers import end_pulsed, end_strays_alone, left_folders
 from tasks.run.one_at_a_time import output_digest
 from tasks.sharding.flow_runs import END_OF_STATE
@@ -37,44 +47,91 @@ def shards_tag(run: Run) -> str:
 async def end_strays(run: Run, kept: str | None = None) -> None:
     """End the shards that earlier runs left at work, and remove their folders, but for the plan at the URL `kept`.
 
+    Call it once the run holds the output.
+
     Raises: RunStopped if they don't end; SetupError if they may be on a Prefect server that isn't set here.
     """
+    store = run.prepared.store
     if not PREFECT_API_URL.value():
-        await end_strays_alone(run.prepared.store, run.prepared.output, kept)
+        await end_strays_alone(store, run.prepared.output, kept)
         return
-    left = await left_folders(run.prepared.store, kept)
+    left = await left_folders(store, kept)
     await end_pulsed(left)
+    own_id = run.flow_run_ids[0] if isinstance(run, PendingRun) and run.flow_run_ids else ""
+    stragglers = Stragglers(store.storage, Asking("a run that follows", run_id=own_id).holder())
     async with get_client() as client:
-        await _end_runs(client, shards_tag(run), kept)
+        await Strays(client, shards_tag(run), stragglers, own_id).end(kept)
     for folder in left:
         await asyncio.to_thread(folder.remove)
 
 
-async def _end_runs(client: PrefectClient, output_tag: str, kept: str | None) -> None:
-    loop = asyncio.get_running_loop()
-    until = loop.time() + _RUN_SECONDS
-    cancelled: set[UUID] = set()
-    while strays := [run for run in await _live(client, output_tag) if run.parameters.get("plan_url") != kept]:
-        if loop.time() > until:
-            raise RunStopped(
-                f"{len(strays)} shards of an earlier run over this output are still at work after {_RUN_SECONDS:.0f} s, "
-                f"{strays[0].name!r} among them; two runs would pay for the same rows. Cancel them in the Prefect UI and "
-                "run the job again."
-            )
+class Strays:
+    """Runs of shards that earlier runs over an output left on a Prefect server."""
+
+    def __init__(self, client: PrefectClient, output_tag: str, stragglers: Stragglers, own_id: str) -> None:
+        self._client, self._output_tag = client, output_tag
+        self._stragglers, self._own_id = stragglers, own_id
+
+    async def end(self, kept: str | None) -> None:
+        """End all but those of the plan at the URL `kept`, and wait for those that may still send.
+
+        Raises: RunStopped when they don't end.
+        """
+        loop = asyncio.get_running_loop()
+        until = loop.time() + _RUN_SECONDS
+        while at_work := await self._step(kept):
+            if loop.time() > until:
+                raise RunStopped(
+                    f"{len(at_work)} shards of an earlier run over this output are still at work after "
+                    f"{_RUN_SECONDS:.0f} s, {at_work[0].name!r} among them; two runs would pay for the same rows. Cancel "
+                    "them in the Prefect UI and run the job again."
+                )
+            await asyncio.sleep(1.0)
+
+    async def _step(self, kept: str | None) -> list[FlowRun]:
+        """Tell every run to end; those that may still send."""
+        strays = [run for run in await self._live() if run.parameters.get("plan_url") != kept]
+        living = {str(one.holder and one.holder.what) for one in await asyncio.to_thread(self._stragglers.all)}
+        at_work: list[FlowRun] = []
         for stray in strays:
-            if stray.id not in cancelled:
-                log.info("%s is a shard of an earlier run over this output: we cancel it", stray.name)
-                state = Cancelling(message="Another run over the same output has begun.")
-                await client.set_flow_run_state(stray.id, state)
-                cancelled.add(stray.id)
-        await asyncio.sleep(1.0)
+            assert stray.state is not None  # noqa: S101 - the server chose it by its state
+            is_at_work = may_send(stray.parameters, living, self._own_id)
+            if (state := state_to_set(stray.state.type, is_at_work)) is not None:
+                log.info("%s is a shard of an earlier run over this output: we set it to %s", stray.name, state.name)
+                with suppress(ObjectNotFound):  # somebody deleted it meanwhile
+                    await self._client.set_flow_run_state(stray.id, state)
+            if is_at_work:
+                at_work.append(stray)
+        return at_work
+
+    async def _live(self) -> list[FlowRun]:
+        chosen = FlowRunFilter(
+            tags=FlowRunFilterTags(all_=[self._output_tag]),
+            state=FlowRunFilterState(
+                type=FlowRunFilterStateType(any_=[kind for kind in StateType if kind not in END_OF_STATE])
+            ),
+        )
+        return await self._client.read_flow_runs(flow_run_filter=chosen)
 
 
-async def _live(client: PrefectClient, output_tag: str) -> list[FlowRun]:
-    chosen = FlowRunFilter(
-        tags=FlowRunFilterTags(all_=[output_tag]),
-        state=FlowRunFilterState(
-            type=FlowRunFilterStateType(any_=[kind for kind in StateType if kind not in END_OF_STATE])
-        ),
-    )
-    return await client.read_flow_runs(flow_run_filter=chosen)
+def may_send(parameters: Mapping[str, Any], living: Collection[str], own_id: str) -> bool:
+    """Whether the shard of a run with these parameters may still send, by the leases of those that live. Pure.
+
+    One of this very flow run may: it finds its run holding the output, and may begin its lease only now.
+    """
+    folder, shard = folder_name(str(parameters.get("plan_url"))), parameters.get("shard")
+    if folder is None or not isinstance(shard, int):
+        return True  # no shard that we could find the lease of
+    run_id = run_id_of(folder)
+    return run_id == own_id != "" or lease_name(run_id, shard) in living
+
+
+def state_to_set(kind: StateType, is_at_work: bool) -> State[Any] | None:
+    """What to tell the server of a stray; None = nothing more. Pure."""
+    if is_at_work:
+        return (
+            None if kind == StateType.CANCELLING else Cancelling(message="Another run over the same output has begun.")
+        )
+    if kind == StateType.RUNNING:
+        return Crashed(message="Its lease on the output has lapsed: its process is gone.")
+    return Cancelled(message="Another run over the same output has begun, and this shard wasn't at work.")

@@ -107,7 +107,7 @@ async def _holding(run: PendingRun, folder: ShardFolder, shard: int) -> AsyncGen
 
     Raises: LeaseLost when its run holds the output no more; StorageFailed.
     """
-    asking = Asking(f"shard {shard} of the flow run {folder.run_id}", run_id=folder.run_id)
+    asking = Asking(folder.lease_name(shard), run_id=folder.run_id)
     lease = await asyncio.to_thread(ShardLease(folder.storage, asking.holder()).begin)
     async with releasing(Turn(lease, has_waited=False)):
         yield replace(run, lease=lease)

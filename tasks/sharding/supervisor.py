@@ -7,7 +7,7 @@ written down first, and starts only after the earlier process had time to see th
 import asyncio
 import logging
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from promptmill.errors import PromptmillError, RunStopped, StorageFailed
@@ -16,6 +16,7 @@ from promptmill.runs.elsewhere import Elsewhere
 from promptmill.runs.run import PendingRun, facts_of_work, tell_how_far
 from promptmill.sharding.folder import ShardFolder
 from promptmill.sharding.plan import Ended, Outcome, ShardPlan, sum_progress, sum_shards, verdict
+from promptmill.steering.orders import NOT_STEERED
 from tasks.run.progress import showing_lines
 from tasks.server.automations import RERUN_SECONDS
 from tasks.server.outages import CALL_ERRORS, is_away
@@ -71,7 +72,7 @@ class Following:
         self._run, self._carrier, self._folder, self._plan = run, carrier, folder, plan
         self._shards = [_Watched() for _ in plan.bounds]
         self._is_warned = False
-        self.note = ""  # what else the line says
+        self.steering = NOT_STEERED  # what people told the run since it began
         self._rows_done = 0  # in finished chunks, at the last count
 
     @property
@@ -130,7 +131,8 @@ class Following:
         latest = [watched.heard[max(watched.heard)] for watched in self._shards if watched.heard]
         progress = sum_progress(latest, self._run.preflight.plan.rows)
         reused = sum(manifest.reused for manifest in latest)
-        tell_how_far(error, self._run, facts_of_work(self._run, self.work, reused), progress)
+        facts = replace(facts_of_work(self._run, self.work, reused), steering=self.steering)
+        tell_how_far(error, self._run, facts, progress)
 
     async def _step(self) -> None:
         """Start the shards that are due, and judge those that ended. If the server is away, the next step asks it again."""
@@ -213,7 +215,8 @@ class Following:
         rows, total = self._rows_done, sum(chunk.rows for chunk in self._plan.chunks)
         done, waiting = len(self._plan.bounds) - len(self._open), self._carrier.waiting
         wait = f", {waiting} waiting for a worker" if waiting else ""
-        line = f"shards {done} of {len(self._plan.bounds)}{wait} · rows {rows:,} of {total:,}{self.note}"
+        pause = "" if self.steering.pause is None else f" · {self.steering.pause}"
+        line = f"shards {done} of {len(self._plan.bounds)}{wait} · rows {rows:,} of {total:,}{pause}"
         return line, 100 * rows / max(1, total)
 
     def _count_rows(self) -> int:

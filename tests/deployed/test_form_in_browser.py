@@ -73,17 +73,21 @@ async def test_the_first_fields_are_enough_for_a_run_which_is_found_by_its_job_a
     assert Decimal(manifest["budget_usd"]) == Decimal("1.5")
 
 
-async def test_a_person_fills_in_a_job_starts_it_and_watches_it_to_its_end(screen: Screen, tmp_path: Path):
-    rows = write_rows(tmp_path / "rows.parquet", [f"text {number}" for number in range(30)])
-    await screen.open_form("online-inference", "online")
-    await screen.turn_to("Job", "job")
-
+async def expect_an_empty_form(screen: Screen) -> None:
+    """The form of a job shows its defaults, and which fields may stay empty."""
     await expect(screen.box("Limits", "Max concurrency")).to_have_value("auto")
     await expect(screen.box("Limits", "Requests per minute")).to_have_value("")
     await expect(screen.field("Request", "Model").locator("label")).to_have_text("Model")
     await expect(screen.field("Request", "User").locator("label")).to_have_text("User (Optional)")
     await expect(screen.field("Request", "Endpoint")).to_contain_text("chat.completions")
     await screen.keep("empty form")
+
+
+async def test_a_person_fills_in_a_job_starts_it_and_watches_it_to_its_end(screen: Screen, tmp_path: Path):
+    rows = write_rows(tmp_path / "rows.parquet", [f"text {number}" for number in range(30)])
+    await screen.open_form("online-inference", "online")
+    await screen.turn_to("Job", "job")
+    await expect_an_empty_form(screen)
 
     await screen.box("Name").fill("by-form")
     await screen.box("Input", "URL").fill(str(rows))

@@ -71,6 +71,20 @@ async def test_a_flow_submits_a_job_and_advance_batches_publishes_it(
     assert len(promptmill.read(job.output.url)) == 40
 
 
+async def test_an_online_run_with_a_deadline_asks_by_batch_first_and_leaves_nothing_behind(
+    prefect: str, make_job: MakeJob, simulator: Simulator
+):
+    from flows.online_inference import online_inference
+
+    job = make_job(40, name="timed", batch__poll_seconds=0.1)
+    manifest = await online_inference(job=job, deadline="1h")
+
+    assert (manifest["state"], manifest["mode"], manifest["rows"]) == ("completed", "online", 40)
+    assert (billed(simulator), billed(simulator, "default"), paid_twice(simulator)) == (36, 4, 0)
+    assert (manifest["deadline"]["text"], manifest["deadline"]["is_kept"]) == ("1h", True)
+    assert registered() == []
+
+
 async def test_starting_a_job_again_while_its_batches_are_in_flight_submits_nothing(
     prefect: str, make_job: MakeJob, simulator: Simulator
 ):

@@ -35,6 +35,9 @@ def test_check_shows_the_first_prompt_that_can_be_sent(
     assert hidden not in told
 
 
+ITEM = {"type": "object", "properties": {"name": {"type": "string"}, "price": {"type": "number"}}}
+
+
 @pytest.mark.parametrize(
     ("schema", "told"),
     [
@@ -43,9 +46,14 @@ def test_check_shows_the_first_prompt_that_can_be_sent(
         pytest.param({"type": ["string", "null"]}, "x: string or null", id="types"),
         pytest.param({"type": "array", "items": {"type": "number"}}, "x: list of number", id="list"),
         pytest.param({"anyOf": [{"type": "string"}, {"type": "null"}]}, "x: string or null", id="any-of"),
-        pytest.param({"$ref": "#/$defs/a"}, "x: anything", id="reference"),
+        pytest.param({"$ref": "#/$defs/unknown"}, "x: anything", id="a-reference-that-leads-nowhere"),
+        pytest.param({"$ref": "#/$defs/Item"}, "x: {name, price}", id="reference"),
+        pytest.param(
+            {"type": "array", "items": {"$ref": "#/$defs/Item"}}, "x: list of {name, price}", id="list-of-items"
+        ),
+        pytest.param({"type": "object"}, "x: object", id="an-object-of-any-kind"),
         pytest.param(True, "x: anything", id="true"),
     ],
 )
 def test_a_schema_is_folded_into_a_line(schema: object, told: str):
-    assert describe_properties({"x": schema}) == told
+    assert describe_properties({"x": schema}, {"Item": ITEM}) == told

@@ -1,6 +1,7 @@
 """The flow against a real Prefect server: states, names, artifacts, and the command a person types."""
 
 import json
+import logging
 import random
 import signal
 import time
@@ -59,6 +60,24 @@ async def test_chunks_are_task_runs_with_names_and_a_second_run_finds_them_cache
         artifacts = await client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=keys)))
     assert {one.key for one in artifacts} == set(keys)
     assert "25" in str(next(one.data for one in artifacts if one.key == "named-summary"))
+
+
+@pytest.mark.usefixtures("environment")
+async def test_a_flow_asks_while_it_plans_and_says_so(
+    prefect: str, make_job: MakeJob, simulator: Simulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    from flows.online_inference import online_inference
+
+    caplog.set_level(logging.INFO)
+    job = make_job([f"text {number % 40}" for number in range(2_600)], name="early", chunk_rows=1_000)
+
+    manifest = await online_inference(job=job)
+
+    assert (manifest["rows"], manifest["succeeded"], manifest["shared"]) == (2_600, 2_600, 2_560)
+    assert len(await task_runs(manifest["flow_run_ids"][0])) == 3
+    assert simulator.ledger()["totals"]["requests"] == 40
+    assert "2600 rows, 2000 of them planned so far" in caplog.text
+    assert "the first 2,000 rows are checked before the first request" in caplog.text
 
 
 @pytest.mark.usefixtures("environment")

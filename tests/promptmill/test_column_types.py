@@ -5,7 +5,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from promptmill.column_types import carried_type, cast_column, common_type, filter_rows, is_always_held, leaves_of
+from promptmill.column_casts import cast_column
+from promptmill.column_types import carried_type, common_type, filter_rows, is_always_held, leaves_of
 
 S, I = pa.string(), pa.int32()  # noqa: E741 - short names keep the tables readable
 REQUIRED = pa.field("a", S, nullable=False)
@@ -108,6 +109,32 @@ def test_a_plainer_type_has_the_same_values_also_of_a_slice(array: Any, target: 
 
     changed.validate(full=True)
     assert changed.to_pylist() == sliced.to_pylist()
+
+
+NULLS = pa.array([[None, None, None], None, [], [None]], pa.list_(pa.null()))
+
+
+@pytest.mark.parametrize(
+    ("array", "target"),
+    [
+        pytest.param(NULLS, pa.large_list(pa.null()), id="list"),
+        pytest.param(pa.StructArray.from_arrays([NULLS, pa.array(["a", None, "b", "c"], pa.string_view())], ["n", "v"]),
+                     pa.struct([("n", pa.list_(pa.null())), ("v", S)]), id="beside-a-view"),
+        pytest.param(pa.StructArray.from_arrays([NULLS, pa.array([1, 2, 3, 4], pa.int32())], ["n", "v"]),
+                     pa.struct([("n", pa.list_(pa.null())), ("v", pa.int64())]), id="beside-a-number"),
+        pytest.param(pa.ListArray.from_arrays(pa.array([0, 1, 3, 4, 4]),
+                     pa.StructArray.from_arrays([NULLS, pa.array([1, 2, 3, 4], pa.int32())], ["n", "v"])),
+                     pa.list_(pa.struct([("n", pa.list_(pa.null())), ("v", pa.int64())])), id="inside-a-list"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("start", [0, 1, 2])
+def test_lists_of_nulls_keep_their_lengths_in_another_type(array: Any, target: pa.DataType, start: int) -> None:
+    sliced = pa.chunked_array([array.slice(start)])
+
+    changed = cast_column(sliced, target)
+
+    changed.validate(full=True)
+    assert (changed.type, changed.to_pylist()) == (target, sliced.to_pylist())
 
 
 def test_fixed_size_lists_of_fixed_size_lists_keep_their_rows_when_a_slice_is_filtered() -> None:

@@ -66,6 +66,7 @@ class OddBatches:
     paths: list[str] = field(default_factory=list[str])  # with query, of every request
     lines: Counter[str] = field(default_factory=Counter[str])  # row's text → times submitted
     paid: Counter[str] = field(default_factory=Counter[str])  # row's text → times answered
+    online: Counter[str] = field(default_factory=Counter[str])  # row's text → times answered by a request of its own
     looks: Counter[str] = field(default_factory=Counter[str])
 
     @property
@@ -76,6 +77,9 @@ class OddBatches:
     def answer(self, method: str, path: str, content: bytes, kind: str) -> tuple[int, bytes]:
         """Status and body of any request."""
         parts = path.partition("?")[0].strip("/").split("/")
+        if parts[-1] == "completions":
+            self.online[json.loads(content)["messages"][-1]["content"].removeprefix("Label: ")] += 1
+            return 200, json.dumps(chat()).encode()
         at = next(number for number, part in enumerate(parts) if part in {"files", "batches"})
         rest = parts[at + 1 :]
         if parts[at] == "files" and rest[1:] == ["content"]:

@@ -5,7 +5,7 @@ with a fixed seed.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import cast
@@ -59,14 +59,21 @@ class Values:
     def add(self, value: object) -> None:
         """Count one answer."""
         self._rows += 1
-        for element in _elements(value):
-            if element is None:
-                self._nulls += 1
-            elif (number := _number(element)) is not None:
-                self._add_number(number)
-            else:
-                self._texts += 1
-                self._count(str(element).lower() if isinstance(element, bool) else _text(element))
+        if isinstance(value, list):
+            for element in cast(list[object], value):
+                self._add_one(element)
+        else:
+            self._add_one(value)
+
+    def _add_one(self, value: object) -> None:
+        if value is None:
+            self._nulls += 1
+        elif not isinstance(value, str) and (number := _number(value)) is not None:
+            self._add_number(number)
+        else:
+            self._texts += 1
+            if not self._is_more:  # then nothing of the counts is shown
+                self._count(str(value).lower() if isinstance(value, bool) else _text(value))
 
     def _add_number(self, value: float) -> None:
         self._seen_numbers += 1
@@ -76,7 +83,8 @@ class Values:
             self._numbers.append(value)
         elif (place := self._random.randrange(self._seen_numbers)) < _KEPT_NUMBERS:
             self._numbers[place] = value
-        self._count(f"{value:g}")
+        if not self._is_more:
+            self._count(f"{value:g}")
 
     def _count(self, label: str) -> None:
         if label in self._counts or len(self._counts) < _MOST_VALUES:
@@ -135,13 +143,6 @@ class Distributions:
         """A distribution for each column that has answers."""
         found = (values.distribution for values in self._values.values())
         return [distribution for distribution in found if distribution is not None]
-
-
-def _elements(value: object) -> Iterator[object]:
-    if isinstance(value, list):
-        yield from cast(list[object], value)
-    else:
-        yield value
 
 
 def _number(value: object) -> float | None:

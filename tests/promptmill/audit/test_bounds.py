@@ -226,6 +226,14 @@ def test_each_answer_counts_once(files: list[list[Result]], known: str, at_most:
     assert (found.known_usd, found.at_most_usd) == (Decimal(known), Decimal(at_most))
 
 
+def test_rows_that_failed_without_a_cost_are_not_called_paid_for() -> None:
+    money = KeptMoney()
+    money.add(answers_table([failure("a", "0", 1.0), failure("b", "0.5", 1.0), failure("c", "0", 1.0)]))
+    [row] = [row for row in audit_of(books(money.sums())).rows if row.name == "failed, and paid for"]
+
+    assert (row.rows, row.known_usd) == (1, Decimal("0.5"))
+
+
 def test_a_slice_of_a_table_has_its_own_money() -> None:
     table = answers_table([answer(A, "1", 1), answer(B, "2", 1)])
     money = KeptMoney()

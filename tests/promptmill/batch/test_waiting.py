@@ -61,7 +61,7 @@ def _waves(folder: Path, texts: Sequence[str | None], **changes: Any) -> Waves:
 def _requests(waves: Waves) -> list[str]:
     """The custom_ids of all rows that are sent, in order."""
     prepared, found = waves.run.prepared, waves.run.preflight.plan
-    tables = prepared.dataset.read(prepared.job.chunk_rows)
+    tables = prepared.dataset.read([chunk.rows for chunk in found.chunks])
     ids = list[str]()
     for chunk, table in zip(found.chunks, tables, strict=True):
         rendered = render_chunk(prepared.builder, prepared.job, found, chunk, table)

@@ -1,15 +1,18 @@
-"""Answers don't stay unsaved because a timer went off while others were written."""
+"""When answers are saved, and how many at once."""
 
 import asyncio
+import io
 import threading
 from decimal import Decimal
 from typing import cast
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from promptmill.checkpoints import saver
-from promptmill.checkpoints.saver import Saver
+from promptmill.checkpoints.answer_files import answers_table, encode_answers
+from promptmill.checkpoints.saver import Saver, fill_rows
 from promptmill.checkpoints.store import Store
 from promptmill.records import Failure, Usage
 
@@ -60,3 +63,39 @@ async def test_an_answer_that_came_while_others_were_written_is_saved_though_non
 
     assert store.written == [1, 1]
     await saving.close()
+
+
+@pytest.mark.parametrize(
+    ("checkpoint_rows", "came", "rows"),
+    [
+        pytest.param(50, 50, 25, id="half before anything is known"),
+        pytest.param(50, 2, 46, id="nearly all where writes are quick"),
+        pytest.param(50, 0, 49, id="one place is left"),
+        pytest.param(50, 20, 25, id="half where writes are slow"),
+        pytest.param(1, 0, 1, id="one at a time"),
+    ],
+)
+def test_a_file_leaves_room_for_what_comes_while_it_is_written(checkpoint_rows: int, came: int, rows: int) -> None:
+    assert rows == fill_rows(checkpoint_rows, came)
+
+
+async def test_a_chunk_saves_what_it_has_where_all_chunks_together_have_no_room_left() -> None:
+    """Otherwise all would wait for a timer."""
+    store = SlowStore()
+    store.may_write.set()
+    saving = Saver(cast(Store, store), "key", 50, shared_places=asyncio.Semaphore(2))
+
+    async with asyncio.timeout(2):
+        for number in range(3):
+            await saving.add(failure(number))
+
+    assert store.written == [2]
+    await saving.close()
+
+
+def test_few_answers_of_a_chunk_under_way_are_not_compressed() -> None:
+    table = answers_table([failure(number) for number in range(3)])
+
+    loose, finished = (pq.ParquetFile(io.BytesIO(encode_answers(table, chunk))).metadata for chunk in (None, "key"))
+
+    assert ("UNCOMPRESSED", "ZSTD") == tuple(found.row_group(0).column(0).compression for found in (loose, finished))

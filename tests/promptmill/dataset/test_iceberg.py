@@ -1,6 +1,7 @@
 """Iceberg tables as inputs, written by the library pyiceberg: one snapshot's rows, and never a row that was deleted."""
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -237,3 +238,33 @@ async def test_run_over_a_table_records_the_snapshot(
     part = pq.read_schema(tmp_path / "out" / manifest.parts[0].path)
     assert part.field("n").type == pa.int32()
     assert isinstance(plan_any(job, credentials), FinishedRun)
+
+
+def test_table_on_s3_is_read_by_its_catalog_and_by_its_metadata_file(
+    s3_folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    settings = {
+        "uri": f"sqlite:///{tmp_path}/catalog.db",
+        "warehouse": f"{s3_folder}/lake",
+        "py-io-impl": "pyiceberg.io.fsspec.FsspecFileIO",
+        "s3.endpoint": os.environ["AWS_ENDPOINT_URL"],
+        "s3.access-key-id": os.environ["AWS_ACCESS_KEY_ID"],
+        "s3.secret-access-key": os.environ["AWS_SECRET_ACCESS_KEY"],
+        "type": "sql",
+    }
+    for name, value in settings.items():
+        key = name.upper().replace("-", "_").replace(".", "__")
+        monkeypatch.setenv(f"PYICEBERG_CATALOG__MINE__{key}", value)
+    monkeypatch.setattr(catalogs, "_ENV_CONFIG", Config())
+    catalog = SqlCatalog("mine", **settings)
+    catalog.create_namespace("shop")
+    table = catalog.create_table("shop.reviews", schema=COLUMNS)
+    table.append(pa.table({"text": ["a", "b c"], "n": [1, 2]}, schema=COLUMNS))
+    table.append(pa.table({"text": ["d"], "n": [3]}, schema=COLUMNS))
+    catalog.close()
+
+    assert at(table).startswith("iceberg+s3://")
+    assert (
+        sorted(values(opened(at(table)))) == sorted(values(opened("iceberg://mine/shop.reviews"))) == ["a", "b c", "d"]
+    )
+    assert values(opened(at(table, f"?snapshot={snapshots(table)[0]}"))) == ["a", "b c"]

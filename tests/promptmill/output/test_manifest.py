@@ -30,7 +30,7 @@ CONTRACT = (
 )
 EXTRAS = (
     "failures_by_kind input_fingerprint accuracy promptmill_version reasoning_tokens shared cached "
-    "partition_columns input_versions measured scorecard retries_by_kind audit limited_by steering"
+    "partition_columns input_versions measured scorecard retries_by_kind audit limited_by steering deadline"
 )
 
 

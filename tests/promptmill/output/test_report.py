@@ -73,7 +73,12 @@ def test_answers_of_a_column_are_told_in_words_and_bars(
     assert [(bar.label, bar.rows, bar.width) for bar in found.bars] == bars
 
 
-@given(st.lists(st.floats(-1e12, 1e12), min_size=10, max_size=200, unique=True))
+def label_of(number: float) -> str:
+    """Numbers that share it may be told as one: six digits count, and what is next to nothing is zero."""
+    return f"{number:.3g}" if abs(number) > 1e-299 else "0"
+
+
+@given(st.lists(st.floats(-1e12, 1e12), min_size=10, max_size=200, unique_by=label_of))
 def test_numbers_are_told_by_range_and_each_falls_into_a_bar(numbers: list[float]):
     values = Values("column")
     for number in numbers:

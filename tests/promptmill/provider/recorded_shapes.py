@@ -2,8 +2,8 @@
 
 Texts are shortened to what the verdict depends on; ids, keys and names of others are taken out. `OPENAI` is OpenAI's
 "Error codes" and "Rate limits" guides, `REFERENCE` its API reference, both read 2026-11-24. A date beside an issue is that of
-the post that shows the shape, or the day it was read. What is marked `MEMORY` was written down without the page at hand:
-check it there before you rely on more than the verdict.
+the post that shows the shape, or the day it was read. "Public code" is source code that holds the shape as a log, a recording
+or a test's answer.
 """
 
 # ruff: noqa: E501 - one shape, one line
@@ -19,10 +19,11 @@ OPENAI, REFERENCE = (
     ("OpenAI, API reference", "2026-11-24"),
 )
 OPENROUTER = (
-    "OpenRouter, openrouter.ai/docs/api/reference/errors-and-debugging; the messages from memory",
+    "OpenRouter, openrouter.ai/docs/api/reference/errors-and-debugging, which has the codes and no messages",
     "2026-11-27",
 )
-MEMORY = "from memory, its page not at hand"
+PUBLIC = "read 2026-11-28"  # found in public source code
+UNPARSED = "Parsing failed. The model generated output that could not be parsed. Please adjust your prompt. See 'failed_generation' for more details."
 PAGE = "<!DOCTYPE html><html><head><title>{}</title></head><body><h1>{}</h1></body></html>"
 
 
@@ -119,7 +120,7 @@ SHAPES = [
     seen("Gemini", issue("continuedev/continue/issues/10560", "2026-02-16"), 429, error('{"error": {"code": 429, "message": "Resource has been exhausted"}}', code=429, status="Too Many Requests"), "wait"),
     seen("Anthropic", issue("anthropics/claude-code/issues/66297", "2026-06-08"), 400, {"type": "error", **error("Your credit balance is too low to access the Anthropic API.", type="invalid_request_error")}, "row? money"),
     seen("Anthropic", issue("anthropics/claude-code/issues/35779", "2026-03-18"), 529, {"type": "error", **error("Overloaded", type="overloaded_error")}, "again"),
-    seen("Anthropic", ("com.blockether/svar 0.7.61, its page on rate limits (resets as RFC 3339); the body from memory", "2026-11-27"), 429, error("rate limit", type="rate_limit_error"), "wait 60", {"anthropic-ratelimit-requests-remaining": "0", "anthropic-ratelimit-requests-reset": "2026-09-21T14:14:20Z"}),
+    seen("Anthropic", ("com.blockether/svar 0.7.61, its page on rate limits (resets as RFC 3339); anthropics/claude-code#73655 has the body", "2026-07-03"), 429, {"type": "error", **error("Rate limited", type="rate_limit_error")}, "wait 60", {"anthropic-ratelimit-requests-remaining": "0", "anthropic-ratelimit-requests-reset": "2026-09-21T14:14:20Z"}),
     seen("DashScope", issue("tencentmusic/supersonic/issues/1572", "2024-08-16"), 400, {"message": "Access denied, please make sure your account is in good standing.", "code": "Arrearage"}, "row? money"),
     seen("vLLM", issue("HKUSTDial/Alpha-SQL/issues/5", "2025-07-05"), 400, {"object": "error", "message": "This model's maximum context length is 32768 tokens.", "type": "BadRequestError", "param": None, "code": 400}, "row: context_length_exceeded"),
     seen("vLLM", issue("vllm-project/vllm/issues/4667", "2024-06-21"), 400, {"object": "error", "message": "max_tokens must be at least 1, got -186.", "type": "BadRequestError", "param": None, "code": 400}, "row? request"),
@@ -138,13 +139,18 @@ SHAPES = [
     # an answer that the provider keeps back, since it breaks the format
     seen("Groq", issue("thepersonalaicompany/amurex-backend/issues/38", "2025-02-11"), 400, error("Failed to generate JSON. Please adjust your prompt. See 'failed_generation' for more details.", type="invalid_request_error", code="json_validate_failed", failed_generation='{"a'), "again, kept back, bought"),
     seen("Groq", issue("lucagrippa/obsidian-ai-tagger/issues/34", "2025-02-07"), 400, error("Failed to call a function. Please adjust your prompt. See 'failed_generation' for more details.", type="invalid_request_error", code="tool_use_failed", failed_generation=""), "again, kept back, bought"),
-    seen("Groq", (f"Groq, API error codes; {MEMORY}", "2026-11-27"), 400, error("Parsing failed. The model generated output that could not be parsed. See 'failed_generation' for more details.", type="invalid_request_error", code="output_parse_failed"), "again, kept back, bought"),
+    seen("Groq", ("public code: a log of a failed run, with its traceback", PUBLIC), 400, error(UNPARSED, type="invalid_request_error", code="output_parse_failed", failed_generation="We need to run tests. Let's list files."), "again, kept back, bought"),
+    seen("Groq", ("public code: a test of a client that had met it", PUBLIC), 400, error(UNPARSED, type="invalid_request_error", code="tool_use_failed", failed_generation="<|channel|>commentary to=functions.bash"), "again, kept back, bought"),
+    seen("Groq", ("public code: a test of a client that had met it, without a code", PUBLIC), 400, error(UNPARSED, type="invalid_request_error", failed_generation={"reason": "structured output parser could not complete"}), "again, kept back, bought"),
     seen("Groq", ("made up: the same without its code, through a gateway", "2026-11-27"), 400, error("GroqException - Generated JSON does not match the expected schema. See 'failed_generation' for more details.", type="invalid_request_error"), "again, kept back, bought"),
     seen("OpenAI", issue("BerriAI/litellm/issues/8020", "2025-01-27"), 500, error("The model produced invalid content. Consider modifying your prompt if you are seeing this error persistently.", type="model_error", param=None, code=None), "again, kept back, bought"),
     seen("OpenAI", ("made up: the same in another type", "2026-11-27"), 500, error("The model produced invalid content.", type="server_error"), "again, kept back, bought"),
-    seen("Gemini", (f"Gemini, OpenAI compatibility; {MEMORY}", "2026-11-27"), 200, chat(None, "function_call_filter: MALFORMED_FUNCTION_CALL"), "answer: invalid_response"),
+    seen("Gemini", ("public code: 20 of 20 answers without content in one study", PUBLIC), 200, chat(None, "function_call_filter: MALFORMED_FUNCTION_CALL"), "answer: invalid_response"),
     # an error inside a 200
     seen("OpenRouter", issue("open-webui/computer/issues/293", "2026-09-20"), 200, error("Provider returned error", code=429, metadata={"raw": "temporarily rate-limited upstream. Please retry shortly"}), "wait"),
+    seen("OpenRouter", issue("open-assistant-org/open-assistant/issues/80", "2026-07-30"), 402, error("Insufficient credits. Add more using https://openrouter.ai/settings/credits", code=402, metadata={"limit_source": "openrouter_credits"}), "row? money"),
+    seen("OpenRouter", issue("QwenLM/qwen-code/issues/73", "2025-07-23"), 402, error("This request requires more credits, or fewer max_tokens. You requested up to 225702 tokens, but can only afford 92985. To increase, visit https://openrouter.ai/settings/credits and add more credits", code=402), "row? money"),
+    seen("openclaude", issue("Gitlawb/openclaude/issues/1528", "2026-06-04"), 402, error("Insufficient credits - top up your balance", type="insufficient_quota", code="insufficient_credits"), "row? money"),
     seen("OpenRouter", OPENROUTER, 200, error("Insufficient credits", code=402), "row? money"),
     seen("OpenRouter", OPENROUTER, 200, error("No auth credentials found", code=401), "renew"),
     seen("OpenRouter", OPENROUTER, 200, error("Input flagged by moderation", code=403), "row: content_filter"),
@@ -152,7 +158,7 @@ SHAPES = [
     seen("OpenRouter", issue("genkit-ai/genkit/pull/6259", "2026-09-02"), 200, chat("half", None, choice={"error": {"code": 502, "message": "Upstream error"}}), "again"),
     seen("OpenRouter", issue("genkit-ai/genkit/pull/6259", "2026-09-02"), 200, chat("whole", "stop", choice={"error": {"code": 502, "message": "late"}}), "answer"),
     seen("gateway", ("sparticleinc/chatgpt-google-summary-extension#222; that it stands in a 200 is made up", "2024-09-09"), 200, error("user quota is not enough", type="new_api_error", code="insufficient_user_quota"), "row? money"),
-    seen("MiniMax", (f"MiniMax, error codes; {MEMORY}", "2026-11-27"), 200, {"choices": None, "base_resp": {"status_code": 1008, "status_msg": "insufficient balance"}}, "row? money"),
+    seen("MiniMax", issue("adrianlyjak/obsidian-aloud-tts/pull/114", "2025-12-26"), 200, {"choices": None, "base_resp": {"status_code": 1008, "status_msg": "insufficient balance"}}, "row? money"),
     seen("Zhipu", ("yilewang/llm-for-zotero#17; that it stands in a 200 is made up", "2026-02-12"), 200, error("您的账户已达到速率限制，请您控制请求频率", code="1302"), "wait"),
     seen("Zhipu", issue("yilewang/llm-for-zotero/issues/17", "2026-02-12"), 429, error("您的账户已达到速率限制，请您控制请求频率", code="1302"), "wait"),
     seen("MiniMax", issue("MiniMax-AI/MiniMax-M2/issues/62", "2025-12-23"), 500, {"type": "error", **error("insufficient balance (1008)", type="api_error")}, "row? money"),
@@ -163,7 +169,7 @@ SHAPES = [
     seen("gateway", issue("Wei-Shaw/sub2api/issues/2857", "2026-05-28"), 200, {"id": "r", "status": "failed", "output": [], "error": {"code": "upstream_error", "message": "failed"}}, "again, unknown", endpoint="responses"),
     # a 200 without an answer
     seen("OpenRouter", issue("speakeasy-api/gram/pull/3129", "2026-06-01"), 200, {"id": "x", "choices": []}, "again, bought, unknown"),
-    seen("Azure", (f"Azure, content filtering; {MEMORY}", "2026-11-27"), 200, {"choices": [], "prompt_filter_results": [{"content_filter_results": {"hate": {"filtered": True}}}]}, "row: content_filter"),
+    seen("Azure", ("public code: a test of a cost counter, where usage is missing too", PUBLIC), 200, {"id": "x", "model": "m", "choices": [], "prompt_filter_results": [{"prompt_index": 0, "content_filter_results": {"hate": {"filtered": True, "severity": "high"}}}]}, "row: content_filter"),
     seen("vLLM", issue("langchain-ai/langchain/issues/32252", "2025-07-26"), 200, {"id": "x", "choices": None}, "again, bought, unknown"),
     seen("TGI", issue("ogx-ai/ogx/issues/3122", "read 2026-11-27"), 200, "null", "again, bought, unknown"),
     seen("gateway", ("made up: an empty body", "2026-11-27"), 200, b"", "again, bought, unknown"),
@@ -179,9 +185,9 @@ SHAPES = [
     seen("Z.AI", issue("genkit-ai/genkit/pull/6259", "2026-09-02"), 200, chat("half", "model_context_window_exceeded"), "answer: context_length_exceeded"),
     seen("OpenRouter", issue("zeitlings/ayai-gpt-nexus/issues/2", "2024-07-05"), 200, chat("yes", "end_turn"), "answer"),
     seen("Mistral", issue("langchain4j/langchain4j/pull/4474", "2026-01-26"), 200, chat([{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}, {"type": "text", "text": "yes"}]), "answer"),
-    seen("Gemini", (f"Gemini, OpenAI compatibility; {MEMORY}", "2026-11-27"), 200, {"model": "m", "choices": [{"index": 0, "finish_reason": "length"}]}, "answer: truncated"),
+    seen("Gemini", issue("evalstate/fast-agent/issues/184", "2025-05-22"), 200, {"model": "m", "choices": [{"index": 0, "finish_reason": "length"}]}, "answer: truncated"),
     seen("LM Studio", issue("lmstudio-ai/lmstudio-bug-tracker/issues/2339", "2026-08-30"), 200, chat(""), "answer: empty_response"),
-    seen("vLLM", (f"vLLM, reasoning outputs; {MEMORY}", "2026-11-27"), 200, chat(None, message={"reasoning_content": "hm"}), "answer: empty_response"),
+    seen("vLLM", issue("vllm-project/vllm/issues/45736", "read 2026-11-28"), 200, chat(None, message={"reasoning_content": "hm"}), "answer: empty_response"),
     seen("OpenAI", REFERENCE, 200, chat(None, "tool_calls", message={"tool_calls": [{"id": "c", "type": "function"}]}), "answer"),
     seen("OpenAI", REFERENCE, 200, chat(None, message={"refusal": "no"}), "answer: refusal"),
     seen("OpenRouter", ("openai/openai-go#227 has the comment in a stream; before a whole answer it is made up", "2025-02-13"), 200, ": OPENROUTER PROCESSING\n\n" + json.dumps(chat()), "answer"),

@@ -112,3 +112,15 @@ def test_a_preferred_tier_is_asked_for_as_the_parameter_is() -> None:
     made = [RequestBuilder(spec, ["text"], None, LETTERS).build({"text": "x"}, 0) for spec in (by_tier, by_hand)]
 
     assert made[0] == made[1]
+
+
+def test_rows_are_asked_at_the_standard_tier_once_a_deadline_leaves_no_time_for_flex() -> None:
+    server, tiers = Server(lambda now: True), Tiers()
+    tiers.is_late = lambda: len(server.asked) >= 12
+
+    answer_all(server, tiers)
+
+    asked = [tier for tier, _ in server.asked]
+    assert set(asked[:12]) == {"flex"}
+    assert set(asked[12:]) == {None}
+    assert len(asked) == 30

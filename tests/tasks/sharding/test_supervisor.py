@@ -3,17 +3,22 @@
 import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 from promptmill.checkpoints.store import Store
-from promptmill.errors import Interrupted, StorageFailed
+from promptmill.errors import Interrupted, StoppedByOrder, StorageFailed
+from promptmill.output.manifest import Manifest
 from promptmill.provider.transport import Credentials
 from promptmill.runs.run import PendingRun
 from promptmill.sharding.folder import ShardFolder
 from promptmill.sharding.plan import Ended, Outcome, ShardDied, ShardPlan
 from promptmill.sharding.split import split_run
+from promptmill.sharding.steering import while_steered
+from promptmill.steering.order_files import OrderFiles, SteeredRun
+from promptmill.steering.orders import Order
 from tasks.run.ownership import OWNERSHIP_SECONDS
 from tasks.server.automations import RERUN_SECONDS
 from tasks.sharding.supervisor import COUNT_SECONDS, STEP_SECONDS, UNREADABLE_SECONDS, Following
@@ -146,3 +151,21 @@ def test_a_shard_that_dies_again_and_again_ends_the_run(run: PendingRun):
 
     with pytest.raises(ShardDied, match="rows 21 to 40 died 3 times"):
         run_on_clock(following(run, carrier).until_all_ended())
+
+
+def test_the_manifest_of_a_run_that_ends_early_lists_the_orders_that_only_its_shards_heard(run: PendingRun):
+    files = OrderFiles(run.prepared.store.storage)
+    steered = files.begin(SteeredRun("0" * 12, "the run", "online", 2, 40, datetime.now(UTC), None, None))
+    files.give(steered, Order("stop", "ann", datetime.now(UTC)))
+    followed = following(replace(run, steered=steered), Elsewhere({}))
+    stopped = StoppedByOrder("ann")
+
+    async def shard_that_heard() -> None:
+        raise stopped
+
+    with pytest.raises(StoppedByOrder):
+        run_on_clock(while_steered(followed._run, followed, followed._folder, followed._plan, shard_that_heard()))
+    followed.tell_how_far(stopped)
+
+    assert isinstance(stopped.manifest, Manifest)
+    assert [(told.by, told.what) for told in stopped.manifest.steering] == [("ann", "stop")]

@@ -1,0 +1,36 @@
+"""The provider's costs report beside an audit: for people who have an admin key in their environment."""
+
+import os
+from typing import Any
+
+from promptmill.audit.bounds import Audit
+from promptmill.audit.provider_costs import CostLine, compare, costs_sentences, costs_values, day_of, first_day
+from promptmill.audit.records import Found
+from promptmill.errors import PromptmillError
+
+_ADMIN_KEY = "OPENAI_ADMIN_KEY"
+_PROJECT = "OPENAI_PROJECT_ID"
+
+
+def has_admin_key() -> bool:
+    """Whether the environment has a key that may read costs."""
+    return os.environ.get(_ADMIN_KEY, "").strip() != ""
+
+
+def beside_costs_report(audit: Audit, found: Found, model: str) -> tuple[dict[str, Any] | None, list[str]]:
+    """The report beside the audit, as JSON values and as sentences. Where there is none, the sentence says why."""
+    since = first_day(found)
+    if since is None:
+        return None, ["Nobody knows on which days this output was paid for, so no costs report was read."]
+    from promptmill.provider.costs_report import read_costs  # the SDK, which an audit doesn't need otherwise
+
+    try:
+        lines = [CostLine(day_of(began), item, usd) for began, item, usd in read_costs(int(since))]
+    except PromptmillError as error:
+        return None, [str(error)]
+    except (ValueError, OverflowError, OSError):
+        return None, ["The provider's costs report names a day that no calendar has."]
+    check = compare(lines, [model], audit)
+    project = os.environ.get(_PROJECT, "").strip()
+    scope = f"in project {project}" if project else "in the whole organization"
+    return costs_values(check), costs_sentences(check, model, scope)

@@ -1,0 +1,178 @@
+"""A run with a deadline: a few rows online to see how fast that goes, then batches for as long as there is time.
+
+The rows that no batch has answered then are asked online by the same engine as those of any run. They aren't asked before
+their batch is over, so nothing is paid for twice.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from promptmill.batch.following import begin_batches, forget_batches
+from promptmill.batch.ledger import Ledger
+from promptmill.batch.session import work_of_batches
+from promptmill.batch.step import BatchWork
+from promptmill.batch.timing import Timing, clock_time
+from promptmill.batch.within import is_hopeless, move_at, next_step, probe_rows, seen_rate
+from promptmill.checkpoints.deadline_record import (
+    DeadlineRecord,
+    forget_deadline,
+    going_on,
+    note_change,
+    read_deadline,
+    write_deadline,
+)
+from promptmill.job.deadline import deadline_at
+from promptmill.planning.forecast import minutes_at_limits
+from promptmill.planning.kept import find_kept
+from promptmill.planning.prepared_job import Prepared
+from promptmill.runs.elsewhere import NOTHING_ELSEWHERE, Elsewhere
+from promptmill.runs.engine import Engine
+from promptmill.runs.run import PendingRun, Planning, plan_pending_run
+from promptmill.runs.sample import draw_rows, sample_job_of
+
+_SEED = 0  # a run that was killed while it asked the first rows draws the same ones again
+log = logging.getLogger("promptmill")
+
+
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """How the caller answers a run's rows online, waits for its batches, and tells a person something."""
+
+    answer: Callable[[PendingRun], Awaitable[Engine]]
+    follow: Callable[[BatchWork, PendingRun], Awaitable[None]]
+    tell: Callable[[str], None] = log.info
+
+
+@dataclass(frozen=True, slots=True)
+class InTime:
+    """What batches did for a run with a deadline; the engine answers the rest."""
+
+    record: DeadlineRecord
+    work: BatchWork | None  # None: there were no batches
+    first: Elsewhere = NOTHING_ELSEWHERE  # the rows that were asked to see how fast that goes
+
+    @property
+    def elsewhere(self) -> Elsewhere:
+        """As a run's manifest counts it."""
+        found = Elsewhere(deadline=self.record) if self.work is None else work_of_batches(self.work)
+        return replace(
+            found,
+            requests=found.requests + self.first.requests,
+            attempts=found.attempts + self.first.attempts,
+            answered=found.answered + self.first.answered,
+            retries=self.first.retries,
+        )
+
+
+async def answer_by_batches(run: PendingRun, ways: Ways, began_at: datetime | None = None) -> InTime:
+    """Let batches answer what they can of a run that has a deadline, until the rest has to be asked online.
+
+    A deadline such as 6h counts from `began_at`, by default from when the run was planned.
+    Raises: RunStopped or a subclass; SetupError.
+    """
+    record, first = await asyncio.to_thread(_open_record, run, began_at or run.started_at), NOTHING_ELSEWHERE
+    ledger = await asyncio.to_thread(Ledger(run.prepared.store.storage).load)
+    estimate = run.preflight.estimate
+    if not ledger.live and estimate.batch_usd >= estimate.online_usd:
+        if record.rows_per_second is None and run.prepared.job.request.tier is not None:
+            record, first = await _measure(run, record, ways)  # which says until when there is time for flex
+        return InTime(await _note_online(run, record, ways, "batches cost no less"), None, first)
+    if record.rows_per_second is None:
+        record, first = await _measure(run, record, ways)
+    moment = Timing(record, run.prepared.job.batch.poll_seconds).moment(ledger, time.time())
+    if not ledger.live and (ledger.state.moved_at or next_step(moment) != "submit"):
+        why = "online alone will hardly be done by then" if is_hopeless(moment) else "there is no time for batches"
+        return InTime(await _note_online(run, record, ways, why), None, first)
+    plan = (
+        f"{moment.left:,} rows go into batches (about ${estimate.batch_usd:,.4f} instead of ${estimate.online_usd:,.4f} "
+        f"online); what they haven't answered by {clock_time(move_at(moment))} is asked online, where the first rows went at "
+        f"{moment.rows_per_second:,.1f} a second"
+    )
+    record = await _note(run, record, ways, plan)
+    batched = replace(run, prepared=_with_leftovers_online(run))
+    work = await begin_batches(batched)
+    await ways.follow(work, batched)
+    return InTime(record, work, first)
+
+
+async def end_in_time(found: InTime, run: PendingRun, engine: Engine) -> None:
+    """Remove what only an unfinished run needs; call it after publishing."""
+    if found.work is not None:
+        await forget_batches(found.work, engine)
+    else:
+        await asyncio.to_thread(forget_deadline, run.prepared.store.storage)
+
+
+def _open_record(run: PendingRun, started: datetime) -> DeadlineRecord:
+    """The deadline of the run's first start, or of this one."""
+    job, storage, digest = run.prepared.job, run.prepared.store.storage, run.prepared.digest
+    assert job.deadline is not None  # noqa: S101 - only called where there is one
+    found = read_deadline(storage)
+    if found is not None and going_on(found, job.deadline, digest, datetime.now(UTC)):
+        return found
+    return write_deadline(
+        storage, DeadlineRecord(job.deadline, digest, started, deadline_at(job.deadline, started), _left_rows(run))
+    )
+
+
+def _left_rows(run: PendingRun) -> int:
+    """Rows that a run may have to ask for, rather too many than too few: those of chunks that aren't finished."""
+    plan = run.preflight.plan
+    kept = find_kept(run.prepared.store, plan, run.again)
+    left = [chunk for chunk in plan.chunks if kept.finished(chunk) is None]
+    return max(0, sum(chunk.rows - chunk.unrendered - chunk.shared for chunk in left) - plan.cached)
+
+
+async def _measure(run: PendingRun, record: DeadlineRecord, ways: Ways) -> tuple[DeadlineRecord, Elsewhere]:
+    """Ask a few rows online; keeps how fast that went, and says what it took."""
+    part = await asyncio.to_thread(_part_of, run, probe_rows(record.rows))
+    began = time.monotonic()
+    engine = await ways.answer(part)
+    asked, seconds, counters = engine.progress.sent, time.monotonic() - began, engine.client.counters
+    rate = seen_rate(asked, seconds, engine.places.limit, _limited_minutes(engine))
+    learned = replace(record, rows=max(0, record.rows - asked), rows_per_second=rate)
+    first = Elsewhere(counters.requests, counters.attempts, dict(counters.retries_by_kind), asked)
+    return await asyncio.to_thread(write_deadline, run.prepared.store.storage, learned), first
+
+
+def _part_of(run: PendingRun, rows: int) -> PendingRun:
+    """A run over a few of a run's rows; it keeps their answers for the whole run."""
+    drawn = draw_rows(run, rows, _SEED)
+    planning = Planning(run.started_at.date(), overwrite=True, flow_run_ids=run.flow_run_ids, dataset=drawn)
+    part = plan_pending_run(sample_job_of(run.prepared.job, None), run.credentials, planning)
+    return replace(part, lease=run.lease, again=run.again)
+
+
+def _limited_minutes(engine: Engine) -> float | None:
+    """How long the rows that were asked take at the limits that the provider told, or the job gives."""
+    limiter, usage = engine.client.limiter, engine.progress.usage
+    learned = {
+        "requests_per_minute": limiter.requests_per_minute,
+        "tokens_per_minute": limiter.tokens_per_minute,
+        "input_tokens_per_minute": limiter.split.input.limit,
+        "output_tokens_per_minute": limiter.split.output.limit,
+    }
+    job = engine.job.model_copy(update={"limits": engine.job.limits.model_copy(update=learned)})
+    return minutes_at_limits(job, engine.progress.sent, usage.input_tokens, usage.output_tokens)
+
+
+async def _note_online(run: PendingRun, record: DeadlineRecord, ways: Ways, why: str) -> DeadlineRecord:
+    return await _note(run, record, ways, f"all rows are asked online at once, since {why}")
+
+
+async def _note(run: PendingRun, record: DeadlineRecord, ways: Ways, plan: str) -> DeadlineRecord:
+    """Say the plan, and keep it."""
+    until = clock_time(record.at.timestamp())
+    ways.tell(f"To be done by {until} (deadline: {record.text}): {plan}.")
+    return await asyncio.to_thread(note_change, run.prepared.store.storage, record, datetime.now(UTC), plan)
+
+
+def _with_leftovers_online(run: PendingRun) -> Prepared:
+    """The job whose batches leave what they don't answer to the engine; no few rows go first, since time is short."""
+    prepared = run.prepared
+    batch = prepared.job.batch.model_copy(update={"leftovers": "online", "canary_rows": 0})
+    return replace(prepared, job=prepared.job.model_copy(update={"batch": batch}))

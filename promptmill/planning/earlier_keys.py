@@ -1,0 +1,39 @@
+"""Keys as they come: how many earlier rows have each, exactly and in bounded memory.
+
+A plan that grows while a run asks can't wait for the last row to know who shares a request (many_keys.py). The keys lie in
+SQLite's own temporary database, which leaves memory for the disk once it grows.
+"""
+
+import sqlite3
+import tempfile
+from collections.abc import Iterable
+
+from promptmill.errors import DatasetError
+
+_COUNT = "INSERT INTO seen VALUES (?, 0) ON CONFLICT (key) DO UPDATE SET earlier = earlier + 1 RETURNING earlier"
+
+
+class EarlierKeys:
+    """How often keys came before; calls may come from different threads, one at a time."""
+
+    def __init__(self) -> None:
+        self._database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+        self._database.execute("PRAGMA journal_mode = OFF")
+        self._database.execute("PRAGMA synchronous = OFF")
+        self._database.execute("CREATE TABLE seen (key BLOB PRIMARY KEY, earlier INTEGER) WITHOUT ROWID")
+        self._database.execute("BEGIN")
+
+    def add(self, keys: Iterable[bytes]) -> list[int]:
+        """For each of the next keys, how many keys before it are equal. Raises: DatasetError when the disk is full."""
+        run = self._database.execute
+        try:
+            return [run(_COUNT, (key,)).fetchone()[0] for key in keys]
+        except sqlite3.OperationalError as error:
+            raise DatasetError(
+                f"{tempfile.gettempdir()} takes no more of what is kept to find equal rows ({error}). Free space there, or "
+                "set SQLITE_TMPDIR to a folder with more."
+            ) from error
+
+    def close(self) -> None:
+        """Give its memory and its file back."""
+        self._database.close()

@@ -1,0 +1,136 @@
+"""The plan of a large input, kept beside the checkpoints, so that the next run of the same rows plans in seconds.
+
+    _checkpoints/plan.json
+
+It holds as long as the input, the request, the size of chunks and the version of the code are those that it was made of.
+Each chunk that is rendered later is proved to be the planned one (rows.py). So deleting the file costs one pass of planning.
+"""
+
+import logging
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+
+import orjson
+from pydantic import TypeAdapter
+
+from promptmill.planning.chunks import Chunk, Plan
+from promptmill.planning.prepared_job import Prepared
+from promptmill.state_files import StateFile
+from promptmill.storage import STORAGE_ERRORS
+from promptmill.version import VERSION
+
+log = logging.getLogger("promptmill")
+_NAME = "plan.json"
+_LEAST_ROWS = 10_000  # a smaller input is planned in less than a second
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What the file says."""
+
+    source: str  # digest of what was planned
+    sizes: tuple[int, ...]  # rows of each chunk; what follows is of each chunk too
+    keys: tuple[str, ...]
+    tokens: tuple[int, ...]
+    unrendered: tuple[int, ...]
+    taking: tuple[str, ...]  # places as sharing.py has them
+    giving: tuple[str, ...]
+    repeating: tuple[int, ...]  # numbers of the chunks with rows that repeat an earlier custom_id
+    repetitions: tuple[tuple[int, int], ...]
+    first_unrendered: tuple[int, str] | None
+    largest: tuple[int, int]
+    digest: str = ""  # of all this
+
+    def sealed(self) -> "_Kept":
+        """The record with its digest."""
+        return replace(self, digest=_digest(_FORM.dump_json(replace(self, digest=""))))
+
+
+_FORM: TypeAdapter[_Kept] = TypeAdapter(_Kept)
+_FILE: StateFile[_Kept] = StateFile(
+    _FORM,
+    purpose="It keeps the next run of the same rows from planning them again.",
+    way_on="The run plans all rows and writes the file again.",
+)
+
+
+def keep_plan(prepared: Prepared, plan: Plan) -> None:
+    """Keep a whole plan for the next run of the same rows; a storage that doesn't take it is no error. Blocks."""
+    if plan.rows < _LEAST_ROWS or plan.drawn:
+        return
+    chunks = plan.chunks
+    kept = _Kept(
+        source=_source(prepared, plan.chunk_rows),
+        sizes=tuple(chunk.rows for chunk in chunks),
+        keys=tuple(plan.keys),
+        tokens=tuple(chunk.input_tokens for chunk in chunks),
+        unrendered=tuple(chunk.unrendered for chunk in chunks),
+        taking=tuple(chunk.taking for chunk in chunks),
+        giving=tuple(chunk.giving for chunk in chunks),
+        repeating=tuple(chunk.index for chunk in chunks if chunk.has_repetitions),
+        repetitions=tuple(plan.repetitions.items()),
+        first_unrendered=plan.first_unrendered,
+        largest=plan.largest,
+    )
+    try:
+        prepared.store.storage.write(_NAME, _FORM.dump_json(kept.sealed()))
+    except STORAGE_ERRORS as error:
+        log.warning("the plan isn't kept for the next run: %s", prepared.store.storage.describe(error))
+
+
+def find_plan(prepared: Prepared, chunk_rows: int | None) -> Plan | None:
+    """The plan that an earlier run kept of these very rows; None if there is none. Blocks. Raises: StorageFailed."""
+    if prepared.dataset.rows < _LEAST_ROWS or prepared.dataset.drawn:
+        return None
+    found = _FILE.read(prepared.store.storage, _NAME)
+    if found is None or found.source != _source(prepared, chunk_rows) or found.sealed() != found:
+        return None
+    return _plan_of(found, prepared.dataset.fingerprint, chunk_rows)
+
+
+def forget_plan(prepared: Prepared) -> None:
+    """Have the next run plan all rows: these aren't the planned ones. Blocks; a storage that fails is no error."""
+    try:
+        prepared.store.storage.delete([_NAME])
+    except STORAGE_ERRORS as error:
+        log.warning("the kept plan can't be removed: %s", prepared.store.storage.describe(error))
+
+
+def _plan_of(kept: _Kept, fingerprint: str, chunk_rows: int | None) -> Plan:
+    chunks, start = list[Chunk](), 0
+    repeating = set(kept.repeating)
+    for index, rows in enumerate(kept.sizes):
+        facts = (kept.keys[index], kept.tokens[index], kept.unrendered[index], index in repeating)
+        chunks.append(Chunk(index, start, rows, *facts, kept.taking[index], kept.giving[index]))
+        start += rows
+    return Plan(
+        chunks=chunks,
+        rows=start,
+        input_tokens=sum(kept.tokens),
+        unrendered=sum(kept.unrendered),
+        shared=sum(chunk.shared for chunk in chunks),
+        first_unrendered=kept.first_unrendered,
+        largest=kept.largest,
+        repetitions=dict(kept.repetitions),
+        fingerprint=fingerprint,
+        chunk_rows=chunk_rows,
+    )
+
+
+def _source(prepared: Prepared, chunk_rows: int | None) -> str:
+    """A digest of all that a plan depends on."""
+    job = prepared.job
+    parts = [
+        VERSION,
+        prepared.identity,
+        prepared.counter.label,
+        job.input.model_dump(mode="json"),
+        job.request.model_dump(mode="json"),
+        job.output.partition_by,
+        [job.chunk_rows, chunk_rows],
+    ]
+    return _digest(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS))
+
+
+def _digest(data: bytes) -> str:
+    return blake2b(data, digest_size=16).hexdigest()

@@ -1,0 +1,144 @@
+"""A process that answers its part of a run: told of it by standard input, heard by standard output.
+
+It ends gently when it is asked to, or when the run's process is gone. It has a session of its own, so that Ctrl-C in a
+terminal reaches the run alone, which then asks its children.
+"""
+
+import asyncio
+import io
+import logging
+import os
+import sys
+import threading
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from functools import partial
+from typing import NoReturn
+
+from promptmill.allowed_urls import close_to_unlisted
+from promptmill.checkpoints.output_turn import Asking, Turn, releasing
+from promptmill.checkpoints.shard_lease import ShardLease
+from promptmill.checkpoints.store import Store
+from promptmill.errors import PromptmillError, RunStopped
+from promptmill.memory import collect_seldom, spare_memory, spare_pandas
+from promptmill.output.manifest import Manifest
+from promptmill.processes import end_process
+from promptmill.runs.engine import Engine
+from promptmill.runs.run import end_share
+from promptmill.runs.run_state import PendingRun
+from promptmill.sharding.folder import ShardFolder
+from promptmill.sharding.plan import Outcome
+from promptmill.sharding.split import open_share
+from promptmill.standalone.answering import Alone, answer_rows_alone, answering_alone
+from promptmill.standalone.hearing import Told
+from promptmill.standalone.interruption import Interruption
+from promptmill.standalone.messages import REPORT, WORK, Counts, Line, Report, Work, outcome_line
+from promptmill.storage import Storage
+
+_REPORT_SECONDS = 0.5
+
+
+class _Reports(logging.Handler):
+    """Writes what the run is to hear; nothing any more once the run's process is gone. Safe to use from many threads."""
+
+    def __init__(self, pipe: io.BufferedWriter) -> None:
+        super().__init__()
+        self._pipe, self._writing = pipe, threading.Lock()
+
+    def write(self, line: bytes) -> None:
+        """Write one line."""
+        with self._writing, suppress(OSError):
+            self._pipe.write(line + b"\n")
+            self._pipe.flush()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Have the run log a line."""
+        self.write(REPORT.dump_json(Report(line=Line(record.levelno, record.getMessage()))))
+
+    @asynccontextmanager
+    async def showing(self, engine: Engine) -> AsyncGenerator[None]:
+        """While this lasts, say how far the engine is; once more at the end."""
+        watcher = asyncio.create_task(self._watch(engine))
+        try:
+            yield
+        finally:
+            watcher.cancel()
+            await asyncio.gather(watcher, return_exceptions=True)
+            self._count(engine)
+
+    async def _watch(self, engine: Engine) -> None:
+        while True:
+            self._count(engine)
+            await asyncio.sleep(_REPORT_SECONDS)
+
+    def _count(self, engine: Engine) -> None:
+        self.write(REPORT.dump_json(Report(counts=_counts_of(engine))))
+
+
+def _counts_of(engine: Engine) -> Counts:
+    """How far an engine is."""
+    now, client = engine.progress.snapshot(), engine.client
+    return Counts(
+        done=now.done,
+        failed=now.failed,
+        reused=now.reused,
+        rows_per_second=now.rows_per_second,
+        tokens_per_minute=now.tokens_per_minute,
+        spent_usd=now.spent_usd,
+        in_flight=engine.places.on_wire,
+        waiting=client.counters.pausing + client.limiter.waiting,
+        limited_by=engine.limit_watch.now,
+    )
+
+
+def main() -> NoReturn:
+    """Carry out the work that standard input tells, as the whole of this process."""
+    spare_memory()
+    collect_seldom()
+    spare_pandas()
+    reports = _Reports(os.fdopen(os.dup(1), "wb"))
+    os.dup2(2, 1)  # whatever else is printed goes where errors go
+    work = WORK.validate_json(sys.stdin.buffer.readline())
+    if work.is_closed:
+        close_to_unlisted()
+    log = logging.getLogger("promptmill")
+    log.setLevel(work.log_level)
+    log.addHandler(reports)
+    interruption = Interruption()
+    told = Told(interruption)
+    threading.Thread(target=told.listen, name="run", daemon=True).start()
+    outcome = asyncio.run(_carry(work, told, reports))
+    reports.write(outcome_line(outcome))
+    end_process(0)
+
+
+async def _carry(work: Work, told: Told, reports: _Reports) -> Outcome:
+    """How the work ended, as far as it is an end that this process can tell."""
+    try:
+        return Outcome(await told.interruption.allowing(_answer(work, told, reports)), None)
+    except PromptmillError as error:
+        reached = error.manifest if isinstance(error, RunStopped) else None
+        return Outcome(reached if isinstance(reached, Manifest) else None, error)
+
+
+async def _answer(work: Work, told: Told, reports: _Reports) -> Manifest:
+    """Answer the rows of this process; the manifest of them. Raises: PromptmillError."""
+    folder = ShardFolder(Store(Storage(work.checkpoints, "checkpoints")), work.name)
+    run = await asyncio.to_thread(open_share, folder, work.plan, work.part, work.credentials, ())
+    lease = ShardLease(folder.storage, Asking(work.what).holder(), claim_token=work.claim)
+    how = Alone(Asking(work.what), told.interruption, reports.showing)
+    if work.may_ask_for_key:
+        how = replace(
+            how, look_up=partial(told.look_up, lambda: reports.write(REPORT.dump_json(Report(wants_key=True))))
+        )
+    async with releasing(Turn(await asyncio.to_thread(lease.begin), has_waited=False)):
+        held: PendingRun = replace(run, lease=lease, steered=work.steered)
+        async with answering_alone(held, how) as engine:
+            with told.serving(engine, work.plan.job.limits.max_concurrency):
+                await answer_rows_alone(engine)
+    return end_share(held, engine).manifest
+
+
+if __name__ == "__main__":
+    main()
