@@ -22,8 +22,6 @@ from tasks.run.one_at_a_time import OUTPUT, PROCESS, is_alive, output_digest, ru
 from tests.support.commands import command
 from tests.support.serving import client_of, ended, job_values, message_of, reached, start
 
-pytestmark = pytest.mark.usefixtures("warm")
-
 
 async def test_a_second_run_of_a_job_waits_and_pays_for_nothing(served: str, provider: Simulator, tmp_path: Path):
     job = job_values(tmp_path, "twice", rows=30)

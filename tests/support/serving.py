@@ -93,6 +93,7 @@ def warm_runs(api_url: str, folder: Path) -> Iterator[None]:
         yield
     finally:
         start_runs_without_a_supervisor(api_url)
+        Path(path).unlink(missing_ok=True)  # which ends the warm process
 
 
 def start_runs_without_a_supervisor(api_url: str, python: str = sys.executable) -> None:
