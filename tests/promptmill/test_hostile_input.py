@@ -140,8 +140,10 @@ CASES: dict[str, tuple[Callable[[Path], object], str]] = {
 def run_cases(names: list[str], folder: Path) -> None:
     """Run cases in this process and print how each ended; for a process of its own."""
     from promptmill.errors import PromptmillError
+    from promptmill.memory import spare_pandas
     from promptmill.prompts.request_builder import RowUnrenderable
 
+    spare_pandas()  # as each command and deployed run begins: it takes fifty megabytes
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
     for name in names:
         _forget_peak()
