@@ -34,7 +34,7 @@ from promptmill.runs.engine import Engine
 from promptmill.runs.run import PendingRun, Planning, plan_pending_run
 from promptmill.runs.sample import draw_rows, sample_job_of
 
-_SEED = 0  # a run that was killed while it asked the first rows draws the same ones again
+_SEEDS = (0, 1, 2)  # a run that was killed while it asked the first rows draws the same ones again, and then others
 log = logging.getLogger("promptmill")
 
 
@@ -129,9 +129,12 @@ def _left_rows(run: PendingRun) -> int:
 
 async def _measure(run: PendingRun, record: DeadlineRecord, ways: Ways) -> tuple[DeadlineRecord, Elsewhere]:
     """Ask a few rows online; keeps how fast that went, and says what it took."""
-    part = await asyncio.to_thread(_part_of, run, probe_rows(record.rows))
-    began = time.monotonic()
-    engine = await ways.answer(part)
+    for seed in _SEEDS:
+        part = await asyncio.to_thread(_part_of, run, probe_rows(record.rows), seed)
+        began = time.monotonic()
+        engine = await ways.answer(part)
+        if engine.progress.sent:
+            break  # else an earlier start or `promptmill sample` has asked just these rows, and they tell nothing
     asked, seconds, counters = engine.progress.sent, time.monotonic() - began, engine.client.counters
     rate = seen_rate(asked, seconds, engine.places.limit, _limited_minutes(engine))
     learned = replace(record, rows=max(0, record.rows - asked), rows_per_second=rate)
@@ -139,9 +142,9 @@ async def _measure(run: PendingRun, record: DeadlineRecord, ways: Ways) -> tuple
     return await asyncio.to_thread(write_deadline, run.prepared.store.storage, learned), first
 
 
-def _part_of(run: PendingRun, rows: int) -> PendingRun:
+def _part_of(run: PendingRun, rows: int, seed: int) -> PendingRun:
     """A run over a few of a run's rows; it keeps their answers for the whole run."""
-    drawn = draw_rows(run, rows, _SEED)
+    drawn = draw_rows(run, rows, seed)
     planning = Planning(run.started_at.date(), overwrite=True, flow_run_ids=run.flow_run_ids, dataset=drawn)
     part = plan_pending_run(sample_job_of(run.prepared.job, None), run.credentials, planning)
     return replace(part, lease=run.lease, again=run.again)

@@ -14,9 +14,11 @@ from promptmill.job.deadline import refuse_by_batches_alone
 from promptmill.job.spec import Job
 from promptmill.output.manifest import Manifest
 from promptmill.provider.transport import Credentials
+from promptmill.runs.run import Planning, plan_pending_run
+from promptmill.runs.sample import draw_rows, sample_job_of
 from promptmill.simulator import Simulator
 from promptmill.standalone.answering import Alone
-from promptmill.standalone.running import run_alone
+from promptmill.standalone.running import run_alone, sample_alone
 from promptmill.storage import Storage
 from tests.support.billing import assert_whole, billed, counter, paid_twice
 from tests.support.jobs import MakeJob, plan
@@ -178,3 +180,21 @@ def test_a_run_by_batches_alone_refuses_a_deadline(make_job: MakeJob) -> None:
 def test_a_deadline_and_parts_exclude_each_other(make_job: MakeJob, split: str, parts: int | str) -> None:
     with pytest.raises(ValueError, match=f"deadline and {split} exclude each other"):
         timed(make_job, "6h", **{split: parts})
+
+
+def test_rows_that_a_sample_has_asked_dont_pass_for_rows_that_tell_the_pace(
+    make_job: MakeJob, credentials: Credentials, simulator: Simulator
+) -> None:
+    simulator.configure(batch_seconds=0.5)
+    job = timed(make_job, "1h")
+    whole = plan(job, credentials)
+    planning = Planning(whole.started_at.date(), dataset=draw_rows(whole, 6, 0))  # as `promptmill sample 6` draws them
+    sample = plan_pending_run(sample_job_of(job, None), credentials, planning)
+    asyncio.run(sample_alone(sample, Storage(f"{job.output.url}-sample"), Alone(Asking("a sample"))))
+
+    manifest = run(job, credentials)
+
+    assert_whole(manifest, ROWS)
+    assert 6 < billed(simulator, "default") <= 10  # the sample's, and some of the four that are drawn next
+    assert billed(simulator, "batch") == ROWS - billed(simulator, "default")
+    assert paid_twice(simulator) == 0
