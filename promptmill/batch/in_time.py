@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 
 from promptmill.batch.following import begin_batches, forget_batches
 from promptmill.batch.ledger import Ledger
+from promptmill.batch.live import refuse_rows_in_batches
 from promptmill.batch.session import work_of_batches
 from promptmill.batch.step import BatchWork
 from promptmill.batch.timing import Timing, clock_time
@@ -72,10 +73,10 @@ async def answer_by_batches(run: PendingRun, ways: Ways, began_at: datetime | No
     """Let batches answer what they can of a run that has a deadline, until the rest has to be asked online.
 
     A deadline such as 6h counts from `began_at`, by default from when the run was planned.
-    Raises: RunStopped or a subclass; SetupError.
+    Raises: RunStopped or a subclass; SetupError; OutputInUse where batches are live and nobody knows the pace online.
     """
-    record, first = await asyncio.to_thread(_open_record, run, began_at or run.started_at), NOTHING_ELSEWHERE
     ledger = await asyncio.to_thread(Ledger(run.prepared.store.storage).load)
+    record, first = await asyncio.to_thread(_open_record, run, ledger, began_at or run.started_at), NOTHING_ELSEWHERE
     estimate = run.preflight.estimate
     if not ledger.live and estimate.batch_usd >= estimate.online_usd:
         if record.rows_per_second is None and run.prepared.job.request.tier is not None:
@@ -107,15 +108,22 @@ async def end_in_time(found: InTime, run: PendingRun, engine: Engine) -> None:
         await asyncio.to_thread(forget_deadline, run.prepared.store.storage)
 
 
-def _open_record(run: PendingRun, started: datetime) -> DeadlineRecord:
-    """The deadline of the run's first start, or of this one."""
-    job, storage, digest = run.prepared.job, run.prepared.store.storage, run.prepared.digest
+def _open_record(run: PendingRun, ledger: Ledger, started: datetime) -> DeadlineRecord:
+    """The deadline of the run's first start, or of this one.
+
+    Rows of live batches can't be asked online to see how fast that goes: that pace is kept when the deadline changes.
+    """
+    prepared, job, storage = run.prepared, run.prepared.job, run.prepared.store.storage
     assert job.deadline is not None  # noqa: S101 - only called where there is one
     found = read_deadline(storage)
-    if found is not None and going_on(found, job.deadline, digest, datetime.now(UTC)):
+    if found is None or found.rows_per_second is None:
+        refuse_rows_in_batches(prepared.store, prepared.output.url)
+    if found is not None and going_on(found, job.deadline, prepared.digest, datetime.now(UTC)):
         return found
+    pace = found.rows_per_second if found is not None and ledger.live else None
+    at = deadline_at(job.deadline, started)
     return write_deadline(
-        storage, DeadlineRecord(job.deadline, digest, started, deadline_at(job.deadline, started), _left_rows(run))
+        storage, DeadlineRecord(job.deadline, prepared.digest, started, at, _left_rows(run), rows_per_second=pace)
     )
 
 

@@ -9,7 +9,7 @@ import pytest
 from promptmill.batch import within
 from promptmill.checkpoints.deadline_record import read_deadline
 from promptmill.checkpoints.output_turn import Asking
-from promptmill.errors import JobError
+from promptmill.errors import JobError, OutputInUse
 from promptmill.job.deadline import refuse_by_batches_alone
 from promptmill.job.spec import Job
 from promptmill.output.manifest import Manifest
@@ -198,3 +198,38 @@ def test_rows_that_a_sample_has_asked_dont_pass_for_rows_that_tell_the_pace(
     assert 6 < billed(simulator, "default") <= 10  # the sample's, and some of the four that are drawn next
     assert billed(simulator, "batch") == ROWS - billed(simulator, "default")
     assert paid_twice(simulator) == 0
+
+
+async def _begin_and_die(job: Job, credentials: Credentials, mode: str = "online") -> None:
+    run = plan(job, credentials, mode=mode)
+    running = asyncio.create_task(run_alone(run, Alone(Asking("a test"))))
+    await submitted(job)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+def test_a_run_with_another_deadline_asks_no_row_of_a_live_batch(
+    make_job: MakeJob, credentials: Credentials, simulator: Simulator
+) -> None:
+    simulator.configure(batch_seconds=3.0)
+    job = timed(make_job, "1h")
+    asyncio.run(_begin_and_die(job, credentials))
+
+    manifest = run(job.model_copy(update={"deadline": "2h"}), credentials)
+
+    assert_whole(manifest, ROWS)
+    assert paid_twice(simulator) == 0
+    assert (billed(simulator, "batch"), billed(simulator, "default")) == (ROWS - 4, 4)
+
+
+def test_a_run_with_a_deadline_refuses_rows_of_batches_that_were_submitted_without_one(
+    make_job: MakeJob, credentials: Credentials, simulator: Simulator
+) -> None:
+    simulator.configure(batch_seconds=3.0)
+    job = timed(make_job, "1h")
+    asyncio.run(_begin_and_die(job.model_copy(update={"deadline": None}), credentials, "batch"))
+
+    with pytest.raises(OutputInUse, match="--mode batch"):
+        run(job, credentials)
+
+    assert billed(simulator, "default") == 0
