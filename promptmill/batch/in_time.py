@@ -122,8 +122,11 @@ def _open_record(run: PendingRun, ledger: Ledger, started: datetime) -> Deadline
         return found
     pace = found.rows_per_second if found is not None and ledger.live else None
     at = deadline_at(job.deadline, started)
+    answered = sum(batch.answered for batch in ledger.of_this_run if not batch.is_live)  # which Timing takes off again
+    rows = _left_rows(run) + answered
+    ledger.save_state(replace(ledger.state, moved_at=0.0))  # that was for the deadline before this one
     return write_deadline(
-        storage, DeadlineRecord(job.deadline, prepared.digest, started, at, _left_rows(run), rows_per_second=pace)
+        storage, DeadlineRecord(job.deadline, prepared.digest, started, at, rows, rows_per_second=pace)
     )
 
 

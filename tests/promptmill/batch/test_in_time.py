@@ -1,12 +1,15 @@
 """A run with a deadline: batches for as long as there is time, and online what they leave; nothing is paid for twice."""
 
 import asyncio
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from promptmill.batch import within
+from promptmill.batch.ledger import Ledger
 from promptmill.checkpoints.deadline_record import read_deadline
 from promptmill.checkpoints.output_turn import Asking
 from promptmill.errors import JobError, OutputInUse
@@ -233,3 +236,35 @@ def test_a_run_with_a_deadline_refuses_rows_of_batches_that_were_submitted_witho
         run(job, credentials)
 
     assert billed(simulator, "default") == 0
+
+
+def test_a_new_deadline_lets_batches_go_on_that_the_old_one_had_ended(
+    make_job: MakeJob, credentials: Credentials, simulator: Simulator
+) -> None:
+    simulator.configure(batch_seconds=3.0)
+    job = timed(make_job, "1h")
+    asyncio.run(_begin_and_die(job, credentials))
+    ledger = Ledger(Storage(job.output.url).folder("_checkpoints")).load()
+    ledger.save_state(replace(ledger.state, moved_at=time.time()))
+
+    run(job.model_copy(update={"deadline": "2h"}), credentials)
+
+    assert (billed(simulator, "batch"), billed(simulator, "default")) == (ROWS - 4, 4)
+
+
+def test_a_new_deadline_counts_no_answer_that_was_there_before_it(
+    make_job: MakeJob, credentials: Credentials, simulator: Simulator
+) -> None:
+    simulator.configure(batch_seconds=20.0)
+    job = timed(make_job, "1h")
+    asyncio.run(_begin_and_die(job, credentials))
+    ledger = Ledger(Storage(job.output.url).folder("_checkpoints")).load()
+    (live,) = ledger.live
+    for name in (name for name in ledger.storage.sizes("batches") if name.startswith(f"batches/{live.key}.")):
+        ledger.storage.write(name.replace(live.key, "earlier-0"), ledger.storage.read(name))
+    ledger.save(replace(live, key="earlier-0", state="collected", answered=10 * ROWS, file_id=""), time.time())
+
+    manifest = run(job.model_copy(update={"deadline": "8s"}), credentials)
+
+    assert manifest.deadline is not None and manifest.deadline.is_kept
+    assert counter(simulator, "batches_cancelled") == 1
