@@ -140,17 +140,23 @@ def _left_rows(run: PendingRun) -> int:
 
 async def _measure(run: PendingRun, record: DeadlineRecord, ways: Ways) -> tuple[DeadlineRecord, Elsewhere]:
     """Ask a few rows online; keeps how fast that went, and says what it took."""
-    for seed in _SEEDS:
-        part = await asyncio.to_thread(_part_of, run, probe_rows(record.rows), seed)
-        began = time.monotonic()
-        engine = await ways.answer(part)
+    engine, seconds = await _ask_few(run, record, ways, _SEEDS[0])
+    for seed in _SEEDS[1:]:
         if engine.progress.sent:
             break  # else an earlier start or `promptmill sample` has asked just these rows, and they tell nothing
-    asked, seconds, counters = engine.progress.sent, time.monotonic() - began, engine.client.counters
+        engine, seconds = await _ask_few(run, record, ways, seed)
+    asked, counters = engine.progress.sent, engine.client.counters
     rate = seen_rate(asked, seconds, engine.places.limit, _limited_minutes(engine))
     learned = replace(record, rows=max(0, record.rows - asked), rows_per_second=rate)
     first = Elsewhere(counters.requests, counters.attempts, dict(counters.retries_by_kind), asked)
     return await asyncio.to_thread(write_deadline, run.prepared.store.storage, learned), first
+
+
+async def _ask_few(run: PendingRun, record: DeadlineRecord, ways: Ways, seed: int) -> tuple[Engine, float]:
+    """The engine that has asked a few rows online, and the seconds that this took."""
+    part = await asyncio.to_thread(_part_of, run, probe_rows(record.rows), seed)
+    began = time.monotonic()
+    return await ways.answer(part), time.monotonic() - began
 
 
 def _part_of(run: PendingRun, rows: int, seed: int) -> PendingRun:
