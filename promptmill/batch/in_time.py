@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 
 from promptmill.batch.following import begin_batches, forget_batches
 from promptmill.batch.ledger import Ledger
+from promptmill.batch.live import refuse_rows_in_batches
 from promptmill.batch.session import work_of_batches
 from promptmill.batch.step import BatchWork
 from promptmill.batch.timing import Timing, clock_time
@@ -34,7 +35,7 @@ from promptmill.runs.engine import Engine
 from promptmill.runs.run import PendingRun, Planning, plan_pending_run
 from promptmill.runs.sample import draw_rows, sample_job_of
 
-_SEED = 0  # a run that was killed while it asked the first rows draws the same ones again
+_SEEDS = (0, 1, 2)  # a run that was killed while it asked the first rows draws the same ones again, and then others
 log = logging.getLogger("promptmill")
 
 
@@ -72,10 +73,10 @@ async def answer_by_batches(run: PendingRun, ways: Ways, began_at: datetime | No
     """Let batches answer what they can of a run that has a deadline, until the rest has to be asked online.
 
     A deadline such as 6h counts from `began_at`, by default from when the run was planned.
-    Raises: RunStopped or a subclass; SetupError.
+    Raises: RunStopped or a subclass; SetupError; OutputInUse where batches are live and nobody knows the pace online.
     """
-    record, first = await asyncio.to_thread(_open_record, run, began_at or run.started_at), NOTHING_ELSEWHERE
     ledger = await asyncio.to_thread(Ledger(run.prepared.store.storage).load)
+    record, first = await asyncio.to_thread(_open_record, run, ledger, began_at or run.started_at), NOTHING_ELSEWHERE
     estimate = run.preflight.estimate
     if not ledger.live and estimate.batch_usd >= estimate.online_usd:
         if record.rows_per_second is None and run.prepared.job.request.tier is not None:
@@ -107,15 +108,25 @@ async def end_in_time(found: InTime, run: PendingRun, engine: Engine) -> None:
         await asyncio.to_thread(forget_deadline, run.prepared.store.storage)
 
 
-def _open_record(run: PendingRun, started: datetime) -> DeadlineRecord:
-    """The deadline of the run's first start, or of this one."""
-    job, storage, digest = run.prepared.job, run.prepared.store.storage, run.prepared.digest
+def _open_record(run: PendingRun, ledger: Ledger, started: datetime) -> DeadlineRecord:
+    """The deadline of the run's first start, or of this one.
+
+    Rows of live batches can't be asked online to see how fast that goes: that pace is kept when the deadline changes.
+    """
+    prepared, job, storage = run.prepared, run.prepared.job, run.prepared.store.storage
     assert job.deadline is not None  # noqa: S101 - only called where there is one
     found = read_deadline(storage)
-    if found is not None and going_on(found, job.deadline, digest, datetime.now(UTC)):
+    if found is None or found.rows_per_second is None:
+        refuse_rows_in_batches(prepared.store, prepared.output.url)
+    if found is not None and going_on(found, job.deadline, prepared.digest, datetime.now(UTC)):
         return found
+    pace = found.rows_per_second if found is not None and ledger.live else None
+    at = deadline_at(job.deadline, started)
+    answered = sum(batch.answered for batch in ledger.of_this_run if not batch.is_live)  # which Timing takes off again
+    rows = _left_rows(run) + answered
+    ledger.save_state(replace(ledger.state, moved_at=0.0))  # that was for the deadline before this one
     return write_deadline(
-        storage, DeadlineRecord(job.deadline, digest, started, deadline_at(job.deadline, started), _left_rows(run))
+        storage, DeadlineRecord(job.deadline, prepared.digest, started, at, rows, rows_per_second=pace)
     )
 
 
@@ -129,19 +140,28 @@ def _left_rows(run: PendingRun) -> int:
 
 async def _measure(run: PendingRun, record: DeadlineRecord, ways: Ways) -> tuple[DeadlineRecord, Elsewhere]:
     """Ask a few rows online; keeps how fast that went, and says what it took."""
-    part = await asyncio.to_thread(_part_of, run, probe_rows(record.rows))
-    began = time.monotonic()
-    engine = await ways.answer(part)
-    asked, seconds, counters = engine.progress.sent, time.monotonic() - began, engine.client.counters
+    engine, seconds = await _ask_few(run, record, ways, _SEEDS[0])
+    for seed in _SEEDS[1:]:
+        if engine.progress.sent:
+            break  # else an earlier start or `promptmill sample` has asked just these rows, and they tell nothing
+        engine, seconds = await _ask_few(run, record, ways, seed)
+    asked, counters = engine.progress.sent, engine.client.counters
     rate = seen_rate(asked, seconds, engine.places.limit, _limited_minutes(engine))
     learned = replace(record, rows=max(0, record.rows - asked), rows_per_second=rate)
     first = Elsewhere(counters.requests, counters.attempts, dict(counters.retries_by_kind), asked)
     return await asyncio.to_thread(write_deadline, run.prepared.store.storage, learned), first
 
 
-def _part_of(run: PendingRun, rows: int) -> PendingRun:
+async def _ask_few(run: PendingRun, record: DeadlineRecord, ways: Ways, seed: int) -> tuple[Engine, float]:
+    """The engine that has asked a few rows online, and the seconds that this took."""
+    part = await asyncio.to_thread(_part_of, run, probe_rows(record.rows), seed)
+    began = time.monotonic()
+    return await ways.answer(part), time.monotonic() - began
+
+
+def _part_of(run: PendingRun, rows: int, seed: int) -> PendingRun:
     """A run over a few of a run's rows; it keeps their answers for the whole run."""
-    drawn = draw_rows(run, rows, _SEED)
+    drawn = draw_rows(run, rows, seed)
     planning = Planning(run.started_at.date(), overwrite=True, flow_run_ids=run.flow_run_ids, dataset=drawn)
     part = plan_pending_run(sample_job_of(run.prepared.job, None), run.credentials, planning)
     return replace(part, lease=run.lease, again=run.again)

@@ -79,4 +79,4 @@ def going_on(record: DeadlineRecord | None, text: str, job_digest: str, now: dat
     """
     if record is None or record.text != text or record.job_digest != job_digest:
         return False
-    return now <= record.at + (record.at - record.started_at)
+    return now - record.at <= record.at - record.started_at  # a sum may lie behind the last day of the calendar

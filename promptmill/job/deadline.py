@@ -53,7 +53,10 @@ def _moment(text: str) -> datetime:
         raise ValueError(f"{text!r} says no deadline. Give {_FORMS}") from None
     if moment.tzinfo is None:
         raise ValueError(f"{text!r} names no time zone, and a worker's may be another one. Add Z or +01:00")
-    return moment.astimezone(UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"{text!r} lies outside the calendar. Give {_FORMS}") from None
 
 
 def _as_text(value: object) -> object:

@@ -157,7 +157,7 @@ class _Crew:
         part, label, attempt = self._parts[number], self._plan.label(number), 0
         while not (part.is_done or self._is_ending):
             attempt += 1
-            part.child = child = await Child.start(self._work(number), self._look_up)
+            part.child = child = await self._start(number)
             if self.done:
                 await self._share_limits()
             outcome = await child.until_end(partial(setattr, part, "counts"))
@@ -168,6 +168,16 @@ class _Crew:
                 await self._bury(child)
             self._judge(part, outcome, attempt, label, child)
             await self._share_limits()
+
+    async def _start(self, number: int) -> Child:
+        """A child for a part. Raises: RunStopped when the machine has no room for another process."""
+        try:
+            return await Child.start(self._work(number), self._look_up)
+        except OSError as error:
+            raise RunStopped(
+                f"the process for rows {self._plan.label(number)} can't be started ({error}). Free memory or processes of this "
+                "machine, or set fewer processes; then run the job again: what was answered is kept."
+            ) from error
 
     async def _share_limits(self) -> None:
         """Let those that are left have what those had that send no more."""

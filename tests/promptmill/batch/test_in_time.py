@@ -1,22 +1,27 @@
 """A run with a deadline: batches for as long as there is time, and online what they leave; nothing is paid for twice."""
 
 import asyncio
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from promptmill.batch import within
+from promptmill.batch.ledger import Ledger
 from promptmill.checkpoints.deadline_record import read_deadline
 from promptmill.checkpoints.output_turn import Asking
-from promptmill.errors import JobError
+from promptmill.errors import JobError, OutputInUse
 from promptmill.job.deadline import refuse_by_batches_alone
 from promptmill.job.spec import Job
 from promptmill.output.manifest import Manifest
 from promptmill.provider.transport import Credentials
+from promptmill.runs.run import Planning, plan_pending_run
+from promptmill.runs.sample import draw_rows, sample_job_of
 from promptmill.simulator import Simulator
 from promptmill.standalone.answering import Alone
-from promptmill.standalone.running import run_alone
+from promptmill.standalone.running import run_alone, sample_alone
 from promptmill.storage import Storage
 from tests.support.billing import assert_whole, billed, counter, paid_twice
 from tests.support.jobs import MakeJob, plan
@@ -178,3 +183,88 @@ def test_a_run_by_batches_alone_refuses_a_deadline(make_job: MakeJob) -> None:
 def test_a_deadline_and_parts_exclude_each_other(make_job: MakeJob, split: str, parts: int | str) -> None:
     with pytest.raises(ValueError, match=f"deadline and {split} exclude each other"):
         timed(make_job, "6h", **{split: parts})
+
+
+def test_rows_that_a_sample_has_asked_dont_pass_for_rows_that_tell_the_pace(
+    make_job: MakeJob, credentials: Credentials, simulator: Simulator
+) -> None:
+    simulator.configure(batch_seconds=0.5)
+    job = timed(make_job, "1h")
+    whole = plan(job, credentials)
+    planning = Planning(whole.started_at.date(), dataset=draw_rows(whole, 6, 0))  # as `promptmill sample 6` draws them
+    sample = plan_pending_run(sample_job_of(job, None), credentials, planning)
+    asyncio.run(sample_alone(sample, Storage(f"{job.output.url}-sample"), Alone(Asking("a sample"))))
+
+    manifest = run(job, credentials)
+
+    assert_whole(manifest, ROWS)
+    assert 6 < billed(simulator, "default") <= 10  # the sample's, and some of the four that are drawn next
+    assert billed(simulator, "batch") == ROWS - billed(simulator, "default")
+    assert paid_twice(simulator) == 0
+
+
+async def _begin_and_die(job: Job, credentials: Credentials, mode: str = "online") -> None:
+    run = plan(job, credentials, mode=mode)
+    running = asyncio.create_task(run_alone(run, Alone(Asking("a test"))))
+    await submitted(job)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+def test_a_run_with_another_deadline_asks_no_row_of_a_live_batch(
+    make_job: MakeJob, credentials: Credentials, simulator: Simulator
+) -> None:
+    simulator.configure(batch_seconds=3.0)
+    job = timed(make_job, "1h")
+    asyncio.run(_begin_and_die(job, credentials))
+
+    manifest = run(job.model_copy(update={"deadline": "2h"}), credentials)
+
+    assert_whole(manifest, ROWS)
+    assert paid_twice(simulator) == 0
+    assert (billed(simulator, "batch"), billed(simulator, "default")) == (ROWS - 4, 4)
+
+
+def test_a_run_with_a_deadline_refuses_rows_of_batches_that_were_submitted_without_one(
+    make_job: MakeJob, credentials: Credentials, simulator: Simulator
+) -> None:
+    simulator.configure(batch_seconds=3.0)
+    job = timed(make_job, "1h")
+    asyncio.run(_begin_and_die(job.model_copy(update={"deadline": None}), credentials, "batch"))
+
+    with pytest.raises(OutputInUse, match="--mode batch"):
+        run(job, credentials)
+
+    assert billed(simulator, "default") == 0
+
+
+def test_a_new_deadline_lets_batches_go_on_that_the_old_one_had_ended(
+    make_job: MakeJob, credentials: Credentials, simulator: Simulator
+) -> None:
+    simulator.configure(batch_seconds=3.0)
+    job = timed(make_job, "1h")
+    asyncio.run(_begin_and_die(job, credentials))
+    ledger = Ledger(Storage(job.output.url).folder("_checkpoints")).load()
+    ledger.save_state(replace(ledger.state, moved_at=time.time()))
+
+    run(job.model_copy(update={"deadline": "2h"}), credentials)
+
+    assert (billed(simulator, "batch"), billed(simulator, "default")) == (ROWS - 4, 4)
+
+
+def test_a_new_deadline_counts_no_answer_that_was_there_before_it(
+    make_job: MakeJob, credentials: Credentials, simulator: Simulator
+) -> None:
+    simulator.configure(batch_seconds=20.0)
+    job = timed(make_job, "1h")
+    asyncio.run(_begin_and_die(job, credentials))
+    ledger = Ledger(Storage(job.output.url).folder("_checkpoints")).load()
+    (live,) = ledger.live
+    for name in (name for name in ledger.storage.sizes("batches") if name.startswith(f"batches/{live.key}.")):
+        ledger.storage.write(name.replace(live.key, "earlier-0"), ledger.storage.read(name))
+    ledger.save(replace(live, key="earlier-0", state="collected", answered=10 * ROWS, file_id=""), time.time())
+
+    manifest = run(job.model_copy(update={"deadline": "8s"}), credentials)
+
+    assert manifest.deadline is not None and manifest.deadline.is_kept
+    assert counter(simulator, "batches_cancelled") == 1

@@ -34,6 +34,7 @@ def test_a_deadline_is_a_time_from_the_start_or_a_moment(text: str, expected: da
         pytest.param("0h", "more than 0", id="no-time"),
         pytest.param("31d", "at most 30d", id="too-long"),
         pytest.param("2026-12-02T08:00:00", "names no time zone", id="no-zone"),
+        pytest.param("9999-12-31T23:00:00-05:00", "outside the calendar", id="no-such-day"),
     ],
 )
 def test_any_other_text_is_refused_with_what_to_write(text: str, said: str) -> None:
@@ -77,3 +78,9 @@ def test_a_run_goes_on_with_its_deadline_and_the_next_night_begins_its_own(
     record = DeadlineRecord(values["text"], values["job_digest"], START, START + timedelta(hours=6))
 
     assert going_on(record, "6h", "a", START + timedelta(hours=hours)) is expected
+
+
+def test_a_run_goes_on_with_a_deadline_at_the_end_of_the_calendar() -> None:
+    record = DeadlineRecord("6h", "a", START, datetime(9999, 12, 31, tzinfo=UTC))
+
+    assert going_on(record, "6h", "a", START)

@@ -249,3 +249,18 @@ async def test_all_children_together_keep_to_the_limit(
 def looking_often(monkeypatch: pytest.MonkeyPatch) -> None:
     """The parent looks for orders as often as in other tests; its children look every four seconds."""
     monkeypatch.setattr("promptmill.sharding.steering.LOOK_SECONDS", 0.5)
+
+
+async def test_a_machine_without_room_for_a_process_ends_the_run_with_what_to_do(
+    job: Job, credentials: Credentials, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def no_room(*command: object, **options: object) -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", no_room)
+
+    ended = await UnderWay(plan(job, credentials), simulator).end()
+
+    assert isinstance(ended, RunStopped)
+    assert "set fewer processes" in str(ended)
+    assert isinstance(ended.manifest, Manifest)
