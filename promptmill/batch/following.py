@@ -11,8 +11,8 @@ from promptmill.batch.registry import register, unregister_job
 from promptmill.batch.session import close_batches, start_batches, stop_run
 from promptmill.batch.status import describe, describe_line
 from promptmill.batch.step import BatchWork
-from promptmill.batch.timing import give_batches_up
-from promptmill.errors import Interrupted, PromptmillError, ProviderRefused, RunStopped, StorageFailed
+from promptmill.batch.timing import step_or_give_up
+from promptmill.errors import Interrupted, PromptmillError, RunStopped, StorageFailed
 from promptmill.processes import this_process
 from promptmill.runs.engine import Engine, LookUpCredentials
 from promptmill.runs.run import PendingRun
@@ -108,14 +108,11 @@ async def _step(work: BatchWork, run: PendingRun, look_up: LookUpCredentials | N
     """Move a run's batches one step. Raises: RunStopped or a subclass, with the run's manifest."""
     try:
         try:
-            await asyncio.to_thread(work.step)
+            await asyncio.to_thread(step_or_give_up, work)
         except KeyRefused:
             if look_up is None or not await asyncio.to_thread(work.provider.renew, await look_up()):
                 raise
-            await asyncio.to_thread(work.step)
-        except ProviderRefused as error:
-            if not await asyncio.to_thread(give_batches_up, work, str(error)):
-                raise
+            await asyncio.to_thread(step_or_give_up, work)
         if work.is_finished and work.ledger.state.is_cancelled:
             raise Interrupted
     except RunStopped as error:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from promptmill.checkpoints.deadline_record import read_deadline
 from promptmill.errors import StoppedByOrder
 from promptmill.job.spec import Job
 from promptmill.planning.prepared_job import Prepared
@@ -39,7 +40,12 @@ def steered_run(run: Run, steering: Steering) -> Run:
 def run_of_batches(checkpoints: Storage) -> SteeredRun | None:
     """The run by batches under way on an output, as orders name it; None where there is none. Blocks. Raises: StorageFailed."""
     run = OrderFiles(checkpoints).run()
-    return None if run is None or run.is_over or run.mode != "batch" else run
+    if run is None or run.is_over:
+        return None
+    is_timed = (
+        run.mode == "online" and read_deadline(checkpoints) is not None
+    )  # by batches for as long as there is time
+    return run if run.mode == "batch" or is_timed else None
 
 
 def hear_orders(work: "BatchWork") -> StoppedByOrder | None:

@@ -5,9 +5,11 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from promptmill.batch.api_errors import KeyRefused
 from promptmill.batch.ledger import Ledger
 from promptmill.batch.within import Moment, move_at, next_step
 from promptmill.checkpoints.deadline_record import DeadlineRecord, note_change, read_deadline
+from promptmill.errors import ProviderRefused
 from promptmill.storage import Storage
 
 if TYPE_CHECKING:
@@ -66,6 +68,20 @@ def keep_time(work: "BatchWork") -> bool:
     if step == "move":
         _move_online(work, f"batches haven't answered {moment.left:,} of {timing.record.rows:,} rows in time")
     return step == "submit"
+
+
+def step_or_give_up(work: "BatchWork") -> None:
+    """One step; where the provider takes no batches, the rows of a run with a deadline are left to be asked online. Blocks.
+
+    Raises: RunStopped or a subclass, as `BatchWork.step`.
+    """
+    try:
+        work.step()
+    except KeyRefused:  # which says nothing of batches
+        raise
+    except ProviderRefused as error:
+        if not give_batches_up(work, str(error)):
+            raise
 
 
 def give_batches_up(work: "BatchWork", why: str) -> bool:

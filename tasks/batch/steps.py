@@ -28,6 +28,7 @@ from promptmill.batch.session import (
 from promptmill.batch.status import describe, describe_line
 from promptmill.batch.steering import end_orders, hear_orders, run_of_batches
 from promptmill.batch.step import BatchWork
+from promptmill.batch.timing import step_or_give_up
 from promptmill.checkpoints.output_lease import OutputLease
 from promptmill.checkpoints.output_turn import releasing, take_turn_at
 from promptmill.errors import (
@@ -161,7 +162,7 @@ async def _leave(work: BatchWork, entry: Entry, stopped: StoppedByOrder) -> dict
 async def _advance(work: BatchWork) -> dict[str, Any]:
     """One step, and the end where there is one."""
     try:
-        await asyncio.to_thread(work.step)
+        await asyncio.to_thread(step_or_give_up, work)
     except RunStopped as error:
         run = await asyncio.to_thread(work.plan)
         async with ending(run):
