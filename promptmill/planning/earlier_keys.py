@@ -10,7 +10,10 @@ from collections.abc import Iterable
 
 from promptmill.errors import DatasetError
 
-_COUNT = "INSERT INTO seen VALUES (?, 0) ON CONFLICT (key) DO UPDATE SET earlier = earlier + 1 RETURNING earlier"
+# RETURNING would say all this in one statement, but SQLite knows it from 3.35 on, and some Pythons come with an older one
+_INSERT = "INSERT OR IGNORE INTO seen VALUES (?, 0)"
+_COUNT = "UPDATE seen SET earlier = earlier + 1 WHERE key = ?"
+_LOOK = "SELECT earlier FROM seen WHERE key = ?"
 
 
 class EarlierKeys:
@@ -25,14 +28,20 @@ class EarlierKeys:
 
     def add(self, keys: Iterable[bytes]) -> list[int]:
         """For each of the next keys, how many keys before it are equal. Raises: DatasetError when the disk is full."""
-        run = self._database.execute
         try:
-            return [run(_COUNT, (key,)).fetchone()[0] for key in keys]
+            return [self._add(key) for key in keys]
         except sqlite3.OperationalError as error:
             raise DatasetError(
                 f"{tempfile.gettempdir()} takes no more of what is kept to find equal rows ({error}). Free space there, or "
                 "set SQLITE_TMPDIR to a folder with more."
             ) from error
+
+    def _add(self, key: bytes) -> int:
+        run = self._database.execute
+        if run(_INSERT, (key,)).rowcount:
+            return 0
+        run(_COUNT, (key,))
+        return run(_LOOK, (key,)).fetchone()[0]
 
     def close(self) -> None:
         """Give its memory and its file back."""
