@@ -13,6 +13,8 @@ from hashlib import blake2b
 import orjson
 from pydantic import TypeAdapter
 
+from promptmill.dataset.dataset import fingerprint_of
+from promptmill.errors import DatasetError
 from promptmill.planning.chunks import Chunk, Plan
 from promptmill.planning.prepared_job import Prepared
 from promptmill.state_files import StateFile
@@ -55,8 +57,11 @@ _FILE: StateFile[_Kept] = StateFile(
 
 
 def keep_plan(prepared: Prepared, plan: Plan) -> None:
-    """Keep a whole plan for the next run of the same rows; a storage that doesn't take it is no error. Blocks."""
-    if plan.rows < _LEAST_ROWS or plan.drawn:
+    """Keep a whole plan for the next run of the same rows; a storage that doesn't take it is no error. Blocks.
+
+    A plan of an input that changed while it was read is nobody's: it mixes rows, and the input may come back as it was.
+    """
+    if plan.rows < _LEAST_ROWS or plan.drawn or not _is_told_apart(prepared) or _has_changed(prepared):
         return
     chunks = plan.chunks
     kept = _Kept(
@@ -80,7 +85,7 @@ def keep_plan(prepared: Prepared, plan: Plan) -> None:
 
 def find_plan(prepared: Prepared, chunk_rows: int | None) -> Plan | None:
     """The plan that an earlier run kept of these very rows; None if there is none. Blocks. Raises: StorageFailed."""
-    if prepared.dataset.rows < _LEAST_ROWS or prepared.dataset.drawn:
+    if prepared.dataset.rows < _LEAST_ROWS or prepared.dataset.drawn or not _is_told_apart(prepared):
         return None
     found = _FILE.read(prepared.store.storage, _NAME)
     if found is None or found.source != _source(prepared, chunk_rows) or found.sealed() != found:
@@ -94,6 +99,22 @@ def forget_plan(prepared: Prepared) -> None:
         prepared.store.storage.delete([_NAME])
     except STORAGE_ERRORS as error:
         log.warning("the kept plan can't be removed: %s", prepared.store.storage.describe(error))
+
+
+def _is_told_apart(prepared: Prepared) -> bool:
+    """Whether a changed file has another fingerprint: some web servers tell nothing that changes with the content."""
+    return all(file.version for file in prepared.dataset.files)
+
+
+def _has_changed(prepared: Prepared) -> bool:
+    """Whether the input isn't any more what it was when it was opened. Blocks."""
+    job, dataset = prepared.job, prepared.dataset
+    if dataset.is_held:
+        return False
+    try:
+        return fingerprint_of(job.input, job.output.url, dataset.versions) != dataset.fingerprint
+    except DatasetError:
+        return True
 
 
 def _plan_of(kept: _Kept, fingerprint: str, chunk_rows: int | None) -> Plan:
@@ -124,6 +145,7 @@ def _source(prepared: Prepared, chunk_rows: int | None) -> str:
         VERSION,
         prepared.identity,
         prepared.counter.label,
+        prepared.builder.limit.context_tokens,  # longer rows aren't sent
         job.input.model_dump(mode="json"),
         job.request.model_dump(mode="json"),
         job.output.partition_by,

@@ -2,10 +2,12 @@
 
 import asyncio
 import json
+import os
 import shutil
 import tempfile
 import threading
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -18,8 +20,9 @@ from hypothesis import strategies as st
 
 from promptmill.dataset.dataset import Dataset
 from promptmill.errors import InputWrong, Interrupted
-from promptmill.job.spec import Job
+from promptmill.job.spec import Job, Pricing
 from promptmill.output.reading import read
+from promptmill.planning.kept_plan import find_plan
 from promptmill.provider.transport import Credentials
 from promptmill.runs.chunk import complete_chunk
 from promptmill.runs.chunk_loop import drive_chunks
@@ -222,6 +225,31 @@ async def test_the_next_run_of_the_same_rows_takes_the_plan_that_was_kept(
     assert plan(changed, credentials, head_rows=1).preflight.growth is not None
     kept.write_bytes(kept.read_bytes().replace(b'"largest":[', b'"largest":[1'))
     assert plan(job, credentials, head_rows=1).preflight.growth is not None
+
+
+async def test_no_plan_is_kept_of_rows_that_may_be_others_by_now(
+    make_job: MakeJob, credentials: Credentials, simulator: Simulator
+) -> None:
+    job = make_job([f"text {number}" for number in range(11_000)], chunk_rows=None)
+    kept, file = Path(job.output.url, "_checkpoints", "plan.json"), Path(job.input.url)
+    rows, times = file.read_bytes(), (file.stat().st_atime_ns, file.stat().st_mtime_ns)
+    run = _plan(job, credentials, is_head=True)
+    growth = run.preflight.growth
+    assert growth is not None
+    file.write_bytes(rows)
+    os.utime(file, ns=(times[0], times[1] + 1_000_000_000))
+    await asyncio.to_thread(growth.plan_all, lambda: None)
+    os.utime(file, ns=times)  # the input is again what the plan was to be of
+    assert not kept.exists()
+
+    prepared = plan(job, credentials, is_whole=True).prepared
+    assert kept.exists()
+    assert find_plan(prepared, 500) is not None
+    prepared.dataset.files = tuple(replace(file, version="") for file in prepared.dataset.files)
+    assert find_plan(prepared, 500) is None  # nothing tells whether the file has other rows now
+    prices = Pricing.model_validate({"input_per_mtok": 1, "output_per_mtok": 1})
+    dear = job.model_copy(update={"pricing": prices})
+    assert plan(dear, credentials, head_rows=1).preflight.growth is not None  # its model may read more, or less
 
 
 async def test_an_output_keeps_the_size_of_its_chunks(make_job: MakeJob, credentials: Credentials) -> None:
