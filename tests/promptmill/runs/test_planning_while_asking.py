@@ -231,7 +231,7 @@ async def test_no_plan_is_kept_of_rows_that_may_be_others_by_now(
     make_job: MakeJob, credentials: Credentials, simulator: Simulator
 ) -> None:
     job = make_job([f"text {number}" for number in range(11_000)], chunk_rows=None)
-    kept, file = Path(job.output.url, "_checkpoints", "plan.json"), Path(job.input.url)
+    kept, file = Path(job.output.url, "_checkpoints", "plan.json"), Path(job.input.urls[0])
     rows, times = file.read_bytes(), (file.stat().st_atime_ns, file.stat().st_mtime_ns)
     run = _plan(job, credentials, is_head=True)
     growth = run.preflight.growth
