@@ -3,12 +3,14 @@
     _checkpoints/plan.json
 
 It holds as long as the input, the request, the size of chunks and the version of the code are those that it was made of.
-Each chunk that is rendered later is proved to be the planned one (rows.py). So deleting the file costs one pass of planning.
+Each chunk that is rendered later is proved to be the planned one (rows.py). A finished chunk isn't rendered again, so the plan
+itself must be ours: a seal proves it, and a plan of another home isn't taken. Deleting the file costs one pass of planning.
 """
 
 import logging
 from dataclasses import dataclass, replace
 from hashlib import blake2b
+from typing import Any
 
 import orjson
 from pydantic import TypeAdapter
@@ -17,6 +19,7 @@ from promptmill.dataset.dataset import fingerprint_of
 from promptmill.errors import DatasetError
 from promptmill.planning.chunks import Chunk, Plan
 from promptmill.planning.prepared_job import Prepared
+from promptmill.seals import is_sealed, seal
 from promptmill.state_files import StateFile
 from promptmill.storage import STORAGE_ERRORS
 from promptmill.version import VERSION
@@ -41,11 +44,12 @@ class _Kept:
     repetitions: tuple[tuple[int, int], ...]
     first_unrendered: tuple[int, str] | None
     largest: tuple[int, int]
-    digest: str = ""  # of all this
+    seal: str = ""  # of all this (seals.py)
 
-    def sealed(self) -> "_Kept":
-        """The record with its digest."""
-        return replace(self, digest=_digest(_FORM.dump_json(replace(self, digest=""))))
+    @property
+    def values(self) -> dict[str, Any]:
+        """What the seal proves, as JSON values."""
+        return _FORM.dump_python(replace(self, seal=""), mode="json")
 
 
 _FORM: TypeAdapter[_Kept] = TypeAdapter(_Kept)
@@ -78,17 +82,20 @@ def keep_plan(prepared: Prepared, plan: Plan) -> None:
         largest=plan.largest,
     )
     try:
-        prepared.store.storage.write(_NAME, _FORM.dump_json(kept.sealed()))
+        prepared.store.storage.write(_NAME, _FORM.dump_json(replace(kept, seal=seal(kept.values))))
     except STORAGE_ERRORS as error:
         log.warning("the plan isn't kept for the next run: %s", prepared.store.storage.describe(error))
 
 
 def find_plan(prepared: Prepared, chunk_rows: int | None) -> Plan | None:
-    """The plan that an earlier run kept of these very rows; None if there is none. Blocks. Raises: StorageFailed."""
+    """The plan that an earlier run of this user kept of these very rows; None if there is none.
+
+    Blocks. Raises: StorageFailed.
+    """
     if prepared.dataset.rows < _LEAST_ROWS or prepared.dataset.drawn or not _is_told_apart(prepared):
         return None
     found = _FILE.read(prepared.store.storage, _NAME)
-    if found is None or found.source != _source(prepared, chunk_rows) or found.sealed() != found:
+    if found is None or found.source != _source(prepared, chunk_rows) or not is_sealed(found.values, found.seal):
         return None
     return _plan_of(found, prepared.dataset.fingerprint, chunk_rows)
 
@@ -151,8 +158,4 @@ def _source(prepared: Prepared, chunk_rows: int | None) -> str:
         job.output.partition_by,
         [job.chunk_rows, chunk_rows],
     ]
-    return _digest(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS))
-
-
-def _digest(data: bytes) -> str:
-    return blake2b(data, digest_size=16).hexdigest()
+    return blake2b(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS), digest_size=16).hexdigest()

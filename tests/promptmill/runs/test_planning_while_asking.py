@@ -28,6 +28,7 @@ from promptmill.runs.chunk import complete_chunk
 from promptmill.runs.chunk_loop import drive_chunks
 from promptmill.runs.plain import run_plainly
 from promptmill.runs.run import PendingRun, answering
+from promptmill.seals import seal
 from promptmill.simulator import Simulator, SimulatorOptions
 from tests.support.jobs import MakeJob, plan
 
@@ -224,6 +225,25 @@ async def test_the_next_run_of_the_same_rows_takes_the_plan_that_was_kept(
     changed = make_job(texts, chunk_rows=None, request__user="Other: {{ text }}")
     assert plan(changed, credentials, head_rows=1).preflight.growth is not None
     kept.write_bytes(kept.read_bytes().replace(b'"largest":[', b'"largest":[1'))
+    assert plan(job, credentials, head_rows=1).preflight.growth is not None
+
+
+async def test_a_plan_that_somebody_else_sealed_is_not_taken(
+    make_job: MakeJob, credentials: Credentials, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = make_job([f"text {number}" for number in range(11_000)], chunk_rows=None)
+    growth = _plan(job, credentials, is_head=True).preflight.growth
+    assert growth is not None
+    await asyncio.to_thread(growth.plan_all, lambda: None)
+    kept = Path(job.output.url, "_checkpoints", "plan.json")
+    assert plan(job, credentials, head_rows=1).preflight.growth is None
+
+    values = json.loads(kept.read_bytes())
+    values["keys"][0], values["keys"][1] = values["keys"][1], values["keys"][0]
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("PREFECT_HOME", str(tmp_path / "another-home"))
+        kept.write_text(json.dumps({**values, "seal": seal({**values, "seal": ""})}))
+
     assert plan(job, credentials, head_rows=1).preflight.growth is not None
 
 
