@@ -8,7 +8,7 @@ from rich.table import Table
 
 from flows.command import console
 from flows.command.arguments import load
-from flows.command.costs_report import beside_costs_report, has_admin_key
+from flows.command.costs_report import admin_key, beside_costs_report
 from promptmill.audit.bounds import Audit, audit_of
 from promptmill.audit.records import Found, read_books
 from promptmill.audit.table import HEADER, audit_lines, audit_values, batch_lines
@@ -33,8 +33,8 @@ def audit_output(place: str, overrides: list[str] | None, *, as_json: bool) -> N
     audit, found, job = _audit(output, job)
     values = audit_values(audit, {} if job is None else job.tags)
     sentences: list[str] = []
-    if job is not None and has_admin_key():
-        values["provider_costs"], sentences = beside_costs_report(audit, found, job.request.model)
+    if job is not None and (key := admin_key()):
+        values["provider_costs"], sentences = beside_costs_report(audit, found, job.request.model, key)
     _show(values, sentences, as_json=as_json)
     if as_json:
         console.print_json(values)

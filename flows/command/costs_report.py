@@ -8,29 +8,26 @@ from promptmill.audit.provider_costs import CostLine, compare, costs_sentences, 
 from promptmill.audit.records import Found
 from promptmill.errors import PromptmillError
 
-_ADMIN_KEY = "OPENAI_ADMIN_KEY"
-_PROJECT = "OPENAI_PROJECT_ID"
+
+def admin_key() -> str:
+    """The key in the environment that may read costs; empty where there is none."""
+    return os.environ.get("OPENAI_ADMIN_KEY", "").strip()
 
 
-def has_admin_key() -> bool:
-    """Whether the environment has a key that may read costs."""
-    return os.environ.get(_ADMIN_KEY, "").strip() != ""
-
-
-def beside_costs_report(audit: Audit, found: Found, model: str) -> tuple[dict[str, Any] | None, list[str]]:
+def beside_costs_report(audit: Audit, found: Found, model: str, key: str) -> tuple[dict[str, Any] | None, list[str]]:
     """The report beside the audit, as JSON values and as sentences. Where there is none, the sentence says why."""
     since = first_day(found)
     if since is None:
         return None, ["Nobody knows on which days this output was paid for, so no costs report was read."]
+    project = os.environ.get("OPENAI_PROJECT_ID", "").strip()
     from promptmill.provider.costs_report import read_costs  # the SDK, which an audit doesn't need otherwise
 
     try:
-        lines = [CostLine(day_of(began), item, usd) for began, item, usd in read_costs(int(since))]
+        lines = [CostLine(day_of(began), item, usd) for began, item, usd in read_costs(key, project, int(since))]
     except PromptmillError as error:
         return None, [str(error)]
     except (ValueError, OverflowError, OSError):
         return None, ["The provider's costs report names a day that no calendar has."]
     check = compare(lines, [model], audit)
-    project = os.environ.get(_PROJECT, "").strip()
     scope = f"in project {project}" if project else "in the whole organization"
     return costs_values(check), costs_sentences(check, model, scope)

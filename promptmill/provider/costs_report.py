@@ -4,7 +4,6 @@ It takes an admin key, which can do more than send requests. So the key goes to 
 never to one that a job, a manifest or a redirect names.
 """
 
-import os
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, cast
@@ -29,22 +28,21 @@ class NoReport(PromptmillError):
     """The provider gave no costs report; the text says why."""
 
 
-def read_costs(since: int) -> list[tuple[float, str, Decimal]]:
+def read_costs(key: str, project: str, since: int) -> list[tuple[float, str, Decimal]]:
     """Begin of the UTC day, line item, US dollars: from `since` (seconds since the epoch) to now. Blocks.
 
-    `OPENAI_ADMIN_KEY` is used, and of the project that `OPENAI_PROJECT_ID` names, else of the whole organization.
+    `key` is an admin key; an empty `project` means the whole organization.
 
     Raises: NoReport, its text without the key; CredentialsError when OPENAI_BASE_URL is empty or no address.
     """
     import openai
 
-    key = os.environ["OPENAI_ADMIN_KEY"].strip()
     address = read_address(address_in_environment())
     client = openai.OpenAI(
         admin_api_key=key, base_url=address.base_url, timeout=20.0, max_retries=2, http_client=HomeHttpClient()
     )
     try:
-        return [line for page in _pages(client, since) for line in _lines(page)]
+        return [line for page in _pages(client, project, since) for line in _lines(page)]
     except openai.OpenAIError as error:
         said = shorten(redact(str(error), secrets_of(key, {})), 300)
         raise NoReport(f"The provider gave no costs report: {said}") from None
@@ -52,10 +50,10 @@ def read_costs(since: int) -> list[tuple[float, str, Decimal]]:
         raise NoReport(f"The provider's costs report can't be read: {type(error).__name__}.") from None
 
 
-def _pages(client: "OpenAI", since: int) -> Iterator[dict[str, Any]]:
+def _pages(client: "OpenAI", project: str, since: int) -> Iterator[dict[str, Any]]:
     from openai import omit
 
-    project, after = os.environ.get("OPENAI_PROJECT_ID", "").strip(), ""
+    after = ""
     for _ in range(_MOST_PAGES):
         answer = client.admin.organization.usage.with_raw_response.costs(
             start_time=since,

@@ -89,19 +89,12 @@ def result(value: Any, item: Any = f"{MODEL}, input_tokens", currency: Any = "us
     return {"object": "organization.costs.result", "amount": {"value": value, "currency": currency}, "line_item": item}
 
 
-@pytest.fixture(autouse=True)
-def admin(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OPENAI_ADMIN_KEY", ADMIN_KEY)
-    monkeypatch.delenv("OPENAI_PROJECT_ID", raising=False)
-
-
 def test_every_page_is_read_with_the_admin_key_alone(monkeypatch: pytest.MonkeyPatch):
     replies = iter([page(result(0.1), after="p2"), page(result(0.02))])
     monkeypatch.setenv("OPENAI_API_KEY", "sk-usual-0123456789")
-    monkeypatch.setenv("OPENAI_PROJECT_ID", "proj_7")
     with answering(lambda _: Reply(200, next(replies))) as provider:
         monkeypatch.setenv("OPENAI_BASE_URL", provider.url)
-        found = read_costs(1_795_737_600)
+        found = read_costs(ADMIN_KEY, "proj_7", 1_795_737_600)
 
     assert [usd for _, _, usd in found] == [Decimal("0.1"), Decimal("0.02")]
     assert [headers["authorization"] for _, headers, _ in provider.seen] == [f"Bearer {ADMIN_KEY}"] * 2
@@ -134,6 +127,6 @@ def test_what_is_no_report_is_one_error_without_the_key(reply: Reply, monkeypatc
     with answering(lambda _: reply) as provider:
         monkeypatch.setenv("OPENAI_BASE_URL", provider.url)
         with pytest.raises(NoReport, match="costs report") as raised:
-            read_costs(0)
+            read_costs(ADMIN_KEY, "", 0)
 
     assert ADMIN_KEY not in str(raised.value)
