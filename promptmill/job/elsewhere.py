@@ -1,6 +1,6 @@
 """Where a key belongs that somebody wrote into another part of the job, or by the name that it has elsewhere."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import get_args
 
@@ -53,7 +53,7 @@ PARAMETERS = frozenset(  # what most people set of those that go to the provider
 _ADDRESS = frozenset({"base_url", "api_base", "api_key", "key", "endpoint_url"})
 
 
-def where_it_belongs(key: str, known: dict[str, object]) -> str:
+def where_it_belongs(key: str, known: Iterable[str]) -> str:
     """A sentence about a key that isn't one of `known`: where in a job it belongs, else the nearest name."""
     if key in _ADDRESS:
         return (

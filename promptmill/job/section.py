@@ -19,5 +19,5 @@ class Section(BaseModel):
         if isinstance(value, dict):
             for key in value:  # pyright: ignore[reportUnknownVariableType]
                 if key not in cls.model_fields:
-                    raise ValueError(f"unknown key {key!r}. {where_it_belongs(str(key), dict(cls.model_fields))}")  # pyright: ignore[reportUnknownArgumentType]
+                    raise ValueError(f"unknown key {key!r}. {where_it_belongs(str(key), cls.model_fields)}")  # pyright: ignore[reportUnknownArgumentType]
         return value  # pyright: ignore[reportUnknownVariableType]

@@ -107,13 +107,7 @@ def test_a_run_that_was_killed_goes_on_with_the_deadline_of_its_first_start(
     simulator.configure(batch_seconds=3.0)
     job = timed(make_job, "1h")
 
-    async def begin_and_die() -> None:
-        running = asyncio.create_task(run_alone(plan(job, credentials), Alone(Asking("a test"))))
-        await submitted(job)
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
-
-    asyncio.run(begin_and_die())
+    asyncio.run(_begin_and_die(job, credentials))
     first = read_deadline(Storage(job.output.url).folder("_checkpoints"))
     manifest = run(job, credentials)
 
