@@ -1,7 +1,7 @@
 """When a run shall be done, kept beside its checkpoints: a run that was killed goes on with the deadline of its first start.
 
-It also holds what the run has learned of its pace online, so that whoever takes its batches up, the next process or a step
-of advance-batches, knows until when it may wait for them.
+It also holds how fast the run answers rows online. The next process of the run, and a step of advance-batches, need that to
+know until when they may wait for the batches.
 """
 
 from dataclasses import dataclass, replace

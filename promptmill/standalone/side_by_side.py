@@ -209,7 +209,7 @@ class _Crew:
             )
 
     async def _bury(self, child: Child) -> None:
-        """Remove the sign of life of a child that is gone: whoever waits for all children's word would wait for it too."""
+        """Remove the sign of life of a child that is gone: an order waits until each living child has heard it."""
         with suppress(StorageFailed):
             await asyncio.to_thread(forget_dead, self.folder.storage, this_machine(), child.pid)
 

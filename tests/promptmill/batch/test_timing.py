@@ -1,4 +1,4 @@
-"""Steps of batches that belong to a run with a deadline, whoever takes them."""
+"""One step of the batches of a run with a deadline, by the run itself or by advance-batches."""
 
 import time
 from contextlib import nullcontext
@@ -45,7 +45,7 @@ RECORD = DeadlineRecord("6h", "0" * 8, NOW, NOW + timedelta(hours=6), 60, 10.0)
         pytest.param(KeyRefused("a bad key"), True, False, id="a-bad-key-says-nothing-of-batches"),
     ],
 )
-def test_whoever_steps_leaves_the_rows_to_be_asked_online_where_batches_are_refused(
+def test_a_step_leaves_the_rows_to_be_asked_online_where_batches_are_refused(
     tmp_path: Path, error: Exception, has_deadline: bool, goes_on: bool
 ) -> None:
     timing = Timing(RECORD, 60.0) if has_deadline else None
