@@ -1,5 +1,6 @@
-"""What an output cost, between two bounds that hold whatever happened: its answers, accounts and batches added up.
+"""Adds up what an output cost, from its answers, accounts and batches, and gives two bounds on the provider's bill.
 
-`records` reads what lies under `_checkpoints/`, `bounds` adds it up (pure), `table` says it to people and programs.
-It knows no run and no provider: it is read from storage alone, so it can be asked for at any time and from anywhere.
+`records` reads the files under `_checkpoints/`, `bounds` adds them up (pure), `table` shows the sums to people and
+programs. The bounds hold after any number of kills and broken connections.
+An audit reads storage alone and needs no run and no provider, so anybody can ask for one at any time.
 """

@@ -1,11 +1,11 @@
 """The bounds between which a provider's bill for an output lies, and the table that adds up to them. Pure.
 
-    known    what the provider said its answers took, as long as an answer or a record has it
-    at most  beside it: attempts that brought nothing to read, what each killed process had at risk, batches whose results
-             aren't collected, tokens that we counted ourselves
+    known    the usage that the provider told, as far as an answer or a record holds it
+    at most  in addition: attempts without a readable answer, requests that a killed process had under way, batches whose
+             results aren't collected, tokens that Promptmill counted itself
 
-A bound is as good as the prices, and as what a request can cost at most: where a job sets no output limit, an answer that
-is lost is taken to be at most half as long again as the longest before it (limits/output_guess.py).
+The bounds depend on the prices and on the most that a request can cost. If a job sets no output limit, a lost answer
+counts as one and a half times the longest answer before it (limits/output_guess.py).
 """
 
 from collections.abc import Sequence
@@ -26,20 +26,20 @@ class AuditRow:
     name: str
     rows: int  # rows, answers, attempts or batches, as the name says
     known_usd: Decimal = ZERO_USD
-    at_most_usd: Decimal = ZERO_USD  # beside what is known
-    saved_usd: Decimal | None = None  # what it would have cost more otherwise; None: it saves nothing, or nobody knows
-    is_part: bool = False  # of lines above: it isn't added up
+    at_most_usd: Decimal = ZERO_USD  # in addition to `known_usd`
+    saved_usd: Decimal | None = None  # what it would have cost on top; None: it saves nothing, or nobody knows
+    is_part: bool = False  # part of a line above, so the sum leaves it out
 
 
 @dataclass(frozen=True, slots=True)
 class BatchCheck:
-    """A batch's own usage, by the provider, beside that of its lines."""
+    """The usage that the provider tells for a whole batch, beside the sum of its lines."""
 
     batch_id: str
     told_tokens: tuple[int, int]  # input, output
     counted_tokens: tuple[int, int]
-    difference_usd: Decimal  # what the provider's usage costs more, at the price of batches, nothing cached
-    uncertain_usd: Decimal  # for lines that were lost, which may explain it
+    difference_usd: Decimal  # how much more the provider's usage costs, at the batch price, without cached tokens
+    uncertain_usd: Decimal  # reserved for lost lines, which may explain the difference
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +56,9 @@ class Audit:
 def audit_of(
     books: Books, prices: PriceList | None = None, tier: str | None = None, published_usd: Decimal = ZERO_USD
 ) -> Audit:
-    """The audit of an output. Without prices nothing is said of savings and of differences with batches' own usage.
+    """The audit of an output. Without prices it has no savings and no differences from the batches' own usage.
 
-    `tier` is the one that the job asks for; `published_usd` what its published rows cost by the manifest.
+    `tier` is the service tier of the job; `published_usd` is the cost of its published rows by the manifest.
     """
     checks = _checks(books.found.batches, prices)
     rows = [*_answers(books), *_risks(books), *_batches(books, checks)]
@@ -73,7 +73,7 @@ def audit_of(
 
 
 def _published(kept: KeptSums, published_usd: Decimal) -> Decimal:
-    """What the manifest adds where answers were removed; nothing where it holds costs that we estimated."""
+    """The cost of the published rows by the manifest; 0 if some of these costs are our own estimates."""
     return ZERO_USD if kept.estimated_steps else published_usd
 
 
@@ -87,7 +87,7 @@ def _answers(books: Books) -> list[AuditRow]:
         AuditRow("failed, and paid for", kept.failed, kept.failed_steps * step),
         AuditRow("retried and paid", sum(run.retried for run in runs), retried_usd, is_part=True),
     ]
-    if estimated_usd:  # in the lines above as if it were known
+    if estimated_usd:  # the lines above hold it as a known cost
         rows.append(AuditRow("of that, counted by us: the provider told no usage", 0, -estimated_usd, estimated_usd))
     if kept.again_at_most_steps or kept.again_known_steps:
         least, most = kept.again_known_steps * step, kept.again_at_most_steps * step
@@ -137,7 +137,7 @@ def _batches(books: Books, checks: Sequence[BatchCheck]) -> list[AuditRow]:
 
 
 def _saved(books: Books, batch: BatchMoney) -> Decimal:
-    """What results of a batch cost that were saved before its record could say so."""
+    """US dollars of a batch's answers that are already saved, though its record doesn't say so yet."""
     return books.found.saved_usd.get(batch.key, ZERO_USD)
 
 
@@ -183,7 +183,7 @@ def _times(usd: Decimal | None, rows: int) -> Decimal | None:
 
 
 def _discount(tokens: TokenSums, prices: PriceList) -> Decimal:
-    """What the same tokens would have cost more at the standard price, cached ones as such."""
+    """How much more the same tokens would have cost at the standard price; cached tokens keep the cached price."""
     cached_usd = tokens.cached * prices.price(Usage(1, 1, 0))
     plain_usd = prices.tokens_usd(tokens.input - tokens.cached, tokens.output) + cached_usd
     return max(ZERO_USD, plain_usd - tokens.usd)

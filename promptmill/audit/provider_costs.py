@@ -1,8 +1,8 @@
-"""What the provider's own costs report says of the days of an output, beside the audit's bounds. Pure.
+"""Compares the provider's costs report for the days of an output with the audit's bounds. Pure.
 
 The report is OpenAI's `GET /organization/costs`: US dollars for each UTC day and line item, such as `gpt-6-luna, input_tokens`,
-of a project or of the whole organization. So it holds what others used of the same model on these days; it is no bill for
-one output. Source: API reference, "Costs", and the installed SDK, both read 2026-11-28.
+of a project or of the whole organization. It also counts other work with the same model on these days, so it is no bill
+for one output. Source: API reference, "Costs", and the installed SDK, both read 2026-11-28.
 """
 
 import re
@@ -37,28 +37,28 @@ class CostsCheck:
     days: tuple[
         tuple[date, Decimal], ...
     ]  # what the report has for the model, day by day; a day without costs is left out
-    items: tuple[tuple[str, Decimal], ...]  # the same, line item by line item
+    items: tuple[tuple[str, Decimal], ...]  # line item → US dollars over all days
     reported_usd: Decimal
     known_usd: Decimal
     at_most_usd: Decimal
 
     @property
     def difference_usd(self) -> Decimal:
-        """How far the report lies outside the bounds; above 0 where it has more."""
+        """US dollars by which the report lies outside the bounds; positive if the report has more."""
         if self.reported_usd < self.known_usd:
             return self.reported_usd - self.known_usd
         return max(ZERO_USD, self.reported_usd - self.at_most_usd)
 
 
 def first_day(found: Found) -> float | None:
-    """The beginning of the UTC day on which the first request was paid for, in seconds since the epoch; None: nobody knows."""
+    """Start of the UTC day of the first paid request, in seconds since the epoch; None: nobody knows."""
     began = [*(run.began_at for run in found.accounts.runs), *(batch.packed_at for batch in found.batches)]
     known = [seconds for seconds in began if seconds > 0]
     return min(known) // _DAY_SECONDS * _DAY_SECONDS if known else None
 
 
 def day_of(seconds: float) -> date:
-    """The UTC day of a time. Raises: ValueError, OverflowError and OSError for one that no calendar has."""
+    """The UTC day of a time. Raises: ValueError, OverflowError and OSError for a time that no calendar has."""
     return datetime.fromtimestamp(seconds, UTC).date()
 
 
@@ -95,7 +95,7 @@ def costs_values(check: CostsCheck) -> dict[str, Any]:
 
 
 def costs_sentences(check: CostsCheck, model: str, scope: str) -> list[str]:
-    """What the report says, how far that is from the audit, and where the difference comes from."""
+    """Says what the report has, how far that is from the audit, and what may explain the difference."""
     if not check.days:
         return [
             f"The provider's costs report has no costs of {model} {scope} on the days of this output. It comes up to a day "

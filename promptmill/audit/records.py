@@ -1,7 +1,7 @@
-"""Reads what an audit adds up, from an output's `_checkpoints/`.
+"""Reads the records and answers that an audit adds up, from an output's `_checkpoints/`.
 
-The records of batches belong to the room `batch`, which stands above this one: here a form of our own reads the few fields
-that are money.
+The room `batch` owns the records of batches and stands above this room. So this file has a small model of its own, which
+reads only the fields about money.
 """
 
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ class BatchMoney:
     completed: int = 0  # requests, by the provider's count
     answered: int = 0  # rows that got a result or a final failure
     batch_id: str = ""
-    status: str = ""  # the provider's last word
+    status: str = ""  # the last status that the provider told
     cost_usd: Usd = ZERO_USD
     uncertain_usd: Usd = ZERO_USD
     told_tokens: tuple[int, int] | None = None
@@ -43,14 +43,14 @@ class BatchMoney:
 
     @property
     def is_open(self) -> bool:
-        """Whether its bill may still come, or came without results."""
+        """Whether the provider may still bill it, or may have billed it without giving results."""
         if self.state != "dropped":
             return self.state != "collected"
         return self.completed > 0 or (self.batch_id != "" and self.status != "failed")
 
     @property
     def lost_usd(self) -> Decimal:
-        """What a collected batch may cost beyond its results: requests that ran, by the provider, and brought none."""
+        """US dollars that a collected batch may cost beyond its results: for requests that ran and brought no result."""
         if self.state != "collected":
             return ZERO_USD
         missing = max(0, min(self.completed, self.requests) - self.answered)
@@ -59,7 +59,7 @@ class BatchMoney:
 
 _BATCH_FILE: StateFile[BatchMoney] = StateFile(
     TypeAdapter(BatchMoney),
-    purpose="It says what a batch may cost, or did.",
+    purpose="It says what a batch cost or may cost.",
     way_on="Restore the file, then give the same command again.",
     damaged=OutputError,
 )
@@ -67,17 +67,17 @@ _BATCH_FILE: StateFile[BatchMoney] = StateFile(
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """All that an audit adds up but the answers."""
+    """Everything that an audit adds up, except the answers."""
 
     accounts: Accounts
     batches: tuple[BatchMoney, ...]
-    saved_usd: dict[str, Decimal]  # key of a batch → cost of its results that lie in files of their own
-    earlier_usd: Decimal  # at most, spent before there were accounts, without an answer
+    saved_usd: dict[str, Decimal]  # key of a batch → cost of the answers in its files
+    earlier_usd: Decimal  # the most that was spent without an answer before there were accounts
 
 
 @dataclass(frozen=True, slots=True)
 class Books:
-    """All that an audit adds up."""
+    """Everything that an audit adds up."""
 
     found: Found
     kept: KeptSums
@@ -85,9 +85,9 @@ class Books:
 
 
 def read_books(store: Store) -> Books:
-    """Everything there is. Blocks. Raises: StorageFailed; OutputError for a damaged record.
+    """Reads the records, then the answers. Blocks. Raises: StorageFailed; OutputError for a damaged record.
 
-    The records are read before the answers: what a run saves meanwhile is then counted twice at most, and never not at all.
+    In this order an answer that a run saves meanwhile may be counted twice, but is never left out.
     """
     found = _read_found(store)
     money, unreadable = read_kept_money(store, found.accounts.cleaned)
@@ -95,14 +95,16 @@ def read_books(store: Store) -> Books:
 
 
 def begin_books(store: Store, planned: Sequence[str]) -> tuple[Found, KeptMoney, int]:
-    """Everything but some files of answers, which the caller reads anyway. Blocks. Raises: as `read_books`."""
+    """Reads everything except the answer files that the caller reads itself. Blocks. Raises: as `read_books`."""
     found = _read_found(store)
-    free = [name for name in store.listing().sizes if name.startswith(CACHE_ROWS)]  # copies that cost nothing
+    free = [
+        name for name in store.listing().sizes if name.startswith(CACHE_ROWS)
+    ]  # copies of other rows' answers cost nothing
     return found, *read_kept_money(store, found.accounts.cleaned, [*planned, *free])
 
 
 def _read_found(store: Store) -> Found:
-    """Everything but the answers. Blocks. Raises: StorageFailed; OutputError for a damaged record."""
+    """Reads everything except the answers. Blocks. Raises: StorageFailed; OutputError for a damaged record."""
     listing = store.listing()
     accounts = AccountRecords(store).read(listing)
     if accounts.earlier is not None:

@@ -1,4 +1,4 @@
-"""An audit in words and in JSON values."""
+"""Shows an audit as a table for people and as JSON values."""
 
 from collections.abc import Mapping
 from decimal import Decimal
@@ -10,7 +10,7 @@ HEADER = ("", "rows", "known US$", "at most, beside it", "saved US$")
 
 
 def audit_values(audit: Audit, tags: Mapping[str, str]) -> dict[str, Any]:
-    """The audit as JSON values, money as decimal strings without exponent. `tags`: those of the job."""
+    """The audit as JSON values, money as decimal strings without exponent. `tags` are the job's tags."""
     return {
         "tags": dict(tags),
         "known_usd": _exact(audit.known_usd),
@@ -41,7 +41,7 @@ def audit_values(audit: Audit, tags: Mapping[str, str]) -> dict[str, Any]:
 
 
 def audit_lines(values: dict[str, Any]) -> list[tuple[str, str, str, str, str]]:
-    """The lines of the table below `HEADER`, from an audit's JSON values, as a manifest has them; the last is the sum."""
+    """The table's lines below `HEADER`, made of an audit's JSON values (as in a manifest); the last line is the sum."""
     lines = [
         (
             f"  of that, {row['name']}" if row["is_part"] else str(row["name"]),
@@ -57,7 +57,7 @@ def audit_lines(values: dict[str, Any]) -> list[tuple[str, str, str, str, str]]:
 
 
 def batch_lines(values: dict[str, Any]) -> list[str]:
-    """A sentence for each batch whose own usage isn't the sum of its lines."""
+    """A sentence for each batch whose own usage differs from the sum of its lines."""
     return [
         f"batch {batch['id']}: the provider's usage of the whole batch is {_tokens(batch['told_tokens'])}, its lines add up "
         f"to {_tokens(batch['counted_tokens'])}: ${Decimal(batch['difference_usd']):,.6f} more, of which lost lines may be "

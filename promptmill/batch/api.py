@@ -1,7 +1,7 @@
 """Files and batches at the provider, by the openai client; blocking, for a worker thread.
 
-The client's own retries are off where a repetition could create something twice. An upload is tried again only after a
-look for the file that the lost one may have left; a creation only after a search of the provider's list (policy.py).
+The client's own retries are off where a second try could create something twice. We repeat an upload only after we looked
+for the file that the first try may have left, and a creation only after we searched the provider's list (policy.py).
 """
 
 import time
@@ -25,7 +25,7 @@ __all__ = ["BatchProvider", "NotNow"]  # most import the error together with wha
 _READ_RETRIES = 4
 _UPLOAD_TRIES = 5
 _LONGEST_WAIT_SECONDS = 60.0
-_CLOCK_SLACK_SECONDS = 600.0  # between our clock and the provider's
+_CLOCK_SLACK_SECONDS = 600.0  # seconds by which our clock and the provider's may differ
 _PAGE = 100
 _BLOCK_BYTES = 1 << 20
 FileState = Literal["ready", "pending", "failed"]
@@ -40,9 +40,7 @@ class BatchProvider:
 
     def __init__(self, credentials: Credentials) -> None:
         """Raises: CredentialsError."""
-        self.secrets: list[
-            str
-        ] = []  # cut out of everything that the provider says; grows with each key that is renewed
+        self.secrets: list[str] = []  # we cut these out of everything that the provider says; each new key is added
         self._connect(credentials)
         self.service = service_at(str(self._client.base_url))
         self._file_seconds = self.service.file_seconds
@@ -52,7 +50,7 @@ class BatchProvider:
         self._reader = self._client.with_options(max_retries=_READ_RETRIES)
 
     def renew(self, credentials: Credentials) -> bool:
-        """Send the key and headers of these credentials from now on; False when they are those that are sent already.
+        """Use these credentials from now on; returns False if the client already uses them.
 
         Raises: CredentialsError.
         """
@@ -74,7 +72,7 @@ class BatchProvider:
         raise AssertionError
 
     def _upload_once(self, path: Path, name: str) -> str:
-        """A file that the provider refuses for its expiry, or for want of one, is uploaded the other way."""
+        """Upload the file with an expiry or without; if the provider refuses that, upload it the other way."""
         try:
             return self._upload_with(path, name, self._file_seconds)
         except ExpiryRefused:
@@ -90,7 +88,7 @@ class BatchProvider:
             return self._client.files.create(file=given, purpose="batch", expires_after=expiry).id
 
     def look_at_file(self, file_id: str) -> tuple[FileState, str]:
-        """Whether a batch can be made of a file, and what the provider says of it. A provider that shows no files has it."""
+        """A file's state and the provider's words on it. If the provider shows no files, the state is "ready"."""
         try:
             with self._translated():
                 file = self._reader.files.retrieve(file_id)
@@ -100,7 +98,7 @@ class BatchProvider:
         return state, redact(str(file.status_details or file.status or ""), self.secrets)
 
     def find_file(self, name: str, since: float) -> str | None:
-        """The id of an uploaded file of that name; None where there is none, or the provider lists no files."""
+        """The id of an uploaded file with this name; None if there is none or if the provider lists no files."""
         try:
             with self._translated():
                 for file in self._reader.files.list(purpose="batch", order="desc"):
@@ -113,7 +111,7 @@ class BatchProvider:
         return None
 
     def create(self, file_id: str, endpoint: Any, window: Any, key: str, job: Job) -> BatchView:
-        """Create a batch of a job, once. Raises: EndpointRefused."""
+        """Create a batch with one call, never repeated here. Raises: EndpointRefused."""
         seconds = self.service.file_seconds
         expiry: Any = omit if seconds is None else {"anchor": "created_at", "seconds": seconds}
         with Translation(self.secrets, endpoint):
@@ -127,7 +125,7 @@ class BatchProvider:
             return view_of(batch, self.secrets)
 
     def find_batch(self, key: str, file_id: str, since: float) -> BatchView | None:
-        """The batch that carries our key or was made of that file; of several, the furthest, and the rest are cancelled."""
+        """The batch that has our key or this file. If there are several, keep the one furthest along and cancel the others."""
         found: list[BatchView] = []
         with self._translated():
             for batch in self._reader.batches.list(limit=_PAGE):
@@ -143,7 +141,7 @@ class BatchProvider:
         return best
 
     def retrieve(self, batch_id: str) -> BatchView | None:
-        """A batch as it is now; None when this key knows none of that id."""
+        """A batch as it is now; None if the provider shows this key no batch with this id."""
         try:
             with self._translated():
                 return view_of(self._reader.batches.retrieve(batch_id), self.secrets)
@@ -151,7 +149,7 @@ class BatchProvider:
             return None
 
     def cancel(self, batch_id: str) -> None:
-        """Ask the provider to end a batch early; a batch that is over already is no error."""
+        """Ask the provider to end a batch early. If the batch is already over, nothing happens."""
         try:
             with self._translated():
                 self._reader.batches.cancel(batch_id)
@@ -159,7 +157,7 @@ class BatchProvider:
             pass
 
     def download(self, file_id: str, path: Path) -> bool:
-        """Stream a file to disk; False when it isn't there (yet, or any more)."""
+        """Stream a file to disk; False if the provider doesn't have it yet, or has it no longer."""
         try:
             with (
                 self._translated(),
@@ -176,7 +174,7 @@ class BatchProvider:
         return Translation(self.secrets)
 
     def delete(self, file_ids: Iterable[str]) -> None:
-        """Delete files; those that can't be deleted expire by themselves."""
+        """Delete files. If the provider refuses, leave the file: it expires by itself."""
         for file_id in file_ids:
             try:
                 with self._translated():

@@ -1,4 +1,4 @@
-"""What goes wrong at the Batch API, and the openai client's errors as these."""
+"""The errors of the Batch API, and how the openai client's errors become these."""
 
 import re
 import time
@@ -22,7 +22,7 @@ _OWN = (400, 404, 409, 422)
 
 
 class NotNow(PromptmillError):
-    """The provider didn't answer, or asks us to wait; `was_sent`: it may have done what we asked."""
+    """The provider didn't answer, or asks us to wait. `was_sent`: the provider may have done what we asked."""
 
     def __init__(self, message: str, wait_seconds: float, was_sent: bool) -> None:
         super().__init__(message)
@@ -31,7 +31,7 @@ class NotNow(PromptmillError):
 
 
 class KeyRefused(ProviderRefused):
-    """The provider doesn't take the key, or doesn't any more."""
+    """The provider refuses the key, which it may have taken before."""
 
 
 class Absent(ProviderRefused):
@@ -39,22 +39,22 @@ class Absent(ProviderRefused):
 
 
 class FileTooLarge(ProviderRefused):
-    """The provider, or a proxy before it, takes no file of this size."""
+    """The provider, or a proxy before it, refuses a file of this size."""
 
 
 class EndpointRefused(ProviderRefused):
-    """The provider knows no batches for the endpoint as it was spelled."""
+    """The provider refuses batches for the endpoint in this spelling."""
 
 
 class ExpiryRefused(ProviderRefused):
-    """The provider takes no file without an expiry, or none with one."""
+    """The provider refuses a file because it has an expiry, or because it has none."""
 
 
 class Translation:
-    """The client's errors as ours, the secrets cut out; theirs aren't kept as causes, since they quote the provider."""
+    """Turn the client's errors into ours and cut out the secrets. The cause is dropped, since it quotes the provider."""
 
     def __init__(self, secrets: Sequence[str], endpoint: str = "") -> None:
-        """`endpoint`: that of the batch that is created."""
+        """`endpoint` is the endpoint of the batch that the call creates."""
         self._secrets = secrets
         self._endpoint = endpoint
 
@@ -82,7 +82,7 @@ def _translate_status(error: openai.APIStatusError, secrets: Sequence[str], endp
             "without --mode batch, or `promptmill batches export` and run the files where they can be run."
         )
     if status == 409 and path.endswith("/cancel"):
-        return ProviderRefused(found.message)  # it is over already
+        return ProviderRefused(found.message)  # the batch is already over
     if status == 404 and not endpoint:
         return Absent(found.message)
     if 300 <= status < 400:
@@ -102,7 +102,7 @@ def _translate_status(error: openai.APIStatusError, secrets: Sequence[str], endp
 
 
 def _named_refusal(found: ErrorBody, path: str, status: int, endpoint: str) -> PromptmillError | None:
-    """A refusal that has a way out; None where the words name none that is known."""
+    """The error for a refusal that we can do something about; None if we don't know the provider's words."""
     message = f"the provider refused {path} ({status}): {found.message}"
     if endpoint and _UNPROCESSED.search(found.message):
         return NotNow(found.message, _DEFAULT_WAIT_SECONDS, was_sent=False)

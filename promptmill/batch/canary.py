@@ -1,9 +1,9 @@
-"""Whether a few rows are tried in a batch of their own before a large job's rows go out. Pure.
+"""Decides whether a large job first tries a few rows in a small batch of their own. Pure.
 
-A parameter that the model refuses shows only when the lines are run, which may be a day after 50,000 of them were
-submitted. The few rows go out by batch and not online: a batch has its own deployments, models and limits, so that only a
-batch shows whether they are right, and its answers cost what all others cost. A provider may leave a small batch lying too,
-so the rest waits for an hour at most.
+If the model refuses a parameter, we learn it only when the provider runs the lines, perhaps a day after we submitted
+50,000 of them. The few rows go out by batch and not online, because batches have their own deployments, models and limits.
+Their answers cost the same as all others.
+A provider may be slow with a small batch too, so the rest waits for an hour at most.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from typing import Literal
 
 from promptmill.batch.ledger import BatchRecord
 
-_SMALL_JOB_ROWS = 200  # a job of so many rows or fewer goes out at once
+_SMALL_JOB_ROWS = 200  # rows; a job with this many or fewer goes out at once
 _LONGEST_WAIT_SECONDS = 3_600.0
 
 Turn = Literal["canary", "wait", "rest"]

@@ -21,7 +21,7 @@ from promptmill.provider.billing import Billing
 from promptmill.records import Failure, Result
 
 log = logging.getLogger("promptmill")
-_MOST_UNREAD = 5  # answers of a job that has no other
+_MOST_UNREAD = 5  # answers; if the first of a job are all unreadable, it stops
 
 
 @dataclass(slots=True)
@@ -33,8 +33,8 @@ class Brought:
     cost_usd: Decimal = ZERO_USD
     input_tokens: int = 0
     output_tokens: int = 0
-    unread: int = 0  # rows whose answers can't be read; they are billed all the same
-    halt: str = ""  # why the whole run has to stop, where a line says so
+    unread: int = 0  # rows whose answers can't be read; the provider bills them all the same
+    halt: str = ""  # why the whole run has to stop, if a line says so
 
     def add(self, part: Slice) -> None:
         """Count some of the rows."""
@@ -48,7 +48,7 @@ class Brought:
 
 
 def download_results(provider: BatchProvider, view: BatchView, folder: Path) -> list[Path] | None:
-    """The result files that a batch names, on this machine's disk; None when one of them isn't there."""
+    """Download the result files that a batch names; None if the provider doesn't have one of them."""
     paths: list[Path] = []
     for number, file_id in enumerate(name for name in (view.output_file_id, view.error_file_id) if name):
         paths.append(folder / f"{number}.jsonl")
@@ -67,10 +67,10 @@ def reading_of(
     had_answers: bool = False,
     is_canary: bool = False,
 ) -> Reading:
-    """How the lines of a job are read; an answer without usage is taken to have cost what was `expected`.
+    """How to read the lines of a job. An answer without usage counts as `expected`.
 
-    Other lines tell whose fault a refusal is, and so does it if the job `had_answers` before.
-    No result gets a time before `not_before` (seconds since the epoch).
+    If a line was refused, the other lines tell whether its row or the whole job is at fault; so do earlier answers
+    (`had_answers`). No result gets a time before `not_before` (seconds since the epoch).
     """
     validate = prepared.schema.validate if prepared.schema is not None else None
     billing = Billing(prepared.prices, "batch", prepared.counter.count, is_tier_fixed=True)
@@ -134,7 +134,7 @@ def keep_results(
 
 
 def _unreadable_alike(brought: Brought, leftovers: Sequence[Result]) -> str:
-    """Why the run has to stop if none of the first answers can be read; empty otherwise. Each of them is billed."""
+    """Why the run has to stop if none of the first answers can be read; else empty. The provider bills each of them."""
     if brought.unread < _MOST_UNREAD or brought.unread < len(leftovers) or brought.answered:
         return ""
     said = next((result.message for result in leftovers if isinstance(result, Failure)), "")

@@ -1,4 +1,4 @@
-"""The results of a batch that is over: downloaded, looked through, saved, written down."""
+"""Takes the results of a batch that is over: downloads, checks and saves them, then writes that into the ledger."""
 
 import logging
 import tempfile
@@ -26,12 +26,12 @@ class BatchCollection:
     provider: BatchProvider
     save: Callable[..., BatchRecord]  # a record with changes, as in BatchCreation
     prepare: Callable[[], Prepared]
-    notes: dict[str, str]  # key → what to tell about a batch
+    notes: dict[str, str]  # key of a batch → note for the display
 
     def collect(self, record: BatchRecord, view: BatchView) -> None:
-        """Save every result of a batch that is over, then say so in the ledger. Doing it twice changes nothing.
+        """Save every result of a batch that is over, then write so into the ledger. A second call changes nothing.
 
-        A result file that isn't there, or has fewer lines than the provider counts, is fetched again at later looks.
+        If a result file is missing, or has fewer lines than the provider counts, a later look fetches it again.
         """
         with tempfile.TemporaryDirectory(prefix="promptmill-") as folder:
             files = download_results(self.provider, view, Path(folder))
@@ -52,7 +52,7 @@ class BatchCollection:
         brought = keep_results(self.prepare(), self.ledger, record, places, self.provider.secrets)
         if brought.answered < record.requests:
             self.ledger.save_state(replace(self.ledger.state, is_all_submitted=False))
-        unsure = places.missing + brought.unread  # rows that may be billed, without an answer that can be read
+        unsure = places.missing + brought.unread  # rows without a readable answer that the provider may bill
         uncertain = record.reserved_usd * unsure / record.requests if places.files else ZERO_USD
         self.save(
             record,
@@ -73,7 +73,7 @@ class BatchCollection:
 
 
 def _told(view: BatchView) -> tuple[int, int] | None:
-    """The provider's usage of a whole batch, input and output; None where it tells none."""
+    """Input and output tokens of a whole batch, as the provider tells them; None if it doesn't."""
     if view.input_tokens is None or view.output_tokens is None:
         return None
     told = (view.input_tokens, view.output_tokens)
@@ -81,7 +81,7 @@ def _told(view: BatchView) -> tuple[int, int] | None:
 
 
 def _audit(record: BatchRecord, view: BatchView, brought: Brought) -> None:
-    """Tell where the provider's usage of a whole batch isn't the sum of what its lines say, since it may bill by either."""
+    """Warn if the provider's usage of a whole batch differs from the sum of its lines: it may bill by either."""
     told, found = _told(view), (brought.input_tokens, brought.output_tokens)
     if told is None or told == found:
         return

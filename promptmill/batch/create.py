@@ -1,7 +1,7 @@
-"""A file becomes a batch: uploaded, created, looked up where the creation was unclear; never created twice.
+"""Makes a batch of a file: uploads it, creates the batch, and looks for it if the creation got no clear answer.
 
-Blocking. Before each call the ledger records that it may be made. Whatever ends the process in between, the next step
-looks for what the provider has before it makes anything again.
+Blocking. The ledger records each call before it is made. If the process dies in between, the next step first asks the
+provider what it has. So no batch is created twice.
 """
 
 import logging
@@ -19,9 +19,9 @@ from promptmill.checkpoints.output_lease import OutputLease
 from promptmill.errors import ProviderRefused, RunStopped
 from promptmill.job.spec import Job
 
-_PROCESSING_SECONDS = 15.0  # between two looks at a file that the provider takes in
+_PROCESSING_SECONDS = 15.0  # seconds between two looks at a file that the provider is processing
 _LONGEST_PROCESSING_SECONDS = 6 * 3_600.0
-_SETTLE_SECONDS = 60.0  # after which a batch that the provider's list doesn't show was never created
+_SETTLE_SECONDS = 60.0  # seconds; a batch that the list doesn't show by then doesn't exist
 NOT_CREATED = "cancelled before it was created"
 log = logging.getLogger("promptmill")
 
@@ -34,19 +34,19 @@ class BatchCreation:
     ledger: Ledger
     provider: BatchProvider
     clock: Callable[[], float]
-    lease: OutputLease | None = None  # the hold on the output
+    lease: OutputLease | None = None  # the lease on the output
 
     @property
     def endpoint(self) -> str:
-        """The endpoint as the provider spells it, as far as is known."""
+        """The endpoint as this provider spells it, as far as we know."""
         return line_url(self.job.request.endpoint, prefix_of(self.ledger.state, self.provider.service))
 
     def save(self, record: BatchRecord, **changes: Any) -> BatchRecord:
-        """The record with these changes, written down. Raises: StorageFailed."""
+        """Write the record with these changes, and return it. Raises: StorageFailed."""
         return self.ledger.save(replace(record, **changes), self.clock())
 
     def recover(self, record: BatchRecord) -> None:
-        """Go on after a process that ended between intent and upload: use the file if it arrived, else pack its rows again."""
+        """Continue for a process that died between intent and upload: use the file if it arrived, else pack its rows again."""
         file_id = self.provider.find_file(record.filename, record.packed_at)
         if file_id is None:
             self.let_rows_wait(record, "its file was never uploaded")
@@ -83,7 +83,7 @@ class BatchCreation:
         self._adopt(record, view)
 
     def _is_processed(self, record: BatchRecord) -> bool:
-        """Whether the provider has taken the file in, which Azure does after the upload; looks again later if it hasn't.
+        """Whether the file is ready; Azure processes it after the upload. If it isn't ready, a later step looks again.
 
         Raises: ProviderRefused.
         """
@@ -102,18 +102,18 @@ class BatchCreation:
         return False
 
     def give_up(self, record: BatchRecord, reason: str) -> None:
-        """Drop a file, at the provider too; the next submission packs its rows again."""
+        """Delete a file here and at the provider; the next submission packs its rows again."""
         if record.file_id:
             self.provider.delete([record.file_id])
         self.let_rows_wait(record, reason)
 
     def let_rows_wait(self, record: BatchRecord, reason: str) -> None:
-        """Drop a record; that rows wait is written first, or a kill in between would leave them out."""
+        """Drop a record. First write down that rows wait, or a kill in between would lose them."""
         self.ledger.save_state(replace(self.ledger.state, is_all_submitted=False))
         self.save(record, state="dropped", message=reason)
 
     def respell(self, record: BatchRecord, reason: str) -> None:
-        """Give a file up whose endpoint was refused, and spell it the other way from now on.
+        """Give up a file whose endpoint the provider refused, and spell the endpoint the other way from now on.
 
         Raises: ProviderRefused when the other spelling was refused before.
         """
@@ -127,7 +127,7 @@ class BatchCreation:
         self.ledger.save_state(replace(state, prefix=other))
 
     def search(self, record: BatchRecord) -> None:
-        """Look for a batch whose creation was unclear; create it once it is clear that there is none."""
+        """Look for a batch whose creation got no clear answer; create it as soon as we know that there is none."""
         found = self.provider.find_batch(record.key, record.file_id, record.packed_at)
         settle = min(_SETTLE_SECONDS, self.job.batch.poll_seconds)
         verdict = after_search(record, found is not None, self.clock(), settle)
@@ -151,7 +151,7 @@ class BatchCreation:
         )
 
     def note(self, record: BatchRecord, view: BatchView | None) -> BatchRecord:
-        """Write down what the provider says, if it is news."""
+        """Write down what the provider says, if it changed."""
         if view is None:
             return record
         looks = record.empty_looks if view.status in ENDED else 0

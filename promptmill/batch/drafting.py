@@ -1,8 +1,8 @@
-"""The record of a plan is drafted while its first wave goes out, and written when it is true of every row.
+"""Drafts the record of a plan while the first wave goes out, and writes it as soon as it holds for every row.
 
-Where nothing is answered, tried or under way, the plan itself says which rows go out, and the record is written before the
-first batch. Otherwise each row has to be looked at: the wave looks at those up to the last that it packs, and `finish` at
-the rest.
+If no row is answered, tried or under way, the plan itself says which rows go out, and the record is written before the
+first batch. Otherwise somebody has to look at each row: the wave looks at the rows up to the last one that it packs, and
+`finish` looks at the rest.
 """
 
 import secrets
@@ -34,18 +34,18 @@ from promptmill.runs.run import PendingRun
 
 @dataclass(slots=True)
 class Drafting:
-    """A plan's record in the making."""
+    """The unfinished record of a plan."""
 
     run: PendingRun
     ledger: Ledger
-    kept: Kept  # as it was before the first batch of this plan
+    kept: Kept  # the ledger's state before the first batch of this plan
     id: str = field(default_factory=lambda: secrets.token_hex(8))
     survey: Survey = field(init=False)
     has_answers: bool = field(init=False)
     _is_untouched: bool = field(init=False)
 
     def __post_init__(self) -> None:
-        """Look at what there is before the plan's first batch."""
+        """Begin a draft from the answers and batches that exist before the plan's first batch."""
         plan, listing = self._plan, self.kept.listing
         self.survey = Survey(np.zeros(plan.rows, np.bool_))
         self.has_answers = any(listing.is_begun(key) for key in plan.keys)
@@ -57,18 +57,18 @@ class Drafting:
         return self.run.preflight.plan
 
     def begin(self) -> None:
-        """Write the record where the plan says it all; forget the one before in any case. Raises: StorageFailed."""
+        """Write the record if the plan alone is enough for it, else remove the previous one. Raises: StorageFailed."""
         if self._is_untouched:
             write_plan(self.ledger, self._record([chunk.taking for chunk in self._plan.chunks]))
         else:
             forget_plan(self.ledger)
 
     def finish(self, rest: Iterator[NumberedRequest]) -> None:
-        """Look at the rows that the wave didn't come to, and write the record. Raises: InputChanged, StorageFailed."""
+        """Look at the rows that the wave didn't reach, and write the record. Raises: InputChanged, StorageFailed."""
         if self._is_untouched:
             return
         for _ in rest:
-            pass  # the survey takes what there is to know
+            pass  # the loop only fills the survey
         find = self.survey.finder()
         for record in self.ledger.live:
             if not self.ledger.is_numbered(record, self.id):

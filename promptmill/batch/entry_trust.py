@@ -1,9 +1,9 @@
-"""Which registered jobs a command may follow: others may be able to write to the registry, and a command has its user's rights.
+"""Decides which registered jobs a command may follow: others may write to the registry, and a command has its user's rights.
 
-A deployed run opens only what the operator lists. A command opens everything that its user names, and an entry that somebody
-else wrote names places too. So it follows an entry that this user's own commands and workers wrote, which a seal proves;
-one that says the same as a job file that the user gives; and of others those that keep to object stores and to what
-PROMPTMILL_ALLOWED_URLS and PROMPTMILL_ALLOWED_MODULES list. The seal: seals.py.
+A deployed run opens only what the operator lists. A command opens every place that its user names, and an entry that
+somebody else wrote could name any place. So a command follows three kinds of entries: an entry that this user's own
+commands and workers wrote, which a seal proves (seals.py); an entry that says the same as the job file that the user
+gives; and an entry that names only object stores and what PROMPTMILL_ALLOWED_URLS and PROMPTMILL_ALLOWED_MODULES list.
 """
 
 import os
@@ -28,7 +28,7 @@ STATE_SETTING = "PROMPTMILL_STATE_URL"
 
 
 def require_followable(job: Job, *, is_ours: bool, named: Job | None) -> None:
-    """Raises: SetupError where a command may not follow an entry with this job. Blocks.
+    """Raises SetupError if a command may not follow an entry with this job. Blocks.
 
     `is_ours`: whether the entry is sealed. `named`: the job of the file that the user gave.
     """
@@ -44,7 +44,7 @@ def require_followable(job: Job, *, is_ours: bool, named: Job | None) -> None:
 
 
 def closed_places(job: Job, rules: Rules) -> Iterator[tuple[str, str, str]]:
-    """Key, name and reason of each place that such a job may not have opened or imported."""
+    """Key, name and reason of each place that the command may not open or import for such a job."""
     schema = job.request.response_schema
     places = [*(("input.url", url) for url in job.input.urls), ("output.url", job.output.url)]
     if isinstance(schema, str) and (module := named_module(schema)) is not None:

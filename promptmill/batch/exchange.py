@@ -1,4 +1,4 @@
-"""Batch files for people who run them elsewhere, and the results that these bring back.
+"""Exports batch files for people who run them elsewhere, and imports the results.
 
 `vllm run-batch` and other programs take the same lines as OpenAI's Batch API and give the same lines back.
 """
@@ -75,7 +75,7 @@ def import_results(run: PendingRun, files: list[Path]) -> tuple[int, int]:
 
 
 def _expected(run: PendingRun) -> Expected:
-    """What a row of the job takes on average."""
+    """Input tokens and US dollars that a row of the job is expected to take on average."""
     plan, estimate = run.preflight.plan, run.preflight.estimate
     return Expected(-(-plan.input_tokens // max(1, plan.asked)), estimate.batch_usd / max(1, estimate.rows))
 

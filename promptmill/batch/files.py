@@ -1,7 +1,7 @@
-"""Rows' requests ↔ the lines of OpenAI batch files.
+"""Turns rows' requests into the lines of OpenAI batch files, and result lines into answers.
 
-One row is one line, embeddings too: the API counts embedding inputs, not lines, so packing many inputs into a line would
-buy nothing and cost a map from lines to rows.
+One row is one line, for embeddings too: the API counts embedding inputs and not lines, so several inputs in a line would
+save nothing, and we would need a map from lines to rows.
 A line that was never run has an `error`. A line that was run and refused has its HTTP error in `response.body.error`,
 while the line's own `error` is null. Shapes: OpenAI Batch guide and openai-openapi issue 302, read 2026-11-24.
 """
@@ -59,18 +59,18 @@ class Line:
     """One line of a result file."""
 
     custom_id: str
-    status: int | None  # of HTTP; None: never run
+    status: int | None  # HTTP status; None: the line was never run
     body: Any  # parsed JSON, or None
-    code: str  # of the error of a line that was never run
+    code: str  # error code of a line that was never run
 
     @property
     def is_answered(self) -> bool:
-        """Whether the line says of itself that it was answered."""
+        """Whether the line says that its row was answered."""
         return self.status == 200 and not mapping_of(self.body).get("error")
 
 
 def line_url(endpoint: Endpoint, prefix: str = "/v1") -> str:
-    """Both the `url` of each line and the `endpoint` of the batch."""
+    """The path that stands in the `url` of each line and in the `endpoint` of the batch."""
     return f"{prefix}/{PATHS[endpoint]}"
 
 
@@ -87,7 +87,7 @@ class LineEncoder:
 
 
 def decode_line(line: bytes) -> Line | None:
-    """A line of a result file; None when it is torn, and its row then counts as missing."""
+    """A line of a result file; None if it is torn, and its row then counts as missing."""
     try:
         value: Any = parse_body(line)
         custom_id = value["custom_id"]
@@ -103,9 +103,9 @@ def decode_line(line: bytes) -> Line | None:
 
 
 def _ran(custom_id: str, response: Mapping[str, Any], error: object) -> Line | None:
-    """A line that was run; None where only its `error` says anything. Some servers fill both, and some write text for JSON.
+    """The response of a line that was run; None if the line has only an `error`.
 
-    Raises: ValueError for a status that is none.
+    Some servers fill in both, and some write the body as text. Raises: ValueError for a status that HTTP doesn't have.
     """
     told = response.get("status_code", response.get("status"))
     status = int(str(told).split()[0]) if told not in {None, ""} else 0
@@ -116,7 +116,7 @@ def _ran(custom_id: str, response: Mapping[str, Any], error: object) -> Line | N
 
 
 def _parsed(body: object) -> Any:
-    """A body that may be JSON as text; a text that is no JSON stays one."""
+    """Parse a body that is JSON in a string; any other text stays as it is."""
     if isinstance(body, str) and body.lstrip().startswith(("{", "[")):
         with suppress(NoJson):
             return parse_body(body.encode())
@@ -125,7 +125,7 @@ def _parsed(body: object) -> Any:
 
 @dataclass(slots=True)
 class _Packing:
-    """A file as it grows."""
+    """A file that is being packed."""
 
     file: IO[bytes]
     path: Path
@@ -135,7 +135,7 @@ class _Packing:
     usd: Decimal = Decimal(0)
 
     def exceeds(self, room: Room, more: int, tokens: int, usd: Decimal) -> str | None:
-        """Which limit of the room the next line would exceed."""
+        """The limit that the next line would exceed."""
         if self.requests + 1 > room.requests:
             return "requests"
         if self.bytes + more > room.bytes:
@@ -146,7 +146,7 @@ class _Packing:
 
 
 class Packer:
-    """A stream of rows, packed file by file; holds one request and 20 bytes for each line of the current file."""
+    """Packs a stream of rows file by file. Memory: one request, and 20 bytes for each line of the current file."""
 
     def __init__(
         self, rows: Iterable[NumberedRequest], encoder: LineEncoder, price: Callable[[Request], Decimal], folder: Path
@@ -157,10 +157,10 @@ class Packer:
         self._folder = folder
         self._held: NumberedRequest | None = None
         self._count = 0
-        self.full_by: str | None = None  # what ended the last file; None: there were no more requests
+        self.full_by: str | None = None  # the limit that ended the last file; None: there were no more requests
 
     def next_file(self, room: Room) -> BatchFile | None:
-        """The next file, as large as the room allows; None when no request is left, or the next one doesn't fit."""
+        """The next file, as large as the room allows; None if no request is left or the next one doesn't fit."""
         path = self._folder / f"{self._count:05d}.jsonl"
         self._count += 1
         digest = hashlib.blake2b(digest_size=_DIGEST_CHARACTERS // 2)

@@ -1,4 +1,4 @@
-"""A run's batches followed to their end by the process that submitted them."""
+"""Follows a run's batches to their end, in the process that submitted them."""
 
 import asyncio
 import math
@@ -21,13 +21,13 @@ from promptmill.runs.steps import showing_step
 from promptmill.steering.listening import LOOK_SECONDS, Listener
 from promptmill.steering.orders import Steering
 
-_ATTEND_SECONDS = 300.0  # between two notes that this process still waits for its batches
+_ATTEND_SECONDS = 300.0  # seconds between two notes that this process still waits for its batches
 
 
 async def begin_batches(run: PendingRun) -> BatchWork:
-    """Submit what there is room for; batches that an earlier run submitted are taken up.
+    """Submit as many rows as there is room for, and continue with the batches that an earlier run submitted.
 
-    This process writes the job down before the job's first batch exists. If it dies, others find all batches.
+    This process registers the job before its first batch exists, so that others find all batches if it dies.
     Raises: RunStopped, StorageFailed.
     """
     work = await asyncio.to_thread(start_batches, run)
@@ -52,8 +52,8 @@ async def follow_batches(
 ) -> None:
     """Look at a run's batches until none can answer more rows.
 
-    `show` is told how far they are, in a line and in per cent. `look_up_credentials` is asked when the provider refuses the
-    key: a day may pass until a batch ends.
+    `show` gets the progress as a line and in per cent. `look_up_credentials` gives a new key if the provider refuses the
+    old one, since a batch may take a day.
     """
     attended_at, listener = -math.inf, listener_of(run)
     while not work.is_finished:
@@ -67,7 +67,7 @@ async def follow_batches(
 async def _wait(
     work: BatchWork, run: PendingRun, listener: Listener | None, show: Callable[[str, float], Awaitable[None]]
 ) -> None:
-    """Wait until it is time to look at the batches again, or until somebody told the run something new."""
+    """Wait until it is time to look at the batches again, or until the run gets a new order."""
     until, is_new = time.monotonic() + work.job.batch.poll_seconds, False
     while (rest := until - time.monotonic()) > 0 and not is_new:
         pause = "" if work.steering.pause is None else f" · {work.steering.pause}"
@@ -77,7 +77,7 @@ async def _wait(
 
 
 async def _hear(work: BatchWork, run: PendingRun, listener: Listener) -> bool:
-    """Whether somebody told the run something new, which its batches follow from now on. Raises: StoppedByOrder."""
+    """Whether the run got a new order; its batches follow it from now on. Raises: StoppedByOrder."""
 
     async def obey(steering: Steering) -> None:
         work.steering = steering
@@ -92,7 +92,7 @@ async def _hear(work: BatchWork, run: PendingRun, listener: Listener) -> bool:
 
 
 async def forget_batches(work: BatchWork, engine: Engine) -> None:
-    """Remove what only an unfinished run needs; call it after publishing."""
+    """Remove the files that only an unfinished run needs; call it after publishing."""
     await asyncio.to_thread(engine.drop_collected)
     await asyncio.to_thread(close_batches, work)
     await asyncio.to_thread(unregister_job, work.job)
@@ -121,5 +121,5 @@ async def _step(work: BatchWork, run: PendingRun, look_up: LookUpCredentials | N
 
 
 async def _attend(run: PendingRun) -> None:
-    """Write a job down as one whose batches this process waits for: others show and cancel them, and go on if it dies."""
+    """Register a job whose batches this process waits for. Others can show and cancel them, and continue if it dies."""
     await asyncio.to_thread(register, run.prepared.job, run.retry_failed, run.flow_run_ids, this_process(), time.time())

@@ -1,7 +1,7 @@
-"""A run with a deadline: a few rows online to see how fast that goes, then batches for as long as there is time.
+"""Runs a job with a deadline: asks a few rows online to measure the pace, then uses batches while there is time.
 
-The rows that no batch has answered then are asked online by the same engine as those of any run. They aren't asked before
-their batch is over, so nothing is paid for twice.
+In the end the same engine as in any run asks the remaining rows online. It asks a row only after the row's batch is over,
+so nothing is paid for twice.
 """
 
 import asyncio
@@ -35,13 +35,13 @@ from promptmill.runs.engine import Engine
 from promptmill.runs.run import PendingRun, Planning, plan_pending_run
 from promptmill.runs.sample import draw_rows, sample_job_of
 
-_SEEDS = (0, 1, 2)  # a run that was killed while it asked the first rows draws the same ones again, and then others
+_SEEDS = (0, 1, 2)  # after a kill, the next run first draws the same rows again, and then others
 log = logging.getLogger("promptmill")
 
 
 @dataclass(frozen=True, slots=True)
 class Ways:
-    """How the caller answers a run's rows online, waits for its batches, and tells a person something."""
+    """The caller's ways to answer rows online, to wait for batches, and to tell a person something."""
 
     answer: Callable[[PendingRun], Awaitable[Engine]]
     follow: Callable[[BatchWork, PendingRun], Awaitable[None]]
@@ -50,15 +50,15 @@ class Ways:
 
 @dataclass(frozen=True, slots=True)
 class InTime:
-    """What batches did for a run with a deadline; the engine answers the rest."""
+    """The rows that batches answered for a run with a deadline; the engine answers the rest."""
 
     record: DeadlineRecord
     work: BatchWork | None  # None: there were no batches
-    first: Elsewhere = NOTHING_ELSEWHERE  # the rows that were asked to see how fast that goes
+    first: Elsewhere = NOTHING_ELSEWHERE  # the rows that were asked online to measure the pace
 
     @property
     def elsewhere(self) -> Elsewhere:
-        """As a run's manifest counts it."""
+        """The counts in the form of a run's manifest."""
         found = Elsewhere(deadline=self.record) if self.work is None else work_of_batches(self.work)
         return replace(
             found,
@@ -70,9 +70,9 @@ class InTime:
 
 
 async def answer_by_batches(run: PendingRun, ways: Ways, began_at: datetime | None = None) -> InTime:
-    """Let batches answer what they can of a run that has a deadline, until the rest has to be asked online.
+    """Let batches answer the rows of a run with a deadline, until the remaining rows have to be asked online.
 
-    A deadline such as 6h counts from `began_at`, by default from when the run was planned.
+    A deadline such as 6h counts from `began_at`, by default from the time of the plan.
     Raises: RunStopped or a subclass; SetupError; OutputInUse where batches are live and nobody knows the pace online.
     """
     ledger = await asyncio.to_thread(Ledger(run.prepared.store.storage).load)
@@ -80,7 +80,7 @@ async def answer_by_batches(run: PendingRun, ways: Ways, began_at: datetime | No
     estimate = run.preflight.estimate
     if not ledger.live and estimate.batch_usd >= estimate.online_usd:
         if record.rows_per_second is None and run.prepared.job.request.tier is not None:
-            record, first = await _measure(run, record, ways)  # which says until when there is time for flex
+            record, first = await _measure(run, record, ways)  # this deadline also says how long flex has time
         return InTime(await _note_online(run, record, ways, "batches cost no less"), None, first)
     if record.rows_per_second is None:
         record, first = await _measure(run, record, ways)
@@ -109,9 +109,9 @@ async def end_in_time(found: InTime, run: PendingRun, engine: Engine) -> None:
 
 
 def _open_record(run: PendingRun, ledger: Ledger, started: datetime) -> DeadlineRecord:
-    """The deadline of the run's first start, or of this one.
+    """The deadline that the run's first start recorded, or the one that this start gives.
 
-    Rows of live batches can't be asked online to see how fast that goes: that pace is kept when the deadline changes.
+    A changed deadline keeps the measured pace: rows in live batches can't be asked online to measure it again.
     """
     prepared, job, storage = run.prepared, run.prepared.job, run.prepared.store.storage
     assert job.deadline is not None  # noqa: S101 - only called where there is one
@@ -122,16 +122,16 @@ def _open_record(run: PendingRun, ledger: Ledger, started: datetime) -> Deadline
         return found
     pace = found.rows_per_second if found is not None and ledger.live else None
     at = deadline_at(job.deadline, started)
-    answered = sum(batch.answered for batch in ledger.of_this_run if not batch.is_live)  # which Timing takes off again
+    answered = sum(batch.answered for batch in ledger.of_this_run if not batch.is_live)  # Timing subtracts it again
     rows = _left_rows(run) + answered
-    ledger.save_state(replace(ledger.state, moved_at=0.0))  # that was for the deadline before this one
+    ledger.save_state(replace(ledger.state, moved_at=0.0))  # it belonged to the previous deadline
     return write_deadline(
         storage, DeadlineRecord(job.deadline, prepared.digest, started, at, rows, rows_per_second=pace)
     )
 
 
 def _left_rows(run: PendingRun) -> int:
-    """Rows that a run may have to ask for, rather too many than too few: those of chunks that aren't finished."""
+    """An upper bound on the rows that a run has to ask: all rows of unfinished chunks."""
     plan = run.preflight.plan
     kept = find_kept(run.prepared.store, plan, run.again)
     left = [chunk for chunk in plan.chunks if kept.finished(chunk) is None]
@@ -139,11 +139,11 @@ def _left_rows(run: PendingRun) -> int:
 
 
 async def _measure(run: PendingRun, record: DeadlineRecord, ways: Ways) -> tuple[DeadlineRecord, Elsewhere]:
-    """Ask a few rows online; keeps how fast that went, and says what it took."""
+    """Ask a few rows online, keep the measured pace, and say it."""
     engine, seconds = await _ask_few(run, record, ways, _SEEDS[0])
     for seed in _SEEDS[1:]:
         if engine.progress.sent:
-            break  # else an earlier start or `promptmill sample` has asked just these rows, and they tell nothing
+            break  # else an earlier start or `promptmill sample` asked these rows, so there is nothing to measure
         engine, seconds = await _ask_few(run, record, ways, seed)
     asked, counters = engine.progress.sent, engine.client.counters
     rate = seen_rate(asked, seconds, engine.places.limit, _limited_minutes(engine))
@@ -153,14 +153,14 @@ async def _measure(run: PendingRun, record: DeadlineRecord, ways: Ways) -> tuple
 
 
 async def _ask_few(run: PendingRun, record: DeadlineRecord, ways: Ways, seed: int) -> tuple[Engine, float]:
-    """The engine that has asked a few rows online, and the seconds that this took."""
+    """Ask a few rows online; returns the engine that did so, and the seconds it took."""
     part = await asyncio.to_thread(_part_of, run, probe_rows(record.rows), seed)
     began = time.monotonic()
     return await ways.answer(part), time.monotonic() - began
 
 
 def _part_of(run: PendingRun, rows: int, seed: int) -> PendingRun:
-    """A run over a few of a run's rows; it keeps their answers for the whole run."""
+    """A run over a few rows of another run, which gets their answers."""
     drawn = draw_rows(run, rows, seed)
     planning = Planning(run.started_at.date(), overwrite=True, flow_run_ids=run.flow_run_ids, dataset=drawn)
     part = plan_pending_run(sample_job_of(run.prepared.job, None), run.credentials, planning)
@@ -168,7 +168,7 @@ def _part_of(run: PendingRun, rows: int, seed: int) -> PendingRun:
 
 
 def _limited_minutes(engine: Engine) -> float | None:
-    """How long the rows that were asked take at the limits that the provider told, or the job gives."""
+    """Minutes that the asked rows take at the limits that the provider told or the job gives."""
     limiter, usage = engine.client.limiter, engine.progress.usage
     learned = {
         "requests_per_minute": limiter.requests_per_minute,
@@ -185,14 +185,14 @@ async def _note_online(run: PendingRun, record: DeadlineRecord, ways: Ways, why:
 
 
 async def _note(run: PendingRun, record: DeadlineRecord, ways: Ways, plan: str) -> DeadlineRecord:
-    """Say the plan, and keep it."""
+    """Log the plan and keep it."""
     until = clock_time(record.at.timestamp())
     ways.tell(f"To be done by {until} (deadline: {record.text}): {plan}.")
     return await asyncio.to_thread(note_change, run.prepared.store.storage, record, datetime.now(UTC), plan)
 
 
 def _with_leftovers_online(run: PendingRun) -> Prepared:
-    """The job whose batches leave what they don't answer to the engine; no few rows go first, since time is short."""
+    """The job for the batches: they leave unanswered rows to the engine, and skip the canary, since time is short."""
     prepared = run.prepared
     batch = prepared.job.batch.model_copy(update={"leftovers": "online", "canary_rows": 0})
     return replace(prepared, job=prepared.job.model_copy(update={"batch": batch}))

@@ -1,4 +1,4 @@
-"""Whether too many of the rows that batches answered failed."""
+"""Stops a run if too many of the rows that batches answered have failed."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from promptmill.runs.progress import JUDGED_ROWS
 
 
 def judge_failures(batches: Sequence[BatchRecord], max_failure_ratio: float) -> None:
-    """Raises: TooManyFailures, so that no more is submitted."""
+    """Raises TooManyFailures if more rows failed than the job allows, so that no more rows are submitted."""
     records = [record for record in batches if record.state == "collected"]
     seen, failed = sum(record.answered for record in records), sum(record.refused for record in records)
     if seen >= JUDGED_ROWS and failed > max_failure_ratio * seen:

@@ -6,15 +6,15 @@
     _checkpoints/batches/<key>.left    the lines that brought no answer but may bring one next time
     _checkpoints/batches/<key>.open    what became of each line, where some brought no answer: 1 byte each
     _checkpoints/batches/<key>.<plan>.rows   the numbers of the rows in the file, by the plan of that id
-    _checkpoints/batches/_plan         what the last whole plan of the input found out (plan_record.py)
-    _checkpoints/batches/_state.json   what holds for all of them
+    _checkpoints/batches/_plan         the result of the last whole plan of the input (plan_record.py)
+    _checkpoints/batches/_state.json   the state that all batches share
     _checkpoints/batches/_cancelled    somebody cancelled the job: no step submits or creates anything more
 
-The cancellation is an object of its own: a step that runs meanwhile rewrites `_state.json`, and would undo it there.
+The cancellation is an object of its own, because a running step rewrites `_state.json` and would undo it there.
 
-Rows are named by a hash of their custom_id and not by place, so that a live batch is still understood after the input
-has grown or `chunk_rows` has changed. A key is the digest of the file's bytes and a number, since rows that all expired
-make the same file again. Intents are created only where there is none, so that two processes can't both take a file up.
+The ledger names a row by the hash of its custom_id and not by its place, so that it still understands a live batch after
+the input has grown or `chunk_rows` has changed. A key is the digest of the file's bytes and a number, because rows that all
+expired make the same file again. An intent is created only if none exists, so two processes can't both submit a file.
 """
 
 import logging
@@ -60,12 +60,12 @@ _STATE_FILE: StateFile[LedgerState] = StateFile(
 
 @dataclass(slots=True)
 class Ledger:
-    """All batches of one output. All calls but the properties block."""
+    """All batches of one output. Every method blocks; the properties don't."""
 
-    storage: Storage  # the checkpoints' folder
+    storage: Storage  # the folder of the checkpoints
     records: dict[str, BatchRecord] = field(default_factory=dict[str, BatchRecord])
     state: LedgerState = field(default_factory=LedgerState)
-    numbered: set[str] = field(default_factory=set[str])  # names of the files with numbers of rows
+    numbered: set[str] = field(default_factory=set[str])  # names of the files that hold row numbers
 
     @property
     def live(self) -> list[BatchRecord]:
@@ -104,8 +104,8 @@ class Ledger:
         return self
 
     def intend(self, file: BatchFile, now: float, *, endpoint: str, is_canary: bool = False) -> BatchRecord | None:
-        """Record that a file will be submitted; None when another process has taken it up. Raises: StorageFailed."""
-        now = max(now, self.state.started_at)  # of a machine whose clock may be ahead of ours
+        """Record that a file will be submitted; None if another process has done so. Raises: StorageFailed."""
+        now = max(now, self.state.started_at)  # the other machine's clock may be ahead of ours
         number = sum(key.startswith(file.digest) for key in self.records)
         key = f"{file.digest}-{number}"
         sizes = (file.requests, file.bytes, file.input_tokens, file.reserved_usd)
@@ -131,7 +131,7 @@ class Ledger:
         return record
 
     def cancel(self) -> None:
-        """Tell every step, running ones too, to submit and create nothing more. Raises: StorageFailed."""
+        """Make every step, a running one too, submit and create nothing more. Raises: StorageFailed."""
         self._write(_CANCELLED, b"")
         self.save_state(replace(self.state, is_cancelled=True))
 
@@ -148,7 +148,7 @@ class Ledger:
         return True
 
     def restart(self, state: LedgerState) -> None:
-        """Begin or close a run: replace what holds for all batches and forget a cancellation. Raises: StorageFailed."""
+        """Begin or close a run: replace the shared state and forget a cancellation. Raises: StorageFailed."""
         try:
             self.storage.delete([_CANCELLED])
         except STORAGE_ERRORS as error:
@@ -156,7 +156,7 @@ class Ledger:
         self.save_state(state)
 
     def save_state(self, state: LedgerState) -> None:
-        """Replace what holds for all batches. Raises: StorageFailed."""
+        """Replace the state that all batches share. Raises: StorageFailed."""
         if state != self.state:
             self._write(STATE, orjson.dumps(asdict(state)))
             self.state = state
@@ -173,23 +173,23 @@ class Ledger:
         return found
 
     def text_tokens(self, record: BatchRecord) -> NDArray[np.uint32] | None:
-        """Tokens of the texts of a batch's rows, in order; None for a batch of an earlier version. Raises: StorageFailed."""
+        """Text tokens of each row of a batch, in order; None for a batch of an earlier version. Raises: StorageFailed."""
         data = self._read_if_there(f"{_FOLDER}{record.key}.tokens")
         if data is None or len(data) != 4 * record.requests:
             return None
         return np.frombuffer(data, "<u4").astype(np.uint32)
 
     def is_numbered(self, record: BatchRecord, plan: str) -> bool:
-        """Whether the ledger has the numbers of a batch's rows by that plan."""
+        """Whether the ledger has the row numbers of a batch under this plan."""
         return _numbers_name(record.key, plan) in self.numbered
 
     def save_numbers(self, key: str, plan: str, rows: NDArray[np.int64]) -> None:
-        """Keep which rows are in a batch's file, in the order of its lines. Raises: StorageFailed."""
+        """Keep the row numbers of a batch's file, in the order of its lines. Raises: StorageFailed."""
         self._write(_numbers_name(key, plan), encode_numbers(rows))
         self.numbered.add(_numbers_name(key, plan))
 
     def numbers(self, record: BatchRecord, plan: str) -> NDArray[np.int64] | None:
-        """Which rows are in a batch's file; None when the file is missing or damaged. Raises: StorageFailed."""
+        """The row numbers of a batch's file; None if the ledger's file is missing or damaged. Raises: StorageFailed."""
         data = self._read_if_there(_numbers_name(record.key, plan))
         found = None if data is None else decode_numbers(data)
         return found if found is not None and len(found) == record.requests else None
@@ -199,7 +199,7 @@ class Ledger:
         self._write(f"{_FOLDER}{record.key}.open", encode_outcomes(outcomes))
 
     def outcomes(self, record: BatchRecord) -> NDArray[np.uint8] | None:
-        """What became of each line of a batch; None when the file is missing or damaged. Raises: StorageFailed."""
+        """What became of each line of a batch; None if the ledger's file is missing or damaged. Raises: StorageFailed."""
         data = self._read_if_there(f"{_FOLDER}{record.key}.open")
         found = None if data is None else decode_outcomes(data)
         return found if found is not None and len(found) == record.requests else None
@@ -209,7 +209,7 @@ class Ledger:
         self._write(f"{_FOLDER}{record.key}.left", encode_answers(leftovers))
 
     def leftovers(self, record: BatchRecord) -> pa.Table | None:
-        """Why rows of a batch got no answer; None when nothing was kept. Raises: StorageFailed."""
+        """Why rows of a batch got no answer; None if no reasons were kept. Raises: StorageFailed."""
         name = f"{_FOLDER}{record.key}.left"
         data = self._read_if_there(name)
         try:

@@ -1,4 +1,4 @@
-"""What a step says when the storage doesn't take or give the ledger's objects."""
+"""The errors for objects of the ledger that can't be read or written."""
 
 from promptmill.errors import StorageFailed
 from promptmill.storage import Storage

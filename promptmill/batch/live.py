@@ -1,4 +1,4 @@
-"""What the live batches of an output hold, by its ledger; asks the provider nothing."""
+"""Tells what the live batches of an output hold. It reads the ledger and asks the provider nothing."""
 
 from promptmill.batch.ledger import Ledger
 from promptmill.checkpoints.answer_files import ZERO_USD
@@ -9,7 +9,7 @@ from promptmill.runs.approval import InBatches
 
 
 def in_batches(store: Store) -> InBatches:
-    """What the live batches of an output hold. Blocks. Raises: StorageFailed."""
+    """Tokens and US dollars that the live batches of an output hold. Blocks. Raises: StorageFailed."""
     live = Ledger(store.storage).load().live
     return InBatches(
         input_tokens=sum(record.input_tokens for record in live),
@@ -18,7 +18,7 @@ def in_batches(store: Store) -> InBatches:
 
 
 def refuse_rows_in_batches(store: Store, output_url: str) -> None:
-    """Raises: OutputInUse when batches may still answer rows of the output, which an online run would pay for again. Blocks."""
+    """Raises OutputInUse if batches may still answer rows, which an online run would pay for again. Blocks."""
     if live := Ledger(store.storage).load().live:
         rows = sum(record.requests for record in live)
         raise OutputInUse(

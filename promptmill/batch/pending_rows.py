@@ -1,4 +1,4 @@
-"""Rows without an answer, found by looking at all of them: rendered, compared with the answers and with the live batches."""
+"""Finds the rows without an answer: renders every row and compares it with the answers and the live batches."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,16 +25,16 @@ from promptmill.runs.run import PendingRun
 
 @dataclass(slots=True)
 class Survey:
-    """What a look at all rows found out about them."""
+    """What a look at all rows found."""
 
     waits: NDArray[np.bool_]  # for each row whether it goes into the next batches
-    tries: list[tuple[int, int, int]] = field(default_factory=list[tuple[int, int, int]])  # as PlanRecord has them
-    saved: list[str] = field(default_factory=list[str])  # names of the answer files that it wrote
+    tries: list[tuple[int, int, int]] = field(default_factory=list[tuple[int, int, int]])  # in the form of PlanRecord
+    saved: list[str] = field(default_factory=list[str])  # names of the answer files that the look wrote
     live: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])  # hash and number of each row that waits
     # for an answer of a live batch
 
     def add(self, number: int, tried: int, bought: int, live_id: int | None = None) -> None:
-        """Take a row without an answer; `live_id` is its hash where a live batch has it."""
+        """Note a row without an answer; `live_id` is its hash if a live batch has it."""
         if live_id is None:
             self.waits[number] = True
         else:
@@ -43,7 +43,7 @@ class Survey:
             self.tries.append((number, tried, bought))
 
     def finder(self) -> Callable[[NDArray[np.uint64]], NDArray[np.int64]]:
-        """Finds the numbers of a live batch's rows by their hashes: `NOWHERE` for those that need no answer any more."""
+        """A function from row hashes to row numbers; `NOWHERE` for rows that no longer need an answer."""
         order = sorted(self.live)
         known = np.fromiter((live_id for live_id, _ in order), np.uint64, len(order))
         numbers = np.fromiter((number for _, number in order), np.int64, len(order))
@@ -66,7 +66,7 @@ class PendingRows:
     ledger: Ledger
     kept: Kept
     now: float
-    survey: Survey | None = None  # takes what is found out on the way
+    survey: Survey | None = None  # collects what the look finds
 
     def __iter__(self) -> Iterator[NumberedRequest]:
         """Row numbers and requests. Raises: InputChanged; StorageFailed."""
@@ -76,9 +76,7 @@ class PendingRows:
             yield from self._pending_of(chunk, rendered, live, tried)
 
     def rows(self) -> tuple[NDArray[np.uint64], NDArray[np.uint32]]:
-        """All rows of unfinished chunks, answered ones and those in batches included: hashes of their custom_ids, and the
-        tokens of their texts.
-        """
+        """custom_id hashes and text tokens of all rows in unfinished chunks, also of answered rows and rows in batches."""
         ids, texts = list[int](), list[int]()
         for _, rendered in self._rendered():
             ids += [hash_custom_id(request.custom_id) for request in rendered]
@@ -94,7 +92,7 @@ class PendingRows:
 
     @cached_property
     def _tried(self) -> list[BatchRecord]:
-        """Batches whose leftovers count as tries; `--retry-failed` starts the count again."""
+        """The batches whose unanswered rows count as tries; `--retry-failed` starts the count again."""
         since = 0.0 if self.kept.again is None else self.ledger.state.started_at
         return [record for record in self.ledger.collected if record.packed_at >= since]
 
@@ -124,7 +122,7 @@ class PendingRows:
             self._give_up(chunk, exhausted, tries)
 
     def _give_up(self, chunk: Chunk, attempts: Mapping[str, int], tries: RowTries) -> None:
-        """Make failures of rows that no batch answered, with the reason that the last batch gave."""
+        """Save failures for rows that no batch answered, with the reason that the last batch gave."""
         said = {row["custom_id"]: row for row in tries.last_words(list(attempts))}
         failures = [
             self.kept.dated(self._failure(custom_id, said.get(custom_id), count))

@@ -1,6 +1,6 @@
-"""Where the line of each row is in a batch's result files, and what the files hold besides.
+"""Finds the line of each row in a batch's result files, and counts the other lines.
 
-Result files are as large as all answers together, so only places are held in memory: 9 bytes a row.
+Result files are as large as all answers together, so memory holds only the lines' places: 9 bytes a row.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,30 +18,30 @@ _REFUSED = range(400, 500)
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where the line of each row is; -1 = nowhere."""
+    """The place of each row's line; -1: the row has no line."""
 
     files: Sequence[Path]
-    numbers: NDArray[np.int8]  # of the file
+    numbers: NDArray[np.int8]  # number of the file
     offsets: NDArray[np.int64]
-    unreadable: int  # lines that are torn
+    unreadable: int  # torn lines
     foreign: int  # lines of rows that aren't in this batch
-    answered: int = 0  # lines that say of themselves that they were answered
-    refused: int = 0  # lines with an HTTP error of the request's own
+    answered: int = 0  # lines that say that their row was answered
+    refused: int = 0  # lines with an HTTP error for the request itself
     is_cut: bool = False  # a file ends in the middle of a line
 
     @property
     def given(self) -> int:
-        """Lines that are there, torn ones included."""
+        """Lines in the files, torn ones included."""
         return len(self.numbers) - self.missing + self.unreadable - self.is_cut
 
     @property
     def missing(self) -> int:
-        """Rows without a line."""
+        """The rows without a line."""
         return int((self.numbers < 0).sum())
 
 
 def find_lines(files: Sequence[Path], ids: NDArray[np.uint64]) -> Places:
-    """The line of each row; where a row has several, the first in the first file that has any."""
+    """The line of each row. If a row has several, take the first line of the first file that has one."""
     order = np.argsort(ids, kind="stable")
     ordered = ids[order]
     numbers, offsets = np.full(len(ids), -1, np.int8), np.zeros(len(ids), np.int64)
@@ -66,7 +66,7 @@ def find_lines(files: Sequence[Path], ids: NDArray[np.uint64]) -> Places:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, Line | None, bool]]:
-    """Where each line begins, what it says, and whether a line break ends it."""
+    """For each line: its offset in bytes, its text, and whether a line break ends it."""
     with path.open("rb", 1 << 20) as file:
         offset = 0
         for line in file:

@@ -1,11 +1,11 @@
-"""What a whole plan of the input found out, kept beside the ledger, so that later steps submit rows without another one.
+"""Keeps the result of a whole plan beside the ledger, so that later steps submit rows without planning again.
 
     _checkpoints/batches/_plan
 
-The record says which chunks there are and which of their rows never go into a batch of this run. It says nothing of rows
-that are submitted: the ledger does, so the two can't contradict each other (waiting.py).
-It holds as long as the input, the job and the answers of others are those that it was made of; otherwise the step plans
-the whole input and writes the record again. So deleting it costs one such plan.
+The record lists the chunks, and the rows that never go into a batch of this run. Only the ledger says which rows are
+submitted, so the two can't contradict each other (waiting.py).
+The record is valid while the input, the job and the answers that other runs gave stay the same. Otherwise the step plans
+the whole input and writes the record again. So deleting it costs one plan.
 """
 
 import logging
@@ -36,32 +36,32 @@ _NAME = "batches/_plan"
 
 @dataclass(frozen=True, slots=True)
 class PlanRecord:
-    """A plan, without the rows' requests."""
+    """A plan without the rows' requests."""
 
-    id: str  # names the files with the numbers of batches' rows
-    source: str  # digest of what was planned (source_digest)
+    id: str  # part of the names of the files that hold row numbers
+    source: str  # digest of the input and the job (source_digest)
     rows: int
     asked: int  # requests, if nothing were answered
     sizes: tuple[int, ...]  # rows of each chunk
     keys: tuple[str, ...]  # of the chunks
-    skipped: tuple[str, ...]  # of each chunk, the rows that go into no batch; places as planning/sharing.py has them
+    skipped: tuple[str, ...]  # for each chunk, the rows that go into no batch, in the format of planning/sharing.py
     repetitions: tuple[tuple[int, int], ...]  # row number, how many earlier rows have its custom_id
     tries: tuple[tuple[int, int, int], ...]  # row number, how often it was tried and perhaps billed before this plan
     is_exact: (
         bool  # False: rows before the last one in a batch were passed over, for reasons that `skipped` doesn't have
     )
-    has_answers: bool  # of earlier runs
+    has_answers: bool  # whether earlier runs left answers
     answers: str  # digest of the answer files that don't come from the batches of this plan
     answers_usd: Decimal | None  # what these answers cost; None where the job had no budget
     settled: str  # digest of the batches that were over when the plan was made
-    digest: str = ""  # of all this
+    digest: str = ""  # of all other fields
 
     def sealed(self) -> "PlanRecord":
         """The record with its digest."""
         return replace(self, digest=_digest(_FORM.dump_json(replace(self, digest=""))))
 
     def as_plan(self, fingerprint: str) -> Plan:
-        """The plan as reading and rendering its chunks needs it."""
+        """The plan in the form that reading and rendering its chunks needs."""
         parts = zip(self.starts, self.sizes, self.keys, strict=True)
         chunks = [Chunk(index, start, rows, key, 0, 0) for index, (start, rows, key) in enumerate(parts)]
         return Plan(chunks=chunks, rows=self.rows, repetitions=dict(self.repetitions), fingerprint=fingerprint)
@@ -72,7 +72,7 @@ class PlanRecord:
         return [0, *accumulate(self.sizes)][:-1]
 
     def skipped_rows(self) -> NDArray[np.bool_]:
-        """For each row whether it goes into no batch of this run."""
+        """For each row, whether it stays out of the batches of this run."""
         found = np.zeros(self.rows, np.bool_)
         for start, rows, text in zip(self.starts, self.sizes, self.skipped, strict=True):
             if text:
@@ -92,7 +92,9 @@ def read_plan(ledger: Ledger) -> PlanRecord | None:
     """The record; None when there is none or it is damaged. Raises: StorageFailed."""
     found = _FILE.read(ledger.storage, _NAME)
     if found is not None and found.sealed() != found:
-        log.warning("%s/%s isn't as it was written; it is made again", ledger.storage.shown, _NAME)
+        log.warning(
+            "%s/%s is damaged; Promptmill plans the input again and writes it again", ledger.storage.shown, _NAME
+        )
         return None
     return found
 
@@ -114,7 +116,7 @@ def forget_plan(ledger: Ledger) -> None:
 
 
 def source_digest(prepared: Prepared, state: LedgerState) -> str:
-    """A digest of all that decides which rows are submitted, and as what: input, request, tries, failures asked again."""
+    """A digest of everything that decides which rows are submitted and how: input, request, tries, failures to retry."""
     job = prepared.job
     parts = [
         prepared.identity,
@@ -127,17 +129,17 @@ def source_digest(prepared: Prepared, state: LedgerState) -> str:
 
 
 def settled_digest(ledger: Ledger, plan: str) -> str:
-    """A digest of the batches whose rows the plan of that id doesn't number, because they were over before it."""
+    """A digest of the batches that were over before this plan, so that the plan doesn't number their rows."""
     return _digest_of_names(record.key for record in ledger.records.values() if not ledger.is_numbered(record, plan))
 
 
 def batches_of(ledger: Ledger, plan: str) -> list[BatchRecord]:
-    """The batches whose rows the plan of that id numbers."""
+    """The batches whose rows this plan numbers."""
     return [record for record in ledger.records.values() if ledger.is_numbered(record, plan)]
 
 
 def answers_of_others(listing: Listing, ours: Iterable[BatchRecord]) -> dict[str, int]:
-    """Names and bytes of the answer files that these batches didn't bring."""
+    """Names and bytes of the answer files that don't come from these batches."""
     keys = {record.key for record in ours}
     answers = {name: size for name, size in listing.sizes.items() if name.endswith(".parquet")}
     return {name: size for name, size in answers.items() if _batch_of(name) not in keys}

@@ -1,4 +1,4 @@
-"""What to do next with each batch, and how much more may be submitted. Pure: ledger and provider's view in, action out.
+"""Decides what to do next with each batch, and how much more to submit. Pure: ledger and provider's view in, action out.
 
 Statuses and error codes: OpenAI Batch guide; `token_limit_exceeded` and its text: openai-python issues 2084 and 1643;
 codes that blame the file: Azure's list too. Read 2026-11-24.
@@ -15,7 +15,9 @@ from promptmill.batch.ledger import BatchRecord, LedgerState
 from promptmill.batch.services import Service
 from promptmill.job.spec import Batch
 
-_WAITING = frozenset({"validating", "in_progress", "finalizing", "cancelling", "queued"})  # views.py has others' words
+_WAITING = frozenset(
+    {"validating", "in_progress", "finalizing", "cancelling", "queued"}
+)  # views.py translates other providers' words
 ENDED = frozenset({"completed", "expired", "cancelled"})
 _FILE_FAULTS = frozenset(
     {
@@ -29,7 +31,7 @@ _FILE_FAULTS = frozenset(
         "model_not_found",
     }
 )
-EMPTY_LOOKS = 5  # looks at a batch that is over and names no result file, or that isn't shown, before we believe it
+EMPTY_LOOKS = 5  # looks before we believe that a batch is missing, or is over without a result file
 _REFUSALS = 4  # submissions of one file after a `failed` that isn't a full queue
 _EXPIRY_GRACE_SECONDS = 3_600.0
 _LONGEST_BACKOFF = 16  # times poll_seconds
@@ -41,7 +43,7 @@ class BatchView:
     """A batch as the provider shows it."""
 
     id: str
-    status: str  # in OpenAI's words, as far as they go (views.py)
+    status: str  # in OpenAI's words, if they have one (views.py)
     input_file_id: str
     output_file_id: str  # "" = none
     error_file_id: str
@@ -50,9 +52,9 @@ class BatchView:
     total: int
     created_at: float
     expires_at: float | None
-    key: str  # ours, from its metadata; "" = none
+    key: str  # our key, from its metadata; "" = none
     errors: tuple[tuple[str, str], ...] = ()  # code, message
-    input_tokens: int | None = None  # of all its requests together; None where it tells none
+    input_tokens: int | None = None  # of all its requests together; None: the provider doesn't tell
     output_tokens: int | None = None
 
 
@@ -73,14 +75,14 @@ class Collect:
 
 @dataclass(frozen=True, slots=True)
 class Requeue:
-    """The provider refused it without running it: create it again from the same file, later."""
+    """The provider refused the batch without running it: create it again later, from the same file."""
 
     wait_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """Give the file up and pack its rows again, in files of at most `tokens_at_most` where that is known."""
+    """Give up the file and pack its rows again, in files of at most `tokens_at_most` if that is known."""
 
     tokens_at_most: int | None
     wait_seconds: float = 0.0
@@ -88,12 +90,12 @@ class Drop:
 
 @dataclass(frozen=True, slots=True)
 class Respell:
-    """The provider refused the endpoint's spelling: give the file up and pack its rows again in the other one."""
+    """The provider refused the endpoint's spelling: give up the file and pack its rows again with the other spelling."""
 
 
 @dataclass(frozen=True, slots=True)
 class Halt:
-    """Stop the job: its other batches would end alike."""
+    """Stop the job: its other batches would end the same way."""
 
     message: str
 
@@ -102,7 +104,7 @@ Action = Wait | Collect | Requeue | Drop | Respell | Halt
 
 
 def first_step(record: BatchRecord, now: float) -> Step:
-    """The first thing to do with a batch, wherever an earlier process left it."""
+    """The first step for a batch, wherever an earlier process left it."""
     if record.not_before > now:
         return "wait"
     steps: dict[str, Step] = {"packed": "recover", "uploaded": "create", "creating": "search"}
@@ -112,7 +114,7 @@ def first_step(record: BatchRecord, now: float) -> Step:
 def after_search(
     record: BatchRecord, found: bool, now: float, settle_seconds: float
 ) -> Literal["adopt", "create", "wait"]:
-    """What to do with a batch whose creation got no answer. Lists may lag: believe only after a while that it is missing."""
+    """What to do with a batch whose creation got no answer. Lists may lag, so believe only later that it is missing."""
     if found:
         return "adopt"
     return "create" if now - record.changed_at >= settle_seconds else "wait"
@@ -121,7 +123,7 @@ def after_search(
 def judge(record: BatchRecord, view: BatchView | None, now: float, poll_seconds: float, is_alone: bool) -> Action:
     """What to do about a batch as the provider shows it; `is_alone`: no other batch of this output is live."""
     if view is None and record.empty_looks < EMPTY_LOOKS:  # lists and replicas may lag
-        return Wait(f"the provider doesn't show batch {record.batch_id}; it is looked for again")
+        return Wait(f"the provider doesn't show batch {record.batch_id}; the next look asks again")
     if view is None:
         return Halt(
             f"the provider knows no batch {record.batch_id} for this key; it was created by another key or project, or "
@@ -164,12 +166,12 @@ def _judge_failed(record: BatchRecord, view: BatchView, poll_seconds: float, is_
             f"batch {view.id} was refused {record.refusals + 1} times: {text}. Run the same command again later."
         )
     if record.refusals % 2 == 1 and any(code == "invalid_request" for code in codes):
-        return Drop(None, backoff)  # the file itself may be lost: upload it again
+        return Drop(None, backoff)  # the file itself may be lost, so upload it again
     return Requeue(backoff)
 
 
 def _is_queue_full(errors: Sequence[tuple[str, str]]) -> bool:
-    """Whether a batch failed only because too many tokens or requests are enqueued."""
+    """Whether a batch failed only because the provider's queue is full (tokens or requests)."""
     return any(code == "token_limit_exceeded" or "enqueued" in message.lower() for code, message in errors)
 
 

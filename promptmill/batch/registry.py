@@ -1,4 +1,4 @@
-"""Jobs with batches in flight: one small object a job at PROMPTMILL_STATE_URL, so that any machine finds them."""
+"""Lists the jobs with batches in flight: one small object a job at PROMPTMILL_STATE_URL, where any machine finds it."""
 
 import os
 from dataclasses import dataclass, replace
@@ -20,29 +20,29 @@ from promptmill.state_files import StateFile
 from promptmill.storage import STORAGE_ERRORS, Storage
 
 _FOLDER = "jobs"
-_DAYS_BACK = 60  # a batch has a day or so, and a job goes on wave by wave
+_DAYS_BACK = 60  # a batch takes about a day, and a job may have many waves
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
     """A job whose batches somebody must look after."""
 
-    name: str  # of its object
-    job: Job  # output.url is no template any more
+    name: str  # name of its object
+    job: Job  # output.url is already rendered
     retry_failed: bool
     flow_run_ids: tuple[str, ...]
     owner: str = ""  # the process that waits for the batches itself (processes.py); "" = advance-batches does
-    seen_at: float = 0.0  # when that process last said so; seconds since the epoch
+    seen_at: float = 0.0  # when that process last renewed the entry; seconds since the epoch
     is_ours: bool = False  # this user wrote it (entry_trust.py)
 
     def is_attended(self, now: float) -> bool:
-        """Whether another process waits for these batches itself, so that no step has to move them on."""
+        """Whether another process waits for these batches, so that advance-batches may leave them alone."""
         return is_at_work(self.owner, now - self.seen_at)
 
 
 @dataclass(frozen=True, slots=True)
 class _Stored:
-    """An entry as its object holds it."""
+    """The JSON of an entry's object."""
 
     job: Job
     retry_failed: bool
@@ -52,7 +52,7 @@ class _Stored:
     seal: str = ""
 
 
-_ENTRY = StateFile(  # a damaged entry keeps no other job from its turn
+_ENTRY = StateFile(  # a damaged entry doesn't block other jobs
     TypeAdapter(_Stored),
     purpose="It names a job whose batches somebody must look after.",
     way_on="Nobody does now: run the job again, which writes the file again; its batches are in its own ledger.",
@@ -61,7 +61,7 @@ _ENTRY = StateFile(  # a damaged entry keeps no other job from its turn
 
 
 def registry() -> Storage:
-    """Where the jobs are written down."""
+    """The storage of the registry."""
     return Storage(os.environ.get(STATE_SETTING) or f"{prefect_home()}/promptmill", place=None)
 
 
@@ -71,7 +71,7 @@ def _name_of(job: Job) -> str:
 
 
 def register(job: Job, retry_failed: bool, flow_run_ids: tuple[str, ...], owner: str = "", now: float = 0.0) -> Entry:
-    """Write a job down; `owner` is a process that waits for its batches itself. Raises: StorageFailed."""
+    """Register a job; `owner` is the process that waits for its batches, if any. Raises: StorageFailed."""
     entry = Entry(_name_of(job), job, retry_failed, flow_run_ids, owner, now, is_ours=True)
     values = _values(entry)
     storage = registry()
@@ -87,7 +87,7 @@ def register(job: Job, retry_failed: bool, flow_run_ids: tuple[str, ...], owner:
 
 
 def registered(job_name: str | None = None) -> list[Entry]:
-    """All jobs that are written down, or those of a name. Raises: StorageFailed."""
+    """All registered jobs, or those with this name. Raises: StorageFailed."""
     storage = registry()
     try:
         names = sorted(name for name in storage.sizes(_FOLDER) if name.endswith(".json"))
@@ -100,7 +100,7 @@ def registered(job_name: str | None = None) -> list[Entry]:
 
 
 def registered_for(job: Job, today: date) -> list[Entry]:
-    """The entries that a job file means: those of its name whose output it names today or named on a day before.
+    """The entries of a job file: they have its name, and an output that its template gives today or gave on an earlier day.
 
     Raises: StorageFailed; JobError when output.url is no template that can be rendered.
     """
@@ -109,7 +109,7 @@ def registered_for(job: Job, today: date) -> list[Entry]:
 
 
 def _read(storage: Storage, name: str) -> Entry | None:
-    """None where another process has just finished the job, or the entry is damaged. Raises: StorageFailed."""
+    """Read an entry; None if another process has just removed it, or if it is damaged. Raises: StorageFailed."""
     stored = _ENTRY.read(storage, name)
     if stored is None:
         return None
@@ -118,7 +118,7 @@ def _read(storage: Storage, name: str) -> Entry | None:
 
 
 def _values(entry: Entry) -> dict[str, Any]:
-    """What an entry's object says, and its seal covers, as JSON values."""
+    """The JSON values of an entry's object, which its seal covers."""
     return {
         "job": entry.job.model_dump(mode="json"),
         "retry_failed": entry.retry_failed,
@@ -129,10 +129,10 @@ def _values(entry: Entry) -> dict[str, Any]:
 
 
 def unregister(entry: Entry) -> None:
-    """Strike a job off."""
+    """Remove a job from the registry."""
     registry().delete([entry.name])
 
 
 def unregister_job(job: Job) -> None:
-    """Strike a job off whose output is published; nothing happens where it isn't written down."""
+    """Remove a job whose output is published; nothing happens if it isn't registered."""
     registry().delete([_name_of(job)])

@@ -1,6 +1,6 @@
-"""A batch's result files → answers, in the order of its lines, whatever order the provider wrote them in.
+"""Reads a batch's result files into answers, in the order of the batch's lines. The provider may use any order.
 
-A first pass finds the lines (places.py), this second one reads them in our order, a few thousand rows at a time.
+A first pass finds the lines (places.py). This second pass reads them in our order, a few thousand rows at a time.
 """
 
 import time
@@ -34,7 +34,7 @@ _HTTP_STATUSES = range(100, 600)  # a line may hold any number
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What a row of a batch was expected to take; the mean of its rows, since a result line doesn't say what was sent."""
+    """The expected cost of a row: the mean of its batch, since a result line doesn't say what was sent."""
 
     input_tokens: int
     reserved_usd: Decimal
@@ -42,14 +42,14 @@ class Expected:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """How the lines of a job are read."""
+    """How to read the lines of a job."""
 
     endpoint: Endpoint
     billing: Billing
     validate: Validate | None
-    secrets: Sequence[str]  # cut out of everything that a line says
-    unmetered: Expected  # what an answer without usage is taken to have cost
-    has_answers: bool = False  # the provider answered lines of this job
+    secrets: Sequence[str]  # we cut these out of everything that a line says
+    unmetered: Expected  # the cost of an answer without usage
+    has_answers: bool = False  # the provider has answered lines of this job
     is_canary: bool = False  # if all lines are refused, no row is to blame
     vectors: VectorHabits = field(default_factory=VectorHabits)  # how long embeddings are, once one is known
     allow_empty: bool = False  # an empty text is an answer
@@ -62,8 +62,8 @@ class Slice:
 
     results: list[Result] = field(default_factory=list[Result])
     leftovers: list[Result] = field(default_factory=list[Result])
-    unread: int = 0  # leftovers that were answered, and so billed, by an answer that can't be read
-    halt: str = ""  # why no request of this run would fare better, where a line says so
+    unread: int = 0  # leftovers with an unreadable answer, which the provider bills
+    halt: str = ""  # why the whole run has to stop, if a line says so
     outcomes: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])  # place of a line, what became of it
 
     def add(self, place: int, read: "Read") -> None:
@@ -79,15 +79,15 @@ class Read:
     """What a line says of its row."""
 
     result: Result
-    is_final: bool  # what expired or failed at the server may go better next time
-    is_unread: bool = False  # answered, and so billed, by an answer that can't be read
+    is_final: bool  # the next batch may answer it: it expired or failed at the server
+    is_unread: bool = False  # the answer can't be read, but the provider bills it
     halt: str = ""
 
 
 def read_slices(places: Places, reading: Reading, text_tokens: NDArray[np.uint32] | None = None) -> Iterator[Slice]:
     """The rows that have a line, in the order of the batch's file, a few thousand at a time.
 
-    `text_tokens` of each row's texts tell whether the provider has cut them; None: nobody knows.
+    `text_tokens` are each row's own text tokens, to see whether the provider has cut the text; None: nobody knows.
     """
     opened = [path.open("rb") for path in places.files]
     try:

@@ -1,7 +1,7 @@
-"""What the ledger keeps of a batch's lines beside their names: the number of each line's row, and what became of it.
+"""The files that keep the row number of each line of a batch, and what became of the line.
 
-Both can be found out again by a whole plan, so a damaged file isn't an error. Each begins with a BLAKE2b digest of what
-follows: a wrong number would submit a row twice.
+A whole plan can find both again, so a damaged file isn't an error. Each file begins with a BLAKE2b digest of the rest,
+because a wrong number would submit a row twice.
 Numbers are kept as ranges, 16 bytes each, since most batches hold rows that follow each other.
 """
 
@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 _DIGEST_BYTES = 16
-NOWHERE: Final = -1  # the number of a row that is gone from the input, or answered otherwise
-ANSWERED: Final = 0  # a line that brought a result or a final failure
-UNBILLED: Final = 1  # a line that wasn't run, or failed at the server
-UNSURE: Final = 2  # a line that was lost or can't be read, and so may be billed
+NOWHERE: Final = -1  # instead of a number: the row left the input, or has another answer
+ANSWERED: Final = 0  # the line brought a result or a final failure
+UNBILLED: Final = 1  # the line wasn't run, or failed at the server
+UNSURE: Final = 2  # the line was lost or can't be read, so the provider may bill it
 
 
 def encode_numbers(rows: NDArray[np.int64]) -> bytes:
@@ -26,7 +26,7 @@ def encode_numbers(rows: NDArray[np.int64]) -> bytes:
 
 
 def decode_numbers(data: bytes) -> NDArray[np.int64] | None:
-    """The row numbers in the order in which they were given; None when the data is damaged."""
+    """The row numbers in their original order; None if the data is damaged."""
     found = _unsealed(data)
     if found is None or len(found) % 16:
         return None

@@ -1,8 +1,8 @@
-"""How often each row was in a batch that is over, and how often the provider may have billed it for nothing we can use.
+"""Counts how often each row was in a batch that is over, and how often the provider may have billed it for nothing.
 
-A row counts as bought when a batch that the provider calls completed brought no answer for it and no reason either: its line
-was lost, or is an answer that nobody can read. Expired and cancelled batches leave rows out that were never run.
-Where the provider's own counts say that a lost line was answered, its row isn't submitted again in this run.
+A row counts as bought if a completed batch brought neither an answer for it nor a reason: its line was lost, or nobody can
+read the answer. Rows that an expired or cancelled batch leaves out were never run.
+If the provider's own counts say that it answered a lost line, this run doesn't submit the row again.
 """
 
 from collections.abc import Sequence
@@ -22,10 +22,10 @@ MOST_BOUGHT = 2  # as online
 
 
 class RowTries:
-    """What batches that are over did for each row that they brought no answer for."""
+    """The tries of each row that got no answer from batches that are over."""
 
     def __init__(self, ledger: Ledger, records: Sequence[BatchRecord]) -> None:
-        """Reads the ledger's files of these records, which are collected. Raises: StorageFailed."""
+        """Reads the ledger's files of these collected batches. Raises: StorageFailed."""
         ids = {record.key: ledger.ids(record) for record in records}
         left = {record.key: table for record in records if (table := ledger.leftovers(record)) is not None}
         self._tables = list(left.values())
@@ -35,15 +35,15 @@ class RowTries:
         self._excused = RowCounts(_unbilled(left[key]) for key in billed if key in left)
 
     def tried(self, hashes: Sequence[int]) -> NDArray[np.int64]:
-        """How often each row was submitted; batches that stopped the run don't count."""
+        """How often each row was submitted, not counting batches that stopped the run."""
         return self._tried.of(hashes)
 
     def bought(self, hashes: Sequence[int]) -> NDArray[np.int64]:
-        """How often each row may have been billed, if it has no answer."""
+        """How often the provider may have billed each row that has no answer."""
         return self._billed.of(hashes) - self._excused.of(hashes)
 
     def last_words(self, custom_ids: Sequence[str]) -> list[dict[str, Any]]:
-        """Why rows have no answer, by the last batch of each; none for rows that no batch said anything of."""
+        """Why rows have no answer, by the last batch of each row; rows without a reason are left out."""
         last = merge_answers(self._tables)
         return last.filter(pc.is_in(last["custom_id"], pa.array(custom_ids, pa.string()))).to_pylist()
 

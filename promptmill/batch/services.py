@@ -1,7 +1,7 @@
-"""How providers' Batch APIs differ where they are OpenAI's otherwise: one table.
+"""A table of how other providers' Batch APIs differ from OpenAI's.
 
-All of them charge half of their price, so that `pricing.batch_discount` is right as it stands. What the table doesn't know, as
-a gateway's manners, is learned from refusals: the other spelling of an endpoint, a file that must expire, a smaller file.
+All of them charge half of their price, so `pricing.batch_discount` fits them all. For other providers, such as gateways,
+a run learns from refusals: the other spelling of an endpoint, a file that must expire, a smaller file.
 Sources, all read 2026-11-27: OpenAI, Batch guide; Microsoft Learn, "Azure OpenAI batch" (500 files without an expiry, 10,000
 with one of 14 to 30 days; batches don't expire) and the REST reference of api-version 2024-10-21 (`/chat/completions`);
 Groq, Batch processing; Together, Batch overview (100 MB); DeepInfra, Batch reference.
@@ -14,18 +14,18 @@ from promptmill.batch.record import LedgerState
 from promptmill.provider.addresses import AZURE_HOSTS
 
 _MEGABYTE = 1_000_000
-FORTNIGHT_SECONDS = 14 * 86_400  # the shortest life of a file that Azure takes, and longer than any batch
+FORTNIGHT_SECONDS = 14 * 86_400  # the shortest expiry that Azure accepts; longer than any batch
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
     """One provider's Batch API; the defaults are OpenAI's."""
 
-    hosts: tuple[str, ...] = ()  # how its hosts' names end
-    prefix: str = "/v1"  # what stands before `/chat/completions` in a batch's endpoint and in its lines' urls
+    hosts: tuple[str, ...] = ()  # endings of its host names
+    prefix: str = "/v1"  # what comes before `/chat/completions` in a batch's endpoint and its lines' urls
     max_requests: int = 50_000
     max_bytes: int = 200 * _MEGABYTE
-    file_seconds: int | None = None  # the life that its files are given; None: they expire by themselves
+    file_seconds: int | None = None  # the expiry that we give its files; None: they expire by themselves
 
 
 _SERVICES = (
@@ -44,11 +44,11 @@ PREFIXES = ("/v1", "")
 
 
 def service_at(address: str) -> Service:
-    """The provider at a base URL; OpenAI's manners where nobody is known there."""
+    """The provider at a base URL; an unknown provider counts as OpenAI."""
     host = urlsplit(address).hostname or ""
     return next((service for service in _SERVICES if host.endswith(service.hosts)), _OTHER)
 
 
 def prefix_of(state: LedgerState, service: Service) -> str:
-    """What stands before an endpoint at this provider: what it took, else what the table says."""
+    """What comes before an endpoint at this provider: the prefix that it accepted, else the table's."""
     return service.prefix if state.prefix is None else state.prefix

@@ -1,4 +1,4 @@
-"""A run's batches from start to end: opened, stopped early, closed after publishing."""
+"""Opens a run's batches, stops them early, and closes them after publishing."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -27,18 +27,18 @@ from promptmill.runs.run import PendingRun, Run, facts_of_work, tell_how_far, wi
 from promptmill.stop import Stop
 from promptmill.storage import Storage
 
-_STEP_SECONDS = 300.0  # between two steps of advance-batches, about
+_STEP_SECONDS = 300.0  # seconds between two steps of advance-batches, roughly
 
 
 def store_of(job: Job) -> Store:
-    """The answers of a job whose output.url is no template any more."""
+    """The store of a job whose output.url is already rendered."""
     return Store(Storage(job.output.url).folder(CHECKPOINTS))
 
 
 def open_batches(
     job: Job, credentials: Credentials, plan: Callable[[], Run], lease: OutputLease | None = None
 ) -> BatchWork:
-    """The batches of a job whose output.url is no template any more; `plan` is asked when a step needs a whole plan. Blocks.
+    """The batches of a job whose output.url is already rendered. A step calls `plan` if it needs a whole plan. Blocks.
 
     With a `lease`, nothing is submitted once another run holds the output.
     """
@@ -54,7 +54,7 @@ def open_batches(
 
 
 def start_batches(run: PendingRun) -> BatchWork:
-    """The batches of a run that starts or goes on. Blocks. Raises: StorageFailed, CredentialsError."""
+    """The batches of a run that starts or continues. Blocks. Raises: StorageFailed, CredentialsError."""
     prepared, job, provider = run.prepared, run.prepared.job, BatchProvider(run.credentials)
     ledger = Ledger(prepared.store.storage).load()
     timing = None if job.deadline is None else timing_of(prepared.store.storage, job.batch.poll_seconds)
@@ -78,12 +78,12 @@ def start_batches(run: PendingRun) -> BatchWork:
 
 
 def _later_than(earlier: Iterable[BatchRecord], now: float) -> float:
-    """A time after all batches of earlier runs, though one may be of a machine whose clock is ahead of ours."""
+    """A start time later than every batch of earlier runs, even if another machine's clock is ahead of ours."""
     return max([now, *(math.nextafter(record.packed_at, math.inf) for record in earlier if not record.is_live)])
 
 
 def work_of_batches(work: BatchWork) -> Elsewhere:
-    """What a run's batches did for it."""
+    """What the batches did for a run."""
     records, state = work.of_this_run, work.ledger.state
     requests = sum(record.requests for record in records)
     return Elsewhere(
@@ -97,7 +97,7 @@ def work_of_batches(work: BatchWork) -> Elsewhere:
 
 
 def close_batches(work: BatchWork) -> None:
-    """Forget what the run needed, at the provider too: call it after publishing. Blocks."""
+    """Delete the run's files, here and at the provider; call it after publishing. Blocks."""
     records = work.of_this_run
     if not work.job.batch.keep_files:
         work.provider.delete(record.file_id for record in records if record.file_id)
@@ -108,7 +108,7 @@ def close_batches(work: BatchWork) -> None:
 
 
 def stop_run(work: BatchWork, run: Run, reason: RunStopped) -> None:
-    """Give the error of a run that ended while its batches were under way the manifest of how far they came."""
+    """Add a manifest to the error of a run that ended while its batches were under way."""
     if not isinstance(run, PendingRun):
         return
     collected = [record for record in work.of_this_run if record.state == "collected"]

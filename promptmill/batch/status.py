@@ -1,4 +1,4 @@
-"""How far a job's batches are, as JSON values and as one line."""
+"""Shows how far a job's batches are, as JSON values and as one line."""
 
 from decimal import Decimal
 from typing import Any
@@ -40,7 +40,7 @@ def describe(work: BatchWork) -> dict[str, Any]:
 
 
 def describe_line(work: BatchWork, now: float) -> str:
-    """The same in one line."""
+    """The batches of the run under way, in one line."""
     found = describe(work)
     by_status: dict[str, int] = {}
     for batch in found["batches"]:

@@ -1,4 +1,4 @@
-"""Orders to a run by batches: a paused one submits nothing more, and a stopped one leaves its batches at the provider."""
+"""Carries out orders to a run by batches. A paused run submits nothing more; a stopped run leaves its batches running."""
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def steered_job(job: Job, steering: Steering) -> Job:
-    """The job with what was set since its run began."""
+    """The job with the settings that orders changed since its run began."""
     ratio = steering.max_failure_ratio
     changed: dict[str, object] = {} if ratio is None else {"max_failure_ratio": ratio}
     if steering.budget_usd is not None:
@@ -27,29 +27,27 @@ def steered_job(job: Job, steering: Steering) -> Job:
 
 
 def steered_prepared(prepared: Prepared, steering: Steering) -> Prepared:
-    """The same of a job made ready; what a person approved stays the most."""
+    """A prepared job with these settings; the budget never passes the sum that a person approved."""
     job = steered_job(prepared.job, steering)
     return replace(prepared, job=job)
 
 
 def steered_run(run: Run, steering: Steering) -> Run:
-    """The same of a planned run."""
+    """A planned run with these settings."""
     return replace(run, prepared=steered_prepared(run.prepared, steering)) if isinstance(run, PendingRun) else run
 
 
 def run_of_batches(checkpoints: Storage) -> SteeredRun | None:
-    """The run by batches under way on an output, as orders name it; None where there is none. Blocks. Raises: StorageFailed."""
+    """The output's run by batches, as orders address it; None if none is under way. Blocks. Raises: StorageFailed."""
     run = OrderFiles(checkpoints).run()
     if run is None or run.is_over:
         return None
-    is_timed = (
-        run.mode == "online" and read_deadline(checkpoints) is not None
-    )  # by batches for as long as there is time
+    is_timed = run.mode == "online" and read_deadline(checkpoints) is not None  # batches answer it while there is time
     return run if run.mode == "batch" or is_timed else None
 
 
 def hear_orders(work: "BatchWork") -> StoppedByOrder | None:
-    """Hear, in a step of its own, what the run of these batches was told; why it stops, if it does. Blocks.
+    """Read the orders to the run of these batches, in a step of advance-batches; returns why the run stops, if it does. Blocks.
 
     Raises: StorageFailed.
     """
@@ -60,13 +58,13 @@ def hear_orders(work: "BatchWork") -> StoppedByOrder | None:
     if listener.hear():
         work.steering = listener.steering
         heard = {name for one in files.heard(run) for name in one.names}
-        if not heard.issuperset(files.names(run)):  # else an earlier step has said so
+        if not heard.issuperset(files.names(run)):  # otherwise an earlier step has already said so
             listener.tell()
     return work.steering.stop
 
 
 def end_orders(work: "BatchWork") -> None:
-    """Say that the run of these batches hears no more. Blocks. Raises: StorageFailed."""
+    """Write down that the run of these batches listens to orders no longer. Blocks. Raises: StorageFailed."""
     run = run_of_batches(work.store.storage)
     if run is not None:
         OrderFiles(work.store.storage).end(run)

@@ -1,7 +1,7 @@
-"""The batches of one job, moved one step at a time: look at each, collect what ended, submit what there is room for.
+"""Moves the batches of one job by one step: looks at each, collects those that ended, and submits rows if there is room.
 
-Blocking, for a worker thread. Whatever kills it, the next step goes on from the ledger: each record says which call may
-have been made, and the step looks for what the provider has before it repeats that call.
+Blocking, for a worker thread. If something kills a step, the next step continues from the ledger. Each record says which
+call may have been made, and the step asks the provider what it has before it repeats that call.
 """
 
 import logging
@@ -46,29 +46,29 @@ log = logging.getLogger("promptmill")
 
 @dataclass(slots=True)
 class BatchWork:
-    """All batches of one output; a step asks for a whole `plan` only when nothing that was written down can stand for it."""
+    """All batches of one output. A step calls `plan` only if no record on storage can replace a whole plan."""
 
-    job: Job  # output.url is no template any more
+    job: Job  # output.url is already rendered
     store: Store
     ledger: Ledger
     provider: BatchProvider
     plan: Callable[[], Run]
     prepare: Callable[[], Prepared]  # the job with its input opened; no row is read
     clock: Callable[[], float] = time.time
-    silent_since: float | None = None  # when the provider last began not to answer
-    notes: dict[str, str] = field(default_factory=dict[str, str])  # key → what to tell about a batch
-    steering: Steering = NOT_STEERED  # what people told its run
-    lease: OutputLease | None = None  # the hold on the output; None where another process looks after that
-    timing: Timing | None = None  # where the run has a deadline
+    silent_since: float | None = None  # since when the provider hasn't answered
+    notes: dict[str, str] = field(default_factory=dict[str, str])  # key of a batch → note for the display
+    steering: Steering = NOT_STEERED  # the orders to its run
+    lease: OutputLease | None = None  # the lease on the output; None: another process keeps it
+    timing: Timing | None = None  # None: the run has no deadline
 
     @property
     def creation(self) -> BatchCreation:
-        """What brings a file to being a batch."""
+        """Makes batches of files."""
         return BatchCreation(self.job, self.ledger, self.provider, self.clock, self.lease)
 
     @property
     def collection(self) -> BatchCollection:
-        """What brings the results of a batch that is over into the store."""
+        """Brings the results of a batch that is over into the store."""
         return BatchCollection(self.ledger, self.provider, self.creation.save, self.prepare, self.notes)
 
     @property
@@ -83,9 +83,9 @@ class BatchWork:
         return self.ledger.of_this_run
 
     def step(self) -> bool:
-        """Move everything on as far as it goes now; returns `is_finished`.
+        """Move every batch as far as it goes now; returns `is_finished`.
 
-        Raises: RunStopped or a subclass when the job has to stop; everything collected is kept.
+        Raises: RunStopped or a subclass if the job has to stop; all collected answers are kept.
         """
         if self.ledger.look_for_cancellation():
             self.cancel_live()
@@ -101,12 +101,12 @@ class BatchWork:
         return self.is_finished
 
     def cancel(self) -> None:
-        """Ask the provider to end every live batch; what was answered is collected by the steps that follow."""
+        """Ask the provider to end every live batch; later steps collect the answers."""
         self.ledger.cancel()
         self.cancel_live()
 
     def cancel_live(self) -> None:
-        """End what is live, wherever the cancellation came from; a batch that is being cancelled needs no second word."""
+        """End all live batches, whoever cancelled the job; don't ask twice for a batch that is being cancelled."""
         for record in self.ledger.live:
             if record.state == "submitted":
                 if record.status not in {"cancelling", *ENDED}:
@@ -114,10 +114,10 @@ class BatchWork:
             elif record.state != "creating":
                 self.creation.save(record, state="dropped", message=NOT_CREATED)
             elif not is_at_work(record.owner, self.clock() - record.changed_at):
-                self._guarded(record, self.creation.search)  # which ends what it finds
+                self._guarded(record, self.creation.search)  # the search cancels a batch that it finds
 
     def _submit(self) -> None:
-        """Submit the rows that wait, as far as there is room; look at none while all that room depends on is as it was."""
+        """Submit waiting rows as far as there is room; look at no row while nothing has changed that could make room."""
         job, told = steered_job(self.job, self.steering), self.steering
         sources = Sources(lambda: steered_run(self.plan(), told), lambda: steered_prepared(self.prepare(), told))
         if self.ledger.live and self.ledger.state.full_at == room_digest(job, self.ledger):
@@ -134,7 +134,7 @@ class BatchWork:
             self.notes |= {record.key: _CANARY_NOTE for record in self.ledger.live if record.is_canary}
 
     def _submit_file(self, file: BatchFile, is_canary: bool) -> bool:
-        """Write the intent down, upload the file, create the batch; False when nothing more may be submitted now.
+        """Write down the intent, upload the file, create the batch; False if nothing more may be submitted now.
 
         Raises: LeaseLost.
         """
@@ -142,10 +142,10 @@ class BatchWork:
             return False
         if self.lease is not None:
             self.lease.require()
-        is_canary = is_canary or self.timing is not None  # if all lines are refused, online is the way
+        is_canary = is_canary or self.timing is not None  # if the provider refuses all lines, the rows go online
         record = self.ledger.intend(file, self.clock(), endpoint=self.creation.endpoint, is_canary=is_canary)
         if record is None:
-            return False  # another process has taken it up
+            return False  # another process submits this file
         try:
             file_id = self.provider.upload(file.path, record.filename, record.packed_at)
             self.creation.create(self.creation.save(record, state="uploaded", file_id=file_id))
@@ -159,7 +159,7 @@ class BatchWork:
         return self.ledger.records[record.key].is_live
 
     def _halve(self, record: BatchRecord, error: FileTooLarge) -> None:
-        """Give a file up that is too large for the provider; the next submission packs its rows in smaller ones."""
+        """Give up a file that is too large for the provider; the next submission packs its rows in smaller files."""
         self.creation.give_up(record, str(error))
         if record.requests == 1:
             raise ProviderRefused(f"{error} It holds one row of {record.bytes:,} bytes. Shorten it in the template.")
@@ -168,7 +168,7 @@ class BatchWork:
         self.ledger.save_state(replace(self.ledger.state, max_bytes=half))
 
     def _guarded(self, record: BatchRecord, act: Callable[[BatchRecord], None]) -> None:
-        """Act on a batch; if the provider doesn't answer now, leave it to the next step."""
+        """Do the next action for a batch; if the provider doesn't answer now, leave it to the next step."""
         try:
             act(record)
             self.silent_since = None
@@ -178,9 +178,9 @@ class BatchWork:
             self._note_silence(error)
 
     def _note_silence(self, error: NotNow) -> None:
-        """Raises: ProviderRefused when nothing was heard for as long as an online run would try a row.
+        """Raises ProviderRefused if the provider hasn't answered for as long as an online run would try a row.
 
-        Before a deadline nothing is gained by that: the batches go on meanwhile.
+        A run with a deadline goes on instead, since its batches run meanwhile.
         """
         self.silent_since = self.silent_since or self.clock()
         if self.timing is not None and self.clock() < self.timing.record.at.timestamp():
@@ -195,7 +195,7 @@ class BatchWork:
 
     def _advance(self, record: BatchRecord) -> None:
         if record.state in {"packed", "creating"} and is_at_work(record.owner, self.clock() - record.changed_at):
-            self.notes[record.key] = f"process {record.owner} has it in hand"
+            self.notes[record.key] = f"process {record.owner} is submitting it"
             return
         step = first_step(record, self.clock())
         if step == "recover":
@@ -238,7 +238,7 @@ class BatchWork:
         )
 
     def _drop(self, record: BatchRecord, action: Drop) -> None:
-        """Give a file up; the next submission packs its rows again."""
+        """Give up a file; the next submission packs its rows again."""
         self.creation.give_up(record, "too large for the queue" if action.tokens_at_most else "refused")
         state = self.ledger.state
         if action.tokens_at_most is not None:

@@ -1,4 +1,4 @@
-"""The next wave: rows that wait, packed into as many batches as there is room for."""
+"""Submits the next wave: packs the waiting rows into as many batches as there is room for."""
 
 import logging
 import tempfile
@@ -50,17 +50,17 @@ Submit = Callable[
 
 
 def encoder_of(prepared: Prepared, prefix: str = "/v1") -> LineEncoder:
-    """How a job's requests become lines; embeddings travel one input a line."""
+    """How a job's requests become lines; embeddings have one input a line."""
     builder, url = prepared.builder, line_url(prepared.job.request.endpoint, prefix)
     if prepared.job.request.endpoint == "embeddings":
         return LineEncoder(url, lambda request: builder.embeddings_body([request.body]))
-    if prepared.job.request.tier is not None:  # a batch is a tier of its own
+    if prepared.job.request.tier is not None:  # a batch is already a tier
         return LineEncoder(url, lambda request: without_tier(builder.first_body(request)))
     return LineEncoder(url, builder.first_body)
 
 
 def reserve_price(prepared: Prepared) -> Callable[[Request], Decimal]:
-    """What a row may cost by batch at most; a guess of the longest answer where the job sets no limit."""
+    """The most that a row may cost by batch; without an output limit in the job, a guess from the longest answer."""
     prices = prepared.prices
 
     def price(request: Request) -> Decimal:
@@ -72,7 +72,7 @@ def reserve_price(prepared: Prepared) -> Callable[[Request], Decimal]:
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Where the rows to submit come from."""
+    """The two sources of rows to submit."""
 
     plan: Callable[[], Run]  # a whole plan of the input, which costs time for each row
     prepare: Callable[[], Prepared]  # the job with its input opened, which doesn't
@@ -89,12 +89,14 @@ def submit_wave(sources: Sources, ledger: Ledger, service: Service, now: float, 
         return found
     log.info("all rows are looked at for those that wait: no plan that was kept says which")
     run = sources.plan()
-    return wave.begin(run) if isinstance(run, PendingRun) else "all"  # else another run over the output has done it all
+    return (
+        wave.begin(run) if isinstance(run, PendingRun) else "all"
+    )  # otherwise another run over the output has answered every row
 
 
 @dataclass(frozen=True, slots=True)
 class _Wave:
-    """What a wave needs, wherever its rows come from."""
+    """What a wave needs from either source of rows."""
 
     ledger: Ledger
     service: Service
@@ -102,7 +104,7 @@ class _Wave:
     submit: Submit
 
     def go_on(self, record: PlanRecord, prepare: Callable[[], Prepared]) -> Outcome | None:
-        """Submit rows by the record of a plan; None when that takes a new plan."""
+        """Submit rows by the record of a plan; None if a new plan is needed."""
         ledger = self.ledger
         prepared = prepare()
         waiting = find_waiting(record, ledger, prepared.job)
@@ -125,7 +127,9 @@ class _Wave:
             raise
         if found != "all" or not waiting.given_up:
             return found
-        return "full" if ledger.live else None  # a whole plan gives rows up, once the end needs one in any case
+        return (
+            "full" if ledger.live else None
+        )  # rows are given up in the whole plan that the end of the run needs anyway
 
     def begin(self, run: PendingRun) -> Outcome:
         """Submit rows by a new plan, and write its record."""
@@ -167,7 +171,7 @@ class _Wave:
 
 
 def room_digest(job: Job, ledger: Ledger) -> str:
-    """A digest of all that decides whether there is room for more: what the batches hold, and the limits.
+    """A digest of everything that decides whether there is room: what the batches hold, and the limits.
 
     Blocks. Raises: StorageFailed.
     """
@@ -180,14 +184,14 @@ def room_digest(job: Job, ledger: Ledger) -> str:
 
 
 def _spent(prepared: Prepared, ledger: Ledger, kept: Kept) -> Decimal:
-    """What may have been spent, by looking at all answers; 0 where there is no cap."""
+    """US dollars that may have been spent, by looking at all answers; 0 if there is no cap."""
     if prepared.budget_usd is None:
         return ZERO_USD
     return SpendRecords(prepared.store).settle(kept.listing) + _uncertain(ledger)
 
 
 def _spent_since(prepared: Prepared, ledger: Ledger, record: PlanRecord, listing: Listing) -> Decimal | None:
-    """The same by what a plan's record and the ledger say; None when the record doesn't say what earlier answers cost."""
+    """US dollars that may have been spent, by a plan's record and the ledger; None if the record lacks earlier costs."""
     if prepared.budget_usd is None:
         return ZERO_USD
     if record.answers_usd is None:
@@ -206,15 +210,15 @@ def _room(prepared: Prepared, ledger: Ledger, service: Service, spent: Decimal) 
 
 def _refuse_what_never_fits(prepared: Prepared, ledger: Ledger, packer: Packer, room: Room) -> None:
     if ledger.live:
-        return  # there may be room when they end
+        return  # there may be room when live batches end
     if packer.full_by == "usd":
         raise BudgetExhausted(
             f"the next row could cost more than the ${room.usd:.6f} that is left; "
-            f"{describe_cap(prepared.budget_usd, prepared.binding_approval)}: all that was paid for is kept."
+            f"{describe_cap(prepared.budget_usd, prepared.binding_approval)}: all answers that were paid for are kept."
         )
     if packer.full_by is not None:
         raise ProviderRefused(
             f"one row's request alone doesn't fit into a batch: its {packer.full_by} are more than the limit allows "
             f"({room.bytes:,} bytes, {room.tokens} tokens enqueued; batch.max_bytes, batch.enqueued_tokens). "
-            "Shorten it or raise the limit; what was answered is kept."
+            "Shorten it or raise the limit; all answers so far are kept."
         )

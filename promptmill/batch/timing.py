@@ -1,4 +1,4 @@
-"""A run's deadline beside its batches: how many rows are left, and the moment at which these go online."""
+"""Watches a run's deadline beside its batches: counts the rows left, and decides when they go online."""
 
 import logging
 from dataclasses import dataclass, replace
@@ -23,40 +23,40 @@ class Timing:
     """The deadline of the run whose batches these are."""
 
     record: DeadlineRecord
-    look_seconds: float  # between two looks at the batches
+    look_seconds: float  # seconds between two looks at the batches
 
     def moment(self, ledger: Ledger, now: float) -> Moment:
-        """The run now, by its ledger."""
+        """The state of the run now, by its ledger."""
         deadline, rate = self.record.at.timestamp(), self.record.rows_per_second or 0.0
         return Moment(now, deadline, _rows_left(self.record, ledger), rate, self.look_seconds, bool(ledger.live))
 
     def describe(self, ledger: Ledger, now: float) -> str:
-        """Until when the rows stay in batches, or that they don't any more."""
+        """Says until when the rows stay in batches, or that they go online now."""
         if ledger.state.moved_at:
             return "the rest goes online once they are over"
         return f"the rest goes online at {clock_time(move_at(self.moment(ledger, now)))}"
 
 
 def timing_of(checkpoints: Storage, look_seconds: float) -> Timing | None:
-    """The deadline of the run under way on an output; None where it has none. Blocks. Raises: StorageFailed."""
+    """The deadline of the run under way on an output; None if it has none. Blocks. Raises: StorageFailed."""
     record = read_deadline(checkpoints)
     return None if record is None else Timing(record, look_seconds)
 
 
 def _rows_left(record: DeadlineRecord, ledger: Ledger) -> int:
-    """Rows that nobody has answered; the provider's count of a live batch is taken at its word."""
+    """The number of unanswered rows; for live batches we believe the provider's counts."""
     answered = sum(batch.completed if batch.is_live else batch.answered for batch in ledger.of_this_run)
     return max(0, record.rows - answered)
 
 
 def clock_time(seconds: float) -> str:
-    """A time of day for people, with the day where it isn't today's; seconds since the epoch."""
+    """A time (seconds since the epoch) as a time of day for people, with the date unless it is today."""
     moment, now = datetime.fromtimestamp(seconds, UTC), datetime.now(UTC)
     return f"{moment:%H:%M:%S} UTC" if moment.date() == now.date() else f"{moment:%Y-%m-%d %H:%M} UTC"
 
 
 def keep_time(work: "BatchWork") -> bool:
-    """Move the rows left online once it is time; whether more may be submitted. Blocks. Raises: StorageFailed."""
+    """Move the remaining rows online when it is time; returns whether batches may take more. Blocks. Raises: StorageFailed."""
     timing = work.timing
     if timing is None:
         return True
@@ -71,13 +71,13 @@ def keep_time(work: "BatchWork") -> bool:
 
 
 def step_or_give_up(work: "BatchWork") -> None:
-    """One step; where the provider takes no batches, the rows of a run with a deadline are left to be asked online. Blocks.
+    """One step. If the provider takes no batches, a run with a deadline asks its rows online. Blocks.
 
     Raises: RunStopped or a subclass, as `BatchWork.step`.
     """
     try:
         work.step()
-    except KeyRefused:  # which says nothing of batches
+    except KeyRefused:  # this error isn't about batches
         raise
     except ProviderRefused as error:
         if not give_batches_up(work, str(error)):
@@ -85,7 +85,7 @@ def step_or_give_up(work: "BatchWork") -> None:
 
 
 def give_batches_up(work: "BatchWork", why: str) -> bool:
-    """Ask what is left online, since batches don't work; False where that is no way on. Blocks. Raises: StorageFailed."""
+    """Move all remaining rows online, since batches don't work; False if that doesn't help. Blocks. Raises: StorageFailed."""
     if work.timing is None or work.ledger.state.moved_at:
         return False
     _move_online(work, f"the provider takes no batches ({why.rstrip('.')})")
@@ -93,7 +93,7 @@ def give_batches_up(work: "BatchWork", why: str) -> bool:
 
 
 def _move_online(work: "BatchWork", why: str) -> None:
-    """Submit nothing more, end what is live, and say so. Blocks. Raises: StorageFailed."""
+    """Submit nothing more, cancel the live batches, and say so. Blocks. Raises: StorageFailed."""
     timing, now = work.timing, work.clock()
     assert timing is not None  # noqa: S101 - only called where there is one
     work.ledger.save_state(replace(work.ledger.state, moved_at=now))

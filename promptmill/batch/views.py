@@ -1,8 +1,7 @@
-"""A batch as the provider shows it → what we keep of it; providers leave out or misname many fields.
+"""Turns a batch as the provider shows it into a BatchView. Providers leave out or misname many fields.
 
 Statuses beside OpenAI's own: Together and Novita (in capitals), Mistral's jobs, Gemini's JOB_STATE_…, Azure's files
-(`notRunning`, `running`, `pending`), as their API references name
-them, read 2026-11-27. A status that nobody knows stays as it is.
+(`notRunning`, `running`, `pending`), as their API references name them, read 2026-11-27. An unknown status stays as it is.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,7 +29,7 @@ _PREFIXES = ("job_state_", "batch_state_", "batch_status_")
 
 
 def status_of(value: object) -> str:
-    """A status in OpenAI's words, where it has any."""
+    """A status in OpenAI's words, if OpenAI has one for it."""
     word = str(value or "").strip().lower().replace("-", "_").replace(" ", "_")
     for prefix in _PREFIXES:
         word = word.removeprefix(prefix)
@@ -38,7 +37,7 @@ def status_of(value: object) -> str:
 
 
 def view_of(batch: ApiBatch, secrets: Sequence[str]) -> BatchView:
-    """What we keep of a batch, the secrets cut out."""
+    """The view of a batch, without secrets."""
     counts = batch.request_counts
     errors = (batch.errors.data if batch.errors is not None else None) or []
     usage = usage_of(mapping_of(batch.to_dict(mode="json", warnings=False).get("usage")))
@@ -61,7 +60,7 @@ def view_of(batch: ApiBatch, secrets: Sequence[str]) -> BatchView:
 
 
 def _count(value: object) -> int:
-    """A count that may be text or missing."""
+    """A count; the provider may give it as text or leave it out."""
     try:
         return max(0, int(str(value)))
     except ValueError:
@@ -69,7 +68,7 @@ def _count(value: object) -> int:
 
 
 def _seconds(value: object) -> float | None:
-    """Seconds since the epoch; None for a time that is told in no such way."""
+    """Seconds since the epoch; None if the time has another form."""
     try:
         return float(str(value)) or None
     except ValueError:

@@ -1,7 +1,7 @@
-"""Which rows wait for a batch, by a plan's record and the ledger.
+"""Finds the rows that wait for a batch, by a plan's record and the ledger.
 
-A row waits when a batch that is over left it without an answer, or when no batch has taken it yet, and no other batch holds
-it now. That depends on no order of events, so a kill between any two writes leaves nothing to repair.
+A row waits if no batch holds it now, and either no batch has taken it yet or a batch that is over left it unanswered.
+The order of events doesn't matter, so a kill between any two writes leaves nothing to repair.
 """
 
 from collections.abc import Iterator
@@ -26,22 +26,22 @@ from promptmill.records import Request
 class Waiting:
     """The rows that wait."""
 
-    rows: NDArray[np.bool_]  # for each row of the plan whether it goes into the next batches
-    given_up: bool  # rows were tried often enough, and become failures once a whole plan looks at them
+    rows: NDArray[np.bool_]  # for each row of the plan, whether it goes into the next batches
+    given_up: bool  # some rows were tried often enough; the next whole plan makes them failures
 
 
 @dataclass(slots=True)
 class _Marks:
     """What the batches of a plan did with each of its rows."""
 
-    taken: NDArray[np.bool_]  # by any batch, whatever came of it
-    held: NDArray[np.bool_]  # by a batch that may still answer it, or has
+    taken: NDArray[np.bool_]  # a batch has taken the row, with any result
+    held: NDArray[np.bool_]  # a batch has answered the row or still may
     tried: NDArray[np.uint16]
     bought: NDArray[np.uint16]
 
     @staticmethod
     def of(plan: PlanRecord) -> "_Marks":
-        """As they are before the first batch of the plan."""
+        """The marks before the first batch of the plan."""
         taken, held = np.zeros((2, plan.rows), np.bool_)
         tried, bought = np.zeros((2, plan.rows), np.uint16)
         marks = _Marks(taken, held, tried, bought)
@@ -52,7 +52,7 @@ class _Marks:
     def add(
         self, record: BatchRecord, rows: NDArray[np.int64], outcomes: NDArray[np.uint8] | None, counts: bool
     ) -> None:
-        """Take a batch; `outcomes` of its lines where it left some without an answer, which count as tries if it `counts`."""
+        """Mark a batch's rows. `outcomes` are given if it left lines unanswered; these are tries if the batch `counts`."""
         there = rows != NOWHERE
         self.taken[rows[there]] = True
         if record.state == "dropped":
@@ -65,7 +65,7 @@ class _Marks:
 
 
 def find_waiting(plan: PlanRecord, ledger: Ledger, job: Job) -> Waiting | None:
-    """The rows that wait; None when the ledger has batches that the record doesn't know, or a file of it is damaged.
+    """The waiting rows; None if the record doesn't know all batches of the ledger, or if one of its files is damaged.
 
     Raises: StorageFailed.
     """
@@ -86,27 +86,27 @@ def find_waiting(plan: PlanRecord, ledger: Ledger, job: Job) -> Waiting | None:
 def _waiting(plan: PlanRecord, marks: _Marks, job: Job) -> Waiting:
     is_fresh = ~plan.skipped_rows()
     if not plan.is_exact and marks.taken.any():
-        is_fresh[: int(np.flatnonzero(marks.taken)[-1])] = False  # a wave passed over them
+        is_fresh[: int(np.flatnonzero(marks.taken)[-1])] = False  # a wave skipped them
     waits = (marks.taken | is_fresh) & ~marks.held
     is_spent = (marks.tried >= submissions_at_most(job)) | (marks.bought >= MOST_BOUGHT)
     return Waiting(waits & ~is_spent, job.batch.leftovers != "online" and bool((waits & is_spent).any()))
 
 
 def submissions_at_most(job: Job) -> int:
-    """How often a row goes into a batch."""
+    """How often a row may go into a batch."""
     return job.retry.max_attempts if job.batch.leftovers == "resubmit" else 1
 
 
 @dataclass(frozen=True, slots=True)
 class WaitingRows:
-    """The requests of rows that wait, in the order of the input; only the chunks that have such rows are rendered."""
+    """The requests of the waiting rows, in the order of the input; renders only chunks that have such rows."""
 
     prepared: Prepared
     plan: Plan
     waits: NDArray[np.bool_]  # for each row
 
     def __iter__(self) -> Iterator[NumberedRequest]:
-        """Row numbers and requests. Raises: InputChanged when the rows aren't those that were planned; StorageFailed."""
+        """Row numbers and requests. Raises: InputChanged if the rows aren't the planned ones; StorageFailed."""
         prepared = self.prepared
         columns = needed_columns(prepared.builder, prepared.job)
         for chunks in self._passes():
@@ -118,7 +118,7 @@ class WaitingRows:
                         yield chunk.start + place, request
 
     def _passes(self) -> list[list[Chunk]]:
-        """The chunks with rows that wait, in at most two runs: what lies in the widest gap between them isn't read."""
+        """The chunks with waiting rows, in at most two ranges, so that the widest gap between them isn't read."""
         chunks = [chunk for chunk in self.plan.chunks if self.waits[chunk.start : chunk.start + chunk.rows].any()]
         if len(chunks) < 2:
             return [chunks]

@@ -1,4 +1,4 @@
-"""Entries of a cache: answers by the digest of the request that was answered. Pure."""
+"""Builds and checks the entries of a cache: answers, each with the digest of its request. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from promptmill.checkpoints.answer_files import ANSWERS, REQUEST_DIGEST_CHARACTE
 
 _CHECK_BYTES = 8
 _TAKEN = ("response", "embedding", "model", "finish_reason", "response_id", "confidence")  # what the model answered
-_PAID = ("input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens", "cost_usd")  # what it took
+_PAID = ("input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens", "cost_usd")  # its tokens and cost
 ENTRIES = pa.schema(
     [
         pa.field("digest", pa.binary(16), nullable=False),  # of the request; entries are sorted by it
@@ -32,7 +32,7 @@ _CHECKED = ("digest", "origin", "endpoint", "response", "embedding", "model", "f
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where answers come from: only a run that asks the same place takes them."""
+    """The address of the provider that answers; a run takes only answers from the address that it would ask."""
 
     origin: str
     endpoint: str
@@ -40,13 +40,13 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Digests:
-    """Digests of requests in ascending order, each once: the first and the last 64 bits."""
+    """Distinct digests of requests in ascending order, each as its first and its last 64 bits."""
 
     high: NDArray[np.uint64]
     low: NDArray[np.uint64]
 
     def find(self, other: "Digests") -> NDArray[np.int64]:
-        """For each of the others, where it stands here; -1 for those that don't."""
+        """For each of the other digests, its index here; -1 if it isn't here."""
         if not len(self.high):
             return np.full(len(other.high), -1, np.int64)
         places = np.minimum(np.searchsorted(self.high, other.high), len(self.high) - 1)
@@ -64,9 +64,9 @@ def digests_of(column: Any) -> Digests:
 
 
 def entries_of(answers: pa.Table, source: Source, run: str) -> pa.Table:
-    """The entries of those answers that were paid for and that any run would take; unsorted.
+    """The entries for the answers that were paid for and that any run would accept; unsorted.
 
-    A failure is no answer, an empty text is one only for some jobs, and what another row or a cache gave is there already.
+    It leaves out failures, empty texts (only some jobs accept them), and copies from another row or a cache.
     """
     is_own = pc.and_(answers["answered_by"].is_null(), answers["cached_from"].is_null())
     is_usable = pc.or_(
@@ -91,7 +91,7 @@ def entries_of(answers: pa.Table, source: Source, run: str) -> pa.Table:
 
 
 def checks_of(table: pa.Table) -> pa.Array:
-    """What an entry's check has to be, for each entry of a table."""
+    """The right `check` value for each entry of a table."""
     columns = [table[name].to_pylist() for name in _CHECKED if name != "embedding"]
     vectors = _vectors(table["embedding"])
     checks = [
@@ -108,7 +108,7 @@ def _vectors(column: pa.ChunkedArray) -> Sequence[bytes | None]:
 
 
 def sorted_once(entries: pa.Table) -> pa.Table:
-    """The entries in the order of their digests; of several for one request and origin, the newest."""
+    """The entries sorted by digest; if there are several for one request and origin, only the newest."""
     order = pc.sort_indices(
         entries, sort_keys=[("digest", "ascending"), ("origin", "ascending"), ("answered_at", "descending")]
     )
@@ -124,7 +124,7 @@ def sorted_once(entries: pa.Table) -> pa.Table:
 
 
 def answers_from(entries: pa.Table, custom_ids: Sequence[str]) -> pa.Table:
-    """Entries as the answers of these rows: they cost nothing, and no attempt was made for them."""
+    """Entries as answers of these rows, with no cost and no attempts."""
     count = entries.num_rows
     known: dict[str, Any] = {
         "custom_id": pa.array(custom_ids, pa.string()),

@@ -1,7 +1,7 @@
-"""Requests looked up in a cache: first which of them it answers, by their digests alone; then their answers.
+"""Looks up requests in a cache: first which of them it answers, by their digests alone, then the answers.
 
-Both pass over each segment once. The first reads a row group's digests where its bounds say that it may hold one that is
-wanted; the second reads the row groups of the answers that are wanted.
+Each of the two passes over every segment once. The first reads the digests of a row group only if the group's bounds allow
+for a wanted digest. The second reads only row groups with wanted answers.
 """
 
 import logging
@@ -27,9 +27,9 @@ UNREADABLE = (*STORAGE_ERRORS, pa.ArrowException, NotASegment, ValueError)
 
 @dataclass(frozen=True, slots=True)
 class Hits:
-    """Requests that a cache answers."""
+    """The requests that a cache answers."""
 
-    wanted: NDArray[np.int64]  # which of the digests that were looked up, ascending
+    wanted: NDArray[np.int64]  # indexes of the answered digests, ascending
     segment: NDArray[np.int32]  # number of the segment that has the newest answer
     group: NDArray[np.int32]  # its row group
     row: NDArray[np.int64]  # the entry within the row group
@@ -38,17 +38,17 @@ class Hits:
 
     @staticmethod
     def none() -> "Hits":
-        """No request is answered."""
+        """Hits for no request."""
         return Hits(np.empty(0, np.int64), np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.int64), (), ())
 
 
-_Places = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int64], NDArray[np.float64]]  # as Hits, and the times
+_Places = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int64], NDArray[np.float64]]  # of Hits, and times
 
 
 def look_up(storage: Storage, digests: Digests, source: Source, oldest: float) -> Hits:
-    """Which of the requests a cache answers, by the same provider and not before `oldest`, in seconds since the epoch.
+    """Finds the requests that a cache answers, from the same provider and not before `oldest` (seconds since the epoch).
 
-    A segment that can't be read is named in a warning and passed over. Blocks.
+    It skips a segment that can't be read, and names it in a warning. Blocks.
     """
     try:
         found = segments(storage)
@@ -75,9 +75,9 @@ def look_up(storage: Storage, digests: Digests, source: Source, oldest: float) -
 def answers_of(
     storage: Storage, hits: Hits, digests: Digests, ids: Callable[[NDArray[np.int64]], list[str]]
 ) -> Iterator[pa.Table]:
-    """The answers of the hits, in tables of ANSWERS; `ids` gives the custom_ids of digests that were looked up.
+    """The answers of the hits, in tables of ANSWERS; `ids` gives the custom_ids of the looked-up digests.
 
-    An entry that isn't as it was written is left out, with a warning. Blocks.
+    It leaves out a damaged entry and warns. Blocks.
     """
     for number in np.unique(hits.segment):
         name = hits.names[number]
@@ -86,7 +86,7 @@ def answers_of(
 
 
 def _entries(storage: Storage, hits: Hits, number: int) -> Iterator[tuple[NDArray[np.int64], pa.Table]]:
-    """A segment's entries that are wanted, and for which digests, one row group after the other."""
+    """The wanted entries of a segment and the digests that they answer, one row group after the other."""
     name, chosen = hits.names[number], np.flatnonzero(hits.segment == number)
     try:
         with open_segment(storage, name, hits.sizes[number]) as file:
@@ -110,7 +110,7 @@ def _sound(
     is_sound &= (found.high == digests.high[wanted]) & (found.low == digests.low[wanted])
     if not is_sound.all():
         log.warning(
-            "%d answers in %s/%s aren't as they were written; their requests are sent.",
+            "%d answers in %s/%s are damaged; the run sends their requests instead.",
             int((~is_sound).sum()),
             storage.shown,
             name,
@@ -141,7 +141,7 @@ def _search(file: pq.ParquetFile, wanted: Digests, source: Source, oldest: float
 
 
 def _may_hold(file: pq.ParquetFile, group: int, wanted: Digests) -> bool:
-    """Whether a digest that is wanted lies between the group's first and last."""
+    """Whether a wanted digest lies between the group's first and last."""
     bounds: Any = file.metadata.row_group(group).column(ENTRIES.names.index("digest")).statistics
     if bounds is None or not bounds.has_min_max:
         return True
@@ -166,7 +166,7 @@ def _newest(places: Sequence[_Places | None], names: tuple[str, ...], sizes: tup
 
 def _warn(storage: Storage, what: str, error: Exception) -> None:
     log.warning(
-        "the cache %s %s: %s. The run asks the provider for what it might have answered.",
+        "the cache %s %s: %s. The run asks the provider instead.",
         storage.shown,
         what,
         storage.describe(error),

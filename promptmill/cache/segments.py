@@ -1,7 +1,7 @@
-"""Segments of a cache: how a run writes its answers into one, and which there are.
+"""Writes and lists the segments of a cache.
 
-A segment is an object that is created once, under a name of its own, and never changed; so writers need no lock. Row groups
-are bounded in rows and bytes, so that a look-up reads little beside what it finds.
+Each segment is an object with its own name, created once and never changed, so writers need no lock. Row groups have at
+most some rows and bytes, so a look-up reads little that it doesn't need.
 """
 
 import io
@@ -26,7 +26,7 @@ _VERSION_KEY, _VERSION = b"promptmill.cache", b"1"
 
 
 class NotASegment(Exception):
-    """A file in the cache's folder that is no segment of this version."""
+    """A file in the cache's folder isn't a segment of this version."""
 
 
 def segments(storage: Storage) -> dict[str, int]:
@@ -71,17 +71,17 @@ def encode_segment(entries: pa.Table) -> bytes:
 
 
 class CacheWriter:
-    """Collects the answers that a run paid for, and writes segments of them. For one thread; memory is bounded."""
+    """Collects the answers that a run paid for and writes them as segments. For one thread; memory is bounded."""
 
     def __init__(self, storage: Storage, source: Source, run: str, known: Digests) -> None:
-        """`known`: the requests that the cache answers already; their answers aren't written again."""
+        """`known` are the requests that the cache answers already; the writer leaves out their answers."""
         self._storage, self._source, self._run, self._known = storage, source, run, known
         self._held: list[pa.Table] = []
         self._rows = self._bytes = 0
         self.written = 0
 
     def add(self, answers: pa.Table) -> None:
-        """Take the answers that were paid for. Raises: any of STORAGE_ERRORS."""
+        """Take the answers of a table that were paid for. Raises: any of STORAGE_ERRORS."""
         entries = entries_of(answers, self._source, self._run)
         is_known = self._known.find(digests_of(entries["digest"])) >= 0
         if is_known.any():
@@ -95,7 +95,7 @@ class CacheWriter:
             self.flush()
 
     def flush(self) -> None:
-        """Write what is held. Raises: any of STORAGE_ERRORS."""
+        """Write the answers in memory. Raises: any of STORAGE_ERRORS."""
         if not self._held:
             return
         write_segment(self._storage, pa.concat_tables(self._held))

@@ -1,7 +1,7 @@
-"""A cache kept in order: small segments merged, old answers dropped, and what there is counted.
+"""Keeps a cache in order: merges small segments, drops old answers, and counts the rest.
 
-Merging writes the new segment before it removes the old ones, so that an answer is never away. Two processes that merge at
-once write the same answers twice, which the next merging puts right.
+A merge writes the new segment before it removes the old ones, so that no answer is ever missing. If two processes merge at
+once, they write the same answers twice, and the next merge removes the copies.
 """
 
 import logging
@@ -19,8 +19,8 @@ from promptmill.storage import Storage
 
 log = logging.getLogger("promptmill")
 _SMALL_BYTES = MOST_BYTES // 4
-_MANY = 64  # small segments, above which a run merges them
-_AT_ONCE_BYTES = 2 * MOST_BYTES  # of entries in memory
+_MANY = 64  # a run merges small segments if there are more
+_AT_ONCE_BYTES = 2 * MOST_BYTES  # bytes of entries in memory
 
 
 @dataclass(slots=True)
@@ -30,9 +30,9 @@ class Stats:
     segments: int = 0
     entries: int = 0
     bytes: int = 0
-    first: float | None = None  # when its oldest answer was given, seconds since the epoch
+    first: float | None = None  # time of its oldest answer, in seconds since the epoch
     last: float | None = None
-    unreadable: list[str] = field(default_factory=list[str])  # names of files that are no sound segments
+    unreadable: list[str] = field(default_factory=list[str])  # names of files that can't be read as segments
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +40,12 @@ class Pruned:
     """What pruning did."""
 
     kept: int  # entries
-    dropped: int  # for their age, or since there is a newer one for the same request
+    dropped: int  # too old, or replaced by a newer answer to the same request
     removed: int  # segments
 
 
 def stats(storage: Storage) -> Stats:
-    """What a cache holds, by the footers of its segments. Blocks. Raises: any of STORAGE_ERRORS."""
+    """Counts what a cache holds, from the footers of its segments. Blocks. Raises: any of STORAGE_ERRORS."""
     found, bounds = Stats(), list[float]()
     for name, size in segments(storage).items():
         try:
@@ -64,7 +64,7 @@ def stats(storage: Storage) -> Stats:
 
 
 def compact_if_scattered(storage: Storage) -> None:
-    """Merge small segments where there are many of them. Blocks. Raises: any of STORAGE_ERRORS."""
+    """Merge small segments if there are many. Blocks. Raises: any of STORAGE_ERRORS."""
     small = [name for name, size in segments(storage).items() if size < _SMALL_BYTES]
     if len(small) > _MANY:
         _merge(storage, small, float("-inf"))
@@ -108,7 +108,7 @@ def _rows(storage: Storage, name: str) -> int:
 
 
 def _together(storage: Storage, names: list[str]) -> Iterator[tuple[list[str], pa.Table]]:
-    """Segments in groups that fit in memory, with all of their entries; one that can't be read is left alone."""
+    """The segments with their entries, in groups that fit in memory; leaves out a segment that can't be read."""
     sizes = segments(storage)
     held: list[str] = []
     tables: list[pa.Table] = []
@@ -128,6 +128,6 @@ def _together(storage: Storage, names: list[str]) -> Iterator[tuple[list[str], p
 
 
 def _times(file: pq.ParquetFile, group: int) -> tuple[float, float] | None:
-    """When a row group's oldest and newest answers were given; None where it doesn't say."""
+    """Times of a row group's oldest and newest answers; None if the group doesn't say."""
     bounds = file.metadata.row_group(group).column(ENTRIES.names.index("answered_at")).statistics
     return None if bounds is None or not bounds.has_min_max else (float(bounds.min), float(bounds.max))
