@@ -1,7 +1,7 @@
-"""The accounts of an output's processes, and of what was removed: small records under `_checkpoints/ledger/`.
+"""Reads and writes an output's accounts: small records of money under `_checkpoints/ledger/`.
 
     ledger/run-<random>.json       one process that sends: what it paid for, and what a kill would lose (account.py)
-    ledger/earlier.json            what was spent without leaving an answer before the output had accounts
+    ledger/earlier.json            what was spent without an answer before the output had accounts
     ledger/cleaned-<random>.json   what the answers cost that `promptmill clean` removed
 
 A damaged record would make the audit's bounds wrong, so it's an error and never 0.
@@ -27,25 +27,23 @@ _CLEANED = f"{_LEDGER}cleaned-"
 
 @dataclass(frozen=True, slots=True)
 class Earlier:
-    """What may have been spent for an output, and left no answer, before it had accounts."""
+    """US dollars that may have been spent without an answer before the output had accounts."""
 
     at_most_usd: Usd
 
 
 @dataclass(frozen=True, slots=True)
 class Cleaned:
-    """What removed answers cost."""
+    """The cost of removed answers."""
 
     known_usd: Usd
     at_most_usd: Usd
-    batch_usd: Usd = ZERO_USD  # of that, answers that batches brought
-    names: tuple[str, ...] = ()  # of the files
-    newest_at: float = (
-        0.0  # when the last of the removed answers came; a file of that name with newer ones is a new file
-    )
+    batch_usd: Usd = ZERO_USD  # the part for answers by batch
+    names: tuple[str, ...] = ()  # names of the removed files
+    newest_at: float = 0.0  # time of the newest removed answer; a file with this name and newer answers is a new file
 
 
-_WAY_ON = "Restore the file, or delete it: then the audit's bounds leave out what only it knew."
+_WAY_ON = "Restore the file, or delete it: then the audit's bounds leave out the money that only this file knew."
 _ACCOUNTS = StateFile(
     TypeAdapter(Account),
     purpose="It says what a process paid for, and what a kill may have lost.",
@@ -83,7 +81,7 @@ class AccountRecords:
         self._store = store
 
     def new_name(self) -> str:
-        """A name for the account of a process that begins."""
+        """A name for the account of a new process."""
         return f"{_RUN}{secrets.token_hex(8)}.json"
 
     def write(self, name: str, account: Account) -> None:
@@ -91,11 +89,11 @@ class AccountRecords:
         self._store.write(name, _ACCOUNTS.form.dump_json(account))
 
     def write_earlier(self, earlier: Earlier) -> None:
-        """Record what was spent before there were accounts. Raises: StorageFailed."""
+        """Record the money that was spent before there were accounts. Raises: StorageFailed."""
         self._store.write(_EARLIER_NAME, _EARLIER.form.dump_json(earlier))
 
     def write_cleaned(self, cleaned: Cleaned) -> None:
-        """Record what answers cost, before they are removed. Raises: StorageFailed."""
+        """Record the cost of answers before they are removed. Raises: StorageFailed."""
         self._store.write(f"{_CLEANED}{secrets.token_hex(8)}.json", _CLEANED_FILES.form.dump_json(cleaned))
 
     def read(self, listing: Listing) -> Accounts:

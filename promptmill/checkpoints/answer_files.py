@@ -1,10 +1,10 @@
-"""Answers as tables: results in memory ↔ the Parquet files that checkpoints point to.
+"""Turns results in memory into the Parquet files of the checkpoints, and back.
 
-An answer file holds what the model said and what it cost, never the input's columns: those may change without the
-request changing, and are joined from the input when the output is published.
-A file carries a BLAKE2b digest of its own bytes in its Parquet metadata, so that damage anywhere in it is found before
-anything in it is parsed. The digest is computed while its own place holds zeros. Files of versions before it have page
-checksums only, and are still read.
+An answer file holds the model's answers and their cost, but no column of the input: these columns may change while the
+request stays the same, so publishing joins them from the input.
+A file carries a BLAKE2b digest of its own bytes in its Parquet metadata, so that we find any damage before we parse
+anything. We compute the digest while its own place holds zeros. Files of earlier versions have only page checksums, and we
+still read them.
 """
 
 import io
@@ -28,10 +28,10 @@ _VERSION_KEY = b"promptmill.answers"
 _DIGEST_KEY = b"promptmill.digest"
 _CHUNK_KEY = b"promptmill.chunk"
 _DIGEST_BYTES = 16  # written as 32 hex
-REQUEST_DIGEST_CHARACTERS = 32  # with which a custom_id begins
-_UNSIGNED = b"0" * (2 * _DIGEST_BYTES)  # what the digest's place holds while it is computed
-_UNCOMPRESSED_BYTES = 1 << 16  # at most, of a chunk under way: its own file soon replaces such ones
-_FOOTER_BYTES = 64 * 1024  # the digest's place is within the last ones
+REQUEST_DIGEST_CHARACTERS = 32  # hex digits at the start of a custom_id
+_UNSIGNED = b"0" * (2 * _DIGEST_BYTES)  # stands in the digest's place while we compute it
+_UNCOMPRESSED_BYTES = 1 << 16  # at most, for a chunk under way: the chunk's own file soon replaces it
+_FOOTER_BYTES = 64 * 1024  # the digest lies within the last bytes
 _SIGNED = re.compile(re.escape(_DIGEST_KEY) + rb"\x18\x20([0-9a-f]{32})")  # a pair in Thrift's compact protocol
 
 ANSWERS = pa.schema(
@@ -52,11 +52,11 @@ ANSWERS = pa.schema(
         pa.field("attempts", pa.int32(), nullable=False),
         pa.field("response_id", pa.string()),
         pa.field("answered_at", pa.float64(), nullable=False),  # seconds since the epoch
-        pa.field("reasoning_tokens", pa.int64()),  # null in files of versions that didn't keep them
+        pa.field("reasoning_tokens", pa.int64()),  # null in files of earlier versions
         pa.field("usage_estimated", pa.bool_()),  # the same
-        pa.field("confidence", pa.string()),  # JSON: property → mean probability of its tokens, "" = of all
-        pa.field("answered_by", pa.string()),  # 32 hex: the row takes the answer of the row that sent this request
-        pa.field("cached_from", pa.string()),  # the custom_id that paid, where the answer came from a cache
+        pa.field("confidence", pa.string()),  # JSON: property → mean probability of its tokens; "": of all tokens
+        pa.field("answered_by", pa.string()),  # 32 hex: this row takes the answer of the row that sent this request
+        pa.field("cached_from", pa.string()),  # the custom_id that paid, if the answer came from a cache
     ],
     metadata={_VERSION_KEY: str(SCHEMA_VERSION).encode()},
 )
@@ -66,7 +66,7 @@ _ADDED = (
     "confidence",
     "answered_by",
     "cached_from",
-)  # since the first version; absent columns are read as null
+)  # since the first version; we read absent columns as null
 USAGE_COLUMNS = ("input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens", "usage_estimated")
 
 
@@ -106,7 +106,7 @@ def answers_table(results: Sequence[Result]) -> pa.Table:
 
 
 def references(custom_ids: Sequence[str], now: float) -> pa.Table:
-    """What is kept of rows that take the answer of another row with the same request: no answer, and that it cost nothing.
+    """A table for rows that take another row's answer to the same request: it has no answers, and no costs.
 
     `now` is in seconds since the epoch.
     """
@@ -122,7 +122,7 @@ def references(custom_ids: Sequence[str], now: float) -> pa.Table:
 
 
 def unpaid_answers(known: Mapping[str, Any], count: int) -> pa.Table:
-    """So many rows of `ANSWERS` with these columns; they cost nothing, and the other columns are null or 0."""
+    """`rows` rows of `ANSWERS` with these columns and no costs; the other columns are null or 0."""
     zeros = {pa.int64(): 0, pa.int32(): 0, _MONEY: ZERO_USD}
     columns = [
         known[field.name]
@@ -136,7 +136,7 @@ def unpaid_answers(known: Mapping[str, Any], count: int) -> pa.Table:
 
 
 def without_references(answers: pa.Table) -> pa.Table:
-    """The answers that were given to these rows themselves."""
+    """The answers that these rows got themselves, without copies from other rows."""
     column = answers["answered_by"]
     return answers if column.null_count == answers.num_rows else answers.filter(pc.is_null(column))
 
@@ -158,7 +158,7 @@ def merge_answers(tables: Iterable[pa.Table]) -> pa.Table:
 def encode_answers(table: pa.Table, chunk: str | None = None) -> bytes:
     """The bytes of an answer file; `chunk` is the key of the finished chunk whose answers they are.
 
-    A few answers of a chunk under way aren't compressed: that would take longer than all the rest of their encoding.
+    A few answers of a chunk under way aren't compressed, because that would take longer than the rest of the encoding.
     """
     sink = io.BytesIO()
     compression = "none" if chunk is None and table.nbytes <= _UNCOMPRESSED_BYTES else "zstd"
@@ -207,13 +207,13 @@ def _with_added(table: pa.Table, wanted: pa.Schema) -> pa.Table:
 
 
 def chunk_of(data: bytes) -> str | None:
-    """The key of the finished chunk whose answers a sound file holds; None in a file of an earlier version."""
+    """The key of the finished chunk in an undamaged file; None for a file of an earlier version."""
     found = (pq.ParquetFile(io.BytesIO(data)).metadata.metadata or {}).get(_CHUNK_KEY)
     return None if found is None else found.decode()
 
 
 def _digest_place(data: bytes) -> int | None:
-    """Where in an answer file its digest stands; None in a file of an earlier version."""
+    """The offset of the digest in an answer file; None for a file of an earlier version."""
     start = max(0, len(data) - _FOOTER_BYTES)
     found = [match.start(1) for match in _SIGNED.finditer(data[start:])]
     return start + found[-1] if found else None
@@ -224,5 +224,5 @@ def _with_digest(data: bytes, place: int, digest: bytes) -> bytes:
 
 
 def _digest(data: bytes) -> bytes:
-    """The digest of an answer file whose digest's place holds zeros, as 32 hex."""
+    """The digest (32 hex) of an answer file that has zeros in the digest's place."""
     return blake2b(data, digest_size=_DIGEST_BYTES).hexdigest().encode()

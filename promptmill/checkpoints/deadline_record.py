@@ -1,7 +1,7 @@
-"""When a run shall be done, kept beside its checkpoints: a run that was killed goes on with the deadline of its first start.
+"""Keeps a run's deadline beside its checkpoints, so that a killed run continues with the deadline of its first start.
 
-It also holds how fast the run answers rows online. The next process of the run, and a step of advance-batches, need that to
-know until when they may wait for the batches.
+The record also holds how fast the run answers rows online. The run's next process and the steps of advance-batches need
+this pace to know how long they may wait for the batches.
 """
 
 from dataclasses import dataclass, replace
@@ -18,7 +18,7 @@ _NAME = "deadline.json"
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a run decided to do, and when."""
+    """A decision of the run, and its time."""
 
     at: datetime
     what: str
@@ -26,32 +26,32 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class DeadlineRecord:
-    """A run's deadline, and what is known of it."""
+    """A run's deadline and pace."""
 
-    text: str  # as the job says it
+    text: str  # as in the job
     job_digest: str
-    started_at: datetime  # of the first process
+    started_at: datetime  # when the run's first process started
     at: datetime  # the moment
-    rows: int = 0  # that the run leaves to batches at most, all its processes together
-    rows_per_second: float | None = None  # that it answers online; None: not measured yet
-    changes: tuple[Change, ...] = ()  # the plan first
+    rows: int = 0  # at most that many go into batches, over all processes of the run
+    rows_per_second: float | None = None  # online; None: not measured yet
+    changes: tuple[Change, ...] = ()  # the first plan, then each change
 
 
 _FORM: TypeAdapter[DeadlineRecord] = TypeAdapter(DeadlineRecord)
 _RECORD: StateFile[DeadlineRecord] = StateFile(
     _FORM,
-    purpose="It says when the run began that has a deadline, and how fast it answers rows online.",
+    purpose="It says when the run with a deadline began, and how fast it answers rows online.",
     way_on="The deadline counts from now.",
 )
 
 
 def read_deadline(checkpoints: Storage) -> DeadlineRecord | None:
-    """The record of a run under way; None where there is none. Blocks. Raises: StorageFailed."""
+    """The record of the run under way; None if there is none. Blocks. Raises: StorageFailed."""
     return _RECORD.read(checkpoints, _NAME)
 
 
 def write_deadline(checkpoints: Storage, record: DeadlineRecord) -> DeadlineRecord:
-    """Keep a record; returns it. Blocks. Raises: StorageFailed."""
+    """Write a record and return it. Blocks. Raises: StorageFailed."""
     try:
         checkpoints.write(_NAME, _FORM.dump_json(record))
     except STORAGE_ERRORS as error:
@@ -63,7 +63,7 @@ def write_deadline(checkpoints: Storage, record: DeadlineRecord) -> DeadlineReco
 
 
 def note_change(checkpoints: Storage, record: DeadlineRecord, at: datetime, what: str) -> DeadlineRecord:
-    """The record with one more change, kept. Blocks. Raises: StorageFailed."""
+    """Add a change to the record and write it. Blocks. Raises: StorageFailed."""
     return write_deadline(checkpoints, replace(record, changes=(*record.changes, Change(at, what))))
 
 
@@ -73,10 +73,11 @@ def forget_deadline(checkpoints: Storage) -> None:
 
 
 def going_on(record: DeadlineRecord | None, text: str, job_digest: str, now: datetime) -> bool:
-    """Whether a run goes on with the deadline that stands there, and doesn't begin one of its own. Pure.
+    """Whether a run continues with the recorded deadline instead of its own. Pure.
 
-    A run that comes later than the deadline by as long as the whole run had is another one, such as the next night's.
+    If a run starts so late that the time since the deadline is as long as the first run had, it is a new one, such as the
+    next night's.
     """
     if record is None or record.text != text or record.job_digest != job_digest:
         return False
-    return now - record.at <= record.at - record.started_at  # a sum may lie behind the last day of the calendar
+    return now - record.at <= record.at - record.started_at  # a sum may pass the last day of the calendar

@@ -1,4 +1,4 @@
-"""Which answer file holds the answer of which row, for rows that no finished chunk answers."""
+"""Finds the answer file of a row, for rows that no finished chunk answers."""
 
 from collections.abc import Sequence
 
@@ -13,11 +13,11 @@ from promptmill.errors import CheckpointUnreadable
 
 
 class AnswerIndex:
-    """Which loose file holds the answer of which row: 12 bytes a row, whatever the answers' size."""
+    """Knows which loose file holds each row's answer. Memory: 12 bytes a row, whatever the answers' size."""
 
     def __init__(self, store: Store, names: Sequence[str]) -> None:
         self._store = store
-        self._last: tuple[int, pa.Table] | None = None  # number and answers of the file that was read last
+        self._last: tuple[int, pa.Table] | None = None  # number and answers of the last file that was read
         self._names: list[str] = []
         hashes: list[NDArray[np.uint64]] = []
         files: list[NDArray[np.uint32]] = []
@@ -55,17 +55,17 @@ class AnswerIndex:
         return merge_answers(tables)
 
     def holds(self, custom_ids: Sequence[str]) -> NDArray[np.bool_]:
-        """For each of these rows whether a loose file seems to have an answer."""
+        """For each of these rows, whether a loose file seems to have an answer."""
         wanted = np.fromiter((hash_custom_id(custom_id) for custom_id in custom_ids), np.uint64, len(custom_ids))
         return np.isin(wanted, self._hashes)
 
     def used_up(self, prefix: str) -> list[str]:
-        """Names of the files, of those with this prefix, of which every answer was asked for."""
+        """Names of the files with this prefix of which the caller asked for every answer."""
         left = set(self._files[~self._asked].tolist())
         return [name for number, name in enumerate(self._names) if number not in left and name.startswith(prefix)]
 
     def _load(self, number: int) -> pa.Table:
-        """A file's answers; the last one is kept, since neighbouring chunks lie in it too."""
+        """A file's answers. The last file stays in memory, since neighbouring chunks often need it too."""
         last = self._last
         if last is not None and last[0] == number:
             return last[1]
@@ -75,7 +75,7 @@ class AnswerIndex:
 
 
 def hash_custom_id(custom_id: str) -> int:
-    """64 bits of a custom_id; a foreign name that isn't one hashes to something that is never asked for."""
+    """64 bits of a custom_id. Any other name hashes to a value that nobody asks for."""
     try:
         return int(custom_id[:8] + custom_id[-8:], 16)
     except ValueError:

@@ -1,9 +1,9 @@
-"""What the answers that are kept cost: each answer counted once, in however many files it lies.
+"""Adds up the cost of the stored answers. It counts each answer once, even if several files hold it.
 
-An answer lies in two files where a process died between writing a chunk and removing the files it replaces, or where chunk
-bounds changed. Two answers of one row that differ in time or cost may both have been paid for, and a retried failure's
-cost is part of the next answer's: so such a row has a least and a most. A row whose tokens we counted ourselves, since the
-provider told no usage, is known to have cost nothing and may have cost all of that.
+Two files hold an answer if a process died between writing a chunk and removing the files that it replaces, or if chunk
+bounds changed. If a row has two answers with different times or costs, both may have been paid for, and the cost of a
+retried failure is part of the next answer's cost. So such a row has a least and a most. If the provider told no usage and
+we counted a row's tokens ourselves, its least is 0 and its most is our own count.
 """
 
 from collections.abc import Iterator, Sequence
@@ -32,10 +32,10 @@ _MONEY_COLUMNS = (
     "answered_by",
     "cached_from",
 )
-_STEP_USD = Decimal("1e-12")  # of the money column
+_STEP_USD = Decimal("1e-12")  # digits after the point in the money column
 _FAILED, _ESTIMATED, _BATCH, _SHARED, _CACHED = 1, 2, 4, 8, 16
 _FILES_AT_ONCE = 64
-_LOOKS = 5  # at a folder in which a run replaces files meanwhile
+_LOOKS = 5  # tries to read a folder while a run replaces its files
 
 _ROW = np.dtype(
     [
@@ -53,7 +53,7 @@ _Rows = NDArray[np.void]
 
 @dataclass(slots=True)
 class TokenSums:
-    """Tokens of answers that cost something, and what they cost, in steps of a trillionth of a US dollar."""
+    """Tokens and cost of answers that cost something; the cost in trillionths of a US dollar."""
 
     input: int = 0
     cached: int = 0
@@ -68,13 +68,13 @@ class TokenSums:
 
 @dataclass(slots=True)
 class KeptSums:
-    """Sums over rows, each row once; money in steps of a trillionth of a US dollar."""
+    """Sums over rows, each row once; money in trillionths of a US dollar."""
 
     delivered: int = 0
     delivered_steps: int = 0
     failed: int = 0  # rows without an answer that cost something
     failed_steps: int = 0
-    estimated_steps: int = 0  # of both, what we counted ourselves
+    estimated_steps: int = 0  # the part of both that we counted ourselves
     shared: int = 0
     cached: int = 0  # rows that a cache answered
     again_known_steps: int = 0  # of further answers to the same rows
@@ -84,18 +84,18 @@ class KeptSums:
 
     @property
     def known_usd(self) -> Decimal:
-        """What the provider billed at least."""
+        """The least that the provider billed, in US dollars."""
         steps = self.delivered_steps + self.failed_steps + self.again_known_steps - self.estimated_steps
         return max(0, steps) * _STEP_USD
 
     @property
     def at_most_usd(self) -> Decimal:
-        """What the provider billed for these answers at most."""
+        """The most that the provider billed for these answers, in US dollars."""
         return (self.delivered_steps + self.failed_steps + self.again_at_most_steps) * _STEP_USD
 
 
 class KeptMoney:
-    """Adds answers up; those of rows that may come again are held, 37 bytes each."""
+    """Adds up answers. Memory: 37 bytes for each answer whose row may come again."""
 
     def __init__(self) -> None:
         self._held: list[_Rows] = []
@@ -103,12 +103,12 @@ class KeptMoney:
         self._sums = KeptSums()
 
     def add(self, answers: pa.Table) -> None:
-        """Take answers of which some may be copies of others."""
+        """Take answers that may include copies."""
         self._held.append(_rows_of(answers))
         self._known = None
 
     def add_planned(self, answers: pa.Table) -> None:
-        """Take answers of which no two are of the same row; call it after every `add`."""
+        """Take answers with no row twice; call it after all calls of `add`."""
         if not self._held:
             _add(self._sums, _rows_of(answers, with_keys=False))
             return
@@ -120,7 +120,7 @@ class KeptMoney:
         self._held.append(rows[is_held])
 
     def sums(self) -> KeptSums:
-        """What there is; call it once."""
+        """The sums of all answers; call it once."""
         if self._held:
             rows = np.concatenate(self._held)
             rows = rows[np.lexsort((rows["at"], rows["key"]))]
@@ -137,9 +137,9 @@ class KeptMoney:
 
 
 def _least_and_most(entries: Sequence[tuple[float, int, bool]]) -> tuple[int, int]:
-    """What the answers of one row cost at least and at most, of (answered at, cost, is a failure), in order of time.
+    """The least and the most that the answers of one row cost; they are (answered at, cost, is a failure), oldest first.
 
-    A failure's cost is part of a later answer's, if that one costs as much: a row that is asked again adds up.
+    A failure's cost is part of a later answer's cost if that answer costs at least as much, since retries add up.
     """
     distinct = sorted(set(entries))
     most = 0
@@ -150,9 +150,10 @@ def _least_and_most(entries: Sequence[tuple[float, int, bool]]) -> tuple[int, in
 
 
 def read_kept_money(store: Store, cleaned: Sequence[Cleaned] = (), but: Sequence[str] = ()) -> tuple[KeptMoney, int]:
-    """The money of all answer files but some, and how many files can't be read. Blocks. Raises: StorageFailed.
+    """The money of all answer files except some, and the number of unreadable files. Blocks. Raises: StorageFailed.
 
-    `cleaned` are records of files that `promptmill clean` may have left when it was killed: their money is counted there.
+    `cleaned` are records of `promptmill clean`. If it was killed, their files may still exist, but the records count their
+    money already.
     """
     for _ in range(_LOOKS - 1):
         money, unreadable, missing = _read_once(store, store.listing(), cleaned, frozenset(but))
@@ -165,7 +166,7 @@ def read_kept_money(store: Store, cleaned: Sequence[Cleaned] = (), but: Sequence
 def _read_once(
     store: Store, listing: Listing, cleaned: Sequence[Cleaned], but: frozenset[str]
 ) -> tuple[KeptMoney, int, int]:
-    """The money, the number of damaged files, and that of files which are gone since they were listed."""
+    """The money, the number of damaged files, and the number of files that disappeared after the listing."""
     money, found = KeptMoney(), 0
     newest = {name: record.newest_at for record in cleaned for name in record.names}
     names = sorted(name for name in listing.sizes if name.endswith(".parquet") and name not in but)
@@ -235,7 +236,7 @@ def _add(sums: KeptSums, rows: _Rows) -> None:
 
 
 def _add_group(sums: KeptSums, rows: _Rows) -> None:
-    """One row's answers, in order of time: the newest success is delivered, else the newest failure."""
+    """One row's answers, oldest first: the run delivers the newest success, else the newest failure."""
     is_failed = (rows["flags"] & _FAILED) > 0
     place = int(np.flatnonzero(~is_failed)[-1]) if not is_failed.all() else len(rows) - 1
     _add(sums, rows[place : place + 1])

@@ -37,11 +37,11 @@ class Objects(Protocol):
         ...
 
     def create(self, name: str, data: bytes) -> bool:
-        """Publish an object only where there is none; False when there is one. Raises: any of STORAGE_ERRORS."""
+        """Publish an object only if none has this name; False if one has. Raises: any of STORAGE_ERRORS."""
         ...
 
     def delete(self, names: Iterable[str]) -> None:
-        """Remove objects; those that aren't there are no error. Raises: any of STORAGE_ERRORS."""
+        """Remove objects; a missing object is no error. Raises: any of STORAGE_ERRORS."""
         ...
 
     def sizes(self, under: str = "") -> dict[str, int]:
@@ -49,7 +49,7 @@ class Objects(Protocol):
         ...
 
     def creates_once(self) -> bool:
-        """Whether `create` can be relied upon here. Raises: any of STORAGE_ERRORS."""
+        """Whether `create` works reliably here. Raises: any of STORAGE_ERRORS."""
         ...
 
 
@@ -57,13 +57,13 @@ class Objects(Protocol):
 class Holder:
     """Who claims an output."""
 
-    token: str  # of this claim and no other, random
+    token: str  # random; no other claim has it
     what: str  # for people: "promptmill.run in a notebook", "the flow run 'x' (id)"
     node: str  # name of the machine, for people
     machine: str  # processes.this_machine()
     pid: int
     started_at: datetime  # for people; no clock is ever compared with it
-    run_id: str = ""  # of the flow run: its next attempt takes the output over from this one
+    run_id: str = ""  # the flow run's id: its next attempt takes over the output from this one
     beat: int = 0  # grows with every renewal
     is_over: bool = False  # the run has ended
 
@@ -73,7 +73,7 @@ class Holder:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A claim as it was found."""
+    """A claim as we read it."""
 
     name: str
     number: int  # 1 = the output's first
@@ -94,7 +94,7 @@ class Claims:
         self.objects = objects
 
     def name_of(self, number: int, token: str, is_shared: bool) -> str:
-        """A claim's name: one that others would take too, or one of its own."""
+        """A claim's name: either the name that every run would use for this number, or a unique one."""
         return f"{_FOLDER}/{number:06d}.json" if is_shared else f"{_FOLDER}/{number:06d}-{token}.json"
 
     def creates_once(self) -> bool:
@@ -115,7 +115,7 @@ class Claims:
             return sorted(self.objects.sizes(HELPERS))
 
     def highest(self) -> Claim | None:
-        """The claim that holds the output, or did last; None where there was never any."""
+        """The claim that holds the output or held it last; None if there never was a claim."""
         listed: Claim | None = None
         for _ in range(_LOOKS):
             numbers = self.numbers()
@@ -123,12 +123,12 @@ class Claims:
                 return None
             name = max(numbers, key=lambda name: (numbers[name], name))
             if (claim := self.read(name, numbers[name])) is not None:
-                return claim  # else its run withdrew it, or a higher claim replaced it, after it was listed
+                return claim  # otherwise its run withdrew it after the listing, or a higher claim replaced it
             listed = Claim(name, numbers[name], b"", None)
-        return listed  # by a listing that isn't true any more: a claim that may hold for all we know
+        return listed  # the listing is out of date, so this claim may still hold the output
 
     def read(self, name: str, number: int) -> Claim | None:
-        """A claim as it is now; None where it is gone."""
+        """A claim as it is now; None if it no longer exists."""
         with _storage_failing(self.objects):
             try:
                 data = self.objects.read(name)
@@ -140,12 +140,12 @@ class Claims:
             return Claim(name, number, data, None)
 
     def create(self, name: str, holder: Holder) -> bool:
-        """Claim; False where another run has that name."""
+        """Write a claim; False if another run has this name."""
         with _storage_failing(self.objects):
             return self.objects.create(name, _HOLDERS.dump_json(holder))
 
     def write(self, name: str, holder: Holder) -> None:
-        """Say again who holds a claim of ours."""
+        """Write our claim again."""
         with _storage_failing(self.objects):
             self.objects.write(name, _HOLDERS.dump_json(holder))
 
@@ -157,7 +157,7 @@ class Claims:
 
 @contextmanager
 def _storage_failing(objects: Objects) -> Generator[None]:
-    """Turn errors of the storage into ours."""
+    """Turn the storage's errors into StorageFailed."""
     try:
         yield
     except STORAGE_ERRORS as error:

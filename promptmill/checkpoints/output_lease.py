@@ -1,7 +1,7 @@
-"""One run at a time works on an output, whatever started it: a lease that is renewed, and taken over once it is silent.
+"""Lets only one run at a time work on an output: the run renews a lease, and another takes over if it falls silent.
 
-Whether a holder still lives is judged without comparing clocks: a run that waits watches whether the claim changes, and
-measures its silence by its own steady clock. So machines whose clocks are hours apart agree. The holder may send for
+No two clocks are compared: a waiting run watches whether the claim changes, and measures the silence by its own steady
+clock. So machines agree even if their clocks are hours apart. The holder may send for
 VALID_SECONDS from the moment at which it *began* to write its last renewal; a run that waits takes over PERIOD_SECONDS after
 it *first saw* that renewal, which is later by any clock. The difference is what two clocks may drift apart in a minute.
 
@@ -23,22 +23,22 @@ from promptmill.checkpoints.lease_claims import Claim, Claims, Holder, Objects
 from promptmill.errors import LeaseLost, StorageFailed
 from promptmill.processes import is_gone
 
-PERIOD_SECONDS = 60.0  # of silence, after which another run takes over
-VALID_SECONDS = 45.0  # from the start of a renewal, for which its run may send
+PERIOD_SECONDS = 60.0  # another run takes over after this much silence
+VALID_SECONDS = 45.0  # counted from the start of a renewal; the run may send for this long
 RENEW_SECONDS = 15.0
-_RETRY_SECONDS = 3.0  # until a renewal that failed is tried again
-_SETTLE_SECONDS = 3.0  # that a listing is given to show a claim, where the storage can't create an object only once
+_RETRY_SECONDS = 3.0  # until we try a failed renewal again
+_SETTLE_SECONDS = 3.0  # for a listing to show a new claim, if the storage can't create an object only once
 log = logging.getLogger("promptmill")
 
 
 def _steady_seconds() -> float:
-    """Seconds that pass alike for all machines, also while this one is suspended (time.monotonic stands still then)."""
+    """Seconds that also pass while this machine is suspended (time.monotonic stands still then)."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """How time passes; tests have their own."""
+    """The clock; tests have their own."""
 
     now: Callable[[], float] = _steady_seconds
     sleep: Callable[[float], None] = time.sleep
@@ -49,7 +49,7 @@ REAL_TIME = Timing()
 
 
 def is_over(claim: Claim, us: Holder, silent_seconds: float, is_gone: Callable[[str, int], bool]) -> bool:
-    """Whether a claim holds the output no more."""
+    """Whether a claim no longer holds the output."""
     holder = claim.holder
     if silent_seconds >= PERIOD_SECONDS:
         return True
@@ -60,15 +60,17 @@ def is_over(claim: Claim, us: Holder, silent_seconds: float, is_gone: Callable[[
 
 
 class Contender:
-    """A run that wants an output; it asks again and again, and remembers how long the holder has been silent."""
+    """A run that wants an output. It asks again and again, and remembers how long the holder has been silent."""
 
     def __init__(self, objects: Objects, holder: Holder, timing: Timing = REAL_TIME) -> None:
-        self.in_the_way: Claim | None = None  # what the last attempt met; None where it was gone before it was read
+        self.in_the_way: Claim | None = (
+            None  # the claim that the last attempt met; None: it disappeared before we read it
+        )
         self._claims = Claims(objects)
         self._holder = holder
         self._timing = timing
-        self._seen: tuple[bytes, float] | None = None  # the claim's bytes, and when they were first read
-        self._is_shared: bool | None = None  # whether all runs claim a number by the same name
+        self._seen: tuple[bytes, float] | None = None  # the claim's bytes, and when we first read them
+        self._is_shared: bool | None = None  # whether all runs use the same name for a claim's number
 
     def attempt(self) -> "OutputLease | None":
         """The lease, or None while another run holds the output. Blocks. Raises: StorageFailed."""
@@ -81,7 +83,7 @@ class Contender:
         return self._claim_after(standing, self._is_shared)
 
     def _silence(self, standing: Claim) -> float:
-        """For how long, at least, a claim hasn't changed."""
+        """The seconds for which a claim hasn't changed, at least."""
         now = self._timing.now()
         if self._seen is None or self._seen[0] != standing.data:
             self._seen = (standing.data, now)
@@ -111,7 +113,7 @@ class Contender:
         return OutputLease(self._claims, name, number, holder, began, self._timing)
 
     def _rival(self, name: str, number: int, standing: Claim | None) -> Claim | None:
-        """The claim that holds the output after all, seen once ours was there for all to see."""
+        """The claim that still holds the output, read after ours became visible to all."""
         for other, its in self._claims.numbers().items():
             if its >= number and other != name and (rival := self._claims.read(other, its)) is not None:
                 return rival
@@ -140,7 +142,7 @@ class OutputLease:
 
     @property
     def token(self) -> str:
-        """What this claim has and no other."""
+        """The random token of this claim."""
         return self._holder.token
 
     @property
@@ -149,9 +151,9 @@ class OutputLease:
         return self._lost is None and self._timing.now() < self._valid_until
 
     def require(self) -> None:
-        """Return while the output is held; a lease that ran out, as on a suspended machine, is renewed first. Blocks.
+        """Return if this run holds the output. If the lease ran out, as on a suspended machine, renew it first. Blocks.
 
-        Raises: LeaseLost where another run has taken over, or where the lease can't be renewed.
+        Raises: LeaseLost if another run has taken over or if the lease can't be renewed.
         """
         if self.is_valid:
             return
@@ -159,14 +161,14 @@ class OutputLease:
             self.renew()
         except StorageFailed as error:
             raise LeaseLost(
-                f"the hold on the output could not be renewed for {VALID_SECONDS:.0f} s, and another run may take over: "
-                f"{error} Nothing more is sent until then; all that was answered is kept."
+                f"this run could not renew its hold on the output for {VALID_SECONDS:.0f} s, so another run may take over: "
+                f"{error} It sends nothing until it has renewed the hold; all answers so far are kept."
             ) from error
         if not self.is_valid:
             raise self._loss()
 
     async def confirm(self) -> None:
-        """The same without blocking; costs nothing while the lease is valid. Raises: LeaseLost."""
+        """As `require`, without blocking; costs nothing while the lease is valid. Raises: LeaseLost."""
         if not self.is_valid:
             await asyncio.to_thread(self.require)
 
@@ -186,12 +188,12 @@ class OutputLease:
             raise self._loss()
 
     def _withdraw(self) -> None:
-        """Remove the claim, which was written a moment ago and which its successor may have removed."""
+        """Remove our claim; the run that took over may have removed it already."""
         with suppress(StorageFailed):
             self._claims.delete([self._name])
 
     def _successor(self) -> Claim | None:
-        """The claim by which another run holds the output."""
+        """The claim of the other run that holds the output."""
         higher = {name: number for name, number in self._claims.numbers().items() if number > self.number}
         if not higher:
             return None
@@ -199,12 +201,12 @@ class OutputLease:
         return self._claims.read(name, number) or Claim(name, number, b"", None)
 
     def keep(self) -> None:
-        """Renew from a thread of its own until `release`: an event loop may be busy for longer than a lease is valid."""
+        """Renew from a separate thread until `release`, since an event loop may be busy for longer than a lease is valid."""
         self._keeper = threading.Thread(target=self._renew_again_and_again, name="output-lease", daemon=True)
         self._keeper.start()
 
     def release(self) -> None:
-        """Let the next run have the output. Blocks. A storage that is away is no error: the lease then runs out."""
+        """Free the output for the next run. Blocks. If the storage is away, the lease just runs out."""
         self._ended.set()
         if self._keeper is not None:
             self._keeper.join()

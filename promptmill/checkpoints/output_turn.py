@@ -1,4 +1,4 @@
-"""Taking the lease of an output: at once, after a wait that names the run in the way, or not at all."""
+"""Takes the lease of an output: at once, or after a wait that names the other run, or not at all."""
 
 import asyncio
 import logging
@@ -19,8 +19,8 @@ from promptmill.errors import OutputInUse, StorageFailed
 from promptmill.processes import this_machine
 from promptmill.public_url import public_url
 
-_LOOK_SECONDS = 2.0  # between two looks at a claim in the way, on average
-_FAILURES_AT_MOST = 30  # looks in a row at a storage that doesn't answer, once the wait has begun
+_LOOK_SECONDS = 2.0  # between two looks at another run's claim, on average
+_FAILURES_AT_MOST = 30  # failed looks in a row that a waiting run accepts from its storage
 log = logging.getLogger("promptmill")
 
 
@@ -29,12 +29,12 @@ class Asking:
     """How a run asks for its output."""
 
     what: str  # for people: "promptmill.run in a notebook", "the flow run 'x' (id)"
-    wait: bool = True  # for another run that works on it; False: raise OutputInUse instead
-    run_id: str = ""  # of the flow run
-    tell: Callable[[str], None] = log.warning  # for whom the run waits
+    wait: bool = True  # whether to wait for another run; False: raise OutputInUse instead
+    run_id: str = ""  # the flow run's id
+    tell: Callable[[str], None] = log.warning  # gets the name of the run that this one waits for
 
     def holder(self) -> Holder:
-        """What the run's claim says."""
+        """The content of the run's claim."""
         return Holder("", self.what, platform.node(), this_machine(), os.getpid(), datetime.now(UTC), self.run_id)
 
 
@@ -43,7 +43,7 @@ class Turn:
     """An output that a run holds."""
 
     lease: OutputLease
-    has_waited: bool  # another run may have left something there meanwhile
+    has_waited: bool  # another run may have changed the folder meanwhile
 
 
 async def take_turn_at(
@@ -54,7 +54,7 @@ async def take_turn_at(
 ) -> Turn:
     """The lease of an output, renewed from now on; release it (`releasing`).
 
-    Shards that an earlier run left at work are ended by `end_shards`, as far as it can, and waited for.
+    If an earlier run left shards at work, `end_shards` ends those that it can, and this waits until none sends.
 
     Raises: OutputInUse when another run works on the output and the run was told not to wait; StorageFailed.
     """
@@ -83,7 +83,7 @@ async def take_turn_at(
 async def _outlast_shards(
     stragglers: Stragglers, lease: OutputLease, place: str, asking: Asking, told: set[str]
 ) -> None:
-    """Wait until no shard of an earlier run sends: each sees the new claim at its next renewal.
+    """Wait until no shard of an earlier run sends. Each shard sees the new claim at its next renewal.
 
     Raises: OutputInUse; StorageFailed; LeaseLost.
     """
@@ -105,20 +105,20 @@ async def _releasing_on_error(lease: OutputLease) -> AsyncGenerator[None]:
 
 def _wait_or_refuse(place: str, claim: Claim | None, asking: Asking, told: set[str]) -> None:
     if claim is None:
-        return  # it is gone already
+        return  # another process removed it
     if not asking.wait:
         raise OutputInUse(_describe_use(claim, place))
     token = "" if claim.holder is None else claim.holder.token
     if token not in told:
         told.add(token)
         asking.tell(
-            f"Waiting for {claim}, which works on the same output ({public_url(place)}). This run goes on once that "
-            f"one has ended, or was silent for {PERIOD_SECONDS:.0f} s; Ctrl-C ends the wait."
+            f"Waiting for {claim}, which works on the same output ({public_url(place)}). This run goes on when that "
+            f"one has ended, or has been silent for {PERIOD_SECONDS:.0f} s; Ctrl-C ends the wait."
         )
 
 
 def refuse_to_wait(objects: Objects, timing: Timing = REAL_TIME) -> None:
-    """A look before anything is begun. Blocks. Raises: OutputInUse while another run works on the output; StorageFailed."""
+    """Look before the run begins. Blocks. Raises: OutputInUse if another run works on the output; StorageFailed."""
     standing = Claims(objects).highest()
     if standing is not None and not is_over(standing, Asking("").holder(), 0.0, timing.is_gone):
         raise OutputInUse(_describe_use(standing, objects.url))
@@ -133,7 +133,7 @@ def _describe_use(claim: Claim, place: str) -> str:
 
 
 async def _attempt_to_its_end(contender: Contender) -> OutputLease | None:
-    """One attempt; cancelled midway, it leaves no claim behind."""
+    """One attempt to take the lease. If it is cancelled midway, it leaves no claim behind."""
     attempt = asyncio.create_task(asyncio.to_thread(_attempt_and_keep, contender))
     try:
         return await asyncio.shield(attempt)
@@ -153,7 +153,7 @@ def _attempt_and_keep(contender: Contender) -> OutputLease | None:
 
 @asynccontextmanager
 async def releasing(turn: Turn) -> AsyncGenerator[OutputLease]:
-    """The lease until the block ends, however it ends."""
+    """Hold the lease until the block ends in any way, then release it."""
     try:
         yield turn.lease
     finally:

@@ -1,4 +1,4 @@
-"""What answers cost, written down before they are removed: the bill doesn't shrink with them."""
+"""Removes answers, but first writes down their cost, so that the audit still counts it."""
 
 from collections.abc import Sequence
 
@@ -10,9 +10,9 @@ from promptmill.checkpoints.store import Store
 
 
 def remove_answers(store: Store, names: Sequence[str]) -> None:
-    """Remove answer files, and the records beside them, once what only they knew of money is in the ledger.
+    """Write the cost that only these answer files know into the ledger, then remove the files and their records.
 
-    A kill in between counts nothing twice. Blocks; call it only while no run works on the output.
+    A kill in between counts no cost twice. Blocks; call it only while no run works on the output.
     Raises: StorageFailed; OutputError for a damaged record.
     """
     files = [name for name in names if name.endswith(".parquet")]
@@ -22,7 +22,7 @@ def remove_answers(store: Store, names: Sequence[str]) -> None:
 
 
 def _cost_of(store: Store, files: Sequence[str]) -> Cleaned:
-    """The difference that the files make: an answer that lies in another file too stays counted there."""
+    """The cost that only these files know: an answer that another file holds too still counts there."""
     cleaned = AccountRecords(store).read(store.listing()).cleaned
     before = read_kept_money(store, cleaned)[0].sums()
     after = read_kept_money(store, cleaned, files)[0].sums()

@@ -1,4 +1,4 @@
-"""Answers of a chunk under way → files, a few rows at a time, while sending goes on."""
+"""Saves the answers of a chunk under way, a few rows at a time, while the run goes on sending."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -14,22 +14,22 @@ from promptmill.errors import PromptmillError, RunStopped, StorageFailed
 from promptmill.records import Result
 
 T = TypeVar("T")
-_SAVE_SECONDS = 5.0  # the longest that an answer stays unsaved, however slowly others come
+_SAVE_SECONDS = 5.0  # the longest that an answer stays unsaved, even if others come slowly
 _LAST_SAVE_SECONDS = 1.0  # once all rows of the chunk are sent
 _TRIES = 3
 _RETRY_SECONDS = 2.0
 
 
 def fill_rows(checkpoint_rows: int, came: int) -> int:
-    """How many unsaved answers fill a file: those that leave room for twice as many as came while the last was written.
+    """How many unsaved answers fill a file: it leaves room for twice as many as came during the last write.
 
-    At least half of `checkpoint_rows`. Fewer files cost less CPU, and sending must not wait for a write.
+    At least half of `checkpoint_rows`. Fewer files cost less CPU, but sending must not wait for a write.
     """
     return max(1, checkpoint_rows // 2, checkpoint_rows - max(1, 2 * came))
 
 
 class Saver:
-    """Keeps at most `checkpoint_rows` answers unsaved, the ones being written included."""
+    """Keeps at most `checkpoint_rows` answers unsaved, including those in a write under way."""
 
     def __init__(
         self,
@@ -42,12 +42,12 @@ class Saver:
     ) -> None:
         """`on_error` is called with the key before an answer that can't be saved gives its place back.
 
-        `on_end` is called with what some answers cost and whether they are saved, once for each answer that was added.
+        `on_end` is called once for each added answer, with its cost and whether it is saved; one call may cover several.
 
         `shared_places` bounds the unsaved answers of all chunks together.
         """
-        self.tables: list[pa.Table] = []  # every answer that was added
-        self.names: list[str] = []  # of the files they were saved in
+        self.tables: list[pa.Table] = []  # every added answer
+        self.names: list[str] = []  # names of the files that hold them
         self.error: PromptmillError | None = None  # the first; raise it once the saver is closed
         self._store = store
         self.key = key  # of the chunk
@@ -64,12 +64,12 @@ class Saver:
         self._timer: asyncio.TimerHandle | None = None
 
     def add_unpaid(self, results: Sequence[Result]) -> None:
-        """Keep results that cost nothing; they are found again without being saved on the way."""
+        """Add results that cost nothing. They aren't saved before the chunk ends, since a later run finds them again."""
         if results:
             self.tables.append(answers_table(results))
 
     async def add(self, result: Result, paid_usd: Decimal = ZERO_USD) -> None:
-        """Keep an answer for which this process paid so much; wait while too many are unsaved."""
+        """Add an answer with its cost to this process; wait while too many are unsaved."""
         await self._places.acquire()
         if self._shared_places.locked():
             self._save()
@@ -86,17 +86,17 @@ class Saver:
             self._start_timer()
 
     def hurry(self) -> None:
-        """Save what there is: the last answers may be long in coming, and other chunks need the shared places."""
+        """Save all answers so far: the last ones may take long, and other chunks need the shared places."""
         self._longest_seconds = _LAST_SAVE_SECONDS
         self._save()
 
     def refuse(self, error: StorageFailed) -> None:
-        """Take no more answers, since the storage failed elsewhere."""
+        """Take no more answers, because the storage failed elsewhere."""
         self.error = self.error or error
         self._on_error(self.key)
 
     async def close(self) -> None:
-        """Save what is unsaved, even while being cancelled; afterwards `error` says what couldn't be saved."""
+        """Save all unsaved answers, even during a cancellation; afterwards `error` says which answers couldn't be saved."""
         cancelled: asyncio.CancelledError | None = None
         while self._unsaved or self._writing is not None:
             self._save()
@@ -111,7 +111,7 @@ class Saver:
             raise cancelled
 
     def _save(self) -> None:
-        """Start writing what is unsaved, unless a write is under way: its end starts the next."""
+        """Start to write the unsaved answers. If a write is under way, its end starts the next one."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -121,7 +121,7 @@ class Saver:
             self._writing = asyncio.create_task(self._write(results, paid_usd))
 
     async def _write(self, results: Sequence[Result], paid_usd: Decimal) -> None:
-        """Save answers. Whatever goes wrong, give their places back, so that nobody waits for them without end."""
+        """Save answers. If anything fails, give back their places, so that nobody waits for them without end."""
         try:
             table = answers_table(results)
             self.tables.append(table)
@@ -139,7 +139,7 @@ class Saver:
             self._full = fill_rows(self._checkpoint_rows, len(self._unsaved))
             if len(self._unsaved) >= self._full:
                 self._save()
-            elif self._unsaved:  # its timer may have gone off while this was written
+            elif self._unsaved:  # its timer may have fired during this write
                 self._start_timer()
 
     def _start_timer(self) -> None:
@@ -147,7 +147,7 @@ class Saver:
             self._timer = asyncio.get_running_loop().call_later(self._longest_seconds, self._save)
 
     async def _write_patiently(self, table: pa.Table) -> str:
-        """Save answers; if the storage doesn't take them, keep them on this machine for the next run."""
+        """Save answers; if the storage fails, keep them on this machine for the next run."""
         try:
             return await write_patiently(lambda: self._store.save_rows(self.key, table))
         except StorageFailed:
@@ -166,17 +166,17 @@ async def write_patiently(write: Callable[[], T]) -> T:
 
 
 def _as_ours(error: Exception, results: Sequence[Result]) -> PromptmillError:
-    """An error that ends the run in order, whatever was raised."""
+    """Turn any error into one that ends the run in order."""
     if isinstance(error, PromptmillError):
         return error
     what = f"{len(results)} answers, the first of row {results[0].custom_id},"
-    if isinstance(error, (pa.ArrowException, OverflowError, TypeError)):  # asking again would bring the same
+    if isinstance(error, (pa.ArrowException, OverflowError, TypeError)):  # a second request would bring the same answer
         stopped = RunStopped(
             f"{what} don't fit the answer file: {error}. Every other answer is kept; please report it."
         )
     else:
         stopped = StorageFailed(
-            f"{what} can't be saved: {type(error).__name__}: {error}. Run the same command again: what was saved is kept."
+            f"{what} can't be saved: {type(error).__name__}: {error}. Run the same command again: saved answers are kept."
         )
     stopped.__cause__ = error
     return stopped

@@ -1,9 +1,9 @@
-"""Answers that the storage didn't take, kept on this machine until a run over the same output stores them.
+"""Keeps answers on this machine if the storage fails, until a run over the same output stores them.
 
     <folder>/<digest of the output's URL>/<chunk key>-<random>.parquet
 
-They are paid for, and a storage may be away for longer than a run waits: its credentials expired, its disk is full. Only
-answers are kept so. What guards money or batches is never believed from here.
+These answers are paid for, and a storage may be away for longer than a run waits: its credentials expired, its disk is
+full. Only answers are kept here. A run never takes records of money or batches from here.
 """
 
 import logging
@@ -33,7 +33,7 @@ class SetAside:
         self.folder = (Path(named) if named else prefect_home() / "promptmill" / "unsaved") / digest
 
     def keep(self, key: str, data: bytes) -> bool:
-        """Keep the bytes of an answer file of that chunk; False where this machine can't either."""
+        """Keep the bytes of a chunk's answer file; False if this machine can't keep them either."""
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             write_whole(str(self.folder / f"{key}-{secrets.token_hex(6)}.parquet"), data)
@@ -43,14 +43,14 @@ class SetAside:
         return True
 
     def forget(self, key: str) -> None:
-        """Remove what is kept of a chunk, since the storage holds it now."""
+        """Remove a chunk's answers from this machine, since the storage holds them now."""
         for path in self._files(f"{key}-*.parquet"):
             path.unlink(missing_ok=True)
-        with suppress(OSError):  # others still lie there
+        with suppress(OSError):  # the folder still has answers of other chunks
             self.folder.rmdir()
 
     def rows(self) -> int:
-        """How many answers lie here; those of damaged files don't count."""
+        """How many answers lie here, not counting damaged files."""
         found = 0
         for path in self._files():
             with suppress(OSError, CheckpointUnreadable):
@@ -58,7 +58,7 @@ class SetAside:
         return found
 
     def bring_back(self) -> None:
-        """Give the storage what lies here, then remove it. Raises: StorageFailed; what isn't stored yet stays."""
+        """Move all answers from here to the storage. Raises: StorageFailed; the remaining answers stay here."""
         stored = 0
         for path in self._files():
             try:

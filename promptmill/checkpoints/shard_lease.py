@@ -1,10 +1,11 @@
-"""Shards send for the run that holds an output: each shows that it lives, so that no other run sends before it has stopped.
+"""Lets each shard show that it lives, so that another run sends only after all shards of the earlier run have stopped.
 
-A run's claim says nothing of its shards: if the run dies, or its machine sleeps, they go on, and a run that takes over from
-another Prefect server can't cancel them. So each shard renews an object of its own beside the claims, and stops once the
-highest claim isn't its run's. A run that has taken over waits until every such object is gone, says that its shard has
-ended, belongs to this run or was silent for the period. The order is that of claims: a shard writes and then looks at the
-claims, a run claims and then looks at the shards, so that at least one of the two sees the other.
+A run's claim says nothing about its shards: they go on if the run dies or its machine sleeps, and a run that takes over
+from another Prefect server can't cancel them. So each shard renews an object of its own beside the claims, and stops as
+soon as the highest claim belongs to another run. A run that has taken over waits until each such object is gone, says that
+its shard has ended, belongs to this run, or has been silent for the period.
+A shard writes its object and then looks at the claims. A run claims and then looks at the shards. So at least one of the
+two sees the other.
 """
 
 import secrets
@@ -22,7 +23,7 @@ class ShardLease(OutputLease):
     def __init__(
         self, objects: Objects, holder: Holder, timing: Timing = REAL_TIME, claim_token: str | None = None
     ) -> None:
-        """`claim_token`: the one claim that it works for; else it works for every attempt of its flow run."""
+        """`claim_token`: the only claim that the shard works for; without it, every attempt of its flow run."""
         self._claim_token = claim_token
         token = secrets.token_hex(6)
         name = f"{HELPERS}/{token}.json"
@@ -31,25 +32,25 @@ class ShardLease(OutputLease):
     def begin(self) -> "ShardLease":
         """Show that the shard lives, and keep showing it until `release`; returns itself. Blocks.
 
-        Raises: LeaseLost when the shard's run doesn't hold the output (any more); StorageFailed.
+        Raises: LeaseLost if the shard's run doesn't hold the output; StorageFailed.
         """
         self.renew()
         self.keep()
         return self
 
     def release(self) -> None:
-        """Let the next run go on. Blocks. A storage that is away is no error: the next run then waits for the period."""
+        """Let the next run go on. Blocks. If the storage is away, the next run waits for the period instead."""
         super().release()
-        with suppress(StorageFailed):  # it says already that the shard has ended
+        with suppress(StorageFailed):  # the object already says that the shard has ended
             self._claims.delete([self._name])
 
     def _withdraw(self) -> None:
-        """Leave the object until `release`: requests on their way are still to be answered and kept."""
+        """Keep the object until `release`, because answers are still on their way and will be saved."""
 
     def _successor(self) -> Claim | None:
         standing = self._claims.highest()
         if standing is None:
-            return None  # somebody deleted the claims; our run's next renewal brings its own back
+            return None  # somebody deleted the claims; our run's next renewal writes its own again
         holder = standing.holder
         is_our_runs = holder is not None and not holder.is_over and self._is_our_runs(holder)
         return None if is_our_runs else standing
@@ -61,13 +62,13 @@ class ShardLease(OutputLease):
 
     def _loss(self) -> LeaseLost:
         return LeaseLost(
-            f"the run of this shard holds the output no more; last it was held by {self._lost}. Nothing more is sent, and "
-            "all that was answered is kept. Run the same command again once no other run works on the output."
+            f"the run of this shard no longer holds the output; {self._lost} held it last. This shard sends nothing more, and "
+            "all answers so far are kept. Run the same command again when no other run works on the output."
         )
 
 
 def forget_dead(objects: Objects, machine: str, pid: int) -> None:
-    """Remove what a process left that is certainly gone and showed that it lived. Blocks. Raises: StorageFailed."""
+    """Remove the lease object of a process that has certainly ended. Blocks. Raises: StorageFailed."""
     claims = Claims(objects)
     for name in claims.helpers():
         claim = claims.read(name, 0)
@@ -80,20 +81,20 @@ def forget_dead(objects: Objects, machine: str, pid: int) -> None:
 
 
 class Stragglers:
-    """Shards of earlier runs, as a run that has just taken the output watches them."""
+    """Watches shards of earlier runs for a run that has just taken the output."""
 
     def __init__(self, objects: Objects, us: Holder, timing: Timing = REAL_TIME) -> None:
         self._claims = Claims(objects)
         self._us = us
         self._timing = timing
-        self._seen: dict[str, tuple[bytes, float]] = {}  # name → its bytes, and when they were first read
+        self._seen: dict[str, tuple[bytes, float]] = {}  # name → the object's bytes, and when we first read them
 
     def first(self) -> Claim | None:
-        """A shard that may still send; None once there is none. Blocks. Raises: StorageFailed."""
+        """A shard that may still send; None if there is none. Blocks. Raises: StorageFailed."""
         return next(iter(self.all()), None)
 
     def all(self) -> list[Claim]:
-        """All shards that may still send, those of this very run left out. Blocks. Raises: StorageFailed."""
+        """All shards that may still send, except those of this run. Blocks. Raises: StorageFailed."""
         found: list[Claim] = []
         for name in self._claims.helpers():
             claim = self._claims.read(name, 0)

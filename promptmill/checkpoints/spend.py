@@ -1,10 +1,10 @@
-"""What may have been spent for an output: records of money beside the answers, so that a cap holds over kills and runs.
+"""Records what may have been spent for an output, so that a cap holds over kills and runs.
 
-    spend.json                     of the whole output
-    shards/<run>/spend-<n>.json    of one shard of a run, until it is moved into the one above
+    spend.json                     the whole output
+    shards/<run>/spend-<n>.json    one shard of a run, until its amount moves into spend.json
 
-A record is written before its money is used (limits/budget.py). A damaged record guards the cap no longer, so it's an
-error and never 0.
+The budget writes a record before it uses the money (limits/budget.py). A damaged record can't guard the cap, so it's an
+error and never counts as 0.
 """
 
 import re
@@ -30,14 +30,14 @@ _SHARD_SPEND = re.compile(rf"{SHARDS}/[^/]+/spend-\d+\.json")
 @dataclass(frozen=True, slots=True)
 class _Record:
     spent_at_most_usd: Annotated[Decimal, Field(ge=0)] = ZERO_USD
-    counted: tuple[str, ...] = ()  # names of shards' records that the amount includes
+    counted: tuple[str, ...] = ()  # names of the shards' records that the amount includes
 
 
 _RECORDS: StateFile[_Record] = StateFile(
     TypeAdapter(_Record),
     purpose="It says what may have been spent for the output, and so guards budget_usd.",
-    way_on="Restore the file, or delete it: then the cost of the answers that are kept counts as spent, and what was lost "
-    "to a crash doesn't.",
+    way_on="Restore the file, or delete it: then only the cost of the stored answers counts as spent, without the money that a "
+    "crash lost.",
     damaged=OutputError,
     required=("spent_at_most_usd",),
 )
@@ -50,18 +50,18 @@ class SpendRecords:
         self._store = store
 
     def read(self, name: str = SPEND) -> Decimal:
-        """What may have been spent by one record; 0 where there is none. Raises: OutputError when it can't be known."""
+        """US dollars that may have been spent by one record; 0 if there is none. Raises: OutputError if it is damaged."""
         return self._read(name).spent_at_most_usd
 
     def write(self, amount_usd: Decimal, name: str = SPEND, counted: Sequence[str] = ()) -> None:
-        """Record what may be spent from now on; `counted` are records of shards that it includes. Raises: StorageFailed."""
+        """Record the amount that may be spent; it includes the shards' records `counted`. Raises: StorageFailed."""
         self._store.write(name, orjson.dumps({"spent_at_most_usd": str(amount_usd), "counted": list(counted)}))
 
     def settle(self, listing: Listing) -> Decimal:
-        """What may have been spent in all, by the answers or by the records; shards' records are moved into the one.
+        """US dollars that may have been spent in all, by the answers or the records; moves the shards' records into spend.json.
 
-        A kill between two steps makes none count twice. Call it only while no shard is at work.
-        Raises: StorageFailed; OutputError when it can't be known.
+        A kill between two steps counts nothing twice. Call it only while no shard is at work.
+        Raises: StorageFailed; OutputError for a damaged record.
         """
         spent = self.spent_at_most(listing)
         if shards := _shard_records(listing):
@@ -70,21 +70,21 @@ class SpendRecords:
         return spent
 
     def spent_at_most(self, listing: Listing) -> Decimal:
-        """What may have been spent in all, by the answers or by the records, whichever is more."""
+        """US dollars that may have been spent in all: by the answers or by the records, whichever is more."""
         return max(self.cost_of_answers(listing), self.recorded(listing))
 
     def recorded(self, listing: Listing) -> Decimal:
-        """What may have been spent in all, by the records."""
+        """US dollars that may have been spent in all, by the records."""
         record = self._read(SPEND)
         fresh = [name for name in _shard_records(listing) if name not in record.counted]
         return sum((self.read(name) for name in fresh), record.spent_at_most_usd)
 
     def lost_at_most(self, listing: Listing) -> Decimal:
-        """What may have been spent in all and left no answer. Raises: StorageFailed; OutputError when it can't be known."""
+        """US dollars that may have been spent without an answer. Raises: StorageFailed; OutputError for a damaged record."""
         return self.spent_at_most(listing) - self.cost_of_answers(listing)
 
     def cost_of_answers(self, listing: Listing) -> Decimal:
-        """The cost of all answers that are kept."""
+        """The cost of all stored answers, in US dollars."""
         names = [name for name in listing.sizes if name.endswith(".parquet")]
         costs = [pc.sum(table["cost_usd"]).as_py() for _, table in self._store.load_all(names, ["cost_usd"])]
         return sum((Decimal(cost) for cost in costs if cost is not None), ZERO_USD)

@@ -1,4 +1,4 @@
-"""Where answers are kept until they are published, and found again: `_checkpoints/` beside the output.
+"""Stores answers until they are published, and finds them again: `_checkpoints/` beside the output.
 
     <chunk key>.parquet              all answers of a finished chunk, in row order
     <chunk key>.json                 Prefect's result: the record of that chunk (tasks/server/checkpoint_storage.py)
@@ -11,10 +11,10 @@
     approved.json                    what a person approved to be spent (limits/approved_cap.py)
     lease/                           which run works on the output (checkpoints/output_lease.py)
     batches/                         the ledger of batches at the provider (batch/ledger.py)
-    shards/                          what shards of a run are told and tell (sharding/folder.py), and what each may have spent
+    shards/                          plans and outcomes of a run's shards (sharding/folder.py), and what each may have spent
 
-Answers are looked up by custom_id and not only by chunk, so that rows answered under other chunk bounds, in a sample or
-before rows were inserted are reused too.
+The store looks up answers by custom_id and not only by chunk. So a run also reuses answers from other chunk bounds, from
+a sample, or from before rows were inserted.
 """
 
 import secrets
@@ -38,7 +38,7 @@ CACHE_ROWS = f"{ROWS}cache-"  # answers taken from a cache, likewise
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What lay in the store when it was listed."""
+    """The files in the store at the time of a listing."""
 
     sizes: dict[str, int]  # name → bytes
     unfinished: dict[str, list[str]]  # chunk key → names of its answer files under way
@@ -53,21 +53,21 @@ class Listing:
         return Listing(sizes, dict(found))
 
     def is_finished(self, key: str) -> bool:
-        """Whether all answers of that chunk are kept in one file, and none besides."""
+        """Whether one file holds all answers of the chunk, and no other file holds any."""
         return f"{key}.parquet" in self.sizes and key not in self.unfinished
 
     def is_begun(self, key: str) -> bool:
-        """Whether answers of that chunk are kept, all or some."""
+        """Whether the store has some or all answers of the chunk."""
         return f"{key}.parquet" in self.sizes or key in self.unfinished
 
     @property
     def finished(self) -> list[str]:
-        """The keys of all chunks whose answers are kept in one file, whatever input or job they are of."""
+        """The keys of all chunks with a file of their own, of any input and job."""
         return [name.removesuffix(".parquet") for name in self.sizes if "/" not in name and name.endswith(".parquet")]
 
     def loose(self, keys: Iterable[str], others: Collection[str] = ()) -> list[str]:
-        """Answer files that are no finished chunk of these keys; of `others`, which somebody else answers, none at all."""
-        planned = {f"{key}.parquet" for key in keys}  # batches/ has the ledger of batches, which holds no answers
+        """The answer files, except finished chunks with these keys and all files of the chunks `others`."""
+        planned = {f"{key}.parquet" for key in keys}  # batches/ is the ledger of batches and holds no answers
         unwanted = planned.union(*(self.unfinished.get(key, ()) for key in others))
         return sorted(name for name in self.sizes if name.endswith(".parquet") and name not in unwanted)
 
@@ -77,15 +77,15 @@ class Store:
 
     def __init__(self, storage: Storage) -> None:
         self.storage = storage
-        self.damaged: set[str] = set()  # names of files that were there and couldn't be believed
+        self.damaged: set[str] = set()  # names of damaged files
 
     def listing(self) -> Listing:
-        """What there is now. Raises: StorageFailed."""
+        """List the store. Raises: StorageFailed."""
         try:
             return Listing.of(self.storage.sizes())
         except STORAGE_ERRORS as error:
             raise StorageFailed(
-                f"{self.storage.shown} can't be listed: {self.storage.describe(error)}. It holds the answers that are kept. "
+                f"{self.storage.shown} can't be listed: {self.storage.describe(error)}. It holds the stored answers. "
                 "Give access, then run the same command again."
             ) from error
 
@@ -96,7 +96,7 @@ class Store:
         return name
 
     def save_slice(self, name: str, answers: pa.Table, prefix: str = BATCH_ROWS) -> str:
-        """Keep answers under a name of the caller's, so that saving them again changes nothing; returns the whole name.
+        """Keep answers under the caller's name for them, so that a second save changes nothing; returns the whole name.
 
         Raises: StorageFailed.
         """
@@ -112,7 +112,7 @@ class Store:
         return len(data)
 
     def load(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
-        """The answers in a file. Raises: CheckpointUnreadable when it's missing or damaged; StorageFailed."""
+        """The answers in a file. Raises: CheckpointUnreadable if the file is missing or damaged; StorageFailed."""
         return self._decode(name, self._read(name), columns)
 
     def _read(self, name: str) -> bytes:
@@ -134,10 +134,10 @@ class Store:
             raise
 
     def load_chunk(self, key: str, has_repetitions: bool = False) -> pa.Table:
-        """All answers of a finished chunk, in row order, and none of another chunk's.
+        """All answers of a finished chunk, in row order.
 
-        A file names its chunk. In a file of an earlier version the custom_ids do, since a key is their digest, unless some
-        of the chunk's rows share an id's digest with earlier rows (`has_repetitions`).
+        The file names its chunk. A file of an earlier version doesn't, so we compare the digest of its custom_ids with the
+        key, unless some of the chunk's rows share an id's digest with earlier rows (`has_repetitions`).
 
         Raises: CheckpointUnreadable when the file is missing, damaged or holds the answers of other rows; StorageFailed.
         """
@@ -151,7 +151,7 @@ class Store:
         return answers
 
     def load_all(self, names: Sequence[str], columns: Sequence[str]) -> list[tuple[str, pa.Table]]:
-        """These columns of many files, without those that can't be read."""
+        """These columns of many files; leaves out files that can't be read."""
 
         def read(name: str) -> tuple[str, pa.Table] | None:
             try:
@@ -163,12 +163,12 @@ class Store:
             return [found for found in readers.map(read, names) if found is not None]
 
     def delete(self, names: Iterable[str]) -> None:
-        """Remove objects; those that are gone are no error. Raises: StorageFailed."""
+        """Remove objects; a missing object is no error. Raises: StorageFailed."""
         try:
             self.storage.delete(names)
         except STORAGE_ERRORS as error:
             raise StorageFailed(
-                f"{self.storage.shown} lets nothing be removed: {self.storage.describe(error)}. Give access, then run the "
+                f"{self.storage.shown} lets nobody remove files: {self.storage.describe(error)}. Give access, then run the "
                 "same command again: every answer is kept."
             ) from error
 
@@ -179,7 +179,7 @@ class Store:
         except STORAGE_ERRORS as error:
             raise StorageFailed(
                 f"{self.storage.shown}/{name} ({len(data):,} bytes) can't be written: {self.storage.describe(error)}. Make "
-                "room or give access, then run the same command again: what was saved before is kept."
+                "room or give access, then run the same command again: saved answers are kept."
             ) from error
 
 

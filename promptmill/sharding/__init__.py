@@ -1,8 +1,8 @@
-"""A run that several processes answer together: split into shards, each a range of the run's chunks.
+"""Splits a run into shards that several processes answer together. Each shard is a range of the run's chunks.
 
-split.py decides who gets which chunks and how much of the budget. folder.py holds the objects by which a run and its
-shards hear of each other; they lie beside the checkpoints, so that any machine can carry a shard.
+split.py decides which chunks and how much of the budget each shard gets. folder.py reads and writes the objects by which a
+run and its shards talk to each other. They lie beside the checkpoints, so any machine can answer a shard.
 
-Promise: together the shards send each row once and spend at most the run's budget; the split run alone publishes.
-Watch out: who starts shards and looks after them is in tasks/sharding; here is nothing that knows Prefect or Dask.
+Promise: together the shards send each row once and spend at most the run's budget; only the split run publishes.
+Watch out: tasks/sharding starts and supervises the shards; this room knows neither Prefect nor Dask.
 """

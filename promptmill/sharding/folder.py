@@ -1,14 +1,14 @@
-"""The objects by which a run and its shards hear of each other, beside the checkpoints.
+"""Reads and writes the objects by which a run and its shards talk to each other, beside the checkpoints.
 
     shards/<run>/plan.json             job, chunks and bounds, written once by the run that splits
     shards/<run>/outcome-<shard>-<attempt>.json   how an attempt at a shard ended
-    shards/<run>/begun-<shard>-<attempt>   attempts before it at that shard have lost it, however late they start
-    shards/<run>/spend-<shard>.json    what a shard may have spent, where the job has a budget (store.py)
-    shards/<run>/pulse                 changes while the run lives, for shards that nobody could end otherwise
+    shards/<run>/begun-<shard>-<attempt>   earlier attempts have lost this shard, however late they start
+    shards/<run>/spend-<shard>.json    what a shard may have spent, if the job has a budget (checkpoints/spend.py)
+    shards/<run>/pulse                 changes while the run lives, for shards that nothing else can end
 
-A shard is told its chunks by an object and not by flow parameters: a plan may be megabytes, and a Prefect server on
-PostgreSQL loses the order of a parameter's keys, by which the same job would ask other requests.
-All objects are JSON and read as data: they hold no code and are never unpickled.
+A shard reads its chunks from an object and not from flow parameters: a plan may be megabytes, and a Prefect server on
+PostgreSQL loses the order of a parameter's keys, so the same job would send other requests.
+All objects are JSON. We read them as data: they hold no code, and we never unpickle them.
 """
 
 from pathlib import PurePosixPath
@@ -51,16 +51,16 @@ class ShardFolder:
 
     @property
     def run_id(self) -> str:
-        """The flow run that split its dataset, as its hold on the output names it (coordinator.py names the folder)."""
+        """The id of the flow run that split its dataset; its lease on the output has the same id."""
         return run_id_of(self.name)
 
     def lease_name(self, shard: int) -> str:
-        """How a shard calls itself where it shows that it lives (checkpoints/shard_lease.py)."""
+        """The name of a shard on its lease (checkpoints/shard_lease.py)."""
         return lease_name(self.run_id, shard)
 
     @property
     def plan_url(self) -> str:
-        """What a shard is told."""
+        """The URL that a shard gets."""
         return str(self.storage.fs.unstrip_protocol(self.storage.path(self._path(_PLAN))))
 
     @staticmethod
@@ -75,15 +75,15 @@ class ShardFolder:
         self._write(_PLAN, _PLANS.dump_json(plan))
 
     def read_plan(self) -> ShardPlan | None:
-        """None where there is none, or one that isn't ours. Raises: StorageFailed."""
+        """The plan; None if there is none, or if it isn't ours. Raises: StorageFailed."""
         return _PLAN_FILE.read(self.storage, self._path(_PLAN))
 
     def has_plan(self) -> bool:
-        """Whether shards were told of work, be the plan damaged by now: they may be at it. Raises: StorageFailed."""
+        """Whether a plan exists, even a damaged one, so that shards may be at work. Raises: StorageFailed."""
         return self._read(_PLAN) is not None
 
     def share(self, plan: ShardPlan, shard: int) -> Share:
-        """What a shard takes on."""
+        """The record of what a shard may have spent."""
         first, stop = plan.bounds[shard]
         spend = self._path(f"spend-{shard}.json")
         return Share(shard, len(plan.bounds), first, stop, plan.budgets_usd[shard], spend)
@@ -93,16 +93,16 @@ class ShardFolder:
         self._write(f"outcome-{shard}-{attempt}.json", orjson.dumps(outcome_values(outcome)))
 
     def read_outcome(self, shard: int, attempt: int) -> Outcome | None:
-        """None where the attempt left none, or something that isn't ours. Raises: StorageFailed."""
+        """The outcome of an attempt; None if there is none, or if it isn't ours. Raises: StorageFailed."""
         stored = _OUTCOME_FILE.read(self.storage, self._path(f"outcome-{shard}-{attempt}.json"))
         return None if stored is None else stored.outcome()
 
     def begin_attempt(self, shard: int, attempt: int) -> None:
-        """Say that this attempt is at a shard, and none before it. Raises: StorageFailed."""
+        """Record that this attempt works on a shard, and that earlier attempts have lost it. Raises: StorageFailed."""
         self._write(f"begun-{shard}-{attempt}", b"")
 
     def has_later_attempt(self, shard: int, attempt: int) -> bool:
-        """Whether a shard was lost to the attempt after this one. Raises: StorageFailed."""
+        """Whether a later attempt has taken the shard from this one. Raises: StorageFailed."""
         return self._read(f"begun-{shard}-{attempt + 1}") is not None
 
     def beat(self, number: int) -> None:
@@ -110,7 +110,7 @@ class ShardFolder:
         self._write(_PULSE, str(number).encode())
 
     def pulse(self) -> bytes | None:
-        """What changes while the run lives; None once it has ended. Raises: StorageFailed."""
+        """The run's pulse, which changes while the run lives; None after it has ended. Raises: StorageFailed."""
         return self._read(_PULSE)
 
     def stop_beating(self) -> None:
@@ -118,7 +118,7 @@ class ShardFolder:
         self.storage.delete([self._path(_PULSE)])
 
     def remove(self) -> None:
-        """Forget the shards; what they spent stays until it is counted elsewhere. Raises: any of STORAGE_ERRORS."""
+        """Remove the shards' objects, except their spend records, which stay until counted. Raises: any of STORAGE_ERRORS."""
         names = self.storage.sizes(self._path("")[:-1])
         self.storage.delete(name for name in names if "/spend-" not in name)
 
@@ -131,8 +131,8 @@ class ShardFolder:
         except STORAGE_ERRORS as error:
             raise StorageFailed(
                 f"{self.storage.shown}/{self._path(name)} can't be written: {self.storage.describe(error)}. "
-                "Shards are told of their work there. Give access or make room, then run the same command again: what "
-                "was answered is kept."
+                "Shards read their work there. Give access or make room, then run the same command again: all answers "
+                "so far are kept."
             ) from error
 
     def _read(self, name: str) -> bytes | None:
@@ -148,22 +148,22 @@ class ShardFolder:
 
 
 def folder_name(plan_url: str) -> str | None:
-    """The name of the folder of a plan; None where the URL is none of a plan."""
+    """The name of the folder in a plan's URL; None if the URL isn't a plan's."""
     parts = PurePosixPath(plan_url).parts
     return parts[-2] if len(parts) > 2 and parts[-1] == _PLAN else None
 
 
 def run_id_of(name: str) -> str:
-    """The flow run whose folder has this name."""
+    """The id of the flow run whose folder has this name."""
     return name.rpartition("-")[0] or name
 
 
 def lease_name(run_id: str, shard: int) -> str:
-    """How a shard of a flow run calls itself on its lease."""
+    """The name of a flow run's shard on its lease."""
     return f"shard {shard} of the flow run {run_id}"
 
 
 def folders(store: Store) -> list[ShardFolder]:
-    """Of runs that were split and haven't cleaned up. Raises: any of STORAGE_ERRORS."""
+    """The folders of split runs that haven't cleaned up. Raises: any of STORAGE_ERRORS."""
     names = {name.split("/")[1] for name in store.storage.sizes(SHARDS)}
     return [ShardFolder(store, name) for name in sorted(names)]

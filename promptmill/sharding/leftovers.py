@@ -1,4 +1,4 @@
-"""Shards that an earlier run over an output left at work: what can be known and done without a Prefect server."""
+"""Finds and ends shards that an earlier run over an output left at work, without a Prefect server."""
 
 import asyncio
 from collections.abc import Sequence
@@ -9,19 +9,19 @@ from promptmill.errors import PromptmillError, SetupError
 from promptmill.sharding.folder import ShardFolder, folders
 from promptmill.storage import Storage
 
-PULSE_SECONDS = 2.0  # between two pulses of a run, and between two looks of a shard at it
-_PULSED_SECONDS = 20.0  # for shards on a cluster to miss the pulse and to let requests on their way finish
+PULSE_SECONDS = 2.0  # between two pulses of a run, and between two looks of a shard at the pulse
+_PULSED_SECONDS = 20.0  # shards on a cluster need this long to miss the pulse and to finish their requests
 
 
 async def left_folders(store: Store, kept: str | None = None) -> list[ShardFolder]:
-    """The folders with a plan, but for the one at the URL `kept`; one without a plan only holds amounts yet to be counted."""
+    """The folders with a plan, except the one at the URL `kept`. A folder without a plan holds only amounts to count."""
     return await asyncio.to_thread(
         lambda: [folder for folder in folders(store) if folder.plan_url != kept and folder.has_plan()]
     )
 
 
 async def end_pulsed(left: Sequence[ShardFolder]) -> list[ShardFolder]:
-    """End the shards that follow the pulse of their run, as those on a cluster do; returns the folders of all others."""
+    """End the shards that follow their run's pulse, as on a cluster; returns the folders of all other shards."""
     others: list[ShardFolder] = []
     for folder in left:
         if await asyncio.to_thread(folder.pulse) is None:
@@ -33,7 +33,7 @@ async def end_pulsed(left: Sequence[ShardFolder]) -> list[ShardFolder]:
 
 
 async def end_strays_alone(store: Store, output: Storage, kept: str | None = None) -> None:
-    """End the shards that earlier runs left at work where no server can be asked, and remove their folders.
+    """Without a Prefect server, end the shards that earlier runs left at work, and remove their folders.
 
     Raises: SetupError if shards may be at work on a server.
     """

@@ -1,4 +1,4 @@
-"""How an attempt at a shard ended, as JSON values: beside the checkpoints, or on a pipe."""
+"""Turns the outcome of an attempt at a shard into JSON values and back, for a file or a pipe."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +11,7 @@ from promptmill.sharding.plan import Outcome
 
 @dataclass(frozen=True, slots=True)
 class StoredOutcome:
-    """An outcome as JSON holds it."""
+    """The JSON form of an outcome."""
 
     manifest: Manifest | None
     error: str | None  # the name of its class in errors.py
@@ -38,7 +38,7 @@ def _name_of(error: PromptmillError) -> str:
 
 
 def _error_of(name: str | None, message: str | None) -> PromptmillError | None:
-    """An error of ours by its name."""
+    """The error class in errors.py with this name."""
     if name is None:
         return None
     if name == Interrupted.__name__:

@@ -1,4 +1,4 @@
-"""Shards of a run: how the run is split, what a shard is told and tells, and what to do when it ends. Pure."""
+"""Decides how a run is split into shards, and what to do when a shard ends. Pure."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from promptmill.runs.share import Share
 from promptmill.stop import Stop
 
 _CENT_OF_A_CENT = Decimal("0.000001")
-_MOST_ATTEMPTS = 3  # at one shard, killed ones included
+_MOST_ATTEMPTS = 3  # attempts at one shard, including killed ones
 Ended = Literal["completed", "failed", "crashed", "cancelled"]
 
 
@@ -31,18 +31,18 @@ class ShardPlan:
     fingerprint: str  # of the input
     chunks: list[Chunk]
     repetitions: dict[int, int]
-    bounds: list[tuple[int, int]]  # of each shard: first chunk, chunk after the last
+    bounds: list[tuple[int, int]]  # for each shard: its first chunk, and the chunk after its last
     budgets_usd: list[Decimal | None]  # of each shard
-    retry_before: float | None  # failures answered before are asked again; seconds since the epoch
-    retry_all: bool = True  # of every kind
+    retry_before: float | None  # seconds since the epoch; failures older than this are asked again
+    retry_all: bool = True  # whether that holds for every kind of failure
 
     @property
     def again(self) -> Again | None:
-        """The failures of earlier runs that the shards ask for again."""
+        """The failures of earlier runs that the shards ask again."""
         return again_from(self.retry_before, self.retry_all)
 
     def is_of(self, job: Job, plan: Plan, again: Again | None) -> bool:
-        """Whether this plan splits the same work, so that shards that began on it may go on."""
+        """Whether this plan splits the same work, so that shards of the other plan may go on."""
         keys = [chunk.key for chunk in self.chunks]
         return (self.job, keys, self.fingerprint) == (absolute_job(job), plan.keys, plan.fingerprint) and (
             (self.retry_before is None, self.retry_all) == (again is None, again is None or again.is_all)
@@ -69,9 +69,9 @@ class ShardPlan:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How an attempt at a shard says it ended; a killed attempt says nothing."""
+    """The end of an attempt at a shard, in its own words; a killed attempt leaves none."""
 
-    manifest: Manifest | None  # how far it came
+    manifest: Manifest | None  # the manifest of how far it came
     error: PromptmillError | None
 
 
@@ -82,9 +82,9 @@ class ShardDied(RunStopped):
 def verdict(
     ended: Ended, outcome: Outcome | None, attempt: int, label: str
 ) -> Literal["done", "again"] | PromptmillError:
-    """What to do about an attempt that has ended: nothing more, another attempt, or stop the whole run with this error.
+    """What to do after an attempt has ended: nothing more, another attempt, or stop the whole run with this error.
 
-    A shard that has spent its part of the budget is done: the run itself spends what other shards left over.
+    A shard that has spent its part of the budget is done: the run itself spends the money that other shards left.
     """
     error = outcome.error if outcome is not None else None
     if isinstance(error, errors.StoppedByOrder):
@@ -96,27 +96,27 @@ def verdict(
     if error is not None and not isinstance(error, Interrupted):
         return (
             error if isinstance(error, RunStopped) else RunStopped(str(error))
-        )  # not a SetupError: other shards may have sent
+        )  # not a SetupError, because other shards may have sent requests
     if attempt < _MOST_ATTEMPTS:
         return "again"
     return ShardDied(
-        f"the shard of rows {label} died {attempt} times without a word; at most {_MOST_ATTEMPTS} attempts are made. See "
+        f"the shard of rows {label} died {attempt} times without a word; the limit is {_MOST_ATTEMPTS} attempts. See "
         "the logs of its runs and of their worker (memory?), then run the job again: what was answered is kept."
     )
 
 
 @dataclass(frozen=True, slots=True)
 class ShardSums:
-    """What all attempts at the shards of a run did together."""
+    """The sums over all attempts at the shards of a run."""
 
     requests_sent: int
     attempts: int
     answered: int  # rows
-    retries: dict[str, int]  # attempts that another followed, by kind of failure
+    retries: dict[str, int]  # attempts that were tried again, by kind of failure
 
 
 def sum_shards(found: Sequence[Manifest]) -> ShardSums:
-    """The sums; killed attempts are missing, so they are lower bounds."""
+    """The sums. Killed attempts are missing, so the sums are lower bounds."""
     return ShardSums(
         requests_sent=sum(manifest.requests_sent for manifest in found),
         attempts=sum(manifest.attempts for manifest in found),
@@ -140,7 +140,7 @@ def sum_progress(found: Sequence[Manifest], rows: int) -> Progress:
 
 
 def split_evenly(weights: list[int], count: int) -> list[tuple[int, int]]:
-    """At most `count` contiguous ranges [first, stop) of about equal weight that cover everything; each has some weight.
+    """At most `count` contiguous ranges [first, stop) of about equal weight that cover everything; none has weight 0.
 
     If all weights are 0, one range.
     """
@@ -157,7 +157,7 @@ def split_evenly(weights: list[int], count: int) -> list[tuple[int, int]]:
 
 
 def split_money(amount_usd: Decimal, weights: list[int]) -> list[Decimal]:
-    """The amount in parts by weight, rounded down: together they never pass it."""
+    """Parts of the amount by weight, rounded down, so that their sum never passes it."""
     total = max(1, sum(weights))
     with localcontext() as context:
         context.rounding = "ROUND_FLOOR"
@@ -165,12 +165,12 @@ def split_money(amount_usd: Decimal, weights: list[int]) -> list[Decimal]:
 
 
 def share_job(job: Job, share: Share) -> Job:
-    """The job as one share carries it out.
+    """The job for one share.
 
-    The limits a minute stay whole, so that the share may send a request that they allow; the limiter keeps to its part.
+    The limits a minute stay whole, so that the share may send any request that they allow; the limiter keeps to its part.
     """
     concurrency = job.limits.max_concurrency
-    if concurrency != "auto":  # each share finds its own (limits/places.py)
+    if concurrency != "auto":  # each share finds its own number (limits/places.py)
         concurrency = max(1, concurrency // share.count)
     limits = job.limits.model_copy(update={"max_concurrency": concurrency})
     return job.model_copy(update={"limits": limits, "budget_usd": share.budget_usd})

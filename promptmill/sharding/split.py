@@ -1,4 +1,4 @@
-"""A run → its shards, and a shard → a run over its part of the rows."""
+"""Splits a run into shards by the work that is left, and turns a shard into a run over its part of the rows."""
 
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -20,11 +20,11 @@ from promptmill.steering.order_files import OrderFiles, SteeredRun
 
 
 def split_run(run: PendingRun, parts: int | None = None) -> ShardPlan | None:
-    """The shards of a run by the work that is left; None where there is nothing to share out.
+    """The plan for a run's shards, by the work that is left; None if there is nothing to split.
 
-    At most so many `parts`, or as many as the job asks for.
+    It has at most `parts` shards, by default as many as the job asks for.
 
-    Blocks. Writes down what was spent, so that the shards' own records add to it. Raises: StorageFailed.
+    Blocks. Records what was spent so far, so that the shards' own records add to it. Raises: StorageFailed.
     """
     job, store, plan = run.prepared.capped_job, run.prepared.store, run.preflight.plan
     listing = store.listing()
@@ -58,14 +58,14 @@ def _steered_by(folder: ShardFolder) -> SteeredRun | None:
 
 
 def _weight(chunk: Chunk, listing: Listing, retry_failed: bool) -> int:
-    """How much work a chunk is; 0 = it is answered. Rows count beside tokens, since a short prompt takes time too."""
+    """The work of a chunk; 0: it is answered. Rows count beside tokens, since a short prompt takes time too."""
     return 0 if listing.is_finished(chunk.key) and not retry_failed else chunk.input_tokens + 100 * chunk.rows
 
 
 def open_share(
     folder: ShardFolder, plan: ShardPlan, shard: int, credentials: Credentials, flow_run_ids: tuple[str, ...]
 ) -> PendingRun:
-    """A shard as a run. Blocks. Raises: DatasetError when the input isn't what was planned; SetupError or a subclass."""
+    """A shard as a run. Blocks. Raises: DatasetError if the input isn't the planned one; SetupError or a subclass."""
     if not 0 <= shard < len(plan.bounds):
         raise SetupError(f"there is no shard {shard}; the run has {len(plan.bounds)} (0 is the first). Start the run.")
     share = folder.share(plan, shard)

@@ -1,9 +1,8 @@
-"""Orders to a run in shards: the shards carry them out; the run that split hears of a stop, and shares a budget out.
+"""Carries out orders to a run in shards. The shards obey them; the split run hears a stop, and divides a changed budget.
 
-A budget that was changed while shards are at work: the shards get new shares of it, and together never pass it.
-
-A shard that hears of another budget takes no more than it has spent and reserved, and records that. Once all shards at
-work have said so, what is left of the new budget can be shared out: nothing else is spent meanwhile.
+If an order changes the budget, the shards get new shares of it and together never pass it: a shard that hears the order
+takes no more than it has spent and reserved, and records that. When all shards at work have done so, the run divides the
+rest of the new budget. Nothing else is spent meanwhile.
 """
 
 import asyncio
@@ -29,9 +28,9 @@ log = logging.getLogger("promptmill")
 
 
 class Followed(Protocol):
-    """Shards whose run follows them."""
+    """The shards of a run that supervises them."""
 
-    steering: Steering  # what people told the run since it began
+    steering: Steering  # the orders since the run began
 
     @property
     def done(self) -> Collection[int]:
@@ -42,7 +41,7 @@ class Followed(Protocol):
 async def while_steered(
     run: PendingRun, following: Followed, folder: ShardFolder, plan: ShardPlan, work: Coroutine[Any, Any, None]
 ) -> None:
-    """Carry out work that sends nothing itself until it ends, or until somebody stops the run. Raises: StoppedByOrder."""
+    """Do work that sends nothing itself, until it ends or somebody stops the run. Raises: StoppedByOrder."""
     listener = listener_of(run)
     task = asyncio.create_task(work)
     try:
@@ -52,7 +51,7 @@ async def while_steered(
                 raise listener.steering.stop
             await asyncio.wait([task], timeout=LOOK_SECONDS)
         await task
-    except RunStopped:  # a shard heard the order to stop before this process did: the manifest lists it all the same
+    except RunStopped:  # a shard heard the order to stop first; the manifest lists it all the same
         if listener is not None:
             await _look(run, listener, following, folder, plan)
         raise
@@ -79,15 +78,15 @@ def _are_frozen(heard: Collection[Heard], name: str, at_work: int) -> bool:
 
 
 def shares_of(left_usd: Decimal, granted_usd: Mapping[str, Decimal], weights: list[int]) -> dict[str, Value]:
-    """What each shard may take in all, by its record: what it took, and its part of what is left by its work. Pure."""
+    """What each shard may take in all: what it took so far, and its part of the rest, by its work. Pure."""
     parts = split_money(max(Decimal(0), left_usd), weights)
     return {record: str(granted + part) for (record, granted), part in zip(granted_usd.items(), parts, strict=True)}
 
 
 def share_out(run: PendingRun, listener: Listener, folder: ShardFolder, plan: ShardPlan, done: Collection[int]) -> None:
-    """Share a changed budget out among the shards that aren't `done`, once they all take no more of the old one.
+    """Divide a changed budget among the shards that aren't `done`, after they all stopped taking from the old one.
 
-    Blocks. Raises: StorageFailed; OutputError when it can't be known what was spent.
+    Blocks. Raises: StorageFailed; OutputError if a record of what was spent is damaged.
     """
     steering, files = listener.steering, listener.files
     budget_usd, name = steered_budget_usd(run.prepared, steering), listener.last_budget_order
@@ -107,11 +106,11 @@ def share_out(run: PendingRun, listener: Listener, folder: ShardFolder, plan: Sh
         for shard, (first, stop) in enumerate(plan.bounds)
     ]
     shares = shares_of(budget_usd - records.recorded(listing), granted, weights)
-    shares[BUDGET_USD] = steering.values[BUDGET_USD]  # that they are shares of
+    shares[BUDGET_USD] = steering.values[BUDGET_USD]  # the budget that was divided
     files.give(listener.run, Order("share", "the run", datetime.now(UTC), shares))
 
 
 def _is_due(steering: Steering, records: Collection[str]) -> bool:
-    """Whether the budget is to be shared out: an earlier split of the run had other shards, with other records."""
+    """Whether the budget still has to be divided: an earlier split of the run had other shards, with other records."""
     shared = {} if steering.shares_usd is None else steering.shares_usd
     return steering.stopped is None and not all(record in shared for record in records)
