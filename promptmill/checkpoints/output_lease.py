@@ -63,9 +63,7 @@ class Contender:
     """A run that wants an output. It asks again and again, and remembers how long the holder has been silent."""
 
     def __init__(self, objects: Objects, holder: Holder, timing: Timing = REAL_TIME) -> None:
-        self.in_the_way: Claim | None = (
-            None  # the claim that the last attempt met; None: it disappeared before we read it
-        )
+        self.in_the_way: Claim | None = None  # met by the last attempt; None: it disappeared before we read it
         self._claims = Claims(objects)
         self._holder = holder
         self._timing = timing

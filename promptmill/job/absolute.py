@@ -1,4 +1,4 @@
-"""A job whose places mean the same in every folder."""
+"""Makes the paths of a job absolute, so that they mean the same in every folder."""
 
 import os
 
@@ -6,7 +6,7 @@ from promptmill.job.spec import Job
 
 
 def absolute_job(job: Job) -> Job:
-    """The job with absolute paths, for processes that start in other folders."""
+    """The job with absolute paths, for processes that start in another folder."""
     schema = job.request.response_schema
     if isinstance(schema, str) and os.path.exists(schema):
         schema = os.path.abspath(schema)

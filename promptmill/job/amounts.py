@@ -1,11 +1,11 @@
-"""Amounts of money and shares of one, as a job gives them."""
+"""The types of a job's amounts of money and ratios."""
 
 from decimal import Decimal
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-_MOST_DIGITS = 40  # of an amount or a price, before and after the point; Decimal would take 1e999999999 and print it
+_MOST_DIGITS = 40  # before or after the point of an amount; Decimal would accept 1e999999999 and print every digit
 
 
 def _refuse_odd_amount(value: Decimal) -> Decimal:

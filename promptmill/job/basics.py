@@ -1,7 +1,7 @@
-"""The few keys of a job that everybody needs, as flat parameters of a flow: the first fields of a form.
+"""Offers the few keys of a job that everybody needs as flat parameters of a flow, the first fields of a form.
 
-A form with all of the job's sixty keys hides these among the others. Prefect's UI folds nothing but what lies behind a tab
-(form.py), so the whole job stays there, and these stand before it.
+A form with all of the job's sixty keys would hide them. Prefect's UI can hide only fields behind a tab (form.py), so the
+whole job stays behind one, and these fields come before it.
 """
 
 from collections.abc import Mapping
@@ -19,11 +19,11 @@ _OF_SOME = {"deadline": "deadline"}  # parameters that only some flows have
 
 
 def basics(**given: str | float | None) -> dict[str, object]:
-    """Overrides that set the keys of those parameters that a person filled in; an empty text counts as not filled in."""
+    """Overrides for the parameters that a person filled in; an empty text counts as not filled in."""
     keys = {**KEYS, **_OF_SOME}
     return {keys[name]: value for name, value in given.items() if value is not None and value != ""}
 
 
 def with_basics(overrides: Mapping[str, object] | None, given: Mapping[str, object]) -> dict[str, object]:
-    """Both; where they name the same key, `overrides` counts."""
+    """Both together; if they name the same key, `overrides` wins."""
     return {**given, **(overrides or {})}

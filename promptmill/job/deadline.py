@@ -1,4 +1,4 @@
-"""When a run shall be done: a time from its start, such as `6h`, or a moment, such as `2026-12-01T08:00:00Z`. Pure."""
+"""Parses deadlines: a time from the run's start, such as `6h`, or a moment, such as `2026-12-01T08:00:00Z`. Pure."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -16,7 +16,7 @@ _FORMS = "a time from the run's start such as 6h, 90m or 1d 12h, or a moment wit
 
 
 def _duration_seconds(text: str) -> float | None:
-    """The seconds of a time such as `6h` or `1h30m`; None for a text that is no such time."""
+    """The seconds of a time such as `6h` or `1h30m`; None for any other text."""
     bare = text.strip().lower()
     if not bare or _PART.sub("", bare).strip():
         return None
@@ -24,12 +24,12 @@ def _duration_seconds(text: str) -> float | None:
 
 
 def spoken_time(text: str) -> str:
-    """What a person gives to `--within`: a bare number counts hours."""
+    """The value of `--within`; a bare number means hours."""
     return f"{text.strip()}h" if _NUMBER.fullmatch(text.strip()) else text
 
 
 def spoken_hours(text: str) -> float:
-    """The hours of such a time. Raises: SetupError for a text that is none."""
+    """The hours of a time such as `6h`. Raises: SetupError for any other text."""
     seconds = _duration_seconds(spoken_time(text))
     if seconds is None:
         raise SetupError(f"{text!r} is no time, such as 6, 6h or 90m (--within). Give one.")
@@ -37,7 +37,7 @@ def spoken_hours(text: str) -> float:
 
 
 def deadline_at(text: str, started_at: datetime) -> datetime:
-    """The moment by which a run that began then shall be done. Raises: ValueError for a text that says none."""
+    """The deadline of a run that began at this moment. Raises: ValueError if the text isn't a deadline."""
     seconds = _duration_seconds(text)
     if seconds is None:
         return _moment(text)
@@ -60,14 +60,14 @@ def _moment(text: str) -> datetime:
 
 
 def _as_text(value: object) -> object:
-    """A moment or a number as YAML reads it, as its text."""
+    """The text of a moment or number that YAML has parsed."""
     if isinstance(value, datetime):
         return value.isoformat()
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
 def _require_deadline(text: str) -> str:
-    """The text itself, where it says a deadline. Raises: ValueError."""
+    """Returns the text if it is a deadline. Raises: ValueError."""
     deadline_at(text, datetime.now(UTC))
     return text
 
@@ -76,7 +76,7 @@ Deadline = Annotated[str, BeforeValidator(_as_text), AfterValidator(_require_dea
 
 
 def refuse_by_batches_alone(deadline: str | None, mode: str) -> None:
-    """Raises: JobError for a run by batches alone that has a deadline: such a run sends nothing online."""
+    """Raises JobError if a run by batches alone has a deadline, because such a run sends nothing online."""
     if deadline is not None and mode == "batch":
         raise JobError(
             f"the job has a deadline ({deadline}), and a run by batches alone can't keep it: it takes as long as the provider "

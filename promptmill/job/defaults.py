@@ -1,7 +1,7 @@
-"""Values for all jobs of a folder: `promptmill.toml`, or `[tool.promptmill]` in `pyproject.toml`.
+"""Reads defaults for all jobs of a folder: `promptmill.toml`, or `[tool.promptmill]` in `pyproject.toml`.
 
-Only the command reads them, and only from the folder that it was started in: a file further up might be somebody else's, and
-a deployed run has no folder of its own. What a job file says itself counts, null too.
+Only the command reads them, and only from the folder in which it starts: a file further up may belong to somebody else, and
+a deployed run has no folder of its own. A value in the job file wins, even null.
 """
 
 import tomllib
@@ -24,9 +24,9 @@ _Values = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """What jobs have where they don't say otherwise."""
+    """The values for keys that a job doesn't set."""
 
-    source: str  # as a person names it
+    source: str  # the file's name, for people
     values: Mapping[str, Any]
 
     def names(self) -> str:
@@ -47,7 +47,7 @@ def find_defaults(folder: Path) -> Defaults | None:
 
 
 def filled(values: Mapping[str, Any], defaults: Mapping[str, Any], model: type[Section] = Job) -> _Values:
-    """A job's values with the defaults for what it doesn't have; sections are filled key by key, other values as a whole."""
+    """A job's values, completed by the defaults. Sections are completed key by key; other values count as a whole."""
     found: _Values = {**defaults, **values}
     for name, section in _sections(model).items():
         own, default = values.get(name), defaults.get(name)
@@ -57,7 +57,7 @@ def filled(values: Mapping[str, Any], defaults: Mapping[str, Any], model: type[S
 
 
 def _read(path: Path, needed: str = "") -> _Values | None:
-    """What a TOML file holds; None if there is none, or the text that is needed isn't in it."""
+    """The content of a TOML file; None if there is no file, or if it lacks the needed text."""
     try:
         text = path.read_text("utf-8")
     except FileNotFoundError:
@@ -92,7 +92,7 @@ def _refuse_unknown(source: str, values: Mapping[str, Any], model: type[Section]
 
 
 def _sections(model: type[Section]) -> dict[str, type[Section]]:
-    """Key → section, of the keys that hold one."""
+    """Key → section, for the keys that hold a section."""
     found = {name: _section_in(field.annotation) for name, field in model.model_fields.items()}
     return {name: section for name, section in found.items() if section is not None}
 

@@ -1,7 +1,7 @@
-"""The job as a JSON Schema for editors, which complete its keys and underline mistakes while a person types.
+"""Makes the job's JSON Schema for editors, which complete keys and underline mistakes while a person types.
 
-The schema of the form in the Prefect UI (form.py) is bent to what that form can show: it takes no null, for one. A job file
-may have null, so this is the plain schema of the model.
+The form's schema (form.py) fits what the Prefect UI can show, and allows no null, for example. A job file may have null, so
+this is the plain schema of the model.
 """
 
 from typing import Any
@@ -11,11 +11,11 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from promptmill.job.spec import Job
 
-_DIALECT = "http://json-schema.org/draft-07/schema#"  # the newest one that yaml-language-server takes for granted
+_DIALECT = "http://json-schema.org/draft-07/schema#"  # the newest draft that yaml-language-server supports
 
 
 class _PlainSchema(GenerateJsonSchema):
-    """The model's schema without what shapes it for a form."""
+    """The model's schema without the changes for a form."""
 
     def _update_class_schema(self, json_schema: dict[str, Any], cls: type[Any], config: ConfigDict) -> None:
         plain: Any = {name: value for name, value in config.items() if name != "json_schema_extra"}
@@ -29,7 +29,7 @@ def editor_schema() -> dict[str, Any]:
 
 
 def _in_old_words(node: Any) -> Any:
-    """The schema with `definitions`, as the dialect calls what later ones call `$defs`; fields have no titles of their own."""
+    """The schema with `definitions` instead of `$defs`, as this draft has it, and without the fields' titles."""
     if isinstance(node, list):
         return [_in_old_words(inner) for inner in node]  # pyright: ignore[reportUnknownVariableType]
     if not isinstance(node, dict):

@@ -1,4 +1,4 @@
-"""Where a key belongs that somebody wrote into another part of the job, or by the name that it has elsewhere."""
+"""Tells where an unknown key belongs: in another part of the job, or under Promptmill's own name for it."""
 
 from collections.abc import Iterable, Iterator
 from functools import cache
@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from promptmill.suggest import did_you_mean
 
-USUAL_NAMES = {  # as other systems, or the provider's API, call it
+USUAL_NAMES = {  # name in other systems or in the provider's API → key of a job
     "prompt": "request.user",
     "prompt_template": "request.user",
     "template": "request.user",
@@ -32,7 +32,7 @@ USUAL_NAMES = {  # as other systems, or the provider's API, call it
     "sep": "input.csv.delimiter",
     "sheet": "input.url, as #Sheet after the file's name",
 }
-PARAMETERS = frozenset(  # what most people set of those that go to the provider as they are
+PARAMETERS = frozenset(  # common keys of request.parameters
     {
         "temperature",
         "top_p",
@@ -54,7 +54,7 @@ _ADDRESS = frozenset({"base_url", "api_base", "api_key", "key", "endpoint_url"})
 
 
 def where_it_belongs(key: str, known: Iterable[str]) -> str:
-    """A sentence about a key that isn't one of `known`: where in a job it belongs, else the nearest name."""
+    """A sentence about a key that isn't in `known`: where it belongs in a job, else the nearest name."""
     if key in _ADDRESS:
         return (
             "Address and key don't stand in a job: set OPENAI_BASE_URL and OPENAI_API_KEY, or name a credentials block "
@@ -68,7 +68,7 @@ def where_it_belongs(key: str, known: Iterable[str]) -> str:
 
 @cache
 def places_of_keys() -> dict[str, list[str]]:
-    """Every key of a job → where it stands."""
+    """Every key of a job → the sections that have it."""
     from promptmill.job.spec import Job  # made of the sections that ask
 
     found: dict[str, list[str]] = {}

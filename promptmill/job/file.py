@@ -1,7 +1,7 @@
-"""A job file at any URL → `Job`, with every mistake in it reported at once: its place, and what would be right.
+"""Reads a job file at any URL, and reports all its mistakes at once: each with its place and the right form.
 
-Overrides may have lost the order of their keys on the way (key_order.py). So they are applied in the order of their
-paths, and the keys of mappings among them are sorted.
+Overrides may have lost the order of their keys on the way (key_order.py). So we apply them in the order of their paths,
+and sort the keys of mappings among them.
 """
 
 import re
@@ -24,7 +24,7 @@ from promptmill.shorten import shorten
 from promptmill.storage import STORAGE_ERRORS, open_filesystem
 from promptmill.suggest import did_you_mean
 
-# a value with a template that doesn't begin with a quote, a bar or a bracket: behind a key, or as an element of a list
+# an unquoted value with a template, after a key or as an element of a list
 _UNQUOTED = re.compile(
     r"""^[ \t]*((?:-[ \t]+)*(?:([\w."-]+):[ \t]+|(?<=-[ ]))(?!["'|>#])[^\n]*?\{[{%])""", re.MULTILINE
 )
@@ -35,7 +35,7 @@ _REQUIRED = tuple(name for name, field in Job.model_fields.items() if field.is_r
 
 
 def load_job(url: str, overrides: Mapping[str, object] | None = None, defaults: Defaults | None = None) -> Job:
-    """The job in a file at any fsspec URL, with some values replaced (`{"limits.max_concurrency": 8}`) and others filled in.
+    """The job in a file at any fsspec URL, with overrides (`{"limits.max_concurrency": 8}`) and defaults.
 
     Raises: JobError when the file can't be read, isn't YAML or isn't a job.
     """
@@ -47,14 +47,14 @@ def load_job(url: str, overrides: Mapping[str, object] | None = None, defaults: 
         return parse_job(content, overrides, source=source, is_ordered=True)
     except JobError:
         if is_closed_process() and not _is_meant_as_job(content):
-            raise _not_a_job(url) from None  # what is wrong with it would quote somebody's file
+            raise _not_a_job(url) from None  # a detailed message would quote somebody's file
         raise
 
 
 def parse_job(
     content: object, overrides: Mapping[str, object] | None = None, source: str = "job", *, is_ordered: bool = False
 ) -> Job:
-    """The job that plain values describe.
+    """The job from plain values.
 
     Set `is_ordered` when the keys of `content` still have the order in which their author wrote them.
     Raises: JobError when the values aren't a job.
@@ -93,7 +93,7 @@ def parse_override(text: str) -> tuple[str, object]:
 
 
 def _describe_errors(error: ValidationError) -> list[str]:
-    """A line for each mistake: its place, what is wrong and, where that helps, the value that was given."""
+    """A line for each mistake: its place, what is wrong and, if that helps, the given value."""
     lines: list[str] = []
     for mistake in error.errors(include_url=False):
         place = ".".join(str(part) for part in mistake["loc"]) or "the job"
@@ -128,7 +128,7 @@ def _read(url: str) -> object:
 
 
 def _advice(text: str, error: yaml.YAMLError) -> str:
-    """What to do with a file that isn't YAML; most often a prompt that begins with a template has no quotes."""
+    """What to do with a file that isn't YAML. Most often, a prompt that begins with a template lacks quotes."""
     found = _UNQUOTED.finditer(text)
     lines = {text.count("\n", 0, match.start(1)) + 1: match for match in found}
     mark = error.problem_mark.line + 1 if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark else 0
@@ -137,7 +137,7 @@ def _advice(text: str, error: yaml.YAMLError) -> str:
         return "Fix it and try again."
     key = lines[line][2]
     return (
-        f"In line {line} a template stands without quotes, and its braces are YAML's own. Put the prompt in quotes, as in "
+        f"In line {line} a template has no quotes, and YAML reads its braces. Put the prompt in quotes, as in "
         f'{key or "-"}{" " if not key else ": "}"{{{{ text }}}}", or write it on the next lines after a |.'
     )
 
@@ -167,7 +167,7 @@ def _with_sorted_keys(value: object) -> object:
 
 
 def _replaced(values: dict[str, Any], path: list[str], value: object, whole_path: str) -> dict[str, Any]:
-    """A copy in which the value at a dotted path is replaced."""
+    """A copy with another value at a dotted path."""
     head, *rest = path
     if not rest:
         return {**values, head: value}

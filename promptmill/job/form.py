@@ -1,6 +1,6 @@
-"""The job as a form: its JSON Schema, reworded so that the Prefect UI shows it well and the server checks a new run by it.
+"""Turns the job's JSON Schema into a form that the Prefect UI shows well and by which the server checks a new run.
 
-Form, file and documentation have one source, the types. This module only rewrites their schema and keeps what it allows.
+Form, file and documentation have one source, the types. This module rewrites their schema and allows the same values.
 What the two UIs of Prefect 3.8.8 do with a schema (read in their bundles and seen in a browser, 2026-11-25):
 
 - `position` orders the fields; without it PostgreSQL, which stores the schema as jsonb, would.
@@ -62,14 +62,14 @@ def _shape_field(field: _Schema) -> None:
 
 
 def _name_tab(tab: _Schema) -> _Schema:
-    """A tab with a name; a section has its own. The tab for any object has no type, so the UI shows a JSON editor."""
+    """A tab with a name; a section has one already. The tab for any object has no type, so the UI shows a JSON editor."""
     if tab.get("type") == "object":
         return {"title": "JSON", "not": _NO_OBJECTS}
     return tab if "$ref" in tab else {**tab, "title": _TABS[tab["type"]]}
 
 
 def label(name: str) -> str:
-    """A key as people read it: `approve_above_usd` is "Approve above (US dollars)"."""
+    """A key as a title for people: `approve_above_usd` becomes "Approve above (US dollars)"."""
     words = [_WORDS.get(word, word) for word in name.split("_")]
     return " ".join([words[0][:1].upper() + words[0][1:], *words[1:]])
 

@@ -16,23 +16,23 @@ import orjson
 from promptmill.job.key_order import without_schema_text
 from promptmill.job.spec import Job
 
-SCHEMA_VERSION = 1  # of stored answers; raise it, and no run reads an older checkpoint
+SCHEMA_VERSION = 1  # version of stored answers; if you raise it, no run reads an older checkpoint
 _REQUEST_DIGEST_BYTES = 16
 _ROW_DIGEST_BYTES = 4
 _JOB_DIGEST_BYTES = 4
-_LATER: dict[str, object] = {  # keys of `request` that an earlier version didn't know, with their defaults
+_LATER: dict[str, object] = {  # keys of `request` that an earlier version didn't have, with their defaults
     "allow_empty": False,
     "same_for_all": False,
     "tier": None,
 }
 _NOT_ASKED = frozenset(
     {"answer_each_row", "deployment", "structured", "max_input_tokens"}
-)  # keys of `request` that change nothing of what is asked
+)  # keys of `request` that don't change what the model is asked
 
 
 def request_digest(endpoint: str, body: bytes) -> str:
     """The identity of a request, 32 hex: equal bodies to one endpoint are the same request."""
-    digest = _hasher(endpoint).copy()  # to set one up takes longer than to hash a usual body
+    digest = _hasher(endpoint).copy()  # setting up a hash takes longer than hashing a usual body
     digest.update(body)
     return digest.hexdigest()
 
@@ -77,7 +77,7 @@ def chunk_key(custom_ids: Iterable[str]) -> str:
 
 
 def identifying_request(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of `request` as identities cover them; keys that came later count only where the job sets them."""
+    """The values of `request` that identities cover; keys that came later count only if the job sets them."""
     known = without_schema_text(values)
     asked = {key: value for key, value in known.items() if key not in _NOT_ASKED}
     return {key: value for key, value in asked.items() if key not in _LATER or value != _LATER[key]}
@@ -86,7 +86,7 @@ def identifying_request(values: Mapping[str, Any]) -> dict[str, Any]:
 def job_digest(job: Job) -> str:
     """The job's identity, 8 hex, over name, request and input.url.
 
-    A run may replace the output of an equal digest; any other output only when the user says `--overwrite`.
+    A run may replace an output with the same digest; it replaces any other output only with `--overwrite`.
     """
     identity = {
         "name": job.name,

@@ -9,7 +9,7 @@ from promptmill.job.section import Section
 
 TypeName = Literal["string", "int64", "double", "bool", "date", "timestamp"]
 _Url = Annotated[str, Field(min_length=1)]
-_LATER: dict[str, object] = {  # keys that an earlier version didn't know, with their defaults
+_LATER: dict[str, object] = {  # keys that an earlier version didn't have, with their defaults
     "types": None,
     "csv": None,
     "on_bad_row": "fail",
@@ -96,12 +96,12 @@ class Input(Section):
     @field_validator("url")
     @classmethod
     def _unwrap(cls, value: str | list[str]) -> str | list[str]:
-        """The URL of a list of one: it means the same, so it has the same identity."""
+        """Turn a list of one URL into the URL: it means the same, so it has the same identity."""
         return value[0] if isinstance(value, list) and len(value) == 1 else value
 
     @property
     def urls(self) -> tuple[str, ...]:
-        """The URL, or those of the list in their order."""
+        """All URLs, in their order."""
         return (self.url,) if isinstance(self.url, str) else tuple(self.url)
 
     def with_urls(self, urls: Sequence[str]) -> "Input":
@@ -110,5 +110,5 @@ class Input(Section):
 
 
 def identifying_input(values: dict[str, Any]) -> dict[str, Any]:
-    """The values of `input` as identities cover them; keys that came later count only where the job sets them."""
+    """The values of `input` that identities cover; keys that came later count only if the job sets them."""
     return {key: value for key, value in values.items() if key not in _LATER or value != _LATER[key]}

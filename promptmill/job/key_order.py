@@ -1,4 +1,4 @@
-"""One order for the keys of JSON objects, in whatever order they arrive. Pure.
+"""Puts the keys of JSON objects into one order, independent of the order in which they arrive. Pure.
 
 A Prefect server on PostgreSQL keeps a run's parameters as JSONB, which forgets the order of keys (shorter ones come
 first; PostgreSQL 15 manual, 8.14, read 2026-11-25). So equal jobs reach a worker with their keys in another order than
@@ -48,14 +48,14 @@ def _canonical_under(key: str, known: Mapping[str, Any]) -> Any:
 
 
 def is_schema_text(spec: object) -> bool:
-    """Whether `response_schema` holds a schema as text, and not the place of one."""
+    """Whether `response_schema` holds a schema as text, and not its path or class."""
     return isinstance(spec, str) and spec.lstrip().startswith("{")
 
 
 def parse_schema_text(text: str) -> dict[str, Any]:
     """The schema in a text of JSON or YAML, its keys as written. Raises: ValueError when the text is neither."""
     try:
-        return cast(dict[str, Any], load_json_document(text))  # it begins with "{": an object or an error
+        return cast(dict[str, Any], load_json_document(text))  # a text that begins with "{" is an object or an error
     except ValueError as json_error:
         try:
             return _parse_yaml_object(text)
@@ -71,9 +71,9 @@ def _parse_yaml_object(text: str) -> dict[str, Any]:
 
 
 def keep_schema_order(job: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The values of a job, with an inline schema turned into a text, which keeps the order of its properties.
+    """The values of a job, with an inline schema as text, which keeps the order of its properties.
 
-    What can't be a schema stays as it is.
+    A value that can't be a schema stays as it is.
     """
     request: object = job.get("request")
     schema = cast(dict[str, Any], request).get("response_schema") if isinstance(request, dict) else None
@@ -87,7 +87,7 @@ def keep_schema_order(job: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def without_schema_text(request: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of `request`, with a schema given as text replaced by the mapping that it stands for."""
+    """The values of `request`, with a schema in text form parsed into a mapping."""
     spec: object = request.get("response_schema")
     if not isinstance(spec, str) or not is_schema_text(spec):
         return dict(request)

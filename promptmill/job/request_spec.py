@@ -8,7 +8,7 @@ from promptmill.job.section import Section
 
 Endpoint = Literal["chat.completions", "responses", "embeddings"]
 StructuredMode = Literal["json_schema", "json_object", "prompt", "tool"]
-_ANY_JSON = {"type": "json_object"}  # the one response_format that a job may set by hand
+_ANY_JSON = {"type": "json_object"}  # the only response_format that a job may set itself
 _LOGPROBS = "message.output_text.logprobs"  # in `include` of responses
 RESERVED_PARAMETERS = frozenset({"model", "messages", "input", "stream", "n", "response_format", "text"})
 
@@ -103,17 +103,17 @@ class RequestSpec(Section):
 
     @property
     def sent_model(self) -> str:
-        """What the provider is told as the model."""
+        """The model's name in requests."""
         return self.model if self.deployment is None else self.deployment
 
     @property
     def sent_parameters(self) -> dict[str, JsonValue]:
-        """What goes to the provider beside prompt and schema."""
+        """The values that go to the provider in addition to prompt and schema."""
         return self.parameters if self.tier is None else {**self.parameters, "service_tier": self.tier.prefer}
 
     @property
     def wants_confidence(self) -> bool:
-        """Whether the provider is asked for the probabilities of the answer's tokens."""
+        """Whether the job asks the provider for the probabilities of the answer's tokens."""
         asked = self.parameters.get("include")
         if self.endpoint == "responses":
             return isinstance(asked, list) and _LOGPROBS in asked

@@ -1,4 +1,4 @@
-"""What all parts of a job have in common: an unknown key is an error that says where it belongs, or the nearest one."""
+"""The base class of a job's parts: an unknown key is an error that says where it belongs, or names the nearest key."""
 
 from typing import Any
 

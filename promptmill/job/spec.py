@@ -47,8 +47,8 @@ Processes = Annotated[int, Field(ge=1, le=256)] | Literal["auto"]
 RetryFailed = Literal["passing", "all", "none"]
 _TIMEOUT_SECONDS = 120.0
 _FLEX_TIMEOUT_SECONDS = 900.0  # OpenAI's guide to flex processing, from memory
-_MOST_TAGS = 14  # a batch's metadata takes 16 pairs, and two are ours (OpenAI's API reference, read 2026-11-24)
-_OUR_TAGS = "promptmill"  # how the names of those two begin
+_MOST_TAGS = 14  # a batch's metadata takes 16 pairs, and Promptmill uses two (OpenAI's API reference, read 2026-11-24)
+_OUR_TAGS = "promptmill"  # the prefix of these two names
 
 
 class Limits(Section):

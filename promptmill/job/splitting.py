@@ -1,15 +1,15 @@
-"""Over what the rows of a job are split: the processes of one machine, or shards on several. Pure."""
+"""Checks how a job splits its rows: over the processes of one machine, or over shards on several machines. Pure."""
 
 from typing import Literal
 
 
 def most_parts(processes: int | Literal["auto"], shards: int) -> int:
-    """The most parts into which a job's rows may be split; 2 for as many as it is found to be worth."""
+    """The most parts into which the job splits its rows; 2 if the run itself decides how many are worth it."""
     return max(2 if processes == "auto" else processes, shards)
 
 
 def refuse_two_splits(processes: int | str, is_sharded: bool, shared: str | None) -> None:
-    """Raises: ValueError where a job asks for processes beside shards, or beside a limit that they can't lease."""
+    """Raises ValueError if a job asks for processes together with shards, or with a limit that they can't lease."""
     if processes == 1:
         return
     if is_sharded:

@@ -1,4 +1,4 @@
-"""What a person approved for an output, kept beside its checkpoints: every later run over it keeps to that.
+"""Keeps the amount that a person approved for an output beside its checkpoints; every later run respects it.
 
 The form says "spend at most this for the output". So the amount holds for later runs of any job over this output, until
 somebody approves again. A damaged record is an error, and never lifts the cap.
@@ -23,7 +23,7 @@ class Approved:
     """A person's yes."""
 
     cap_usd: Annotated[Decimal, Field(ge=0)] | None  # for the output, over all its runs; None: the job's own budget
-    question: str | None  # that was answered: flow run and which of its questions; None: `--approve`, unasked
+    question: str | None  # the question: its flow run and number; None: `--approve` without a question
     at: datetime
 
 
@@ -37,18 +37,18 @@ _RECORD: StateFile[Approved] = StateFile(
 
 
 def read_approved(checkpoints: Storage) -> Approved | None:
-    """The last approval of an output; None where there was none.
+    """The last approval of an output; None if there was none.
 
-    Raises: OutputError when the record is damaged or can't be read.
+    Raises: OutputError if the record is damaged or can't be read.
     """
     try:
         return _RECORD.read(checkpoints, _NAME)
-    except StorageFailed as error:  # it is read before anything is sent
+    except StorageFailed as error:  # a run reads it before it sends anything
         raise OutputError(str(error)) from error
 
 
 def write_approved(checkpoints: Storage, cap_usd: Decimal | None, question: str | None = None) -> Approved:
-    """Keep an approval, in place of the last one. Raises: StorageFailed."""
+    """Replace the last approval. Raises: StorageFailed."""
     approved = Approved(cap_usd, question, datetime.now(UTC))
     try:
         checkpoints.write(_NAME, _FORM.dump_json(approved))
@@ -62,7 +62,7 @@ def write_approved(checkpoints: Storage, cap_usd: Decimal | None, question: str 
 
 
 def describe_cap(cap_usd: Decimal | None, approved: Approved | None = None) -> str:
-    """A cap, where it comes from and how it is raised; `approved` where it is a person's."""
+    """A clause about a cap: where it comes from and how to raise it; `approved` if a person set it."""
     if approved is None:
         return f"the limit is ${cap_usd} (budget_usd). Raise budget_usd and run the same command again"
     return (

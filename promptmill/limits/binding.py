@@ -1,4 +1,4 @@
-"""Which limit holds a run up: at one moment, and over a stretch of moments. Pure."""
+"""Finds the limit that holds up a run, at one moment and over a stretch of time. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,25 +8,25 @@ from promptmill.limits.token_bucket import Kind
 from promptmill.limits.waiting import WaitingReason
 
 Limit = Literal["paused", "provider", "concurrency", "budget", "machine"] | Kind
-_BUSY_SHARE = 0.85  # of a core: the event loop can't send more
-_FULL_SHARE = 0.8  # of the places are on the wire; otherwise rows hold them that wait for something of ours
-_LEAST_SHARE = 0.1  # of the time, below which a limit isn't worth naming
+_BUSY_SHARE = 0.85  # share of a core: above it, the event loop can't send more
+_FULL_SHARE = 0.8  # share of the places with a request on the wire; below it, rows hold places while they wait for us
+_LEAST_SHARE = 0.1  # share of the time; below it, a limit isn't worth naming
 
 
 @dataclass(frozen=True, slots=True)
 class Moment:
     """What a run waits for at one moment."""
 
-    reason: WaitingReason | None  # why the first request in the rate limiter's queue waits; None: the queue is empty
+    reason: WaitingReason | None  # reason of the first request in the rate limiter's queue; None: the queue is empty
     waits_for_money: bool
     waits_for_place: bool  # a row waits for a place in flight
     on_wire: int  # requests
     places: int
-    busy_share: float  # of the last stretch, in which the event loop's thread computed
+    busy_share: float  # share of the last stretch in which the event loop's thread computed
 
 
 def limit_at(moment: Moment) -> Limit | None:
-    """The limit that holds the run up at a moment; None when nothing does, as at its beginning and its end."""
+    """The limit that holds up the run at a moment; None if nothing does, as at the beginning and the end."""
     if moment.reason is not None and moment.reason.cause == "paused":
         return "paused"
     if moment.reason is not None:
@@ -41,7 +41,7 @@ def limit_at(moment: Moment) -> Limit | None:
 
 
 def shares_of(seconds: Mapping[Limit | None, float]) -> dict[str, float]:
-    """The limits that held a run up for a tenth of the time or more, with their share of it; the highest first."""
+    """The limits that held up a run for at least a tenth of the time, with their shares of it, highest first."""
     total = sum(seconds.values())
     shares = {limit: amount / total for limit, amount in seconds.items() if limit is not None and total}
     named = sorted(shares.items(), key=lambda pair: -pair[1])

@@ -1,10 +1,10 @@
-"""The hard cap on money: spent + reserved + uncertain never passes it, over all runs of an output.
+"""Keeps the hard cap on money: spent + reserved + uncertain never passes it, over all runs of an output.
 
 `uncertain` is the money of attempts that ended without a readable answer: the provider may have done the work and
 billed it. A request that doesn't fit waits while others are under way, since they may take less than they reserved;
 when none is under way, the budget is exhausted.
-So that a killed process can't spend unseen, the cap is drawn in grants: a grant is written to storage before it is used,
-and a run that finds one counts it as spent unless the run before closed its books.
+A killed process must not spend unseen. So a process takes the cap in grants: it writes a grant to storage before it uses
+it, and the next run counts the grant as spent unless the earlier process closed its books.
 """
 
 import asyncio
@@ -16,21 +16,21 @@ from promptmill.errors import BudgetExhausted
 from promptmill.limits.approved_cap import Approved, describe_cap
 from promptmill.limits.exposure import Exposure
 
-_GRANTS_A_BUDGET = 100  # a grant is at least a hundredth of the cap: at most so much is taken for lost by a kill
+_GRANTS_A_BUDGET = 100  # a grant is at least a hundredth of the cap, which a kill may count as lost
 RecordGrant = Callable[[Decimal], Awaitable[None]]
 ZERO = Decimal(0)
 
 
 class Budget:
-    """What one output may cost; one object for everything that sends in this process."""
+    """The money that one output may cost; one object for all senders of this process."""
 
     def __init__(
         self,
         cap_usd: Decimal | None,
         spent_usd: Decimal = ZERO,
         record_grant: RecordGrant | None = None,
-        approved: Approved | None = None,  # where a person set the cap
-        exposure: Exposure | None = None,  # what a kill would lose; None: nobody keeps an account
+        approved: Approved | None = None,  # the approval, if a person set the cap
+        exposure: Exposure | None = None,  # the money that a kill would lose; None: nobody keeps an account
     ) -> None:
         self.exposure = Exposure() if exposure is None else exposure
         self.cap_usd = cap_usd
@@ -41,23 +41,23 @@ class Budget:
         self._record_grant = record_grant
         self._approved = approved
         self._granting = asyncio.Lock()
-        self.ask_for_more: Callable[[], Awaitable[object]] | None = None  # a last look, before the budget is exhausted
+        self.ask_for_more: Callable[[], Awaitable[object]] | None = None  # asked before the budget counts as exhausted
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     @property
     def committed_usd(self) -> Decimal:
-        """Spent, reserved and uncertain."""
+        """The sum of spent, reserved and uncertain money, in US dollars."""
         return self.spent_usd + self.reserved_usd + self.uncertain_usd
 
     @property
     def waiting(self) -> int:
-        """Requests that wait for room."""
+        """The number of requests that wait for money."""
         return len(self._waiting)
 
     async def reserve(self, amount_usd: Decimal) -> Decimal:
         """Take an amount for one attempt; returns it, to be settled.
 
-        Raises: BudgetExhausted when it doesn't fit and nothing under way could make room.
+        Raises: BudgetExhausted if it doesn't fit and no request under way could free money.
         """
         if self.cap_usd is None:
             self.reserved_usd += amount_usd
@@ -76,16 +76,16 @@ class Budget:
         return amount_usd
 
     def settle(self, reserved_usd: Decimal, spent_usd: Decimal, uncertain_usd: Decimal = ZERO) -> None:
-        """Turn a reservation into what was really spent, or may have been."""
+        """Replace a reservation by the money that was really spent or may have been spent."""
         self.reserved_usd -= reserved_usd
         self.spent_usd += spent_usd
         self.uncertain_usd += uncertain_usd
         self._wake()
 
     def change_cap(self, cap_usd: Decimal, earlier_usd: Decimal = ZERO) -> None:
-        """Keep to another cap from now on. What is reserved or granted under the old one stays so.
+        """Use another cap from now on. Reservations and grants under the old cap stay.
 
-        `earlier_usd` was spent before this budget began, where it had no cap and counted only its own.
+        `earlier_usd` was spent before this budget began, if it had no cap and counted only its own spending.
         """
         self.spent_usd += earlier_usd
         self.cap_usd = cap_usd
@@ -93,9 +93,9 @@ class Budget:
         self._wake()
 
     async def freeze(self) -> Decimal:
-        """Take no more than what is spent and reserved now, until the cap is changed again; returns that, once it is recorded.
+        """Take no more than is spent and reserved now, until the cap changes again; records this amount and returns it.
 
-        Raises: what recording it raises.
+        Raises: any error of recording it.
         """
         self.cap_usd = frozen = self.committed_usd
         async with self._granting:
@@ -116,7 +116,7 @@ class Budget:
                 future.set_result(None)
 
     async def close(self) -> None:
-        """Write down what was really spent, so that the next run needn't assume the whole grant."""
+        """Record the money that was really spent, so that the next run needn't count the whole grant as spent."""
         if self._record_grant is not None and self.cap_usd is not None:
             await self._record_grant(self.spent_usd + self.uncertain_usd)
 
@@ -132,12 +132,12 @@ class Budget:
             if (needed := self.committed_usd) > self._granted_usd:
                 granted = max(
                     needed, min(cap_usd, needed + cap_usd / _GRANTS_A_BUDGET)
-                )  # the cap may have been lowered
+                )  # somebody may have lowered the cap
                 await self._record_grant(granted)
                 self._granted_usd = granted
 
     def _describe(self, amount_usd: Decimal) -> str:
         return (
             f"the next request could cost ${amount_usd:.6f}, and ${self.committed_usd:.6f} of the budget is spent; "
-            f"{describe_cap(self.cap_usd, self._approved)}: all that was paid for is kept."
+            f"{describe_cap(self.cap_usd, self._approved)}: all answers that were paid for are kept."
         )

@@ -1,4 +1,4 @@
-"""Limits that are changed while requests wait for them."""
+"""Changes a rate limiter's limits while requests wait for them."""
 
 from collections.abc import Mapping
 
@@ -6,7 +6,7 @@ from promptmill.limits.rate_limiter import RateLimiter
 
 
 def change_rates(limiter: RateLimiter, rates: Mapping[str, float | None]) -> None:
-    """Keep to these limits a minute from now on, by the names of the job's `limits`; None: to what is learned."""
+    """Use these limits a minute from now on, by the names of the job's `limits`; None: use the learned limit."""
     paces = {
         "requests_per_minute": limiter.requests,
         "tokens_per_minute": limiter.tokens,
@@ -19,13 +19,13 @@ def change_rates(limiter: RateLimiter, rates: Mapping[str, float | None]) -> Non
 
 
 def change_part(limiter: RateLimiter, part: float) -> None:
-    """Keep to another part of limits that nobody leases: of those who had the others, some send no more."""
+    """Use another part of limits that nobody leases, because some of the other processes have stopped sending."""
     for pace in (limiter.requests, limiter.tokens, limiter.split.input, limiter.split.output):
         pace.take_part(part)
     limiter.wake()
 
 
 def hold_requests(limiter: RateLimiter, reason: str | None, now: float) -> None:
-    """Let no request be sent for this reason, or all again with None; `now` is of the event loop's clock."""
+    """Hold back every request for this reason; None lets them go. `now` is the event loop's time, in seconds."""
     limiter.refusals.hold_back(reason, now)
     limiter.wake()

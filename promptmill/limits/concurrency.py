@@ -1,15 +1,15 @@
-"""How many requests may be in flight at once, found by what comes back of them. Moments are arguments; no clock of its own.
+"""Finds how many requests may be in flight at once, from the answers. Moments are arguments; it has no clock of its own.
 
-The number rises while it is used and answers come well: it doubles with each round of answers until something speaks
-against it, then it rises slowly. It falls when the provider refuses, when requests time out, and when answers come so
-late that fewer in flight would bring as many (latencies.py). So it rises additively and falls multiplicatively (AIMD:
-Chiu, Jain, 1989), with three differences that keep refused requests few:
-- The number at which the provider refused is remembered as a ceiling and tried again only after many rounds of answers.
-- One request in fifty may be refused without a fall: a flaky server refuses at any number.
-- Where falls bring no relief, they weren't to the point: the number goes back to what it was, and what was seen is
-  taken to be normal.
+The number rises while the run uses it and answers come well: it doubles with each round of answers until the first
+trouble, then it rises slowly. It falls if the provider refuses, if requests time out, and if answers come so late that
+fewer in flight would bring as many (latencies.py). So it rises additively and falls multiplicatively (AIMD: Chiu, Jain,
+1989), with three differences that keep refused requests few:
+- The number at which the provider refused becomes a ceiling, and is tried again only after many rounds of answers.
+- The provider may refuse one request in fifty without a fall, because a flaky server refuses at any number.
+- If falls don't help, the number wasn't the cause: it goes back to its old value, and these refusals or latencies count
+  as normal.
 
-A refusal that speaks of a limit a minute is the rate limiter's business (rate_limiter.py) and none of this.
+The rate limiter handles refusals for a limit a minute (rate_limiter.py); this file doesn't see them.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from typing import Literal
 from promptmill.limits.latencies import Latencies
 
 _START = 16
-MOST = 2_000  # in flight, however much a machine and a provider take
+MOST = 2_000  # requests in flight, even if machine and provider take more
 _USED_SHARE = 0.8  # of the number: only a request that was sent with so many in flight says that more can be used
 _GROWTH = 0.1  # a round, once the number has fallen for the first time
 _TOLERANCE = 0.02  # of all requests may be refused without a fall
@@ -44,16 +44,16 @@ Ending = Literal["answered", "refused", "timeout", "other"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Flight:
-    """A request on its way."""
+    """A request in flight."""
 
     sent_at: float  # seconds
     in_flight: int  # when it was sent, itself included; without those that hang
-    limit: int  # that held when it was sent
+    limit: int  # the number when it was sent
 
 
 @dataclass(slots=True)
 class _Round:
-    """What came back since the number was last judged."""
+    """The answers and refusals since the last judgement of the number."""
 
     size: float  # requests; as many as were in flight when it began
     answered: int = 0
@@ -68,7 +68,7 @@ class _Round:
 
 @dataclass(slots=True)
 class _Series:
-    """Falls for refusals, one after the other, without a stretch of peace between them."""
+    """A series of falls for refusals, without a quiet stretch between them."""
 
     began_at: float  # the number before the first
     low_ended: int = 0  # requests sent while the number was far below that
@@ -77,7 +77,7 @@ class _Series:
 
 @dataclass(slots=True)
 class _Tried:
-    """A fall for latency whose effect isn't known yet."""
+    """A fall for latency whose effect we don't know yet."""
 
     limit: float  # before
     seconds: float  # latency before
@@ -90,10 +90,10 @@ class Controller:
     def __init__(self, most: int, start: int = _START) -> None:
         self.most = most
         self.latencies = Latencies()
-        self.ceiling: int | None = None  # so many were too many, when last tried
+        self.ceiling: int | None = None  # this number was too high when last tried
         self._limit = float(min(start, most))
         self._is_doubling = True
-        self._changed_at = float("-inf")  # the last fall: what was sent before tells nothing new
+        self._changed_at = float("-inf")  # time of the last fall; requests from before it tell nothing new
         self._tolerance, self._credit = _TOLERANCE, 0.0
         self._round = _Round(self._limit)
         self._hold_rounds = _HOLD_ROUNDS
@@ -135,7 +135,7 @@ class Controller:
         self.latencies.add(flight.in_flight, seconds)
         self._held += 1
         if self.ceiling is not None and self._held >= max(_LEAST_HELD, self._hold_rounds * self._limit):
-            self.ceiling = self._series = None  # a stretch of peace: the ceiling may have risen
+            self.ceiling = self._series = None  # a quiet stretch: the ceiling may have risen
         if flight.in_flight >= _USED_SHARE * flight.limit and self._tried is None:
             self._rise()
 
@@ -145,7 +145,7 @@ class Controller:
         self._limit = max(self._limit, min(highest, self._limit + step))
 
     def _charge(self, weight: float, flight: Flight, now: float) -> None:
-        """Count something that speaks for a smaller number; fall once there is more of it than is tolerated."""
+        """Count a sign of overload; lower the number if there are more signs than we tolerate."""
         self._credit -= weight
         if self._credit >= 0:
             return
@@ -159,20 +159,20 @@ class Controller:
             self._tolerance = _TOLERANCE
         if self._series is None:
             self._series = _Series(at)
-        if self.ceiling is None and not self._is_doubling:  # it was tried again in vain
+        if self.ceiling is None and not self._is_doubling:  # the second try failed too
             self._hold_rounds = min(_LONGEST_HOLD_ROUNDS, self._hold_rounds * 2)
         self._tried = None
         self._fall(at, _DEEP_FALL if deep else _FALL, now)
 
     def _is_background(self) -> bool:
-        """Whether the provider refuses a share of the requests at any number."""
+        """Whether the provider refuses some requests at any number in flight."""
         series = self._series
         if series is None or series.low_ended < 2 * _LEAST_ROUND or self._limit > _LOW_SHARE * series.began_at:
             return False
         return 0 < series.low_refused <= _MOST_BACKGROUND * series.low_ended
 
     def _restore(self) -> None:
-        """Go back to the number before the falls, and tolerate what was refused below it."""
+        """Go back to the number before the falls, and tolerate the refusals below it."""
         assert self._series is not None  # noqa: S101 - only called where there is one
         share = self._series.low_refused / self._series.low_ended
         self._tolerance = min(_MOST_TOLERANCE, max(_TOLERANCE, _BACKGROUND_MARGIN * share))
@@ -203,7 +203,7 @@ class Controller:
             self._fall(found.in_flight, _LATENCY_FALL, now)
 
     def _judge_fall(self, tried: _Tried, seconds: float) -> None:
-        """Undo a fall for latency if answers take as long as before: then it wasn't the number in flight."""
+        """Undo a fall for latency if answers take as long as before, since the number in flight wasn't the cause."""
         self._tried = None
         if seconds > _RELIEF * tried.seconds:
             self.latencies.forget()

@@ -1,9 +1,9 @@
-"""What a kill would lose right now, and the promise on storage that it's never more than the record says.
+"""Counts the money that a kill would lose right now, and keeps an upper bound for it on storage.
 
-Money is exposed from just before its request is sent until its answer is saved. Before the exposed money passes the bound
-that the record has, a higher bound is written: an eighth more than is needed, so that a run makes some dozens of writes
-and not one for each request. An attempt that brought nothing to read stays exposed until the next write, which adds it to
-the record's own sum.
+Money is exposed from just before the run sends the request until it has saved the answer. Before the exposed money passes
+the recorded bound, the run writes a higher one: an eighth more than it needs, so that it makes some dozens of writes and
+not one for each request. An attempt without a readable answer stays exposed until the next write, which adds it to the
+record's own sum.
 """
 
 import asyncio
@@ -19,10 +19,10 @@ _ZERO = Decimal(0)
 
 
 class Exposure:
-    """The exposed money of one process; lives on one event loop."""
+    """The exposed money of one process. For one event loop."""
 
     def __init__(self, write: WriteAccount | None = None) -> None:
-        """Without `write` nothing is promised: for senders whose answers nobody keeps."""
+        """Without `write` there is no record: for senders whose answers nobody keeps."""
         self._write = write
         self._began_at = time.time()
         self._in_flight_usd = self._unsaved_usd = self._held_usd = self._stranded_usd = _ZERO
@@ -30,27 +30,27 @@ class Exposure:
         self._spent_usd = self._lost_usd = self._retried_usd = self._uncertain_usd = _ZERO
         self._retried = self._uncertain = 0
         self._is_estimating = False
-        self._overrun = Decimal(1)  # the most that an answer cost, as a multiple of what was exposed for it
+        self._overrun = Decimal(1)  # the highest ratio of an answer's cost to the amount exposed for it
         self._promised: Account | None = None  # as it stands on storage
         self._writing: asyncio.Task[None] | None = None
 
     @property
     def exposed_usd(self) -> Decimal:
-        """What a kill would lose right now at most, beside what the record counts as uncertain already."""
+        """The most that a kill would lose right now, without the money that the record already counts as uncertain."""
         return self._at_risk_usd + self._uncertain_usd - self._recorded.uncertain_usd
 
     @property
     def in_flight(self) -> int:
-        """Requests that are covered and not settled."""
+        """The number of requests that the record covers and that aren't settled."""
         return self._in_flight
 
     @property
     def not_saved_usd(self) -> Decimal:
-        """What was paid for answers that aren't saved."""
+        """US dollars that were paid for unsaved answers."""
         return max(_ZERO, self._unsaved_usd) + self._stranded_usd
 
     async def cover(self, amount_usd: Decimal) -> None:
-        """Expose an amount for one attempt, after the record covers it. Raises: what writing raises; nothing is exposed."""
+        """Expose an amount for one attempt, after the record covers it. If the write raises, nothing is exposed."""
         self._in_flight_usd += amount_usd
         self._in_flight += 1
         try:
@@ -64,9 +64,9 @@ class Exposure:
     def settle(
         self, exposed_usd: Decimal, cost_usd: Decimal, uncertain_usd: Decimal = _ZERO, *, is_estimated: bool = False
     ) -> None:
-        """An attempt is over: its answer's cost is exposed until it is saved, what is uncertain until it is recorded.
+        """End an attempt: its answer's cost stays exposed until it is saved, an uncertain cost until it is recorded.
 
-        A cost that we estimated, since the provider told no usage, isn't known to be spent.
+        If the provider told no usage, the cost is our estimate and counts as uncertain.
         """
         self._in_flight_usd -= exposed_usd
         self._in_flight -= 1
@@ -81,23 +81,23 @@ class Exposure:
             self._overrun = cost_usd / exposed_usd
 
     def retry(self, cost_usd: Decimal) -> None:
-        """Count an answer that is paid for and wouldn't do."""
+        """Count an answer that was paid for and rejected."""
         self._retried_usd += cost_usd
         self._retried += 1
 
     def hold(self, cost_usd: Decimal) -> None:
-        """A row's result goes to be saved; it cost this process so much."""
+        """Note that a row's result is about to be saved, with its cost to this process."""
         self._held_usd += cost_usd
 
     def keep(self, cost_usd: Decimal, *, is_saved: bool) -> None:
-        """Held results are saved, or couldn't be: those may be found again later, or be lost."""
+        """Note that results are saved or couldn't be saved; a later run may find unsaved ones, or they are lost."""
         self._held_usd -= cost_usd
         self._unsaved_usd -= cost_usd
         if not is_saved:
             self._stranded_usd += cost_usd
 
     async def close(self) -> None:
-        """Write down that nothing is in flight, and what is lost. More may be sent afterwards. Raises: what writing raises."""
+        """Record that nothing is in flight, and what is lost. More may be sent afterwards. Raises: any error of the write."""
         if self._writing is not None:
             await asyncio.wait({self._writing})
         if self._write is None or self._promised is None:
@@ -109,7 +109,7 @@ class Exposure:
             await self._written()
 
     def _write_off(self) -> None:
-        """Answers that belong to no row are lost: known, unless we estimated what some cost."""
+        """Count answers that belong to no row as lost: as known costs, unless we estimated some of them."""
         lost_usd = max(_ZERO, self._unsaved_usd - self._held_usd)
         self._unsaved_usd -= lost_usd
         if self._is_estimating:
@@ -169,4 +169,4 @@ class Exposure:
         if self._writing is task:
             self._writing = None
         if not task.cancelled():
-            task.exception()  # those who wait for it have it, if there are any
+            task.exception()  # the waiting callers get the error, if there are any

@@ -1,8 +1,8 @@
-"""How long answers take at each number of requests in flight, and whether more in flight brings more. No clock of its own.
+"""Measures how long answers take at each number in flight, and whether more in flight bring more. No clock of its own.
 
-A server that takes everything and queues it answers later and refuses nothing. By Little's law its rate is the number in
-flight divided by the latency. So where half as many in flight would bring nearly the same rate, the rest of them only queue.
-Latency alone wouldn't tell: a server that batches (vLLM) answers later with more in flight, and still answers more of them.
+A server that queues every request refuses none, but answers later. By Little's law its rate is the number in flight divided
+by the latency. So if half as many in flight would bring nearly the same rate, the other half only queue. Latency alone
+doesn't tell: a server that batches (vLLM) answers later with more in flight, and still answers more of them.
 
 The idea of comparing latencies instead of waiting for errors: TCP Vegas (Brakmo, Peterson, 1995), and Netflix's
 concurrency-limits, from memory.
@@ -27,7 +27,7 @@ _LEAST_RECENT_ANSWERS = 200
 
 @dataclass(slots=True)
 class _Level:
-    """Latencies at about one number in flight; seconds."""
+    """Latencies at about the same number in flight; seconds."""
 
     sent: int = 0  # requests
     samples: int = 0  # of them, those that were answered
@@ -38,7 +38,7 @@ class _Level:
 
 @dataclass(frozen=True, slots=True)
 class TooMany:
-    """A number in flight that brings no more answers than fewer would."""
+    """A number in flight that brings no more answers than a smaller one."""
 
     in_flight: int
     seconds: float  # that answers take at this number
@@ -56,7 +56,7 @@ class Latencies:
         self.spread = 0.0  # seconds, their mean deviation from it
 
     def sent(self, in_flight: int) -> None:
-        """A request is sent; so many are in flight now, itself included."""
+        """Note that a request was sent; `in_flight` includes it."""
         number = _level_of(in_flight)
         if number not in self._levels:
             self._levels[number] = _Level()
@@ -96,11 +96,11 @@ class Latencies:
         return found if is_flat else None
 
     def forget(self) -> None:
-        """Start again: what was normal is so no longer."""
+        """Forget all latencies, because the old normal no longer holds."""
         self._levels.clear()
 
     def _is_telling(self, number: int, level: _Level) -> bool:
-        """Whether a level has enough samples, and recent ones; of those just sent, only the quick ones are back."""
+        """Whether a level has enough recent samples; of requests just sent, only the quick ones are back."""
         oldest = self._answers - max(_RECENT_ANSWERS * 2 ** (number / _STEPS), _LEAST_RECENT_ANSWERS)
         is_known = level.samples >= max(_LEAST_SAMPLES, _LEAST_BACK * level.sent)
         return is_known and level.seen >= oldest

@@ -1,11 +1,11 @@
-"""A limit that several processes share: capacity comes in leased blocks, and nothing is sent that wasn't leased.
+"""Keeps to a limit that several processes share: a process leases capacity in blocks, and sends only what it has leased.
 
-A block is worth about a second of the whole limit and is drained here, first come first served: asking for each request
-would cost a call a request and most of the throughput. The next block is asked for while the last half of the current
-block is drained, and only by a request that takes from it or waits for it, so that an idle process leases nothing.
+A block is worth about a second of the whole limit, and requests use it first come, first served. A lease for each request
+would cost a call a request and most of the throughput. A request asks for the next block when half of the current one is
+used, and only requests do so; so an idle process leases nothing.
 
-The pace of one process holds beside the lease. A process never sends faster than the whole limit, whatever it has
-leased; and what headers or refusals say can slow it down, but adds nothing to what was leased.
+The process also keeps its own pace. It never sends faster than the whole limit, however much it has leased. Headers and
+refusals can slow it down, but never add to its lease.
 """
 
 import asyncio
@@ -15,10 +15,10 @@ from typing import Literal, Protocol
 from promptmill.limits.token_bucket import Pace
 
 Kind = Literal["requests", "tokens"]
-_USED_SHARE = 0.98  # of a lease is used: what piled up during a stall then passes no minute's limit by 2 %
-_LOW_SHARE = 0.5  # of a block is left when the next block is asked for
-_KEPT_BLOCKS = 2.0  # of what reservations give back stay here; more would be a burst on top of the limit
-_ROUNDING = 1e-6  # sums of floats miss by less
+_USED_SHARE = 0.98  # share of a lease that we use, so that a pile-up after a stall passes no minute's limit by 2 %
+_LOW_SHARE = 0.5  # share of a block that is left when we ask for the next one
+_KEPT_BLOCKS = 2.0  # blocks of returned capacity that we keep; more would be a burst on top of the limit
+_ROUNDING = 1e-6  # larger than any rounding error in our sums of floats
 
 
 class Lessor(Protocol):
@@ -29,7 +29,7 @@ class Lessor(Protocol):
         ...
 
     async def lease(self, kind: Kind) -> float:
-        """The size of a block, once it is granted; waits as long as that takes, and can be cancelled."""
+        """Wait until a block is granted; returns its size. Can be cancelled."""
         ...
 
 
@@ -41,7 +41,7 @@ class LeasedPace(Pace):
     def __init__(
         self, given: float | None, lessor: Lessor, kind: Kind, ended: Callable[[BaseException | None], None]
     ) -> None:
-        """`ended` is called after each lease, with what it failed of."""
+        """`ended` is called after each lease, with its error if it failed."""
         super().__init__(self._within(lessor, kind, given))
         self.stock = 0.0  # leased and not used; negative when answers took more than was reserved
         self._lessor = lessor
@@ -58,7 +58,7 @@ class LeasedPace(Pace):
         return whole if given is None else min(given, whole)
 
     def give(self, given: float | None) -> None:
-        """Keep to another limit from now on, within the whole one."""
+        """Use another limit from now on, at most the whole one."""
         super().give(self._within(self._lessor, self._kind, given))
 
     def want(self, cost: float) -> None:
@@ -75,20 +75,20 @@ class LeasedPace(Pace):
         return super().wait_seconds(cost, factor) if self._has(cost) else float("inf")
 
     def take(self, cost: float) -> None:
-        """Take what was leased, and see to the next block in time."""
+        """Take leased capacity, and ask for the next block in time."""
         super().take(cost)
         self.stock -= cost
         if self.stock < _LOW_SHARE * self._block:
             self._lease()
 
     def give_back(self, amount: float) -> None:
-        """Keep what wasn't used for the next request, within bounds: a lease can't be given back."""
+        """Keep unused capacity for the next request, within bounds, since a lease can't be given back."""
         super().give_back(amount)
         most = max(_KEPT_BLOCKS * self._block, self._wanted, self.stock)
         self.stock = min(most, self.stock + amount)
 
     async def close(self) -> None:
-        """Lease no more; what is granted too late decays where it was leased."""
+        """Stop leasing; a late grant decays at the lessor."""
         self._is_closed = True
         if self._leasing is not None:
             self._leasing.cancel()
@@ -108,5 +108,5 @@ class LeasedPace(Pace):
 
     def _lease_done(self, task: asyncio.Task[None]) -> None:
         self._leasing = None
-        if not self._is_closed:  # a lease that somebody else cancelled brought nothing; the next request leases again
+        if not self._is_closed:  # somebody else cancelled the lease, so the next request leases again
             self._ended(None if task.cancelled() else task.exception())

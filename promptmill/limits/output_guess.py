@@ -1,14 +1,14 @@
-"""How many output tokens the next answer will take, from those before it."""
+"""Guesses the output tokens of the next answer from the answers before it."""
 
 from collections import deque
 
 UNKNOWN_OUTPUT_TOKENS = (
-    1_000  # for the first answers of a job that sets no limit; cautious, since money is reserved by it
+    1_000  # tokens, for the first answers of a job without a limit; high, since we reserve money by it
 )
 _SEEN_AT_LEAST = 20
 _REMEMBERED = 1_000
 _REFRESH_EVERY = 50
-_CAUTION = 1.5  # times the largest seen, for money
+_CAUTION = 1.5  # times the largest answer so far, to reserve money
 
 
 class OutputGuess:
@@ -30,13 +30,13 @@ class OutputGuess:
             self._largest = ordered[-1]
 
     def expected(self, limit: int | None) -> int:
-        """What to take of a rate limit: the job's own limit at first, then the 95th percentile of what was seen."""
+        """Tokens to reserve from a rate limit: first the job's own limit, then the 95th percentile of the answers."""
         if self._count < _SEEN_AT_LEAST:
             return limit if limit is not None else UNKNOWN_OUTPUT_TOKENS
         return self._usual if limit is None else min(limit, self._usual)
 
     def at_most(self, limit: int | None) -> int:
-        """What to reserve money for: the job's own limit, or half more than the largest that was seen."""
+        """Tokens to reserve money for: the job's own limit, or one and a half times the largest answer so far."""
         if limit is not None:
             return limit
         if self._count < _SEEN_AT_LEAST:

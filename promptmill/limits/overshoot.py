@@ -1,10 +1,10 @@
-"""By how much a run may pass its cap on money, at most. Pure.
+"""Computes by how much a run can pass its cap on money, at most. Pure.
 
-Money is reserved before a request is sent, and nothing is sent that doesn't fit under the cap. What is on its way can
-still cost more than was reserved for it: the provider may count more input than we do, charge another service tier than
-the one the job asks for, or answer at length where the job sets no output limit. Every such request passes the cap by its
-own excess only, since the next reservation sees what was spent; so the cap is passed by at most the requests in flight
-times the most that one answer can exceed its reservation.
+A run reserves money before it sends a request, and sends no request that doesn't fit under the cap. A request in flight can
+still cost more than its reservation: the provider may count more input than we do, charge another service tier than the
+job's, or give a long answer if the job sets no output limit. Each such request adds only its own excess, since the next
+reservation sees the real cost. So a run passes the cap by at most the number of requests in flight times the largest
+excess of one answer.
 """
 
 from dataclasses import dataclass
@@ -14,19 +14,19 @@ from promptmill.limits.output_guess import UNKNOWN_OUTPUT_TOKENS
 from promptmill.limits.pricing import PriceList
 
 LONGEST_OUTPUT_TOKENS = 128_000  # of one answer: the longest of OpenAI's models (model pages, read 2026-11-24)
-INEXACT_INPUT_FACTOR = 2  # an estimate of the input is taken to be too low by half at worst
+INEXACT_INPUT_FACTOR = 2  # at worst, our estimate of the input is too low by half
 
 
 @dataclass(frozen=True, slots=True)
 class Overshoot:
-    """What requests in flight can cost beyond their reservations."""
+    """The cost of requests in flight beyond their reservations."""
 
     in_flight: int
     answer_usd: Decimal  # the most that one answer can exceed its reservation
 
     @property
     def usd(self) -> Decimal:
-        """What the cap can be passed by."""
+        """US dollars by which a run can pass the cap."""
         return self.in_flight * self.answer_usd
 
 

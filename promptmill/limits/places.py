@@ -1,9 +1,10 @@
-"""The places for requests in flight: a fixed number, or one that a controller finds (concurrency.py). One event loop.
+"""Hands out the places for requests in flight: a fixed number, or one that a controller finds (concurrency.py).
 
-A row takes a place before its first attempt and holds it until its answer is stored. Where the number is found, a request
-that hangs gives its place on: it loads nobody, and with one in a hundred that hang until their timeout, the others would
-soon have no place. A request counts as hung once later ones were answered and it takes many times as long as they did; at
-most one in eight may, so that a server that stalls for everybody isn't sent more and more.
+For one event loop. A row takes a place before its first attempt and holds it until its answer is stored. If a controller
+finds the number, a hanging request gives up its place: it puts no load on the server, and if one request in a hundred hung
+until its timeout, the others would soon have no place. A request counts as hung if later ones were answered and it takes
+many times as long as they did. At most one in eight may count so, or a server that stalls for everybody would get more and
+more requests.
 """
 
 import asyncio
@@ -13,19 +14,19 @@ from collections import deque
 from promptmill.job.spec import Concurrency
 from promptmill.limits.concurrency import MOST, Controller, Ending, Flight
 
-MOST_PLACES = 10_000  # that a job can ask for
-_RESERVED_FILES = 200  # descriptors for the input, the output, logs and Prefect
+MOST_PLACES = 10_000  # the most places that a job can ask for
+_RESERVED_FILES = 200  # file descriptors for the input, the output, logs and Prefect
 _LEAST_MOST = 16
-_HUNG_SHARE = 0.125  # of the requests may hang and give their place on
+_HUNG_SHARE = 0.125  # share of the requests that may hang and give up their place
 _MOST_HUNG_CREDIT = 8.0
 _HUNG_LEAST_SECONDS = 1.0
 _HUNG_FACTOR = 3.0  # times the mean latency and three mean deviations
 
 
 def most_in_flight(concurrency: Concurrency, part: float = 1.0) -> int:
-    """The most requests that this process may have in flight; where the number is found, what its files allow.
+    """The most requests that this process may have in flight; if a controller finds the number, what open files allow.
 
-    Of a number that is found, `part` is this process's; other processes of the run have the rest.
+    This process gets `part` of a found number; other processes of the run have the rest.
     """
     if concurrency != "auto":
         return concurrency
@@ -38,19 +39,19 @@ class Places:
     """Places for requests in flight, first come, first served."""
 
     def __init__(self, most: int, controller: Controller | None = None) -> None:
-        """`most` places, or as many as the controller says, and `most` with those that hang."""
+        """`most` places, or as many as the controller says and at most `most`, hanging requests included."""
         self.most = most
         self.controller = controller
-        self.held = 0  # without those of requests that hang
+        self.held = 0  # places without those of hanging requests
         self.hung = 0
-        self.on_wire = 0  # requests on their way, without those that hang
+        self.on_wire = 0  # requests in flight, without hanging ones
         self._waiting: deque[asyncio.Future[None]] = deque()
-        self._flights: dict[Flight, None] = {}  # without those that hang, the oldest first
+        self._flights: dict[Flight, None] = {}  # without hanging requests, oldest first
         self._hung: set[Flight] = set()
         self._hung_credit = 0.0
 
     def change(self, concurrency: Concurrency, part: float = 1.0) -> None:
-        """Bound the places otherwise from now on; those that are held stay held."""
+        """Change the number of places; rows keep the places that they hold."""
         most = most_in_flight(concurrency, part)
         if concurrency != "auto":
             self.controller = None
@@ -61,19 +62,19 @@ class Places:
 
     @property
     def limit(self) -> int:
-        """How many may be held now."""
+        """How many places rows may hold now."""
         if self.controller is None:
             return self.most
         return max(1, min(self.controller.limit, self.most - self.hung))
 
     @property
     def is_found(self) -> bool:
-        """Whether the number of places follows what comes back."""
+        """Whether a controller finds the number of places."""
         return self.controller is not None
 
     @property
     def waiting(self) -> int:
-        """Rows that wait for a place."""
+        """The number of rows that wait for a place."""
         return len(self._waiting)
 
     async def acquire(self) -> None:
@@ -96,7 +97,7 @@ class Places:
         self._wake()
 
     def sent(self, now: float) -> Flight:
-        """A request is sent; call `ended` with what this returns."""
+        """Note that a request was sent; pass the returned value to `ended`."""
         self.on_wire += 1
         flight = Flight(now, self.on_wire, self.limit)
         if self.controller is not None:
@@ -105,7 +106,7 @@ class Places:
         return flight
 
     def ended(self, flight: Flight, ending: Ending, now: float) -> None:
-        """A request came back, or never will."""
+        """Note that a request came back or never will."""
         if flight in self._hung:
             self._hung.discard(flight)
             self.hung -= 1
@@ -122,7 +123,7 @@ class Places:
         self._wake()
 
     def _give_on_hung(self, now: float) -> None:
-        """Give the place of the oldest request on, if it hangs."""
+        """Free the place of the oldest request if it hangs."""
         oldest = next(iter(self._flights), None)
         if oldest is None or self._hung_credit < 1 or now - oldest.sent_at <= self._hung_seconds:
             return

@@ -1,10 +1,10 @@
-"""What tokens cost: US dollars of a `Usage`, by model and tier, as `Decimal`, never rounded.
+"""Prices tokens: US dollars of a `Usage`, by model and tier, as `Decimal`, never rounded.
 
-The job's own `pricing` goes first, else genai-prices' dated tables for OpenAI, which are read once a run: asking them
-takes about 100 microseconds an answer, and one run has one price list. The job's model is priced, not the name in the
-answer: that may be dated, an alias or a deployment's, and the price was agreed on before the run.
-genai-prices gives the standard price wherever it knows no other, without saying so; that is found out here, a cautious
-rule is applied in its place, and the price list tells of it (`PriceList.assumptions`).
+The job's own `pricing` comes first, else genai-prices' dated tables for OpenAI. A run reads them once, because a look-up
+takes about 100 microseconds. We price the job's model and not the name in the answer, which may be dated, an alias or a
+deployment's; the price was agreed on before the run.
+If genai-prices knows no price for a tier, it silently gives the standard price. We detect that, use a cautious rule
+instead, and say so in the price list (`PriceList.assumptions`).
 Batch is half of standard (OpenAI's Batch guide), priority twice at most (its pricing page); read 2026-11-24.
 """
 
@@ -27,7 +27,7 @@ TIERS: tuple[Tier, ...] = get_args(Tier)
 _PROBE_TOKENS = 1_000  # below every threshold; a power of ten, so that the division is exact
 _STORED_STEP_USD = Decimal("1e-12")  # as fine as the money column of answers; a job's own prices may be finer
 _MOST_STORED_USD = Decimal("999999.999999999999")  # the most that this column holds: decimal128(18, 12)
-_KNOWN_NAMES = 50  # names of tiers that are remembered with a price
+_KNOWN_NAMES = 50  # names of tiers whose price we remember
 
 CONTEXTS: Mapping[Tier, Mapping[str, str]] = {
     "standard": {},
@@ -35,7 +35,7 @@ CONTEXTS: Mapping[Tier, Mapping[str, str]] = {
     "flex": {"service_tier": "flex"},
     "priority": {"service_tier": "priority"},
 }
-_MISSING_TIERS: Mapping[Tier, tuple[Decimal, str]] = {  # of the standard price, where the table has none for a tier
+_MISSING_TIERS: Mapping[Tier, tuple[Decimal, str]] = {  # times the standard price, if the table has no price for a tier
     "batch": (Decimal("0.5"), "half the standard price is assumed"),
     "flex": (Decimal(1), "the standard price is assumed"),  # half where there is one; the dearer guess is the safe one
     "priority": (Decimal(2), "twice the standard price is assumed"),
@@ -65,7 +65,7 @@ class Rates:
     output: Decimal
 
     def times(self, factor: Decimal) -> "Rates":
-        """All of them, multiplied; without trailing zeros."""
+        """All rates multiplied by a factor; without trailing zeros."""
         rates = (self.input, self.cached_input, self.cache_write, self.output)
         return Rates(*((rate * factor).normalize() for rate in rates))
 
@@ -96,16 +96,18 @@ class PriceList:
         context_tokens: int | None = None,
     ) -> None:
         self.context_tokens = context_tokens  # that the model reads at most, where the table knows it
-        self.label = label  # where the prices are from, and of when
-        self.assumptions = assumptions or {}  # tiers that the table has no price for: a sentence about what is taken
+        self.label = label  # source and date of the prices
+        self.assumptions = (
+            assumptions or {}
+        )  # tier without a price in the table → a sentence about the price that we use
         self._by_echo: dict[str | None, TierPrice] = {name: tiers[tier] for name, tier in _ECHOED_TIERS.items()}
         self._by_echo[None] = tiers["standard"]
         self._dearest = max(tiers.values(), key=lambda tier: (tier.rates.input, tier.rates.output))
 
     def price(self, usage: Usage, tier: str | None = "standard", cache_write_tokens: int = 0) -> Decimal:
-        """US dollars of one answered request; a tier that nobody knows costs as much as the dearest.
+        """US dollars of one answered request; an unknown tier costs as much as the dearest.
 
-        `cache_write_tokens` are those of the input that the provider says it stored, where it charges for that.
+        `cache_write_tokens` are the input tokens that the provider says it stored, if it charges for that.
         """
         rates = self._price_of(tier).at(usage.input_tokens)
         cached = min(usage.cached_input_tokens, usage.input_tokens)
@@ -115,12 +117,12 @@ class PriceList:
         return cost if written == 0 else cost + written * rates.cache_write  # without the digits of a rate not applied
 
     def tokens_usd(self, input_tokens: int, output_tokens: int, tier: str | None = "standard") -> Decimal:
-        """US dollars of so many tokens over many requests, none cached, each below the long-context threshold."""
+        """US dollars of these tokens over many requests, none cached, each request below the long-context threshold."""
         rates = self._price_of(tier).rates
         return input_tokens * rates.input + output_tokens * rates.output
 
     def request_usd(self, input_tokens: int, output_tokens: int, tier: str | None = "standard") -> Decimal:
-        """US dollars of one request that may have so many tokens, none cached; what to reserve for it."""
+        """US dollars to reserve for one request with at most these tokens, none cached."""
         rates = self._price_of(tier).at(input_tokens)
         return input_tokens * rates.input + output_tokens * rates.output
 
@@ -131,29 +133,31 @@ class PriceList:
         return input_tokens * input_rate + output_tokens * max(rates.output for rates in found)
 
     def assumption_of(self, tier: object) -> str | None:
-        """What is assumed of a tier's price, None where the table knows it."""
+        """Our assumption about a tier's price; None if the table knows it."""
         return self.assumptions.get(_ECHOED_TIERS[tier]) if isinstance(tier, str) and tier in _ECHOED_TIERS else None
 
     def _price_of(self, tier: str | None) -> TierPrice:
         try:
             return self._by_echo[tier]
         except KeyError:
-            if len(self._by_echo) < _KNOWN_NAMES:  # a provider that names another tier each time doesn't fill the log
+            if (
+                len(self._by_echo) < _KNOWN_NAMES
+            ):  # so that a provider that always names another tier doesn't fill the log
                 log.warning("the service tier %r has no known price; the dearest is taken", tier)
                 self._by_echo[tier] = self._dearest
             return self._dearest
 
 
 def requested_tier(parameters: Mapping[str, object]) -> str | None:
-    """The `service_tier` that a job's parameters ask for, None where they name none."""
+    """The `service_tier` in a job's parameters; None if they name none."""
     tier = parameters.get("service_tier")
     return tier if isinstance(tier, str) and tier else None
 
 
 def stored_usd(amount: Decimal) -> Decimal:
-    """An amount as answers store it: rounded to 12 decimals, and at most what their money column can hold.
+    """An amount in the form of stored answers: rounded to 12 decimals, and at most what the money column can hold.
 
-    Only a mistaken price reaches that bound: it is most of a million dollars for one row.
+    Only a wrong price reaches this bound, which is almost a million dollars for one row.
     """
     return max(Decimal(0), min(amount, _MOST_STORED_USD)).quantize(_STORED_STEP_USD)
 
@@ -161,7 +165,7 @@ def stored_usd(amount: Decimal) -> Decimal:
 def prices_for(model: str, pricing: Pricing | None, at: datetime | None = None) -> PriceList:
     """The price list of a model: the job's own `pricing`, else the table's prices at a time (default: now).
 
-    Raises: JobError when neither knows the model; an unknown price is never zero.
+    Raises: JobError if neither knows the model; an unknown price is never zero.
     """
     if pricing is not None:
         return _own_prices(pricing)
@@ -190,7 +194,7 @@ def _own_prices(pricing: Pricing) -> PriceList:
 
 
 def _find(model: str, at: datetime) -> ModelInfo | None:
-    """The table's entry of an OpenAI model that is priced by tokens."""
+    """The table's entry for an OpenAI model with a price by tokens."""
     if model.lower().startswith("ft:"):
         return None
     try:
@@ -201,7 +205,7 @@ def _find(model: str, at: datetime) -> ModelInfo | None:
 
 
 def _has_variant(model: ModelInfo, tier: Tier, at: datetime) -> bool:
-    """Whether the table has a price of its own for a tier; without one it gives the standard price in silence."""
+    """Whether the table has its own price for a tier; without one it silently gives the standard price."""
     return tier == "standard" or any(
         variant.when == CONTEXTS[tier]
         and (variant.constraint is None or variant.constraint.active(at))

@@ -1,13 +1,13 @@
-"""Requests and tokens per minute as one limiter: reserve before, settle after, first come first served, no polling.
+"""Limits requests and tokens per minute: reserve before, settle after, first come, first served, no polling.
 
 Each limit is a token bucket that refills evenly and holds only a fraction of a second's worth. A bucket of a whole minute
 would let a run send two minutes' worth in its first minute, which servers that count over a sliding window refuse. An
 even pace stays within N a minute by every documented way of counting, at the cost of about one per cent.
 
-Beside its own count the limiter keeps the provider's: `x-ratelimit-remaining-*` says what was left when a request was
-admitted, and what was sent and refilled since then is added up here. Whichever count is lower holds.
+The limiter keeps two counts, its own and the provider's: `x-ratelimit-remaining-*` says what was left when the provider
+admitted a request, and the limiter adds what it sent and what refilled since then. The lower count holds.
 
-A limit that several processes share is leased in blocks (leased_bucket.py); a request then waits for its lease as well.
+If several processes share a limit, each leases it in blocks (leased_bucket.py), and a request also waits for the lease.
 
 Sources: OpenAI, "Rate limits" guide, read 2026-11-24; the leaky bucket as a meter, ITU-T I.371.
 """
@@ -23,8 +23,8 @@ from promptmill.limits.split_tokens import NOT_TOLD, SplitTokens, Told
 from promptmill.limits.token_bucket import Pace, Reservation, ServerLimit, Tokens
 from promptmill.limits.waiting import WaitingReason, first_reason
 
-_PROBES = 8  # requests sent before the provider has told its limits, where the job gives none
-_INSTANT_SECONDS = 1e-6  # a shorter wait is none: a timer for it would fire before its time and again
+_PROBES = 8  # requests to send before the provider has told its limits, if the job gives none
+_INSTANT_SECONDS = 1e-6  # we don't wait for a shorter time: a timer would fire too early, again and again
 _HEAVIEST = 4.0
 
 
@@ -47,7 +47,7 @@ class RateLimiter:
         """
         self._clock = clock
         self._lessor = lessor
-        self._failure: BaseException | None = None  # of the lessor: nothing may be sent any more
+        self._failure: BaseException | None = None  # the lessor's error: the run may send nothing more
         self.requests = self._pace(requests_per_minute, "requests", part)
         self.tokens = self._pace(tokens_per_minute, "tokens", part)
         self.split = SplitTokens(part=part) if split is None else split
@@ -55,7 +55,7 @@ class RateLimiter:
         self._timer: asyncio.TimerHandle | None = None
         self.refusals = Refusals()
         self._slow_down = SlowDown()
-        self.counts_requested = False  # the provider counts what is asked for and gives nothing back
+        self.counts_requested = False  # the provider counts the requested tokens and gives nothing back
         is_known = self.requests.limit is not None and (self.tokens.limit is not None or self.split.are_known)
         self._probes_left = None if is_known else _PROBES
 
@@ -71,12 +71,12 @@ class RateLimiter:
 
     @property
     def waiting(self) -> int:
-        """Requests that wait for capacity."""
+        """The number of requests that wait for capacity."""
         return len(self._waiting)
 
     @property
     def waiting_reason(self) -> WaitingReason | None:
-        """Why the first of those that wait does, None when none waits."""
+        """Why the first waiting request waits; None if none waits."""
         if not self._waiting:
             return None
         now, tokens = self._now(), self._waiting[0][0]
@@ -93,13 +93,13 @@ class RateLimiter:
         )
 
     def most_output(self, input_tokens: float) -> float | None:
-        """The most output tokens that a request with such an input can reserve; None if its input alone is too large."""
+        """The most output tokens that a request with this input can reserve; None if its input alone is too large."""
         return self.split.most_output(input_tokens, self.tokens)
 
     async def reserve(self, input_tokens: float, output_tokens: float = 0.0) -> Reservation:
-        """Capacity for one request and its tokens, once all limits allow it and all earlier requests were served.
+        """Wait until all limits allow one request and its tokens, after all earlier requests; returns the reservation.
 
-        Raises: RequestTooLarge when it could never be allowed; any error of the lessor of a shared limit.
+        Raises: RequestTooLarge if the limits could never allow it; any error of a shared limit's lessor.
         """
         if self._failure is not None:
             raise self._failure
@@ -125,7 +125,7 @@ class RateLimiter:
         self.split.settle(reservation.tokens, used, keeps_unused=self.counts_requested)
         self.tokens.give_back(min(0.0, unused) if self.counts_requested else unused)
         if self._probes_left is not None:
-            self._probes_left += 1  # it ended without an answer that could have told the limits
+            self._probes_left += 1  # it ended without an answer, so the limits are still unknown
         self.refusals.ended(reservation)
         self.wake()
 
@@ -138,9 +138,10 @@ class RateLimiter:
         *,
         is_taken: bool = True,
     ) -> None:
-        """Take over what an answer's headers say of the limits and of what is left of them.
+        """Use what an answer's headers say about the limits and the capacity left.
 
-        A 429 or a 5xx isn't `is_taken`: it doesn't show that the limits are back. Call `penalise` before: this wakes all.
+        A 429 or a 5xx isn't `is_taken`: it doesn't show that the limits are back. Call `penalise` first, since this method
+        wakes all waiting requests.
         """
         now = self._now()
         if is_taken:
@@ -155,11 +156,11 @@ class RateLimiter:
     def penalise(
         self, seconds: float, slower: bool = False, by_tokens: bool = False, sent_at: float | None = None
     ) -> None:
-        """Let nobody send for so many seconds, or longer after repeated refusals; with `slower`, go on at half the pace.
+        """Let nobody send for these seconds, or longer after repeated refusals; with `slower`, go on at half the pace.
 
-        `sent_at` is when the refused request was sent. With `by_tokens` the provider refused it for its tokens although
-        they were reserved, so it counts more than we do: what was asked for and not what was used or, where it tells
-        what is left, a quarter more a token than was thought.
+        `sent_at` is when the refused request was sent. With `by_tokens` the provider refused it for its tokens, although
+        we had reserved them. So the provider counts more than we do: either the requested tokens instead of the used ones
+        or, if it tells what is left, a quarter more for each token than we thought.
         """
         now = self._now()
         if by_tokens and self.tokens.left is None:

@@ -1,6 +1,6 @@
-"""Separate limits of input tokens and of output tokens a minute, beside the one of both together.
+"""Keeps separate limits of input tokens and of output tokens a minute, beside the limit of both together.
 
-Anthropic, and gateways that speak like it, count so ("Rate limits", from memory).
+Anthropic counts so, and gateways that use its protocol ("Rate limits", from memory).
 """
 
 from promptmill.limits.token_bucket import Kind, Pace, Reservation, ServerLimit, Tokens
@@ -10,18 +10,18 @@ NOT_TOLD: Told = (ServerLimit(None, None), ServerLimit(None, None))
 
 
 class RequestTooLarge(ValueError):
-    """A request needs more tokens than a whole minute allows; it could never be sent."""
+    """A request needs more tokens than a whole minute allows, so it could never be sent."""
 
 
 class SplitTokens:
-    """Two paces; one without a limit lets everything pass."""
+    """Two paces; a pace without a limit lets everything pass."""
 
     __slots__ = ("input", "output")
 
     def __init__(
         self, input_per_minute: float | None = None, output_per_minute: float | None = None, part: float = 1.0
     ) -> None:
-        """`part` of the limits is this process's."""
+        """`part` is the share of the limits that this process may use."""
         self.input, self.output = Pace(input_per_minute, part), Pace(output_per_minute, part)
 
     @property
@@ -34,14 +34,14 @@ class SplitTokens:
         return {"input_tokens": (self.input, tokens.input), "output_tokens": (self.output, tokens.output)}
 
     def most_output(self, input_tokens: float, together: Pace) -> float | None:
-        """The most output tokens that a request with such an input can reserve; None if its input alone is too large."""
+        """The most output tokens that a request with this input can reserve; None if its input alone is too large."""
         room = [] if together.limit is None else [together.limit - input_tokens]
         room += [] if self.output.limit is None else [self.output.limit]
         is_too_large = self.input.whole is not None and input_tokens > self.input.whole
         return None if is_too_large or not room or min(room) < 0 else min(room)
 
     def refuse_too_large(self, tokens: Tokens, together: Pace) -> None:
-        """Raises: RequestTooLarge when a request passes one of the limits by itself; `together` is that of both."""
+        """Raises RequestTooLarge if one request passes a limit by itself; `together` is the limit of both."""
         found = (
             ("", tokens.total, together.whole),
             ("input ", tokens.input, self.input.whole),
@@ -56,7 +56,7 @@ class SplitTokens:
                 )
 
     def refill(self, now: float, factor: float) -> None:
-        """Add what time has brought; at `factor` of the pace."""
+        """Refill both for the time since the last refill, at `factor` of the pace."""
         self.input.refill(now, factor)
         self.output.refill(now, factor)
 
@@ -70,7 +70,7 @@ class SplitTokens:
         self.output.take(tokens.output)
 
     def settle(self, reserved: Tokens, used: Tokens, *, keeps_unused: bool) -> None:
-        """Correct a reservation by what was used; with `keeps_unused` nothing is given back."""
+        """Correct a reservation by the real usage; with `keeps_unused` nothing is given back."""
         for pace, unused in ((self.input, reserved.input - used.input), (self.output, reserved.output - used.output)):
             pace.give_back(min(0.0, unused) if keeps_unused else unused)
 
@@ -80,6 +80,6 @@ class SplitTokens:
         self.output.pause(until)
 
     def learn(self, told: Told, now: float, reservation: Reservation) -> None:
-        """Take over what an answer said."""
+        """Use the limits in an answer's headers."""
         self.input.learn(told[0], now, reservation.sent_at, reservation.input_mark)
         self.output.learn(told[1], now, reservation.sent_at, reservation.output_mark)

@@ -1,10 +1,10 @@
-"""The pace of one limit a minute: how much may be sent now, by our own count and by the provider's. No clock of its own."""
+"""Keeps the pace of one limit a minute: what may be sent now, by our count and the provider's. No clock of its own."""
 
 from dataclasses import dataclass
 from typing import Literal
 
-_HEADROOM = 0.995  # of a limit is used: clocks drift and arrivals jitter
-_BURST_RATIO = 0.005  # of a minute may be sent at once: 0.3 s that a busy event loop can catch up
+_HEADROOM = 0.995  # share of a limit that we use, since clocks drift and arrivals jitter
+_BURST_RATIO = 0.005  # share of a minute that may be sent at once: 0.3 s, so that a busy event loop can catch up
 
 
 Kind = Literal["requests", "tokens", "input_tokens", "output_tokens"]
@@ -12,7 +12,7 @@ Kind = Literal["requests", "tokens", "input_tokens", "output_tokens"]
 
 @dataclass(frozen=True, slots=True)
 class ServerLimit:
-    """What one answer's headers said about one budget; None where it said nothing."""
+    """What one answer's headers said about one limit; None if they said nothing."""
 
     limit: float | None  # a minute
     remaining: float | None
@@ -20,7 +20,7 @@ class ServerLimit:
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """Tokens that a request takes, or took."""
+    """Tokens that a request will take or took."""
 
     input: float
     output: float
@@ -49,9 +49,9 @@ class Reservation:
 class Pace:
     """One limit a minute: our own even pace, and what the provider says is left.
 
-    Where other processes have the rest of the limit, this pace keeps to its `part`. A request larger than that part, but
-    within the whole limit, is sent anyway; the bucket goes negative and later requests wait. So does one larger than the
-    burst.
+    If other processes have the rest of the limit, this pace keeps to its `part`. A request larger than that part, but
+    within the whole limit, is sent anyway; the bucket goes negative and later requests wait. The same holds for a request
+    larger than the burst.
     """
 
     __slots__ = ("burst", "given", "learned", "left", "level", "part", "per_second", "reserved", "updated_at", "weight")
@@ -60,9 +60,9 @@ class Pace:
         self.given = given
         self.part = part
         self.learned: float | None = None
-        self.level = 0.0  # what may be sent now; negative = a debt
-        self.left: float | None = None  # what the provider would still take
-        self.weight = 1.0  # what it charges for each token that we reserve
+        self.level = 0.0  # may be sent now; negative: later requests wait
+        self.left: float | None = None  # the provider would still accept this much
+        self.weight = 1.0  # tokens that the provider counts for each token that we reserve
         self.reserved = 0.0  # in all
         self.per_second = self.burst = self.updated_at = 0.0
         self._set_pace()
@@ -76,7 +76,7 @@ class Pace:
 
     @property
     def whole(self) -> float | None:
-        """The limit that holds now for all who share it: the lower of what was given and what was learned."""
+        """The limit that holds now for all processes: the lower of the given and the learned one."""
         known = [value for value in (self.given, self.learned) if value is not None]
         return min(known) if known else None
 
@@ -86,21 +86,21 @@ class Pace:
             self.per_second = max(_HEADROOM * limit - (self.burst - 1), limit / 2) / 60
 
     def give(self, given: float | None) -> None:
-        """Keep to another limit from now on; None: to what is learned."""
+        """Use another limit from now on; None: use the learned one."""
         if self.limit is None:
-            self.level = 0.0  # what was taken without a limit is no debt
+            self.level = 0.0  # capacity taken without a limit isn't paid back
         self.given = given
         self._set_pace()
         self.level = min(self.level, self.burst)
 
     def take_part(self, part: float) -> None:
-        """Keep to another part of the limit from now on."""
+        """Use another part of the limit from now on."""
         self.part = part
         self._set_pace()
         self.level = min(self.level, self.burst)
 
     def refill(self, now: float, factor: float) -> None:
-        """Add what time has brought; at `factor` of the pace."""
+        """Refill for the time since the last refill, at `factor` of the pace."""
         if (elapsed := now - self.updated_at) <= 0:
             return
         self.updated_at = now
@@ -109,7 +109,7 @@ class Pace:
             self.left = min(limit, self.left + elapsed * limit / 60)
 
     def want(self, cost: float) -> None:
-        """Hear what the next request needs; a pace that isn't leased has nothing to prepare."""
+        """Prepare for the next request; a pace without a lease has nothing to prepare."""
 
     def wait_seconds(self, cost: float, factor: float) -> float:
         """Seconds until `cost` may be taken; 0 = now. `refill` was called for this moment."""
@@ -128,7 +128,7 @@ class Pace:
             self.left -= cost * self.weight
 
     def give_back(self, amount: float) -> None:
-        """Return what wasn't used; a negative amount takes more."""
+        """Return unused capacity; a negative amount takes more."""
         self.level = min(self.burst, self.level + amount)
 
     def pause(self, until: float) -> None:
@@ -137,10 +137,10 @@ class Pace:
         self.updated_at = max(self.updated_at, until)
 
     async def close(self) -> None:
-        """A pace that isn't leased has nothing to give back."""
+        """Stop; a pace without a lease has nothing to give back."""
 
     def learn(self, told: ServerLimit, now: float, sent_at: float, mark: float) -> None:
-        """Take over what an answer said; its request was sent at `sent_at`, with `mark` reserved in all by then."""
+        """Use an answer's headers; its request was sent at `sent_at`, when `mark` had been reserved in all."""
         if told.limit is not None and told.limit > 0 and told.limit != self.learned:
             self.level = 0.0 if self.limit is None else self.level
             self.learned = told.limit

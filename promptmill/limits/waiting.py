@@ -1,4 +1,4 @@
-"""Why nothing is sent: the reason that holds the first request in the queue up, for logs and panels. Pure."""
+"""Names the reason that holds up the first request in the queue, for logs and panels. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ _INSTANT_SECONDS = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class WaitingReason:
-    """What a request waits for."""
+    """The reason why a request waits."""
 
     cause: Cause
-    seconds: float | None  # until it may be sent; None: nobody can know
-    text: str  # a clause, for people
-    kind: Kind | None = None  # the limit a minute that is used up, where it is one
+    seconds: float | None  # seconds until it may be sent; None: nobody can know
+    text: str  # a clause for people
+    kind: Kind | None = None  # the used-up limit a minute, if it is one
 
 
 def first_reason(
@@ -30,14 +30,14 @@ def first_reason(
     factor: float,
     now: float,
 ) -> WaitingReason:
-    """The reason that holds longest; `paces` has each limit with what the request takes of it, refilled by now."""
+    """The reason that holds longest; `paces` has each limit, refilled up to now, with the request's amount."""
     if refusals.hold is not None:
         return WaitingReason("paused", None, refusals.hold)
     if refusals.is_probe_out:
-        text = f"the provider refused {refusals.count} times in a row; one request is on its way to see whether it takes more"
+        text = f"the provider refused {refusals.count} times in a row; one request is in flight to see whether it accepts more"
         return WaitingReason("probing", None, text)
     if is_limit_unknown:
-        text = "the first answers are on their way, whose headers tell the limits"
+        text = "the run waits for the first answers, whose headers tell the limits"
         return WaitingReason("limits-unknown", None, text)
     found = [_reason_of(kind, pace, pace.wait_seconds(cost, factor)) for kind, (pace, cost) in paces.items()]
     if (pause := refusals.wait_seconds(now)) > _INSTANT_SECONDS:
@@ -49,7 +49,7 @@ def first_reason(
 def _reason_of(kind: Kind, pace: Pace, seconds: float) -> WaitingReason:
     named = kind.replace("_", " ")
     if seconds == inf:
-        return WaitingReason("lease", None, f"no {named} are leased from the shared limit yet", kind)
+        return WaitingReason("lease", None, f"the shared limit hasn't leased any {named} yet", kind)
     limit = 0.0 if pace.limit is None else pace.limit
     source = "given" if pace.learned is None or pace.whole == pace.given else "told by the provider's headers"
     text = f"the limit is {limit:,.6g} {named} a minute ({source}); the next request goes in {seconds:,.0f} s"

@@ -1,5 +1,5 @@
-"""Orders to a run that is under way: pause, resume, set a limit or the budget, stop.
+"""Gives orders to a run under way: pause, resume, set a limit or the budget, stop.
 
-An order is a small object beside the checkpoints. Each process of the run looks there every few seconds, so orders reach a
-run wherever it works, with or without Prefect. What the orders add up to is a pure function (orders.py).
+An order is a small object beside the checkpoints. Each process of the run looks there every few seconds, so an order
+reaches a run on any machine, with or without Prefect. A pure function adds up all orders to a run (orders.py).
 """

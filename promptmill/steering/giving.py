@@ -1,4 +1,4 @@
-"""Giving an order to the run under way on an output, and waiting until its processes have carried it out."""
+"""Gives an order to the run under way on an output, and waits until its processes have carried it out."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -28,28 +28,28 @@ _DONE = {
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """An order that was written down for a run."""
+    """An order that lies on storage for a run."""
 
     run: SteeredRun
     order: Order
-    name: str | None  # None: the run is as the order wants it already
-    note: str = ""  # a sentence on what it means
-    is_at_work: bool = True  # False: the next step of advance-batches hears it
+    name: str | None  # None: the order would change nothing
+    note: str = ""  # a sentence about the consequences
+    is_at_work: bool = True  # False: the next step of advance-batches hears the order
 
     @property
     def is_awaited(self) -> bool:
-        """Whether a process is there that is to say that it heard the order."""
+        """Whether a process should confirm that it heard the order."""
         return self.name is not None and self.is_at_work
 
 
 class NotHeard(PromptmillError):
-    """No process said that it heard an order."""
+    """No process confirmed that it heard an order."""
 
 
 def give_order(checkpoints: Storage, action: Action, by: str, values: Mapping[str, object] | None = None) -> Given:
-    """Tell the run under way on an output what to do. Blocks.
+    """Give an order to the run under way on an output. Blocks.
 
-    Raises: SetupError, when no run is under way or the order can't be given to it; StorageFailed.
+    Raises: SetupError if no run is under way or if the run can't take this order; StorageFailed.
     """
     files = OrderFiles(checkpoints)
     run, is_at_work = _under_way(files, checkpoints)
@@ -73,9 +73,9 @@ def wait_until_heard(
     sleep: Callable[[float], None] = time.sleep,
     now: Callable[[], float] = time.monotonic,
 ) -> list[Heard]:
-    """The processes of the run that have carried an order out, once all have, or when none more came in time. Blocks."""
+    """Wait until all processes of the run have carried out an order, or time is up; returns those that have. Blocks."""
     files, until = OrderFiles(checkpoints), now() + _HEARD_WITHIN_SECONDS
-    wanted = 1 + len(Claims(checkpoints).helpers())  # shards, beside the process that holds the output
+    wanted = 1 + len(Claims(checkpoints).helpers())  # shards, in addition to the process that holds the output
     while True:
         heard = [one for one in files.heard(given.run) if given.name in one.names]
         is_answered = len(heard) >= wanted or (heard and given.order.action == "stop")
@@ -85,7 +85,7 @@ def wait_until_heard(
 
 
 def describe(given: Given, heard: list[Heard]) -> str:
-    """What became of an order, for people."""
+    """The result of an order, in words."""
     if given.name is None:
         return f"{given.run.what}: {given.note}"
     note = f" {given.note}" if given.note else ""
@@ -102,7 +102,7 @@ def describe(given: Given, heard: list[Heard]) -> str:
 
 
 def order_values(given: Given, heard: Sequence[Heard]) -> dict[str, Any]:
-    """What became of an order, as JSON values."""
+    """The result of an order, as JSON values."""
     return {
         "run": given.run.what,
         "order": given.order.what,
@@ -118,7 +118,7 @@ def _has_ended(files: OrderFiles, run: SteeredRun) -> bool:
 
 
 def is_held(checkpoints: Storage) -> bool:
-    """Whether a process holds the output, as far as this one can know. Blocks. Raises: StorageFailed."""
+    """Whether a process holds the output, as far as we can know. Blocks. Raises: StorageFailed."""
     claim = Claims(checkpoints).highest()
     return claim is not None and not is_over(claim, Asking("").holder(), 0.0, is_gone)
 
@@ -136,13 +136,13 @@ def _under_way(files: OrderFiles, checkpoints: Storage) -> tuple[SteeredRun, boo
 
 
 def told_so_far(files: OrderFiles, run: SteeredRun) -> Steering:
-    """What a run was told so far. Blocks. Raises: StorageFailed."""
+    """All orders to a run so far, added up. Blocks. Raises: StorageFailed."""
     found = (files.read(run, name) for name in files.names(run))
     return add_up(order for order in found if order is not None)
 
 
 def _require_money(run: SteeredRun, values: Mapping[str, Value]) -> str:
-    """What is to be said of a changed budget. Raises: SetupError when it can't be changed so."""
+    """The note about a changed budget. Raises: SetupError if the budget can't be set to this."""
     if BUDGET_USD not in values:
         return ""
     wanted = Decimal(str(values[BUDGET_USD]))

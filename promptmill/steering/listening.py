@@ -1,7 +1,7 @@
-"""A process of a run that listens: it looks for new orders every few seconds, carries them out, and says that it has.
+"""Listens for orders in a process of a run: looks for new ones every few seconds, carries them out, and confirms them.
 
-A look is one listing of a small folder, and the reading of what is new in it. A storage that doesn't answer keeps no run
-from its work: the next look asks again.
+A look lists a small folder and reads the new objects in it. If the storage doesn't answer, the run works on and the next
+look tries again.
 """
 
 import asyncio
@@ -14,28 +14,28 @@ from promptmill.errors import PromptmillError, StorageFailed
 from promptmill.steering.order_files import Heard, OrderFiles, SteeredRun
 from promptmill.steering.orders import BUDGET_USD, NOT_STEERED, Order, Steering, add_up
 
-LOOK_SECONDS = 4.0  # between two looks; a changed budget takes two where it is shared out among shards
+LOOK_SECONDS = 4.0  # between two looks; a changed budget of a run in shards takes two looks
 Obey = Callable[[Steering], Awaitable[None]]
 log = logging.getLogger("promptmill")
 
 
 @dataclass(slots=True)
 class Listener:
-    """The orders that one process has heard; lives on one event loop."""
+    """The orders that one process has heard. For one event loop."""
 
     files: OrderFiles
     run: SteeredRun
     who: str  # for people
     shard: int | None = None
     steering: Steering = NOT_STEERED
-    _orders: dict[str, Order | None] = field(default_factory=dict[str, Order | None])  # None: it can't be obeyed
+    _orders: dict[str, Order | None] = field(default_factory=dict[str, Order | None])  # None: a damaged order
     _process: str = field(default_factory=lambda: secrets.token_hex(4))
     _looking: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def look(self, obey: Obey) -> bool:
-        """Hear what is new, have it carried out, and say so; False when nothing is new.
+        """Read new orders, carry them out, and confirm them; False if there is none.
 
-        Raises: StorageFailed; what carrying it out raises. Then the next look hears the same again.
+        Raises: StorageFailed, and any error of carrying them out. The next look then reads the same orders again.
         """
         async with self._looking:
             before = self.steering, dict(self._orders)
@@ -50,7 +50,7 @@ class Listener:
             return True
 
     async def listen(self, obey: Obey) -> None:
-        """Look again and again until the task is cancelled."""
+        """Look every few seconds until the task is cancelled."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             try:
@@ -61,7 +61,7 @@ class Listener:
                 log.warning("an order can't be carried out: %s", error)
 
     def hear(self) -> bool:
-        """Read the orders that are new, and add all up; False when there is none. Blocks. Raises: StorageFailed."""
+        """Read new orders and add up all orders; False if there is no new one. Blocks. Raises: StorageFailed."""
         names = [name for name in self.files.names(self.run) if name not in self._orders]
         for name in names:
             self._orders[name] = order = self.files.read(self.run, name)
@@ -77,6 +77,6 @@ class Listener:
         return max((name for name, order in orders if BUDGET_USD in order.values), default=None)
 
     def tell(self) -> None:
-        """Say what was carried out. Blocks. Raises: StorageFailed."""
+        """Confirm the orders that were carried out. Blocks. Raises: StorageFailed."""
         names = tuple(name for name, order in sorted(self._orders.items()) if order is not None)
         self.files.say_heard(self.run, self._process, Heard(self.who, names, self.shard))

@@ -1,11 +1,11 @@
-"""The objects by which people and the processes of a run hear of each other: `_checkpoints/orders/` beside the answers.
+"""Reads and writes the objects of `_checkpoints/orders/`: people leave orders there, and the run's processes confirm them.
 
-    orders/run.json                     the run that hears orders, and what it was started with
+    orders/run.json                     the run that hears orders, and the settings that it started with
     orders/<run>/000001-<random>.json   an order to it, never changed
     orders/<run>/heard-<random>.json    which orders a process of it has carried out
 
-An order has a name that nobody else can take, so two people who steer at once lose none, on any storage. All objects are
-JSON and are read as data.
+Each order has a unique name, so no order is lost if two people give orders at once, on any storage. All objects are JSON,
+and we read them as data.
 """
 
 import logging
@@ -32,23 +32,23 @@ log = logging.getLogger("promptmill")
 class SteeredRun:
     """The run that hears orders."""
 
-    token: Annotated[str, Field(pattern="^[0-9a-f]{12}$")]  # of this run and no other, random
+    token: Annotated[str, Field(pattern="^[0-9a-f]{12}$")]  # random; no other run has it
     what: Name  # for people: "promptmill run", "the flow run 'x' (id)"
     mode: str  # online or batch
     shards: int
     rows: int
     started_at: AwareDatetime
-    budget_usd: Decimal | None  # it was started with
-    approved_usd: Decimal | None  # the amount that a person approved, where that is a cap
+    budget_usd: Decimal | None  # the settings at its start
+    approved_usd: Decimal | None  # the amount that a person approved, if that is a cap
     job: dict[str, Any] = field(default_factory=dict[str, Any])  # as JSON values, with absolute paths
     seal: str = ""  # of the job (seals.py)
-    flow_run_id: str = ""  # of the flow run: its next attempt hears the same orders
+    flow_run_id: str = ""  # the flow run's id: its next attempt hears the same orders
     is_over: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What a process of a run has carried out."""
+    """The orders that a process of a run has carried out."""
 
     who: Name  # for people
     names: tuple[str, ...]  # of orders
@@ -64,7 +64,7 @@ _RUNS = StateFile(
 _ORDERS = StateFile(
     TypeAdapter(Order),
     purpose="It tells a run what to do.",
-    way_on="It isn't obeyed: give the order again.",
+    way_on="The run ignores it: give the order again.",
     strict=False,
 )
 _HEARD_FILES = StateFile(
@@ -73,17 +73,17 @@ _HEARD_FILES = StateFile(
 
 
 class OrderFiles:
-    """The orders of one output; `checkpoints` is its folder of kept answers. All calls block. Each raises StorageFailed."""
+    """The orders of one output; `checkpoints` is its folder of stored answers. All calls block and may raise StorageFailed."""
 
     def __init__(self, checkpoints: Storage) -> None:
         self.storage = checkpoints
 
     def run(self) -> SteeredRun | None:
-        """The run that hears orders, or heard them last; None where none ever did."""
+        """The run that hears orders, or heard them last; None if there never was one."""
         return _RUNS.read(self.storage, _RUN)
 
     def begin(self, run: SteeredRun) -> SteeredRun:
-        """The run under way from now on: `run`, or its own earlier attempt, whose orders still hold."""
+        """Register `run` as the run under way; returns it, or its earlier attempt, whose orders still hold."""
         before = self.run()
         if before is not None and run.flow_run_id and before.flow_run_id == run.flow_run_id and not before.is_over:
             return before
@@ -91,37 +91,37 @@ class OrderFiles:
         return run
 
     def end(self, run: SteeredRun) -> None:
-        """Say that a run hears no more orders."""
+        """Record that a run no longer hears orders."""
         self._write(_RUN, _RUNS.form.dump_json(replace(run, is_over=True)))
 
     def give(self, run: SteeredRun, order: Order) -> str:
-        """Write an order down; returns its name."""
+        """Write an order; returns its name."""
         numbers = [int(name.partition("-")[0]) for name in self.names(run)]
         name = f"{max(numbers, default=0) + 1:06d}-{secrets.token_hex(4)}.json"
         self._write(f"{_place(run)}/{name}", _ORDERS.form.dump_json(order))
         return name
 
     def names(self, run: SteeredRun) -> list[str]:
-        """The orders to a run, in their order."""
+        """The orders to a run, oldest first."""
         return sorted(name for name in self._listed(run) if name.partition("-")[0].isdecimal())
 
     def read(self, run: SteeredRun, name: str) -> Order | None:
-        """An order; None where it is damaged, or says what no order may say."""
+        """Read an order; None if it is damaged or not allowed."""
         found = _ORDERS.read(self.storage, f"{_place(run)}/{name}")
         if found is None or found.action != "set":
             return found
         try:
             return replace(found, values=require_settable(found.values, run.mode))
         except SetupError as error:
-            log.warning("An order to this run isn't obeyed: %s", error)
+            log.warning("This run ignores a damaged order: %s", error)
             return None
 
     def say_heard(self, run: SteeredRun, process: str, heard: Heard) -> None:
-        """Say what a process has carried out."""
+        """Record the orders that a process has carried out."""
         self._write(f"{_place(run)}/{_HEARD}{process}.json", _HEARD_FILES.form.dump_json(heard))
 
     def heard(self, run: SteeredRun) -> list[Heard]:
-        """What each process of a run has carried out."""
+        """The orders that each process of a run has carried out."""
         names = [name for name in self._listed(run) if name.startswith(_HEARD)]
         found = (_HEARD_FILES.read(self.storage, f"{_place(run)}/{name}") for name in sorted(names))
         return [heard for heard in found if heard is not None]

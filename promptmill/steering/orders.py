@@ -1,7 +1,7 @@
-"""What people may tell a run that is under way, and what their orders add up to. Pure.
+"""Defines the orders to a run under way, and adds them up. Pure.
 
-An order belongs to one run and holds until that run ends; the next run goes by its job alone. Orders count in the order of
-their numbers: no two clocks are compared, and `at` is for people.
+An order belongs to one run and holds until that run ends; the next run follows its job alone. Orders count in the order of
+their numbers: we compare no clocks, and `at` is only for people.
 """
 
 from collections.abc import Iterable, Mapping
@@ -19,8 +19,8 @@ from promptmill.shorten import shorten
 from promptmill.suggest import nearest
 
 Action = Literal["pause", "resume", "set", "stop", "share"]
-Name = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,300}$")]  # it is shown in terminals
-Value = int | float | str | None  # as JSON has it; money is a decimal string
+Name = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,300}$")]  # terminals show it
+Value = int | float | str | None  # a JSON value; money is a decimal string
 _LIMITS = (
     "max_concurrency",
     "requests_per_minute",
@@ -35,7 +35,7 @@ _OF_BATCHES = (BUDGET_USD, _MAX_FAILURE_RATIO)
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What somebody told a run."""
+    """An order that somebody gave to a run."""
 
     action: Action
     by: Name  # who, for people
@@ -55,51 +55,51 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Steering:
-    """What all orders to a run add up to."""
+    """The sum of all orders to a run."""
 
     paused: Order | None = None
     stopped: Order | None = None
-    values: Mapping[str, Value] = field(default_factory=dict[str, Value])  # what was set last, by the job's key
-    shares_usd: Mapping[str, Value] | None = (
-        None  # of the shards, once a changed budget was shared out; by their records
-    )
-    orders: tuple[Order, ...] = ()  # of people, the first one first
+    values: Mapping[str, Value] = field(
+        default_factory=dict[str, Value]
+    )  # key of the job → the value that was set last
+    shares_usd: Mapping[str, Value] | None = None  # a shard's record → its share, after a changed budget was divided
+    orders: tuple[Order, ...] = ()  # orders of people, oldest first
 
     @property
     def budget_usd(self) -> Decimal | None:
-        """The budget that was set last; None where none was."""
+        """The budget that was set last, in US dollars; None if none was set."""
         value = self.values.get(BUDGET_USD)
         return None if value is None else Decimal(str(value))
 
     @property
     def max_failure_ratio(self) -> float | None:
-        """The ratio that was set last; None where none was."""
+        """The ratio that was set last; None if none was set."""
         value = self.values.get(_MAX_FAILURE_RATIO)
         return None if value is None else float(value)
 
     @property
     def stop(self) -> StoppedByOrder | None:
-        """Why the run ends; None while nobody told it to."""
+        """Why the run ends; None if nobody stopped it."""
         if self.stopped is None:
             return None
         return StoppedByOrder(
-            f"The run was stopped by {self.stopped.by}, {_moment(self.stopped.at)} (promptmill stop). All that was answered is "
+            f"The run was stopped by {self.stopped.by}, {_moment(self.stopped.at)} (promptmill stop). All answers so far are "
             "kept; run the same command again to go on."
         )
 
     @property
     def pause(self) -> str | None:
-        """Since when nothing is sent and what goes on, as a clause; None while the run may send."""
+        """Since when the run is paused and how to resume it, as a clause; None while the run may send."""
         if self.paused is None:
             return None
-        return f"paused since {_moment(self.paused.at)} by {self.paused.by}; `promptmill resume JOB` goes on"
+        return f"paused since {_moment(self.paused.at)} by {self.paused.by}; `promptmill resume JOB` resumes it"
 
 
 NOT_STEERED = Steering()
 
 
 def add_up(orders: Iterable[Order]) -> Steering:
-    """What orders add up to, in the order of their numbers. After a stop, none counts."""
+    """Add up orders in the order of their numbers. Orders after a stop don't count."""
     paused: Order | None = None
     stopped: Order | None = None
     values: dict[str, Value] = {}
@@ -116,8 +116,8 @@ def add_up(orders: Iterable[Order]) -> Steering:
             stopped = order
         elif order.action == "set":
             values |= order.values
-            shares = None if BUDGET_USD in order.values else shares  # it is to be shared out again
-        else:  # it may be of a budget before this one, if both were given at the same moment
+            shares = None if BUDGET_USD in order.values else shares  # the shards need new shares of it
+        else:  # the share may belong to an earlier budget, if two were set at the same moment
             shares = order.values if order.values.get(BUDGET_USD) == values.get(BUDGET_USD) else shares
             continue
         obeyed.append(order)
@@ -125,9 +125,9 @@ def add_up(orders: Iterable[Order]) -> Steering:
 
 
 def require_settable(given: Mapping[str, object], mode: str) -> dict[str, Value]:
-    """The values as an order holds them. Raises: SetupError for a name that can't be set, or a value that no job can have."""
+    """The values in the form of an order. Raises: SetupError for a name or a value that can't be set."""
     if not given:
-        raise SetupError(f"nothing is to be set. Give KEY=VALUE; these can be set: {', '.join(_SETTABLE)}.")
+        raise SetupError(f"there is nothing to set. Give KEY=VALUE; these can be set: {', '.join(_SETTABLE)}.")
     return {name: _checked(name, value, mode) for name, value in given.items()}
 
 
@@ -157,7 +157,7 @@ def _checked(name: str, value: object, mode: str) -> Value:
 
 
 def _validated(section: str, key: str, value: object) -> Any:
-    """The value by the type that the job's own model has for it. Raises: ValidationError."""
+    """Validate a value by the job's own model. Raises: ValidationError."""
     if section:
         return getattr(Limits.model_validate({key: value}), key)
     field_info = Job.model_fields[key]

@@ -130,7 +130,7 @@ def test_a_run_whose_lease_cannot_be_renewed_stops_before_another_may_follow() -
     world.now += VALID_SECONDS - 1
     lease.require()
     world.now += 1
-    with pytest.raises(LeaseLost, match="could not be renewed"):
+    with pytest.raises(LeaseLost, match="could not renew its hold"):
         lease.require()
     lease.release()  # says nothing of a storage that is away
 

@@ -91,7 +91,7 @@ async def test_a_paused_run_sends_nothing_until_it_goes_on_and_answers_each_row_
     assert requests(simulator) == before < 120
     assert engine.client.counters.in_flight == 0
     assert engine.client.limiter.waiting_reason is not None
-    assert "by ann; `promptmill resume JOB` goes on" in engine.client.limiter.waiting_reason.text
+    assert "by ann; `promptmill resume JOB` resumes it" in engine.client.limiter.waiting_reason.text
     assert len(promptmill.read(running.job.output.url, partial=True)) <= before
 
     await running.tell("set", limits__max_concurrency=10)

@@ -206,7 +206,7 @@ async def test_a_run_that_takes_over_pays_for_no_row_that_a_shard_of_the_run_bef
     turn = await take_turn_at(objects, Asking("a run elsewhere", tell=told.append))
     async with releasing(turn) as lease:
         manifest = (await run_plainly(replace(run, lease=lease))).manifest
-    with pytest.raises(LeaseLost, match="the run of this shard holds the output no more"):
+    with pytest.raises(LeaseLost, match="the run of this shard no longer holds the output"):
         await working
 
     assert manifest.rows == 60

@@ -41,7 +41,7 @@ def test_orders_add_up(orders: list[Order], is_paused: bool, is_stopped: bool, v
 def test_a_run_is_paused_since_the_first_of_two_pauses_and_names_who_paused_it() -> None:
     found = add_up([PAUSE, order("pause", "bob")])
 
-    assert found.pause == "paused since 00:00:00 UTC by ann; `promptmill resume JOB` goes on"
+    assert found.pause == "paused since 00:00:00 UTC by ann; `promptmill resume JOB` resumes it"
 
 
 def test_the_history_has_what_people_told_and_nothing_that_the_run_told_its_shards() -> None:
