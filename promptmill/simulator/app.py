@@ -1,4 +1,4 @@
-"""The simulator as an ASGI application: which path is served by what."""
+"""Builds the simulator's ASGI application and routes each path."""
 
 import asyncio
 
@@ -24,7 +24,7 @@ _PREFIX = "/v1"
 
 
 class SimulatorApp:
-    """Inference goes straight to its endpoint, all else through Starlette; every path works without /v1 as well."""
+    """Sends inference straight to its endpoint and other paths through Starlette; every path also works without /v1."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -55,7 +55,7 @@ class SimulatorApp:
             self._world.requests.discard(task)
 
     def _application(self, scope: Scope) -> ASGIApp:
-        """What serves a path of OpenAI's."""
+        """The application that serves one of OpenAI's paths."""
         found = self._inference.get(scope["path"]) if scope["method"] == "POST" else None
         return self._serve_rest if found is None else found
 
@@ -63,7 +63,7 @@ class SimulatorApp:
         await self._rest(scope, receive, self._with_request_id(send))
 
     def _with_request_id(self, send: Send) -> Send:
-        """A `send` that adds x-request-id, which inference sends among headers of its own."""
+        """A `send` that adds x-request-id; inference adds its own."""
         request_id = (b"x-request-id", b"req_%032x" % self._world.next_serial())
 
         async def send_with_id(message: Message) -> None:

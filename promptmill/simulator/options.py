@@ -1,7 +1,7 @@
-"""What the simulated provider is like: its limits, its speed, its faults.
+"""Holds the simulated provider's options: its limits, its speed, its faults.
 
-One flat frozen record, so that the command line, the run-time `/_simulator/config` and Python say the same names.
-Every fault is off by default: what is left is a fast and well-behaved provider.
+One flat frozen record, so that the command line, `/_simulator/config` and Python use the same names.
+Every fault is off by default, which leaves a fast provider that behaves well.
 
 Defaults with a source: a burst of one minute's worth and failed requests that count (OpenAI's rate-limit guide);
 50,000 lines, 200 MB and 24 hours a batch (OpenAI's Batch guide); all read 2026-11-24.

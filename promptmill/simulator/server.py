@@ -1,6 +1,6 @@
-"""The simulator as a running server: in a thread for tests and demos, in the foreground for a terminal.
+"""Runs the simulator as a server: in a thread for tests and demos, in the foreground for a terminal.
 
-The socket is bound before the server runs, so the address is known at once and the first request can't come too early.
+We bind the socket before the server runs, so the address is known at once and the first request can't come too early.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from promptmill.simulator.state.world import World
 from promptmill.simulator.wire import JsonObject, JsonValue, decode, encode
 
 _BACKLOG = 2048  # connections waiting to be accepted
-_KEEP_ALIVE_SECONDS = 120  # longer than clients keep idle connections, so that resets are those asked for
+_KEEP_ALIVE_SECONDS = 120  # longer than clients keep idle connections, so that only the wanted resets happen
 _CONTROL_TIMEOUT_SECONDS = 30.0
 _STOP_TIMEOUT_SECONDS = 10.0
 
@@ -42,7 +42,7 @@ class Simulator:
         return f"{self._origin}/v1"
 
     def start(self) -> Self:
-        """Serve; returns when requests are accepted."""
+        """Start to serve; returns when the server accepts requests."""
         listener = _listen(*self._address)
         self._origin = _origin(listener)
         self._server = _Server(World(self.options))
@@ -82,7 +82,7 @@ class Simulator:
         self._control("POST", "config", changes)
 
     def reset(self) -> None:
-        """Forget what was billed and counted, files and batches included."""
+        """Forget bills, counts, files and batches."""
         self._control("POST", "reset")
 
     def _control(self, method: str, page: str, body: JsonObject | None = None) -> JsonObject:

@@ -1,4 +1,4 @@
-"""How many tokens a request and its answer count for, and how each endpoint reports them.
+"""Counts the tokens of a request and its answer, and reports them as each endpoint does.
 
 The default is an estimate of 4 characters a token, because it costs nothing and needs no files; `tiktoken` counts as
 o200k_base does. The overhead of 3 tokens a message and 3 for the reply is the OpenAI cookbook's

@@ -1,7 +1,7 @@
-"""JSON as it travels: its types, its encoding and the digest that names a request.
+"""Encodes JSON, and computes the digest that names a request.
 
-The digest is taken of the body with sorted keys and no spaces, so that the same request sent online or as a batch line,
-by whatever JSON encoder, is counted as one.
+The digest covers the body with sorted keys and no spaces, so that the same request has the same digest online and in a
+batch line, from any JSON encoder.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ JsonObject: TypeAlias = dict[str, JsonValue]
 
 
 def decode(raw: bytes) -> JsonValue:
-    """The value that some JSON bytes stand for. Raises: ValueError."""
+    """The value in some JSON bytes. Raises: ValueError."""
     value: JsonValue = orjson.loads(raw)
     return value
 
@@ -30,6 +30,6 @@ def body_digest(body: JsonValue) -> bytes:
 
 
 def uniform(seed: int, *parts: bytes | int | str) -> float:
-    """A number in [0, 1) that depends on the seed and the parts alone."""
+    """A number in [0, 1) that depends only on the seed and the parts."""
     text = b"|".join(part if isinstance(part, bytes) else str(part).encode() for part in (seed, *parts))
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest()) / 2**64

@@ -1,8 +1,8 @@
-"""A run in the process that starts it, without a Prefect server: what the command and notebooks share.
+"""Runs a job in the process that starts it, without a Prefect server, for the command and for notebooks.
 
-Where its job asks for `processes`, it starts children that answer its rows side by side (side_by_side.py); so does a flow
-run. A child is a shard that is told by a pipe: all that protects rows and money is that of shards.
+If the job asks for `processes`, the run starts children that answer its rows side by side (side_by_side.py); so does a
+flow run. A child is a shard that gets its work by a pipe, so rows and money are protected as those of shards.
 
-It is the engine of a flow run with the same checkpoints, so that either goes on where the other ended. Only Prefect's
-record of a chunk is missing, and a flow run writes it when it finds the chunk's answers.
+A flow run uses the same engine and the same checkpoints, so each can continue where the other ended. Only Prefect's record
+of a chunk is missing; a flow run writes it when it finds the chunk's answers.
 """

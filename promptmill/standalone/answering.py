@@ -1,4 +1,4 @@
-"""The engine of a run without Prefect: progress shown, ended from outside, chunks tried again after a fault."""
+"""Answers the rows of a run without Prefect: shows progress, can be ended from outside, and tries chunks again."""
 
 import asyncio
 import logging
@@ -26,35 +26,35 @@ log = logging.getLogger("promptmill")
 
 @dataclass(frozen=True, slots=True)
 class Alone:
-    """How a run without Prefect asks for its output, is ended and is shown."""
+    """How a run without Prefect asks for its output, how somebody ends it, and where it shows progress."""
 
     asking: Asking
     interruption: Interruption = field(default_factory=Interruption)
     showing: Callable[[Engine], AbstractAsyncContextManager[None]] = showing
-    look_up: LookUpCredentials | None = None  # where the environment doesn't have the key
+    look_up: LookUpCredentials | None = None  # finds the credentials if the environment doesn't have the key
 
 
 @asynccontextmanager
 async def answering_alone(
     run: PendingRun, how: Alone, elsewhere: Elsewhere = NOTHING_ELSEWHERE, lessor: Lessor | None = None
 ) -> AsyncGenerator[Engine]:
-    """The engine of a run, its progress shown until it ends. Raises: RunStopped or a subclass when the run ended early."""
+    """The engine of a run, which shows progress until the run ends. Raises: RunStopped or a subclass if it ends early."""
     async with answering(run, lessor, elsewhere, how.look_up) as engine, how.showing(engine):
         with how.interruption.stopping(engine.stop):
             yield engine
 
 
 async def answer_rows_alone(engine: Engine) -> None:
-    """Answer every row of the plan. Raises: RunStopped or a subclass when the run ends early."""
+    """Answer every row of the plan. Raises: RunStopped or a subclass if the run ends early."""
     await drive_chunks(engine, _reuse, _complete)
 
 
 async def _reuse(engine: Engine, chunk: Chunk, answers: pa.Table) -> None:
-    """Only Prefect keeps a record of a chunk beside its answers."""
+    """Does nothing: only Prefect keeps a record of a chunk beside its answers."""
 
 
 async def _complete(engine: Engine, chunk: Chunk, rows: pa.Table) -> None:
-    """Complete a chunk; after a fault of the storage save its answers once more, as a task of Prefect's would."""
+    """Complete a chunk; after a fault of the storage try again, as a Prefect task would."""
     for delay_seconds in _RETRY_DELAYS_SECONDS:
         try:
             await complete_chunk(engine, chunk, rows)

@@ -1,7 +1,7 @@
-"""A process that answers its part of a run: told of it by standard input, heard by standard output.
+"""The program of a child process, which answers its part of a run: it reads standard input and reports on standard output.
 
-It ends gently when it is asked to, or when the run's process is gone. It has a session of its own, so that Ctrl-C in a
-terminal reaches the run alone, which then asks its children.
+It ends gently if the run asks it to, or if the run's process is gone. It has its own session, so that Ctrl-C in a terminal
+reaches only the run, which then asks its children.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ _REPORT_SECONDS = 0.5
 
 
 class _Reports(logging.Handler):
-    """Writes what the run is to hear; nothing any more once the run's process is gone. Safe to use from many threads."""
+    """Writes messages to the run, until the run's process is gone. Safe to use from many threads."""
 
     def __init__(self, pipe: io.BufferedWriter) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ class _Reports(logging.Handler):
 
     @asynccontextmanager
     async def showing(self, engine: Engine) -> AsyncGenerator[None]:
-        """While this lasts, say how far the engine is; once more at the end."""
+        """Report the engine's progress while this lasts, and once more at the end."""
         watcher = asyncio.create_task(self._watch(engine))
         try:
             yield
@@ -77,7 +77,7 @@ class _Reports(logging.Handler):
 
 
 def _counts_of(engine: Engine) -> Counts:
-    """How far an engine is."""
+    """The progress of an engine."""
     now, client = engine.progress.snapshot(), engine.client
     return Counts(
         done=now.done,
@@ -93,12 +93,12 @@ def _counts_of(engine: Engine) -> Counts:
 
 
 def main() -> NoReturn:
-    """Carry out the work that standard input tells, as the whole of this process."""
+    """The whole program of a child: read the work from standard input and do it."""
     spare_memory()
     collect_seldom()
     spare_pandas()
     reports = _Reports(os.fdopen(os.dup(1), "wb"))
-    os.dup2(2, 1)  # whatever else is printed goes where errors go
+    os.dup2(2, 1)  # any other output goes to standard error
     work = WORK.validate_json(sys.stdin.buffer.readline())
     if work.is_closed:
         close_to_unlisted()
@@ -114,7 +114,7 @@ def main() -> NoReturn:
 
 
 async def _carry(work: Work, told: Told, reports: _Reports) -> Outcome:
-    """How the work ended, as far as it is an end that this process can tell."""
+    """Do the work; returns how it ended, if this process can tell."""
     try:
         return Outcome(await told.interruption.allowing(_answer(work, told, reports)), None)
     except PromptmillError as error:
@@ -123,7 +123,7 @@ async def _carry(work: Work, told: Told, reports: _Reports) -> Outcome:
 
 
 async def _answer(work: Work, told: Told, reports: _Reports) -> Manifest:
-    """Answer the rows of this process; the manifest of them. Raises: PromptmillError."""
+    """Answer the rows of this process; returns their manifest. Raises: PromptmillError."""
     folder = ShardFolder(Store(Storage(work.checkpoints, "checkpoints")), work.name)
     run = await asyncio.to_thread(open_share, folder, work.plan, work.part, work.credentials, ())
     lease = ShardLease(folder.storage, Asking(work.what).holder(), claim_token=work.claim)

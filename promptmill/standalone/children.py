@@ -1,4 +1,4 @@
-"""One process that answers a part of a run, as the run sees it: started, heard, asked to end."""
+"""Handles one child process for its run: starts it, reads its messages, asks it to end."""
 
 import asyncio
 import logging
@@ -18,8 +18,8 @@ from promptmill.runs.engine import LookUpCredentials
 from promptmill.sharding.plan import Outcome
 from promptmill.standalone.messages import END, REPORT, WORK, Counts, Work, key_line, part_line
 
-_LONGEST_LINE = 64 * 1024 * 1024  # of a manifest
-_LAST_LINES = 5  # of standard error are told when a child dies
+_LONGEST_LINE = 64 * 1024 * 1024  # the largest manifest
+_LAST_LINES = 5  # bytes of standard error to show if a child dies
 # The child looks for modules where this process does, and not in the folder that it happens to run in.
 _START = "import sys; sys.path[:] = sys.argv[1:]; from {module} import main; main()"
 log = logging.getLogger("promptmill")
@@ -35,7 +35,7 @@ class Child:
 
     @staticmethod
     async def start(work: Work, look_up: LookUpCredentials | None) -> "Child":
-        """Start a process and tell it of its work; `look_up` finds the credentials that it asks for."""
+        """Start a process and send it its work; `look_up` finds the credentials that it asks for."""
         code = _START.format(module=f"{promptmill.__name__}.standalone.child")
         process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -59,17 +59,17 @@ class Child:
         return self._process.pid
 
     async def until_end(self, count: Callable[[Counts], None]) -> Outcome | None:
-        """How it ended, once its process is gone; None where it died without a word."""
+        """Wait until the process is gone; returns how it ended, None if it died without a word."""
         await asyncio.gather(self._hear(count), self._keep_errors())
         await self._process.wait()
         return self._outcome
 
     async def end(self) -> None:
-        """Ask it to end soon and to keep what arrives; no error where it has ended."""
+        """Ask it to end soon and to keep arriving answers; no error if it has ended."""
         await self._tell(END)
 
     async def take_part(self, part: float) -> None:
-        """Let it keep to another part of the limits; no error where it has ended."""
+        """Give it another part of the limits; no error if it has ended."""
         await self._tell(part_line(part))
 
     async def kill(self) -> None:
@@ -80,7 +80,7 @@ class Child:
             await self._process.wait()
 
     def describe_death(self) -> str:
-        """How it died, for people."""
+        """Says how it died, for people."""
         code = self._process.returncode
         how = f"exit code {code}"
         if code is not None and code < 0:
@@ -91,7 +91,7 @@ class Child:
     async def _tell(self, line: bytes) -> None:
         stdin = self._process.stdin
         assert stdin is not None  # noqa: S101 - it is a pipe
-        with suppress(OSError):  # it is dead, which until_end tells
+        with suppress(OSError):  # it is dead, and until_end says so
             stdin.write(line)
             await stdin.drain()
 
@@ -113,7 +113,7 @@ class Child:
     async def _tell_key(self, look_up: LookUpCredentials) -> None:
         try:
             credentials = await look_up()
-        except PromptmillError as error:  # the child ends for want of a key, and the run with it
+        except PromptmillError as error:  # without a key the child ends, and so does the run
             log.warning("the key can't be looked up again: %s", error)
             return
         await self._tell(key_line(credentials))

@@ -1,4 +1,4 @@
-"""How far the children of a run are together, in one line. Pure."""
+"""Shows the progress of all children of a run in one line. Pure."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from promptmill.standalone.messages import Counts
 def describe_crew(
     counts: Sequence[Counts], at_work: int, rows: int, budget_usd: Decimal | None, pause: str | None
 ) -> str:
-    """Progress of all children together; `rows` in all."""
+    """The progress of all children together, of `rows` rows in all."""
     if all(one == Counts() for one in counts):
         return f"{len(counts)} processes start · rows 0 of {count(rows)}"
     done, a_second = sum(one.done for one in counts), sum(one.rows_per_second for one in counts)

@@ -12,7 +12,7 @@ _Result = TypeVar("_Result")
 
 
 class Interruption:
-    """Whether somebody has asked a run to end, and the way to tell it, wherever it is just then."""
+    """Knows whether somebody has asked a run to end, and tells the run at any point of its work."""
 
     def __init__(self) -> None:
         self.is_asked = False
@@ -21,23 +21,23 @@ class Interruption:
         self._stop: Stop | None = None
 
     def end(self) -> bool:
-        """Ask the run to end; False where no event loop carries it out, so that nobody but the caller can end it."""
+        """Ask the run to end; False if no event loop runs it, so that only the caller can end it."""
         self.is_asked = True
         loop = self._loop
         if loop is None:
             return False
-        with suppress(RuntimeError):  # it was closed this very moment
+        with suppress(RuntimeError):  # the loop has just closed
             loop.call_soon_threadsafe(self._end)
         return True
 
     def tell(self, rows: int) -> None:
-        """For work in a thread that says how far it is (telling.py). Raises: Interrupted once somebody has asked."""
+        """Call it from work in a thread (telling.py). Raises: Interrupted if somebody has asked the run to end."""
         del rows
         if self.is_asked:
             raise Interrupted
 
     async def allowing(self, work: Coroutine[Any, Any, _Result]) -> _Result:
-        """The result of the work, which `end` ends. Raises: Interrupted; what the work raises."""
+        """Run work that `end` ends; returns its result. Raises: Interrupted; any error of the work."""
         self._task, self._loop = asyncio.ensure_future(work), asyncio.get_running_loop()
         if self.is_asked:
             self._task.cancel()
@@ -47,7 +47,7 @@ class Interruption:
             self._loop = None
 
     async def explaining(self, work: Awaitable[_Result]) -> _Result:
-        """The result of work that `end` cancels. Raises: Interrupted then; what the work raises."""
+        """Run work that `end` cancels; returns its result. Raises: Interrupted; any error of the work."""
         try:
             return await work
         except asyncio.CancelledError:
@@ -57,7 +57,7 @@ class Interruption:
 
     @contextmanager
     def stopping(self, stop: Stop) -> Generator[None]:
-        """While this lasts, `end` lets requests on their way finish; elsewhere it cancels what waits or plans."""
+        """While this lasts, `end` lets requests in flight finish; at other times it cancels waiting and planning."""
         self._stop = stop
         try:
             yield

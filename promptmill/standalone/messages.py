@@ -1,9 +1,9 @@
-"""What a run and the processes that it started say to each other: a line of JSON each, over the child's own pipes.
+"""Defines the messages between a run and its child processes: one line of JSON each, over the child's pipes.
 
-The first line to a child is its work, with the credentials: a pipe is no place that anybody else reads, as the command line
-and the environment of a process are. After it come its part of the limits, whenever that changes, a key that it asked for,
-and END, which asks the child to end; so does a pipe that was closed, since then the run's process is gone. A child says how
-far it is, what it would log, and last how it ended.
+The first line to a child is its work, with the credentials. Nobody else can read a pipe, unlike the command line and the
+environment of a process. Later lines are its part of the limits, if that changes, a key that it asked for, and END, which
+asks the child to end. A closed pipe means END too, since then the run's process is gone. A child sends its progress, its
+log lines, and last how it ended.
 """
 
 from dataclasses import dataclass
@@ -23,26 +23,26 @@ _PART, _KEY = b"part ", b"key "
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What a child takes on, and for whom."""
+    """The work of a child, and its run."""
 
-    checkpoints: str  # URL of the folder of kept answers
-    name: str  # of the folder with the records of what the children may have spent
+    checkpoints: str  # URL of the folder of stored answers
+    name: str  # name of the folder with the children's records of spending
     plan: ShardPlan
     part: int  # 0 = first
-    what: str  # how people call the child
-    claim: str  # the token of the claim by which the run holds the output
+    what: str  # the child's name for people
+    claim: str  # the token of the run's claim on the output
     credentials: Credentials
     steered: SteeredRun | None
     is_closed: bool  # only URLs that the operator lists are open (allowed_urls.py)
     log_level: int
-    may_ask_for_key: bool = False  # the run can look it up again, and this process can't
+    may_ask_for_key: bool = False  # whether only the run can look up the key again
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How far one child is."""
+    """The progress of one child."""
 
-    done: int = 0  # rows, with those that were answered before
+    done: int = 0  # rows, including those answered before
     failed: int = 0
     reused: int = 0
     rows_per_second: float = 0.0
@@ -55,7 +55,7 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What a child would log."""
+    """A log line of a child."""
 
     level: int
     text: str
@@ -63,12 +63,12 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a child says; one of its fields is set."""
+    """A message of a child; exactly one field is set."""
 
     counts: Counts | None = None
     line: Line | None = None
     outcome: StoredOutcome | None = None
-    wants_key: bool = False  # the provider refuses the one that the child has
+    wants_key: bool = False  # the provider refuses the child's key
 
 
 WORK: TypeAdapter[Work] = TypeAdapter(Work)
@@ -77,22 +77,22 @@ REPORT: TypeAdapter[Report] = TypeAdapter(Report)
 
 
 def part_line(part: float) -> bytes:
-    """Tells a child what part of the limits is its own from now on."""
+    """The line that gives a child its part of the limits from now on."""
     return _PART + f"{part:.9f}\n".encode()
 
 
 def part_of(line: bytes) -> float | None:
-    """The part of the limits that a line tells; None where it asks for the end, or there is no line any more."""
+    """The part of the limits in a line; None for END or a closed pipe."""
     return float(line.removeprefix(_PART)) if line.startswith(_PART) else None
 
 
 def key_line(credentials: Credentials) -> bytes:
-    """Tells a child the credentials that it asked for."""
+    """The line that gives a child the credentials that it asked for."""
     return _KEY + _CREDENTIALS.dump_json(credentials) + b"\n"
 
 
 def key_of(line: bytes) -> Credentials | None:
-    """The credentials that a line tells; None where it is another line."""
+    """The credentials in a line; None for any other line."""
     return _CREDENTIALS.validate_json(line.removeprefix(_KEY)) if line.startswith(_KEY) else None
 
 

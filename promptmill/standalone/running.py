@@ -1,4 +1,4 @@
-"""A planned run carried out in this process: its turn over the output, its rows answered, its output published."""
+"""Carries out a planned run in this process: takes the output, answers the rows, publishes the output."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 
 async def run_alone(run: PendingRun, how: Alone) -> FinishedRun:
-    """Carry out a run once no other works on its output; finished at once if the one before it has done its work.
+    """Carry out a run after no other run works on its output; if the previous run has done the work, end at once.
 
-    Raises: OutputInUse; OutputError when that run left another job's output; SetupError while shards of an earlier run may
-    be at work; RunStopped or a subclass.
+    Raises: OutputInUse; OutputError if that run left another job's output; SetupError while shards of an earlier run may be
+    at work; RunStopped or a subclass.
     """
     turn = await take_turn_at(run.prepared.store.storage, how.asking)
     async with holding(run, turn, how.asking.what) as held:
@@ -40,9 +40,9 @@ async def run_alone(run: PendingRun, how: Alone) -> FinishedRun:
 
 
 async def sample_alone(run: PendingRun, target: Storage, how: Alone, lessor: Lessor | None = None) -> FinishedRun:
-    """Answer a sample's rows and publish them to `target`, once no run works on the same output: it would pay for them too.
+    """Answer a sample's rows and publish them to `target`, after no run works on the same output and could pay for them too.
 
-    Raises: OutputInUse; RunStopped or a subclass; SetupError when `limits.shared` has no lessor.
+    Raises: OutputInUse; RunStopped or a subclass; SetupError if `limits.shared` has no lessor.
     """
     turn = await take_turn_at(run.prepared.store.storage, how.asking)
     async with releasing(turn) as lease:
@@ -64,7 +64,7 @@ async def _run_online(run: PendingRun, how: Alone) -> FinishedRun:
 
 
 async def _run_in_time(run: PendingRun, how: Alone) -> FinishedRun:
-    """By batches for as long as there is time, and online what is left."""
+    """Answer rows by batches while there is time, and the rest online."""
     from promptmill.batch.in_time import Ways, answer_by_batches, end_in_time  # as below
 
     async def answer(part: PendingRun) -> Engine:
@@ -82,7 +82,7 @@ async def _run_in_time(run: PendingRun, how: Alone) -> FinishedRun:
 
 @asynccontextmanager
 async def _showing(run: PendingRun) -> AsyncGenerator[Show]:
-    """A line about work that this process only follows."""
+    """Log a line about work that happens elsewhere."""
     with showing_lines(run.prepared.job.name) as show_line:
 
         async def show(line: str, percent: float) -> None:
@@ -93,7 +93,7 @@ async def _showing(run: PendingRun) -> AsyncGenerator[Show]:
 
 
 async def _run_by_batches(run: PendingRun, how: Alone) -> FinishedRun:
-    from promptmill.batch.following import begin_batches, forget_batches  # they import openai's client
+    from promptmill.batch.following import begin_batches, forget_batches  # these modules import openai's client
     from promptmill.batch.session import work_of_batches
 
     work = await begin_batches(run)

@@ -1,9 +1,9 @@
-"""A run that several processes of this machine answer side by side: one parent, and a child for each part of the rows.
+"""Answers a run with several processes of this machine: one parent, and a child for each part of the rows.
 
-The parent plans, holds the output, splits budget and limits, shows how far all are, and publishes. Each child sends for its
-part: it keeps to its share of the limits and of the money, shows on the storage that it lives, and hears orders, as a shard
-on another machine does (docs/decisions/0012, 0018). What a shard is told by objects, a child is told by a pipe; so the
-parent knows at once when one dies, and another takes its rows.
+The parent plans, holds the output, splits budget and limits, shows the progress, and publishes. Each child sends for its
+part. As a shard on another machine does, it keeps to its share of the limits and the money, shows on the storage that it
+lives, and hears orders (docs/decisions/0012, 0018). A child gets its work by a pipe instead of objects, so the parent
+knows at once if one dies, and starts another for its rows.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ from promptmill.standalone.messages import Counts, Work
 from promptmill.steering.orders import NOT_STEERED, Steering
 
 _SHOW_SECONDS = 0.5
-_END_SECONDS = 30.0  # for children to keep what arrives, before they are killed
+_END_SECONDS = 30.0  # time for children to keep arriving answers before they are killed
 Show = Callable[[str, float], Awaitable[None]]  # a line, per cent
 Showing = Callable[[], AbstractAsyncContextManager[Show]]
 Guarding = Callable[[Coroutine[Any, Any, None]], Awaitable[None]]
@@ -46,10 +46,10 @@ log = logging.getLogger("promptmill")
 async def answer_side_by_side(
     run: PendingRun, showing: Showing, guarding: Guarding, what: str, look_up: LookUpCredentials | None = None
 ) -> Elsewhere:
-    """What children did of a run: they answer its rows where its job asks for several processes, and nobody else's.
+    """Answer a run's rows with child processes, if its job asks for several; returns what they did.
 
-    `look_up` finds the credentials again when the provider refuses the key, where the environment doesn't have it.
-    `guarding` carries out work that may be cancelled, and raises why. The children end before anything is raised.
+    `look_up` finds the credentials again if the provider refuses the key and the environment doesn't have it.
+    `guarding` carries out work that somebody may cancel, and raises the reason. All children end before anything is raised.
 
     Raises: RunStopped or a subclass, with the run's manifest.
     """
@@ -68,7 +68,7 @@ async def answer_side_by_side(
 
 
 def _split(run: PendingRun) -> ShardPlan | None:
-    """The parts of a run; None where one process answers it. Blocks. Raises: StorageFailed."""
+    """The parts of a run; None if one process answers it. Blocks. Raises: StorageFailed."""
     job = run.prepared.job
     if job.processes == 1 or job.limits.shared is not None or run.lease is None:
         return None
@@ -84,20 +84,20 @@ def _split(run: PendingRun) -> ShardPlan | None:
 
 @dataclass(slots=True)
 class _Part:
-    """What the parent knows of one part of the rows."""
+    """The parent's record of one part of the rows."""
 
     counts: Counts = field(default_factory=Counts)
-    child: Child | None = None  # that is at it now
+    child: Child | None = None  # the child at work on it now
     is_done: bool = False
-    heard: dict[int, Manifest] = field(default_factory=dict[int, Manifest])  # attempt → how far it came
+    heard: dict[int, Manifest] = field(default_factory=dict[int, Manifest])  # attempt → the manifest of how far it came
 
 
 class _Crew:
-    """The children of a run, from the first to the end of the last."""
+    """The children of a run, from the first start to the last end."""
 
     def __init__(self, run: PendingRun, plan: ShardPlan, what: str, look_up: LookUpCredentials | None) -> None:
         self.folder = ShardFolder(run.prepared.store, f"processes-{secrets.token_hex(4)}")
-        self.steering: Steering = NOT_STEERED  # what people told the run since it began
+        self.steering: Steering = NOT_STEERED  # the orders since the run began
         self._run, self._plan, self._what, self._look_up = run, plan, what, look_up
         self._parts = [_Part() for _ in plan.bounds]
         self._is_ending = False
@@ -109,7 +109,7 @@ class _Crew:
 
     @property
     def work(self) -> Elsewhere:
-        """What the children did, by those that told how far they came."""
+        """The sums over the children that told how far they came."""
         sums = sum_shards([manifest for part in self._parts for _, manifest in sorted(part.heard.items())])
         return Elsewhere(
             requests=sums.requests_sent,
@@ -121,7 +121,7 @@ class _Crew:
 
     @asynccontextmanager
     async def at_work(self) -> AsyncGenerator[list["asyncio.Task[None]"]]:
-        """One task a part, each until its rows are answered; none and no child is left after the block."""
+        """One task for each part, which ends when its rows are answered; after the block no task and no child is left."""
         tasks = [asyncio.create_task(self._carry(number)) for number in range(len(self._parts))]
         try:
             yield tasks
@@ -130,7 +130,7 @@ class _Crew:
                 await self._end(tasks)
 
     async def until_all_ended(self, tasks: list["asyncio.Task[None]"], show: Show) -> None:
-        """Show how far the children are until all have ended. Raises: what ends one of them and so the run."""
+        """Show the children's progress until all have ended. Raises: the error that ends a child and so the run."""
         running = set(tasks)
         while running:
             ended, running = await asyncio.wait(running, timeout=_SHOW_SECONDS, return_when=asyncio.FIRST_EXCEPTION)
@@ -142,7 +142,7 @@ class _Crew:
             await show(line, 100 * sum(one.done for one in counts) / max(1, rows))
 
     def tell_how_far(self, error: RunStopped) -> None:
-        """Give the error that ends the run the manifest of how far its children came."""
+        """Add the children's manifest to the error that ends the run."""
         latest = [part.heard[max(part.heard)] for part in self._parts if part.heard]
         progress = sum_progress(latest, self._run.preflight.plan.rows)
         facts = facts_of_work(self._run, self.work, sum(manifest.reused for manifest in latest))
@@ -153,7 +153,7 @@ class _Crew:
         return sum(part.child is not None for part in self._parts)
 
     async def _carry(self, number: int) -> None:
-        """Have the rows of a part answered, by another child where one dies. Raises: RunStopped or a subclass."""
+        """Answer the rows of a part; if a child dies, start another. Raises: RunStopped or a subclass."""
         part, label, attempt = self._parts[number], self._plan.label(number), 0
         while not (part.is_done or self._is_ending):
             attempt += 1
@@ -170,7 +170,7 @@ class _Crew:
             await self._share_limits()
 
     async def _start(self, number: int) -> Child:
-        """A child for a part. Raises: RunStopped when the machine has no room for another process."""
+        """Start a child for a part. Raises: RunStopped if the machine has no room for another process."""
         try:
             return await Child.start(self._work(number), self._look_up)
         except OSError as error:
@@ -180,13 +180,13 @@ class _Crew:
             ) from error
 
     async def _share_limits(self) -> None:
-        """Let those that are left have what those had that send no more."""
+        """Give the limits of ended children to the remaining ones."""
         left = [part for part in self._parts if not part.is_done]
         for child in [part.child for part in left if part.child is not None]:
             await child.take_part(1 / len(left))
 
     def _judge(self, part: _Part, outcome: Outcome | None, attempt: int, label: str, child: Child) -> None:
-        """What to do now that a child has ended. Raises: what ends the whole run."""
+        """Decide what to do after a child has ended. Raises: the error that ends the whole run."""
         if self._is_ending:
             return
         ended = "completed" if outcome is not None and outcome.error is None else "crashed"
@@ -195,7 +195,7 @@ class _Crew:
             part.is_done = True
         elif isinstance(judged, ShardDied):
             raise ShardDied(
-                f"the process for rows {label} died {attempt} times ({child.describe_death()}). If it was killed for want of "
+                f"the process for rows {label} died {attempt} times ({child.describe_death()}). If it lacked "
                 "memory, set fewer processes; run the job again: what was answered is kept."
             )
         elif isinstance(judged, PromptmillError):
@@ -209,12 +209,12 @@ class _Crew:
             )
 
     async def _bury(self, child: Child) -> None:
-        """Remove the sign of life of a child that is gone: an order waits until each living child has heard it."""
+        """Remove the lease object of a dead child, since an order waits until each living child has heard it."""
         with suppress(StorageFailed):
             await asyncio.to_thread(forget_dead, self.folder.storage, this_machine(), child.pid)
 
     async def _end(self, tasks: list["asyncio.Task[None]"]) -> None:
-        """Ask all children to end, give them a while, and kill those that don't."""
+        """Ask all children to end, wait a while, and kill those that don't."""
         self._is_ending = True
         until = asyncio.get_running_loop().time() + _END_SECONDS
         while running := {task for task in tasks if not task.done()}:

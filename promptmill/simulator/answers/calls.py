@@ -1,7 +1,6 @@
-"""A request body read into what an answer depends on, with the provider's refusals of what it can't read.
+"""Reads a request body into the values that an answer depends on, and refuses what the provider couldn't read.
 
-Unknown fields are let through, as they are by most servers of this protocol. Streaming is refused: nobody streams a
-dataset.
+It lets unknown fields through, as most servers of this protocol do. It refuses streaming, since nobody streams a dataset.
 """
 
 from collections.abc import Iterator
@@ -20,7 +19,7 @@ _TEXT_PARTS = frozenset(("text", "input_text", "output_text"))
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """What the answer's text must be."""
+    """The required form of the answer's text."""
 
     kind: str = "text"  # text | json_object | json_schema
     schema: JsonObject | None = None
@@ -28,11 +27,11 @@ class Format:
 
 @dataclass(frozen=True, slots=True)
 class TextCall:
-    """A chat completion or a response that is asked for."""
+    """A request for a chat completion or a response."""
 
     endpoint: TextEndpoint
     model: str
-    text: str  # everything that was said, joined by line breaks
+    text: str  # all messages, joined by line breaks
     last_text: str  # the last message
     input_tokens: int
     max_output_tokens: int | None
@@ -42,7 +41,7 @@ class TextCall:
 
     @property
     def requested_tokens(self) -> int:
-        """What the provider sets aside for it."""
+        """Tokens that the provider sets aside for the call."""
         return self.input_tokens + self.choices * (self.max_output_tokens or 0)
 
 

@@ -1,7 +1,7 @@
-"""Embeddings: unit vectors that depend on the text, the model and the seed alone.
+"""Makes embeddings: unit vectors that depend only on the text, the model and the seed.
 
-The vectors are pseudo-random bytes made unit length: equal texts have equal vectors, and nothing else about them means
-anything. Limits (2,048 inputs, 8,192 tokens each, 300,000 together): OpenAI's API description, read 2026-11-24.
+The vectors are pseudo-random bytes of unit length. Equal texts have equal vectors; otherwise the vectors mean nothing.
+Limits (2,048 inputs, 8,192 tokens each, 300,000 together): OpenAI's API description, read 2026-11-24.
 """
 
 import base64
@@ -28,7 +28,7 @@ _INVALID_INPUT = "'$.input' is invalid. Please check the API reference: https://
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingCall:
-    """Embeddings that are asked for."""
+    """A request for embeddings."""
 
     model: str
     inputs: tuple[str | tuple[int, ...], ...]  # texts or lists of token ids
@@ -43,7 +43,7 @@ class EmbeddingCall:
 
     @property
     def requested_tokens(self) -> int:
-        """What the provider sets aside for it."""
+        """Tokens that the provider sets aside for the call."""
         return self.input_tokens
 
 

@@ -1,4 +1,4 @@
-"""From a body to an answer, for requests and for batch lines alike; pure but for the response's `created`."""
+"""Turns a body into an answer, for requests and batch lines alike. Pure except for the response's `created`."""
 
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
@@ -18,7 +18,7 @@ Call: TypeAlias = TextCall | EmbeddingCall
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A 200 and what it is billed."""
+    """An answer with status 200 and its bill."""
 
     payload: JsonObject
     usage: Usage
@@ -26,7 +26,7 @@ class Answer:
 
 
 def read_call(endpoint: Endpoint, body: JsonObject, options: SimulatorOptions, tokenizer: Tokenizer) -> Call:
-    """What the body asks for. Raises: ApiError 400 or 404."""
+    """The call in a body. Raises: ApiError 400 or 404."""
     if endpoint == "/v1/embeddings":
         return read_embeddings(body, options, tokenizer)
     if endpoint == "/v1/responses":
@@ -35,14 +35,14 @@ def read_call(endpoint: Endpoint, body: JsonObject, options: SimulatorOptions, t
 
 
 def is_hanging(call: Call) -> bool:
-    """Whether the call's text says that it is never answered."""
+    """Whether the call's text asks for no answer at all."""
     return find_poison(call.text) == "HANG"
 
 
 def answer(
     call: Call, digest: bytes, options: SimulatorOptions, tokenizer: Tokenizer, cached_tokens: int = 0
 ) -> Answer:
-    """The answer to a call, of whose input so much is cached. Raises: ApiError for a poisoned one."""
+    """The answer to a call with `cached` input tokens. Raises: ApiError for a poisoned call."""
     error = poison_error(find_poison(call.text), options)
     if error is not None:
         raise error

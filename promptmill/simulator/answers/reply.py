@@ -1,8 +1,8 @@
-"""What the model says: a pure function of the call, its digest and the options.
+"""Chooses the model's reply: a pure function of the call, its digest and the options.
 
-Marks in the prompt steer it, so that a test writes the case into its data and not into the server: a line
-`ANSWER: …` is repeated as the whole answer, and `POISON-…` words bring about one failure each, every time.
-A poisoned row differs from a fault (faults.py) in that no retry helps.
+Marks in the prompt steer the reply, so that a test can write the case into its data. The model repeats a line `ANSWER: …`
+as its whole answer, and each `POISON-…` word causes one kind of failure, every time.
+Unlike a fault (faults.py), a poisoned row fails at every retry.
 """
 
 import re
@@ -19,19 +19,19 @@ from promptmill.simulator.wire import encode
 
 FinishReason = Literal["stop", "length", "content_filter"]
 _REFUSAL = "I'm sorry, but I can't assist with that request."
-_DEFAULT_CONTEXT = 128_000  # named by POISON-LONG when no context window is set
+_DEFAULT_CONTEXT = 128_000  # POISON-LONG names it if no context window is set
 _ANSWER = re.compile(r"^ANSWER:[ \t]*(.*)$", re.MULTILINE)
 _POISON = re.compile(r"POISON-(400|LONG|BLOCKED|FILTER|REFUSAL|TRUNCATE|SCHEMA|500|HANG)")
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One choice's text and what it counts for."""
+    """One choice's text and its usage."""
 
     text: str
     finish_reason: FinishReason
-    refusal: str | None  # said in place of the text
-    usage: Usage  # of the whole answer, all choices included
+    refusal: str | None  # the refusal, instead of the text
+    usage: Usage  # tokens of the whole answer, with all choices
 
 
 def find_poison(text: str) -> str | None:
@@ -43,7 +43,7 @@ def find_poison(text: str) -> str | None:
 
 
 def poison_error(poison: str | None, options: SimulatorOptions) -> ApiError | None:
-    """The error that a poisoned request always gets, if its poison is of that kind."""
+    """The error that a poisoned request always gets, if its poison means an error."""
     if poison == "400":
         return invalid("Invalid request: the content of this request is not accepted.", param="messages")
     if poison == "LONG":
@@ -55,7 +55,7 @@ def poison_error(poison: str | None, options: SimulatorOptions) -> ApiError | No
 
 
 def reply_to(call: TextCall, digest: bytes, options: SimulatorOptions, tokenizer: Tokenizer) -> Reply:
-    """The reply to a call that nothing stands in the way of."""
+    """The reply to a call that is neither poisoned nor refused."""
     poison = find_poison(call.text)
     if poison == "REFUSAL":
         return Reply("", "stop", _REFUSAL, _usage(call, options, tokenizer.count(_REFUSAL)))

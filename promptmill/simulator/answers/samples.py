@@ -1,7 +1,7 @@
-"""A JSON document that is valid for a schema, the same one for the same random state.
+"""Makes a JSON document that is valid for a schema; the same random state gives the same document.
 
-Covers what `strict: true` takes (types, enum, const, bounds, anyOf, $ref, formats) but not `pattern`. Recursion ends
-because below a few levels arrays are as short and unions as plain as they may be.
+It covers the keywords of `strict: true` (types, enum, const, bounds, anyOf, $ref, formats) but not `pattern`. Recursion
+ends because below a few levels it takes the shortest arrays and the plainest choices of unions.
 """
 
 import math
@@ -37,7 +37,7 @@ def sample_document(schema: JsonObject, random: Random) -> JsonValue:
 
 
 def sentence(random_bytes: bytes) -> str:
-    """A short sentence made of the words that the bytes stand for."""
+    """A short sentence of words that the bytes choose."""
     words = " ".join(_WORDS[byte % len(_WORDS)] for byte in random_bytes[:7])
     return f"{words.capitalize()}."
 

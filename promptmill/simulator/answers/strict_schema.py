@@ -1,6 +1,6 @@
-"""Whether a JSON Schema is one that `strict: true` takes.
+"""Checks whether `strict: true` accepts a JSON Schema.
 
-The subset matters to clients: a schema that works elsewhere is refused with 400 here, for every row of a run.
+The subset matters to clients: the provider refuses other schemas with 400, for every row of a run.
 Rules: OpenAI's Structured Outputs guide, "Supported schemas", read 2026-11-24.
 """
 
@@ -24,7 +24,7 @@ _REFUSED_KEYWORDS = (
 
 
 def require_strict(schema: JsonObject, name: str, param: str) -> None:
-    """Nothing, for a schema that conforms. Raises: ApiError 400 with the first thing that doesn't."""
+    """Raises ApiError 400 with the first violation, if there is one."""
     problem = _first_problem(encode(schema))
     if problem is not None:
         raise _refuse(f"Invalid schema for response_format '{name}': {problem}", param)

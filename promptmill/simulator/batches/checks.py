@@ -1,4 +1,4 @@
-"""What is wrong with a batch's input file; only the file is looked at, not yet what a model would say to it.
+"""Finds mistakes in a batch's input file. It looks only at the file and asks no model.
 
 Codes and texts were observed on OpenAI (openai-python issues 1643 and 2084) or are documented by Azure's Batch guide,
 read 2026-11-24; `missing_required_parameter`, `invalid_method` and `file_too_large` are our guesses.
@@ -13,17 +13,17 @@ from promptmill.simulator.state.batch import Problem
 from promptmill.simulator.usage import Tokenizer
 from promptmill.simulator.wire import JsonObject, JsonValue, decode
 
-_MAX_PROBLEMS = 100  # told of one batch
-_MAX_EMBEDDING_INPUTS = 50_000  # of one batch, summed over its lines
+_MAX_PROBLEMS = 100  # mistakes that one batch shows
+_MAX_EMBEDDING_INPUTS = 50_000  # inputs of one batch, summed over its lines
 
 
 class FileCheck:
-    """Reads lines one by one and remembers what a batch needs of them: where they begin, and what is wrong."""
+    """Reads lines one by one and remembers where they begin and which mistakes they have."""
 
     def __init__(self, endpoint: Endpoint, options: SimulatorOptions, tokenizer: Tokenizer) -> None:
         self.model: str | None = None
         self.input_tokens = 0  # counted only where tokens in the queue are limited
-        self.offsets = array("Q")  # of the lines' first bytes
+        self.offsets = array("Q")  # offsets of the lines' first bytes
         self.problems: list[Problem] = []
         self._endpoint: Endpoint = endpoint
         self._options = options
@@ -32,7 +32,7 @@ class FileCheck:
         self._embedding_inputs = 0
 
     def add(self, offset: int, raw: bytes) -> None:
-        """Look at one line; empty ones are passed over."""
+        """Check one line; skip it if it is empty."""
         if not raw.strip():
             return
         self.offsets.append(offset)
@@ -40,7 +40,7 @@ class FileCheck:
             self._check(len(self.offsets), raw)
 
     def finish(self) -> None:
-        """Look at the file as a whole."""
+        """Check the file as a whole."""
         most = self._options.batch_max_lines
         if not self.offsets:
             message = "The input file is empty. Please ensure that the batch contains at least one request."
@@ -109,7 +109,7 @@ class FileCheck:
         try:
             self.input_tokens += read_call(self._endpoint, body, self._options, self._tokenizer).input_tokens
         except ApiError:
-            return  # such a line is refused when its turn comes, and holds no tokens
+            return  # the run refuses such a line later, so it holds no tokens
 
 
 def missing_file(file_id: str, organization: str) -> Problem:

@@ -1,4 +1,4 @@
-"""One line of a batch: what becomes of it, and the line that says so in a result file.
+"""Decides the outcome of one line of a batch, and writes its line in a result file.
 
 The HTTP error of a line is nested in `response.body.error` while the line's own `error` is null; only a line that was
 never run has an `error` (openai-openapi issue 302 and OpenAI's Batch guide, read 2026-11-24).
@@ -32,19 +32,19 @@ _UNRUN_MESSAGES = {
 
 @dataclass(frozen=True, slots=True)
 class LineResult:
-    """A line that was run."""
+    """A line that the provider ran."""
 
     model: str
     outcome: Answer | ApiError
 
 
 def has_fates(options: SimulatorOptions) -> bool:
-    """Whether lines meet anything but their answer, so that their attempts must be counted."""
+    """Whether lines may get anything else than their answer, so that their attempts must be counted."""
     return any(getattr(options, name) for _, name in _LINE_FATES)
 
 
 def choose_fate(options: SimulatorOptions, digest: bytes, attempt: int, *, is_expiring: bool) -> Fate:
-    """What becomes of a body's n-th line (1 = first, counted over all batches)."""
+    """The outcome of a body's n-th line (1 = first, counted over all batches)."""
     ratio = options.expire_ratio or _DEFAULT_EXPIRE_RATIO
     if is_expiring and uniform(options.seed, "expire", digest, attempt) < ratio:
         return "expired"

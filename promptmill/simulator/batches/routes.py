@@ -38,7 +38,7 @@ class BatchRoutes:
         ]
 
     async def create(self, request: Request) -> Response:
-        """POST /batches: the file is looked at later; the answer may be lost on its way."""
+        """POST /batches: the worker checks the file later; the answer may get lost."""
         world = self._world
         key = world.authorize_request(request)
         _maybe_refuse(world)

@@ -1,8 +1,7 @@
-"""The running of a batch's lines: read one by one from disk, answered, written to the two result files.
+"""Runs a batch's lines: reads them one by one from disk, answers them, and writes the two result files.
 
-Nothing but the lines' offsets is held, so memory doesn't grow with the file's size. It shares the event loop with
-everything else and gives way after a slice of lines or a few milliseconds, whichever comes first: a thread would take
-turns by the interpreter's lock, and need locks of ours around the books.
+Memory holds only the lines' offsets, so it hardly grows with the file. The run shares the event loop and pauses after
+some lines or a few milliseconds, whichever comes first. A thread would need locks around the books.
 """
 
 import time
@@ -32,13 +31,13 @@ from promptmill.simulator.state.ledger import BATCH_TIER, Account
 from promptmill.simulator.state.world import World
 from promptmill.simulator.wire import JsonObject, body_digest, decode
 
-SLICE_SECONDS = 0.005  # of the event loop's time at once; a request beside a batch waits a few of them
-_SLICES = 20  # at least so many in a batch, so that a small one can be cancelled half-way too
+SLICE_SECONDS = 0.005  # of the event loop at once; a request beside a batch waits for a few such slices
+_SLICES = 20  # at least this many in a batch, so that a test can cancel a small batch half-way
 _BUFFER_BYTES = 1 << 20
 
 
 class BatchRun:
-    """One run of one batch; a context manager that closes its result files."""
+    """The run of one batch; a context manager that closes its result files."""
 
     def __init__(
         self, world: World, job: BatchJob, endpoint: Endpoint, content: BinaryIO, offsets: "array[int]"
@@ -68,7 +67,7 @@ class BatchRun:
         self._stack.close()
 
     async def execute(self, seconds: float) -> None:
-        """Run the lines, spread over a time; ends early if the batch is cancelled."""
+        """Run the lines over a span of time; end early if the batch is cancelled."""
         total = len(self._offsets)
         started = slice_started = time.monotonic()
         slice_lines = max(1, total // _SLICES)
@@ -83,7 +82,7 @@ class BatchRun:
             slice_started = time.monotonic()
 
     def publish(self) -> None:
-        """Make the result files visible and name them in the batch; an empty file isn't kept."""
+        """Make the result files visible and name them in the batch; drop an empty file."""
         self._stack.close()
         job, options = self._job, self._world.options
         batch = job.batch

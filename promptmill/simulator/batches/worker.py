@@ -1,6 +1,6 @@
-"""A batch's way from `validating` to its end, on a fast clock.
+"""Takes a batch from `validating` to its end, on a fast clock.
 
-The statuses share `batch_seconds` in fixed parts; work that takes longer than its part makes the batch take longer.
+Each status lasts a fixed part of `batch_seconds`; if its work takes longer, the batch takes longer.
 """
 
 import time
@@ -22,7 +22,7 @@ _FINALIZING_SHARE = 0.2
 
 
 async def run_batch(world: World, job: BatchJob, endpoint: Endpoint) -> None:
-    """Take a new batch to its end; its value in the job tells how far it is."""
+    """Take a new batch to its end; the job always holds its current value."""
     validated_at = time.monotonic() + _VALIDATING_SHARE * world.options.batch_seconds
     check = FileCheck(endpoint, world.options, world.tokenizer)
     with _open_input(world, job, check) as content:
@@ -35,7 +35,7 @@ async def run_batch(world: World, job: BatchJob, endpoint: Endpoint) -> None:
 
 
 async def _run_or_fail(world: World, job: BatchJob, endpoint: Endpoint, content: BinaryIO, check: FileCheck) -> None:
-    """Run a batch whose file is right; otherwise `failed`, with what is wrong."""
+    """Run a batch with a valid file; otherwise it becomes `failed`, with the mistakes."""
     if check.problems:
         job.batch = replace(job.batch, problems=tuple(check.problems))
         job.move("failed")
@@ -49,7 +49,7 @@ async def _run_or_fail(world: World, job: BatchJob, endpoint: Endpoint, content:
 
 
 async def _finish(job: BatchJob, run: BatchRun, seconds: float) -> None:
-    """Publish what was done; the last status follows, or `cancelling` stays."""
+    """Publish the results so far; then comes the last status, unless the batch is `cancelling`."""
     if job.batch.status == "cancelling":
         run.publish()
         return
@@ -71,7 +71,7 @@ async def _cancel(world: World, job: BatchJob) -> None:
 
 
 def _open_input(world: World, job: BatchJob, check: FileCheck) -> BinaryIO:
-    """The input file, held open because it may be deleted meanwhile; without one nothing to read, and a problem."""
+    """The input file, held open because somebody may delete it; if there is none, an empty one and a problem."""
     options, file_id = world.options, job.batch.input_file_id
     try:
         file = world.files.find(job.batch.key, file_id)
@@ -87,7 +87,7 @@ def _open_input(world: World, job: BatchJob, check: FileCheck) -> BinaryIO:
 
 
 async def _validate(world: World, job: BatchJob, content: BinaryIO, check: FileCheck) -> None:
-    """Read all lines; from here on the batch's tokens are in the queue, if there is room for them."""
+    """Read all lines; then the batch's tokens are in the queue, if there is room for them."""
     if check.problems:
         return
     offset = 0

@@ -1,4 +1,4 @@
-"""How bytes come in and go out: bodies, forms, resets, and the pages that need no model.
+"""Reads requests and sends responses: bodies, forms, resets, and the pages that need no model.
 
 `connection` reads bodies, sends JSON and breaks connections; `multipart` reads uploads piece by piece, so that a file
 of 200 MB costs one network buffer.

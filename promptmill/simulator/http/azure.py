@@ -1,6 +1,6 @@
-"""The simulator at Azure's addresses: the same service behind other paths, keys and answers.
+"""Serves the simulator at Azure's addresses: the same service behind other paths, keys and answers.
 
-| path | what stands for it |
+| path | our path |
 |---|---|
 | `/openai/v1/…` | `/v1/…` |
 | `/openai/deployments/NAME/…?api-version=…` | `/v1/…`, for the model NAME |
@@ -64,7 +64,7 @@ def _with_authorization(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes,
 
 
 def _with_model(raw: bytes, model: str, receive: Receive) -> Receive:
-    """What gives the body with the deployment as its model, and then whatever else comes."""
+    """A `receive` that gives the body with the deployment as its model, and then all other messages."""
     try:
         body = decode(raw)
     except ValueError:
@@ -93,7 +93,7 @@ class _Filtering:
             others = [(name, value) for name, value in self._start["headers"] if name != b"content-length"]
             await self._send({**self._start, "headers": [*others, (b"content-length", b"%d" % len(body))]})
             await self._send({**message, "body": body})
-        elif self._start:  # a body that comes in pieces goes on as it is
+        elif self._start:  # a body in pieces passes unchanged
             start, self._start = self._start, {}
             await self._send(start)
             await self._send(message)

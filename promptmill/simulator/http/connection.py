@@ -1,4 +1,4 @@
-"""Reading and answering at the level of ASGI, and breaking a connection, which ASGI has no word for.
+"""Reads and answers at the level of ASGI, and breaks connections, for which ASGI has no message.
 
 To reset a connection without an answer the transport must be closed under the server. uvicorn hands out `send` as a
 bound method of its request cycle, whose `transport` is a plain attribute in all its HTTP implementations (h11 and
@@ -20,7 +20,7 @@ _LINGER_NONE = struct.pack("ii", 1, 0)
 
 
 class ConnectionReset(Response):
-    """A response that is none: the connection is reset."""
+    """Resets the connection instead of sending a response."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Reset it."""
@@ -28,7 +28,7 @@ class ConnectionReset(Response):
 
 
 async def abort(scope: Scope) -> None:
-    """Reset the connection of a request that is not answered."""
+    """Reset the connection of a request without an answer."""
     transport: asyncio.Transport = scope[SERVER_SEND].__self__.transport
     connection = transport.get_extra_info("socket")
     if connection is not None and not transport.is_closing():  # the client may have hung up first
@@ -38,7 +38,7 @@ async def abort(scope: Scope) -> None:
 
 
 async def read_body(receive: Receive) -> bytes:
-    """The whole request body; what came of it, if the client hangs up."""
+    """The whole request body, or the part that came before the client hung up."""
     message = await receive()
     body: bytes = message.get("body", b"")
     while message.get("more_body"):
@@ -48,7 +48,7 @@ async def read_body(receive: Receive) -> bytes:
 
 
 async def send_response(send: Send, status: int, body: bytes, headers: Headers, *, stall_seconds: float = 0.0) -> None:
-    """Send a JSON answer; with a stall, half of it and the rest later."""
+    """Send a JSON answer; with a stall, send half of it now and the rest later."""
     length = (b"content-length", b"%d" % len(body))
     start = [(b"content-type", b"application/json"), length, *headers]
     await send({"type": "http.response.start", "status": status, "headers": start})

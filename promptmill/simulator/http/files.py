@@ -24,7 +24,7 @@ _DEFAULT_PAGE = _MAX_PAGE = 10_000
 
 @dataclass(slots=True)
 class _Upload:
-    """A form as it is read: the file's content goes to disk."""
+    """A form that is being read: the file's content goes to disk."""
 
     path: Path
     filename: str | None = None

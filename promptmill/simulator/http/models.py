@@ -1,4 +1,4 @@
-"""GET /models: what the provider says it has."""
+"""Serves GET /models: the list of the provider's models."""
 
 from starlette.requests import Request
 from starlette.responses import Response

@@ -1,7 +1,7 @@
-"""multipart/form-data, read as it arrives.
+"""Reads multipart/form-data as it arrives.
 
-Written out because Starlette's own reader needs a further package and keeps the file in a temporary one of its own;
-this one hands every piece on, so that an upload of 200 MB costs a buffer of one network read.
+Starlette's own reader needs another package and keeps the file in a temporary file. This reader passes on every piece, so
+an upload of 200 MB costs a buffer of one network read.
 Format: RFC 7578 and RFC 2046 section 5.1.
 """
 
@@ -16,7 +16,7 @@ _BOUNDARY = re.compile(r'boundary="?([^";]+)"?')
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What a part's headers say."""
+    """The headers of a part."""
 
     name: str
     filename: str | None  # None: a plain field
@@ -41,7 +41,7 @@ class MultipartReader:
         self.is_complete = False  # the closing delimiter was seen
 
     def feed(self, data: bytes) -> Iterator[tuple[Part, bytes]]:
-        """What can be said of the parts so far; an empty piece opens each part. Raises: ValueError if malformed."""
+        """The parts' content so far; an empty piece opens each part. Raises: ValueError if malformed."""
         self._buffer += data
         while not self.is_complete:
             if self._in_headers:
@@ -57,7 +57,7 @@ class MultipartReader:
                 return
 
     def _read_content(self) -> tuple[bytes, bool]:
-        """Content up to the next delimiter, or as much as can't be the beginning of one."""
+        """Content up to the next delimiter, or up to bytes that may be the beginning of one."""
         place = self._buffer.find(self._delimiter)
         end = place + len(self._delimiter)
         if place < 0:

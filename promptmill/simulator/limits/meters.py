@@ -20,19 +20,19 @@ class Meter(Protocol):
         ...
 
     def wait_seconds(self, now: float, amount: float) -> float:
-        """How long until so much could be taken; 0 if at once."""
+        """Seconds until this amount could be taken; 0: now."""
         ...
 
     def reset_seconds(self, now: float) -> float:
-        """How long until nothing of the limit is in use."""
+        """Seconds until the limit is unused again."""
         ...
 
     def take(self, now: float, amount: float) -> None:
-        """Use some of the limit; what is beyond it is not remembered."""
+        """Use some of the limit; forget any amount beyond it."""
         ...
 
     def give_back(self, now: float, amount: float) -> None:
-        """Undo what was just taken."""
+        """Undo the last `take`."""
         ...
 
 
@@ -80,13 +80,13 @@ class SlidingWindow:
         self._used = 0.0
 
     def remaining(self, now: float) -> float:
-        """The limit less what was taken within the last window."""
+        """The limit minus the amounts of the last window."""
         while self._taken and self._taken[0][0] <= now - self._window_seconds:
             self._used -= self._taken.popleft()[1]
         return max(0.0, self.limit - self._used)
 
     def wait_seconds(self, now: float, amount: float) -> float:
-        """Time until enough of the oldest entries have left the window; infinite if that will never be."""
+        """Seconds until enough of the oldest entries have left the window; infinite if that never happens."""
         missing = amount - self.remaining(now)
         if missing <= 0:
             return 0.0
@@ -110,7 +110,7 @@ class SlidingWindow:
             self._used -= self._taken.popleft()[1]
 
     def give_back(self, now: float, amount: float) -> None:
-        """Strike out the newest entry; it is the one that was just taken."""
+        """Remove the newest entry, which was just taken."""
         self.remaining(now)
         if self._taken and self._taken[-1][1] == amount:
             self._used -= self._taken.pop()[1]

@@ -1,8 +1,8 @@
-"""Requests and tokens per minute of one model: what is admitted, and what the headers say.
+"""Limits requests and tokens per minute of one model, and makes the headers.
 
-Two readings of "per minute" are served, because the provider documents neither: a bucket that refills continuously
-(what its headers look like) and a sliding window that never holds more than the limit (the strictest reading). A client
-that keeps the second keeps both. The clock is an argument everywhere.
+The provider documents no reading of "per minute", so there are two: a bucket that refills continuously (as its headers
+suggest), and a sliding window that never holds more than the limit (the strictest reading). A client that keeps the second
+keeps both. The clock is an argument everywhere.
 
 Header names, Go durations and the wording of 429s: OpenAI's rate-limit guide, read 2026-11-24.
 """
@@ -27,7 +27,7 @@ class ModelLimits:
     def admit(self, now: float, model: str, tokens: int, options: SimulatorOptions) -> None:
         """Take one request and its tokens.
 
-        Raises: ApiError 429, having taken no tokens, and the request only if failed requests count.
+        Raises: ApiError 429; then it takes no tokens, and takes the request only if failed requests count.
         """
         wanted: tuple[tuple[_Kind, Meter | None, int], ...] = (
             ("requests", self.requests, 1),
@@ -43,7 +43,7 @@ class ModelLimits:
                 meter.take(now, amount)
 
     def count_failure(self, now: float, options: SimulatorOptions) -> None:
-        """A request that was not admitted uses up one of the requests all the same, if failures count."""
+        """Take one request for a refused one, if failures count."""
         if self.requests is not None and options.failed_requests_count:
             self.requests.take(now, 1)
 

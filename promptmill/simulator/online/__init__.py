@@ -1,4 +1,4 @@
-"""One request online: admitted or refused, answered, billed, and possibly spoilt on its way.
+"""Serves one request online: admits or refuses it, answers, bills, and perhaps spoils the answer.
 
 `inference` decides with a plain function and then delivers; it is a bare ASGI callable because the client benchmarks
 run through it.

@@ -1,4 +1,4 @@
-"""Which attempts go wrong, and how.
+"""Chooses which attempts go wrong, and how.
 
 A fault depends on the seed, the body and the number of that body's attempt, never on time or order: a run meets the
 same faults every time, whatever its concurrency, and a retry of the same row has a draw of its own.
@@ -15,7 +15,7 @@ from promptmill.simulator.wire import uniform
 Fault = Literal["error_500", "error_503", "reset", "garbage", "hang", "slow_body", "rate_limited"]
 _FAULTS: tuple[Fault, ...] = get_args(Fault)
 UNANSWERED = frozenset(("reset", "hang"))
-LOST = frozenset(("reset", "hang", "garbage"))  # the answer was made, and the client doesn't get it
+LOST = frozenset(("reset", "hang", "garbage"))  # the provider made the answer, but the client doesn't get it
 _NOT_JSON = b"<html><head><title>502 Bad Gateway</title></head><body>upstream sent garbage</body></html>"
 _NORMAL = NormalDist()
 
@@ -38,7 +38,7 @@ def choose_fault(options: SimulatorOptions, digest: bytes, attempt: int) -> Faul
 
 
 def fault_error(fault: Fault | None, model: str, options: SimulatorOptions) -> ApiError | None:
-    """The error answered for a fault, if it is one that is answered with an error."""
+    """The error response of a fault, if it has one."""
     match fault:
         case "error_500":
             return server_failed()
@@ -52,12 +52,12 @@ def fault_error(fault: Fault | None, model: str, options: SimulatorOptions) -> A
 
 
 def spoil(body: bytes, digest: bytes) -> bytes:
-    """A body that is no JSON: an HTML page for one half of the digests, a torn answer for the other."""
+    """A body that isn't JSON: an HTML page for half of the digests, a torn answer for the others."""
     return _NOT_JSON if digest[0] % 2 else body[: len(body) // 2]
 
 
 def latency_seconds(options: SimulatorOptions, digest: bytes) -> float:
-    """How long a body's answer takes: lognormal around the mean, always the same for the same body."""
+    """Seconds until a body's answer: lognormal around the mean, always the same for the same body."""
     mean, sigma = options.latency_seconds, options.latency_jitter
     if mean <= 0 or sigma <= 0:
         return mean

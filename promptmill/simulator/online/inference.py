@@ -1,7 +1,6 @@
-"""One request online: decided by a plain function, then done.
+"""Serves one request online: a plain function decides, then the endpoint acts.
 
-Served as a bare ASGI callable, beside Starlette's router and not through it, because this is the path that client
-benchmarks run on.
+It is a bare ASGI callable outside Starlette's router, because client benchmarks use this path.
 """
 
 import asyncio
@@ -30,7 +29,7 @@ from promptmill.simulator.wire import JsonObject, body_digest, encode
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What is to be sent, when, and what goes wrong on the way."""
+    """What to send, when, and what goes wrong on the way."""
 
     status: int
     body: bytes
@@ -47,7 +46,7 @@ class InferenceEndpoint:
         self._endpoint: Endpoint = endpoint
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Read, _decide, wait, answer."""
+        """Read, decide, wait, answer."""
         ledger = self._world.ledger
         ledger.enter()
         try:
@@ -71,7 +70,7 @@ class InferenceEndpoint:
 
 
 def _decide(world: World, endpoint: Endpoint, authorization: str, raw: bytes) -> Decision:
-    """The outcome of one request, entered in the books."""
+    """The outcome of one request; also enters it in the books."""
     limits: ModelLimits | None = None
     request_id = b"req_%032x" % world.next_serial()
     try:
@@ -106,7 +105,7 @@ def _decide_body(world: World, endpoint: Endpoint, body: JsonObject, limits: Mod
     fault = choose_fault(options, digest, world.attempts[digest] + 1) if is_faulty else None
     outcome = _outcome(world, call, digest, fault)
     _admit(world, call, limits, outcome)
-    if is_faulty:  # refused requests aren't attempts: when they come depends on time, and faults must not
+    if is_faulty:  # refused requests don't count as attempts: they depend on time, and faults must not
         world.attempts[digest] += 1
     if fault is not None:
         world.ledger.counters[f"fault_{fault}"] += 1
@@ -143,7 +142,7 @@ def _admit(world: World, call: Call, limits: ModelLimits, outcome: Answer | ApiE
 
 
 def _bill(world: World, call: Call, digest: bytes, fault: Fault | None, made: Answer) -> Decision:
-    """The decision for an answer that is made, billed unless a fault that isn't billed loses it."""
+    """The decision for an answer; it is billed, unless a fault loses it that isn't billed."""
     options = world.options
     payload = encode(made.payload)
     if fault not in LOST or options.fault_bills:

@@ -1,6 +1,6 @@
-"""What the simulator remembers between two requests: options, ledger, files, batches, limits.
+"""Holds the simulator's state between two requests: options, ledger, files, batches, limits.
 
-`World` holds all of it and is handed to every part.
-Only the server's event loop touches it, so there are no locks: code that runs in a thread must not use it.
-`Ledger` is what a client's own accounts are checked against; `reset` starts a new one and keeps the options.
+Every part gets `World`, which holds all of it.
+Only the server's event loop uses it, so there are no locks: code in a thread must not touch it.
+Tests compare a client's own accounts with `Ledger`; `reset` starts a new one and keeps the options.
 """

@@ -1,4 +1,4 @@
-"""A batch's life as values: what it is, where it may go next, and how it is shown.
+"""Describes a batch's life as values: its status, the next statuses, and its JSON.
 
     validating ──> in_progress ──> finalizing ──> completed
         │  │           │  │            │

@@ -1,6 +1,6 @@
-"""Uploaded and produced files: contents on disk, descriptions in memory.
+"""Stores uploaded and produced files: contents on disk, descriptions in memory.
 
-A file belongs to the key that made it and doesn't exist for any other, as between two projects of the provider.
+A file belongs to the key that made it. For any other key it doesn't exist, as between two projects of the provider.
 Object fields and page parameters: OpenAI's Files API, read 2026-11-24.
 """
 

@@ -1,7 +1,7 @@
-"""The provider's books: what was billed, and what was done to the client meanwhile.
+"""Keeps the provider's books: bills, and counts of what it did to the client.
 
-This is what a client's own accounting is checked against, so it is kept by the server alone. A request is billed when
-its answer is made, before latency and before the answer travels: a client that hangs up pays, as it does in reality.
+Tests compare a client's own accounts with these books, so only the server writes them. The server bills a request when it
+makes the answer, before the latency and the sending: a client that hangs up pays, as in reality.
 """
 
 import time

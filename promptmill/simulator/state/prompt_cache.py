@@ -1,8 +1,8 @@
-"""Prompts whose beginning was asked before, as OpenAI's guide to prompt caching describes them (read 2026-11-27).
+"""Caches the beginnings of prompts, as OpenAI's guide to prompt caching describes (read 2026-11-27).
 
-Prefixes of 1,024 tokens and more are kept, in steps of 128 tokens, for some minutes after their last use. A prefix counts
-from the moment its request is admitted, which is earlier than a real provider can: there, requests that arrive at the same
-moment are computed side by side.
+It keeps prefixes of 1,024 tokens and more, in steps of 128 tokens, for some minutes after their last use. A prefix counts
+from the admission of its request. A real provider can't do that so early, because it computes requests of the same moment
+side by side.
 """
 
 from hashlib import blake2b
@@ -15,16 +15,16 @@ _STEP_TOKENS = 128
 
 
 class Prompt(Protocol):
-    """What a call asks, as far as it is counted: the simulator counts no tokens for a schema."""
+    """The counted part of a call: the simulator counts no tokens for a schema."""
 
     @property
     def model(self) -> str:
-        """Prefixes are kept for each model apart."""
+        """The model, since each model has its own prefixes."""
         ...
 
     @property
     def text(self) -> str:
-        """All that was said, in order."""
+        """All texts, in order."""
         ...
 
 
@@ -35,7 +35,7 @@ class PromptCache:
         self._used: dict[bytes, float] = {}  # digest of a prefix -> when it was last asked
 
     def cached_tokens(self, call: Prompt, tokenizer: Tokenizer, now: float, seconds: float) -> int:
-        """How many of a call's input tokens are cached; the call's own prefixes are from now on."""
+        """The number of a call's cached input tokens; caches the call's own prefixes too."""
         found = 0
         for tokens, digest in _prefixes(call, tokenizer):
             if now - self._used.get(digest, now - seconds - 1) <= seconds:

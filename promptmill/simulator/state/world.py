@@ -1,6 +1,6 @@
-"""The simulated provider's whole state: options, books, limits, and how often each body was tried.
+"""Holds the simulated provider's whole state: options, books, limits, and how often each body was tried.
 
-One object that is handed to every part, touched on the server's event loop alone; so there are no locks.
+Every part gets this one object. Only the server's event loop uses it, so there are no locks.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ _logger = logging.getLogger(__name__)
 
 
 class World:
-    """What lasts between two requests."""
+    """The state between two requests."""
 
     def __init__(self, options: SimulatorOptions) -> None:
         self.options = options
@@ -51,7 +51,7 @@ class World:
             self._limits.clear()
 
     def reset(self) -> None:
-        """Forget what was billed, counted and limited, and all files and batches; the options stay."""
+        """Forget bills, counts, limits, files and batches; keep the options."""
         self.ledger = Ledger()
         for worker in self._workers:
             worker.cancel()
@@ -75,14 +75,14 @@ class World:
         return self.authorize(request.headers.get("authorization", ""))
 
     def cached_tokens(self, call: Prompt) -> int:
-        """How many of a call's input tokens are cached; those that it begins with are from now on."""
+        """The number of a call's cached input tokens; caches the call's own prefixes too."""
         seconds = self.options.prompt_cache_seconds
         if seconds <= 0:
             return 0
         return self.prompts.cached_tokens(call, self.tokenizer, time.monotonic(), seconds)
 
     def require_quota(self) -> None:
-        """Nothing, while there is money. Raises: ApiError 429 insufficient_quota."""
+        """Raises ApiError 429 insufficient_quota if the money is used up."""
         quota = self.options.quota_after
         if quota is not None and self.ledger.billed >= quota:
             raise quota_exceeded()
@@ -95,12 +95,12 @@ class World:
         return limits
 
     def next_serial(self) -> int:
-        """A number that was not given before."""
+        """A new number."""
         self._serial += 1
         return self._serial
 
     def start(self, work: Coroutine[None, None, None]) -> None:
-        """Run a batch's worker; what it fails with is logged."""
+        """Run a batch's worker; log its error if it fails."""
         worker = asyncio.create_task(work)
         self._workers.add(worker)
         worker.add_done_callback(self._forget)
