@@ -1,4 +1,4 @@
-"""The provider's block at its earlier place, for code of others that imports it from here."""
+"""Exports the provider's block from its earlier place, for other people's code that imports it from here."""
 
 from tasks.server.credentials import ProviderCredentials
 

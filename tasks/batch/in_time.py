@@ -1,4 +1,4 @@
-"""A flow run with a deadline: by batches for as long as there is time, and online what is left."""
+"""Answers a flow run with a deadline: by batches while there is time, and the rest online."""
 
 import logging
 
@@ -17,7 +17,7 @@ log = logging.getLogger("promptmill")
 
 
 async def answer_in_time(run: PendingRun) -> InTime | None:
-    """What batches answer of a run with a deadline before the rest has to be asked online; None where it has none.
+    """Let batches answer a run with a deadline, until the rest has to go online; None if the run has no deadline.
 
     The deadline counts from the time for which the run is scheduled. Raises: RunStopped or a subclass.
     """
@@ -34,11 +34,11 @@ async def _answer(part: PendingRun) -> Engine:
 
 
 def done_by_others(found: InTime | None, shards: Elsewhere) -> Elsewhere:
-    """What batches did for a run with a deadline, or shards for any other."""
+    """The work of batches for a run with a deadline, or of shards for any other run."""
     return shards if found is None else found.elsewhere
 
 
 async def end_in_time(found: InTime | None, run: PendingRun, engine: Engine) -> None:
-    """Remove what only an unfinished run with a deadline needs; call it after publishing."""
+    """Remove the files that only an unfinished run with a deadline needs; call it after publishing."""
     if found is not None:
         await in_time.end_in_time(found, run, engine)

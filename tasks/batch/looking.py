@@ -1,10 +1,10 @@
-"""How often advance-batches looks at the registry: every few minutes while a job has batches in flight, else every hour.
+"""Decides how often advance-batches looks at the registry: every few minutes while a job has batches in flight, else hourly.
 
-Two schedules of its deployment do this (prefect.yaml). A run that finds the registry empty switches the frequent one off.
-The event of a submission starts a run at once, which finds the job and switches the schedule on again. Runs of the
-deployment go one at a time, and a run that has switched it off reads the registry once more: so a job that was written down
-meanwhile is seen by that look, or its event comes afterwards. If an event is lost, the hourly run finds the job.
-A command with a registry of its own changes no schedule: only workers know the registry that their jobs are in.
+Its deployment has two schedules (prefect.yaml). A run that finds the registry empty switches the frequent one off. The
+event of a submission starts a run at once, which finds the job and switches the schedule on again. Runs of the deployment
+go one at a time, and a run that has switched the schedule off reads the registry once more. So it sees a job that somebody
+registered meanwhile, or that job's event comes afterwards. If an event is lost, the hourly run finds the job.
+A command with its own registry changes no schedule, because only workers know the registry of their jobs.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ from tasks.server.outages import CALL_ERRORS
 _SUBMITTED = "promptmill.job.submitted"
 _DEPLOYMENT = "advance-batches/advance"
 _SCHEDULE = "while-batches-are-in-flight"  # its slug
-_SECONDS = 20.0  # at most, for the calls of one run
+_SECONDS = 20.0  # at most, for all calls of one run
 _SHOWN_JOBS = 3
 log = logging.getLogger("promptmill")
 
@@ -39,7 +39,7 @@ def tell_of_submission(job: Job) -> None:
 
 
 def names_of(jobs: Sequence[Job]) -> str:
-    """The jobs of a look, as its run is named."""
+    """The jobs of a look, as a name for its run."""
     if not jobs:
         return "nothing in flight"
     shown = ", ".join(job.name for job in jobs[:_SHOWN_JOBS])
@@ -47,7 +47,7 @@ def names_of(jobs: Sequence[Job]) -> str:
 
 
 def end_of_look(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What came of each job; in a deployed run without any job, the state Skipped, which Prefect takes instead of a result."""
+    """The result of each job. A deployed run without any job returns the state Skipped instead, which Prefect accepts."""
     if found or not is_started_by_worker():
         return found
     return cast(Any, Completed(name="Skipped", message="No job has batches in flight."))
@@ -55,7 +55,7 @@ def end_of_look(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 @asynccontextmanager
 async def setting_the_pace() -> AsyncGenerator[None]:
-    """Once the look is over, however it went, have the next one come as soon as the registry needs it."""
+    """After the look, even a failed one, schedule the next look as soon as the registry needs it."""
     try:
         yield
     except Exception:
@@ -87,7 +87,7 @@ async def _is_needed() -> bool:
 
 
 async def _switch(client: PrefectClient, *, is_active: bool) -> None:
-    """Do nothing where the schedule is as it should be: a change deletes the runs that are scheduled (prefect 3.8.8)."""
+    """Change the schedule only if needed, because a change deletes its scheduled runs (prefect 3.8.8)."""
     deployment = await client.read_deployment_by_name(_DEPLOYMENT)
     for schedule in deployment.schedules:
         if schedule.slug == _SCHEDULE and schedule.active is not is_active:

@@ -1,4 +1,4 @@
-"""A job's batches as units of work: submitted, waited for or advanced a step, finished."""
+"""Submits a job's batches, waits for them or advances them a step, and finishes the job."""
 
 import asyncio
 import logging
@@ -60,12 +60,12 @@ from tasks.server.credentials import load_credentials
 
 log = logging.getLogger("promptmill")
 Act = Callable[[str, Entry], Awaitable[dict[str, Any]]]
-named_job: ContextVar[Job | None] = ContextVar("named_job", default=None)  # whose file the user gave to a command
+named_job: ContextVar[Job | None] = ContextVar("named_job", default=None)  # the user gave its job file to a command
 
 
 @task(name="submit-batches", task_run_name="submit", cache_policy=NO_CACHE, persist_result=False)
 async def submit_batches(run: PendingRun) -> BatchWork:
-    """Submit what there is room for; batches that an earlier run submitted are taken up. Raises: RunStopped."""
+    """Submit as many rows as there is room for; continue with an earlier run's batches. Raises: RunStopped."""
     try:
         return await begin_batches(run)
     finally:
@@ -79,12 +79,12 @@ async def wait_for_batches(work: BatchWork, run: PendingRun) -> None:
 
 
 async def hand_over(run: PendingRun) -> None:
-    """Write a job down for advance-batches to look after."""
+    """Register a job, so that advance-batches looks after it."""
     await asyncio.to_thread(register, run.prepared.job, run.retry_failed, run.flow_run_ids)
 
 
 async def finish_batches(work: BatchWork, run: PendingRun) -> FinishedRun:
-    """Publish what batches answered; rows they left are sent one by one where the job says so."""
+    """Publish the batches' answers; first send the remaining rows one by one if the job says so."""
     async with answering_visibly(run, work_of_batches(work)) as engine:
         await answer_rows(engine)
     finished = await publish_output(run, engine)
@@ -96,8 +96,8 @@ async def finish_batches(work: BatchWork, run: PendingRun) -> FinishedRun:
 async def advance_job(name: str, entry: Entry) -> dict[str, Any]:
     """Move a registered job's batches one step, and publish it when they are over.
 
-    A job that can't go on is announced as failed and struck off; a storage or an input that is away is asked again next
-    time, and so is a job whose output another run has in hand just now.
+    If a job can't go on, announce its failure and remove it from the registry. If a storage or an input is away, or another
+    run works on the job's output, the next step tries again.
     """
     del name
     try:
@@ -131,14 +131,14 @@ async def _advance_alone(entry: Entry, lease: OutputLease) -> dict[str, Any]:
     if entry.is_attended(time.time()):
         return describe(work)
     if not work.ledger.state.started_at and not work.ledger.live:
-        unregister(entry)  # it was published by somebody else
+        unregister(entry)  # somebody else published it
         return describe(work)
     if (stopped := await asyncio.to_thread(hear_orders, work)) is not None:
         return await _leave(work, entry, stopped)
     try:
         found = await _advance(work)
     except (StorageFailed, InputChanged, LeaseLost, NotNow, SetupError):
-        raise  # by the next step, it may be back or fixed
+        raise  # the next step tries again; it may be back or fixed by then
     except PromptmillError:
         unregister(entry)
         raise
@@ -148,7 +148,7 @@ async def _advance_alone(entry: Entry, lease: OutputLease) -> dict[str, Any]:
 
 
 async def _leave(work: BatchWork, entry: Entry, stopped: StoppedByOrder) -> dict[str, Any]:
-    """Follow a job no more that somebody stopped; its batches go on, and the next run of the job takes them up."""
+    """Remove a stopped job from the registry; its batches go on, and the job's next run continues with them."""
     run = await asyncio.to_thread(work.plan)
     await asyncio.to_thread(stop_run, work, run, stopped)
     if isinstance(stopped.manifest, Manifest):
@@ -160,7 +160,7 @@ async def _leave(work: BatchWork, entry: Entry, stopped: StoppedByOrder) -> dict
 
 
 async def _advance(work: BatchWork) -> dict[str, Any]:
-    """One step, and the end where there is one."""
+    """One step, and the job's end if it is reached."""
     try:
         await asyncio.to_thread(step_or_give_up, work)
     except RunStopped as error:
@@ -186,7 +186,7 @@ async def _advance(work: BatchWork) -> dict[str, Any]:
 
 @task(name="cancel-job", task_run_name="{name}", cache_policy=NO_CACHE, persist_result=False)
 async def cancel_job(name: str, entry: Entry) -> dict[str, Any]:
-    """End a registered job's batches at the provider; what they answered is collected by the next steps."""
+    """End a registered job's batches at the provider; the next steps collect their answers."""
     del name
     work = await _open(entry)
     await asyncio.to_thread(work.cancel)
@@ -210,14 +210,14 @@ async def _open(entry: Entry) -> BatchWork:
 
 
 async def each_job(act: Act, job_name: str | None) -> list[dict[str, Any]]:
-    """What came of each job. Raises: the first job's error, after all had their turn; SetupError for an unknown name."""
+    """The result of each job. Raises: the first job's error, after all had their turn; SetupError for an unknown name."""
     quiet_expected_errors()
     close_if_deployed()
     entries = await asyncio.to_thread(registered, job_name)
     await name_run(names_of([entry.job for entry in entries]))
     if not entries and job_name is not None:
         raise SetupError(
-            f"no job {job_name!r} has batches in flight; jobs are written down by batch-inference "
+            f"no job {job_name!r} has batches in flight; batch-inference registers jobs "
             "(PROMPTMILL_STATE_URL). Check the name, or leave it out for all jobs."
         )
     found: list[dict[str, Any]] = []

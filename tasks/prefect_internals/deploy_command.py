@@ -1,7 +1,7 @@
-"""Whether this process is `prefect deploy`, and the work pool that it would take. For prefect 3.8.8, `prefect.cli.deploy`.
+"""Tells whether this process is `prefect deploy`, and its work pool. For prefect 3.8.8, `prefect.cli.deploy`.
 
 That command loads each flow before it looks for the work pool, and runs a deployment's steps only after it has found the
-pool: so the moment at which a flow is loaded is the only one at which we can make what a fresh server lacks.
+pool. So we can make a fresh server's missing parts only at the moment when the command loads a flow.
 """
 
 import sys
@@ -14,7 +14,7 @@ _POOL_OPTIONS = ("--pool", "-p")
 
 
 def pool_of_deploy_command() -> str | None:
-    """The pool that the settings name for `prefect deploy`, if this process is that command and takes it."""
+    """The pool that the settings name for `prefect deploy`, if this process is that command and uses it."""
     return pool_of(sys.modules, sys.argv, PREFECT_DEPLOYMENTS_DEFAULT_WORK_POOL_NAME.value())
 
 

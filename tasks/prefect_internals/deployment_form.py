@@ -1,9 +1,9 @@
-"""The form of a deployment's parameters, as the Prefect UI shows it. For prefect 3.8.8, `prefect.utilities.callables`.
+"""Shapes the form of a deployment's parameters in the Prefect UI. For prefect 3.8.8, `prefect.utilities.callables`.
 
 `prefect deploy` makes the schema of a deployment's parameters from `inspect.signature(flow)`, which prefers the attribute
-`__signature__` of the flow. Calls of the flow, by people and by workers, go by the signature of its function `flow.fn`.
-So the first can be shaped for a form without a change to the second. A default of None would have the form choose the tab
-"None"; the signature shown has no value in its place.
+`__signature__` of the flow. Calls of the flow, by people and by workers, use the signature of its function `flow.fn`. So
+we can shape the first for a form without a change to the second. With a default of None the form would choose the tab
+"None"; the signature for the form has no default there.
 """
 
 import inspect

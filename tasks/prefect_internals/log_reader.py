@@ -1,8 +1,8 @@
-"""Prefect's log on the console, when nobody reads it any more. For prefect 3.8.8, `PrefectConsoleHandler`, and rich 15.
+"""Keeps a run alive when nobody reads its console log any more. For prefect 3.8.8, `PrefectConsoleHandler`, and rich 15.
 
-A worker reads the log of its runs through a pipe. If the worker is killed, the next line that a run logs fails, and rich
-answers by raising SystemExit. That ended the run in the middle of whatever it did, and its answers on their way, which are
-paid for, were lost. A run outlives its worker: it goes on, and what it logs from then on is only in Prefect's own log.
+A worker reads the log of its runs through a pipe. If somebody kills the worker, the next log line of a run fails, and rich
+raises SystemExit. That ended the run in the middle of its work, and lost the paid answers on their way. With this file a
+run outlives its worker: it goes on, and its later log lines are only in Prefect's own log.
 """
 
 import logging

@@ -1,4 +1,4 @@
-"""Whether Prefect made up the name of a run, or somebody gave it. For prefect 3.8.8.
+"""Tells whether Prefect made up the name of a run, or somebody gave it. For prefect 3.8.8.
 
 The server names a run by two words of the package `coolname` (`prefect.utilities.names.generate_slug`), such as
 "meek-loon". The newer UI fills "Rustic-Alpaca" into the form of a new run, by words of the JavaScript package `falso`, read
@@ -44,7 +44,7 @@ def is_made_up(name: str) -> bool:
 
 @cache
 def _words() -> tuple[frozenset[str], frozenset[str]]:
-    """The words that the server makes names of: all, and those that may be last."""
+    """The words of the server's names: all words, and the words that may be last."""
     try:
         from coolname.data import config
 

@@ -1,4 +1,4 @@
-"""The Prefect server that the settings name, found without importing Prefect where none can be named.
+"""Finds the Prefect server that the settings name, without importing Prefect if they can't name one.
 
 Importing Prefect takes two seconds of CPU. For prefect 3.8.8, `prefect.settings.sources`: the environment comes first,
 then `.env`, `prefect.toml`, `pyproject.toml` and the active profile. Only if one of these files has a word that may name a

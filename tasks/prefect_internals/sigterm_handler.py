@@ -1,7 +1,7 @@
-"""Prefect's handler of SIGTERM, replaced by ours while a run sends requests. For prefect 3.8.8, `prefect.utilities.engine`.
+"""Replaces Prefect's handler of SIGTERM while a run sends requests. For prefect 3.8.8, `prefect.utilities.engine`.
 
-Prefect's handler raises in the middle of whatever the event loop is doing. asyncio then cancels every task, and the
-answers on their way, which are paid for, are lost.
+Prefect's handler raises in the middle of the event loop's work. asyncio then cancels every task, and the paid answers on
+their way are lost.
 
 A worker announces a cancellation to its run's process before it sends SIGTERM. The process acknowledges this only while
 the handler of SIGTERM is the very object that `prefect.utilities.engine` names, and it checks this under a lock. Without
@@ -24,7 +24,7 @@ from tasks.prefect_internals.changes import warn_of_change
 
 Handler = Callable[[int, FrameType | None], Any]
 HANDLER_NAME, LOCK_NAME = "_prefect_sigterm_handler", "_prefect_sigterm_bridge_lock"
-RUN_VARIABLE = "PREFECT__FLOW_RUN_ID"  # a worker names the run in it, in the environment of the run's process
+RUN_VARIABLE = "PREFECT__FLOW_RUN_ID"  # in this environment variable a worker names the run for its process
 
 
 @contextmanager

@@ -1,10 +1,10 @@
-"""Calls to the server that Prefect's client tries once only. For prefect 3.8.8, `prefect.client.base`.
+"""Makes Prefect's client try a call to the server only once. For prefect 3.8.8, `prefect.client.base`.
 
 By itself the client tries six times and waits two seconds or more after each. It reads the setting at each call. An answer
 of 408, 429, 502 or 503 comes only after the pause that would precede a second try, of about two seconds.
 
 Prefect's own `temporary_settings` builds all settings from the environment again, which takes 12 ms of CPU; a process
-that leases a limit does this several times a second. So the changed settings are kept for as long as their base is used.
+that leases a limit does this several times a second. So we keep the changed settings while their base is in use.
 """
 
 from collections.abc import Generator
@@ -13,12 +13,12 @@ from contextlib import contextmanager
 from prefect.context import SettingsContext, get_settings_context
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, Settings
 
-_last: tuple[Settings, Settings] | None = None  # the settings that were in force, and the same with a single try
+_last: tuple[Settings, Settings] | None = None  # the settings in force, and the same settings with a single try
 
 
 @contextmanager
 def calling_once() -> Generator[Settings]:
-    """While this lasts, a call that fails raises at once."""
+    """While this lasts, a failed call raises at once."""
     context = get_settings_context()
     settings = _with_a_single_try(context.settings)
     with SettingsContext(profile=context.profile, settings=settings):

@@ -1,7 +1,7 @@
-"""Messages of states by which the server's automations tell runs apart. For prefect 3.8.8.
+"""The state messages by which the server's automations recognize runs. For prefect 3.8.8.
 
-The server gives a run that was suspended for an approval, and got no answer in time, the state Failed. Only the message
-says why. The server compares the texts, so that nothing here can notice at run time if Prefect changes them.
+If a run is suspended for an approval and gets no answer in time, the server sets it to Failed. Only the message says why.
+The server compares the texts, so we can't notice at run time if Prefect changes them.
 """
 
 NEVER_RESUMED = (

@@ -1,4 +1,4 @@
-"""The errors by which Prefect ends a flow that somebody stopped. For prefect 3.8.8, `prefect.exceptions`.
+"""Recognizes the errors by which Prefect ends a flow that somebody stopped. For prefect 3.8.8, `prefect.exceptions`.
 
 Both derive from BaseException and not from PrefectException. The command must know them without importing Prefect, which
 takes most of a second: if nobody has imported Prefect yet, no error is one of Prefect's.

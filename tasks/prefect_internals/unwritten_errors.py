@@ -1,8 +1,8 @@
-"""Prefect's warning that it couldn't keep a task's error as a result. For prefect 3.8.8, `exception_to_failed_state`.
+"""Recognizes Prefect's warning that it couldn't keep a task's error. For prefect 3.8.8, `exception_to_failed_state`.
 
-A failed task's error is in its state. Prefect also tries to keep it as a result; our results are JSON, an error isn't, and
-Prefect then warns as if something were lost. The same words tell of a result that really is lost, when the storage fails:
-only the error among the record's arguments tells the two apart.
+A failed task's state has its error. Prefect also tries to keep the error as a result. Our results are JSON, an error isn't,
+and so Prefect warns as if something were lost. If the storage fails and a result is really lost, the warning has the same
+words: only the error among the record's arguments tells the two apart.
 """
 
 import logging

@@ -1,4 +1,4 @@
-"""The engine of a run under Prefect: progress shown, ownership watched, SIGTERM answered, a shared limit leased."""
+"""Sets up a run's engine under Prefect: shows progress, watches ownership, handles SIGTERM, leases a shared limit."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -18,9 +18,11 @@ from tasks.server.shared_limit import sharing
 
 @asynccontextmanager
 async def answering_visibly(run: PendingRun, elsewhere: Elsewhere = NOTHING_ELSEWHERE) -> AsyncGenerator[Engine]:
-    """The engine of a run, its progress shown until it ends. Raises: SetupError when a shared limit is missing."""
+    """The engine of a run, with its progress shown until it ends. Raises: SetupError if a shared limit is missing."""
     job = run.prepared.job
-    look_up = partial(load_credentials, job.provider)  # the block may hold a new key by the time the old one is refused
+    look_up = partial(
+        load_credentials, job.provider
+    )  # when the provider refuses the old key, the block may hold a new one
     async with sharing(job.limits) as lessor, answering(run, lessor, elsewhere, look_up) as engine:
         watchers = [
             asyncio.create_task(watch_progress(engine, _title(run))),
@@ -33,10 +35,10 @@ async def answering_visibly(run: PendingRun, elsewhere: Elsewhere = NOTHING_ELSE
         finally:
             for watcher in watchers:
                 watcher.cancel()
-            await asyncio.gather(*watchers, return_exceptions=True)  # a watcher that failed ends no run
+            await asyncio.gather(*watchers, return_exceptions=True)  # a failed watcher doesn't end the run
 
 
 def _title(run: PendingRun) -> str:
-    """A run's name among artifacts; a shard has one of its own."""
+    """A run's name among artifacts; a shard has its own."""
     name = run.prepared.job.name
     return name if run.share is None else f"{name}-shard-{run.share.index}"

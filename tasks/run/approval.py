@@ -1,8 +1,8 @@
-"""A person's yes before an expensive run: the run is suspended, its process ends, and the answer starts it again.
+"""Asks a person before an expensive run: suspends the run, whose process ends; the answer starts it again.
 
-When it goes on, the flow begins at its top and plans again, which is free; by then it has the answer (prefect 3.8.8).
-A yes holds for the run until it ends by itself, so that nobody is asked again after a crash at night. Its amount holds for
-the output until somebody approves again (promptmill/limits/approved_cap.py).
+Then the flow begins at its top and plans again, which is free; now it has the answer (prefect 3.8.8). A yes holds for the
+run until it ends by itself, so a crash at night asks nobody again. Its amount holds for the output until somebody approves
+again (promptmill/limits/approved_cap.py).
 """
 
 import asyncio
@@ -86,7 +86,7 @@ async def approve(run: Run) -> Run:
 
 
 def _run_that_can_ask() -> UUID | None:
-    """The flow run, if it is a deployment's: Prefect can suspend no other."""
+    """The flow run, if a deployment has it: Prefect can suspend no other."""
     context = FlowRunContext.get()
     if context is None or context.flow_run is None or context.flow_run.deployment_id is None:
         return None
@@ -125,7 +125,7 @@ async def _send_heartbeats() -> None:
 
 
 def _describe(run: PendingRun, unpaid: Decimal, left: Decimal | None) -> str:
-    """What a person has to decide about, in Markdown."""
+    """The question to a person, in Markdown."""
     estimate, job = run.preflight.estimate, run.prepared.job
     told = escape_markdown(describe_estimate(estimate))
     before = "" if left is None else f", of which ${left:,.4f} is left"
@@ -138,7 +138,7 @@ def _describe(run: PendingRun, unpaid: Decimal, left: Decimal | None) -> str:
 
 
 def _budget(run: PendingRun) -> str:
-    """What the output may cost, and who says so."""
+    """The budget of the output, and who set it."""
     if run.prepared.budget_usd is None:
         return "none"
     return f"${run.prepared.budget_usd}" + ("" if run.prepared.binding_approval is None else " (approved)")

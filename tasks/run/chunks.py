@@ -1,4 +1,4 @@
-"""Chunks as Prefect tasks, awaited on the flow's own event loop so that one client and one limiter serve them all.
+"""Runs chunks as Prefect tasks on the flow's own event loop, so that one client and one limiter serve them all.
 
 Prefect would give a submitted async task an event loop of its own, where it could share neither (prefect 3.8.8).
 """
@@ -27,7 +27,7 @@ _TAG = "promptmill"  # a platform team may set Prefect's own limits on it, and o
 
 
 async def _is_worth_retrying(task: Task[Any, Any], task_run: TaskRun, state: State[Any]) -> bool:
-    """Retry after a fault of storage or worker, but not when the run was stopped or the job is wrong."""
+    """Retry after a fault of the storage or the worker, but not if the run was stopped or the job is wrong."""
     del task, task_run
     error = await state.result(raise_on_failure=False)  # pyright: ignore[reportGeneralTypeIssues]
     return isinstance(error, StorageFailed) or not isinstance(error, PromptmillError)
@@ -45,13 +45,13 @@ async def _is_worth_retrying(task: Task[Any, Any], task_run: TaskRun, state: Sta
     cache_result_in_memory=False,
 )
 async def answer_chunk(label: str, engine: Engine, chunk: Chunk, table: pa.Table, is_finished: bool) -> dict[str, Any]:
-    """Answer every row of a chunk; `table` has its rows, or its answers where an earlier run finished it."""
+    """Answer every row of a chunk; `table` has its rows, or its answers if an earlier run finished it."""
     del label
     return asdict(record_chunk(chunk, table) if is_finished else await complete_chunk(engine, chunk, table))
 
 
 async def _limited_tags(*tags: str) -> list[str]:
-    """The tags that have a limit; all of them where the server doesn't answer.
+    """The tags that have a limit; all tags if the server doesn't answer.
 
     Prefect asks its server at each task run whether there is a limit on the task's tags (prefect 3.8.8, task_engine.py):
     with a tag that nobody limits, no chunk would start while the server is away, and after a minute the run would fail.
@@ -70,7 +70,7 @@ async def _limited_tags(*tags: str) -> list[str]:
 
 
 async def answer_rows(engine: Engine) -> None:
-    """Answer every row of the plan, chunk by chunk. Raises: RunStopped or a subclass when the run ends early."""
+    """Answer every row of the plan, chunk by chunk. Raises: RunStopped or a subclass if the run ends early."""
     storage, tags = await checkpoint_storage(), await _limited_tags(_TAG, f"{_TAG}-{engine.job.name}")
     cached = answer_chunk.with_options(result_storage=storage, tags=tags)
     fresh = cached.with_options(refresh_cache=True)  # this chunk has work to do, whatever its record says

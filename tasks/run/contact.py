@@ -1,4 +1,4 @@
-"""The provider of a run, looked at before its first request."""
+"""Checks the provider before a run's first request."""
 
 import asyncio
 
@@ -13,11 +13,11 @@ from tasks.run.publish import announce
 
 
 async def require_provider(run: PendingRun) -> None:
-    """Announce the end of a run that can send nothing. Raises: ProviderUnreachable; CredentialsError: the key is refused."""
+    """Check the provider, and announce the end of a run that can't send. Raises: ProviderUnreachable; CredentialsError."""
     try:
         await asyncio.to_thread(require_contact, run.credentials)
     except SetupError:
-        progress = Progress(run.preflight.plan.rows, 1.0, Stop())  # it has asked nothing
+        progress = Progress(run.preflight.plan.rows, 1.0, Stop())  # it has sent nothing
         facts = facts_of_work(run, NOTHING_ELSEWHERE)
         await announce(run.prepared, counted_manifest(run.prepared, facts, progress, "failed"))
         raise

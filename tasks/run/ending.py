@@ -1,4 +1,4 @@
-"""How a flow run ends early: it announces its end by an event and an artifact, and ends in the state that Prefect expects."""
+"""Ends a flow run early: announces the end by an event and an artifact, and ends in the state that Prefect expects."""
 
 import signal
 from collections.abc import AsyncGenerator, Generator
@@ -20,12 +20,12 @@ _CANCELLED = "The run was cancelled. It keeps every answer that it got."
 
 @asynccontextmanager
 async def ending(run: Run) -> AsyncGenerator[None]:
-    """Announce the end of a run that ends early, and raise again. A flow that finishes its run announces the end itself."""
+    """Announce that a run ends early, and raise again. A flow that finishes its run announces the end itself."""
     async with ending_in_order():
         try:
             yield
         except RunStopped as error:
-            is_told = isinstance(error, TakenForDead)  # the process that goes on with the run will tell
+            is_told = isinstance(error, TakenForDead)  # the process that continues the run will announce it
             if isinstance(error.manifest, Manifest) and not is_told:
                 await announce(run.prepared, error.manifest)
             raise
@@ -33,7 +33,7 @@ async def ending(run: Run) -> AsyncGenerator[None]:
 
 @asynccontextmanager
 async def ending_in_order() -> AsyncGenerator[None]:
-    """End a flow run as Prefect expects after SIGTERM, or once the run isn't this process's any more."""
+    """End a flow run as Prefect expects after SIGTERM, or after another process took over the run."""
     with _ending_as_prefect_expects():
         async with _ending_without_ownership():
             yield
@@ -41,7 +41,7 @@ async def ending_in_order() -> AsyncGenerator[None]:
 
 @asynccontextmanager
 async def _ending_without_ownership() -> AsyncGenerator[None]:
-    """End a run that isn't ours any more: as Cancelled if somebody cancelled or stopped it, else in the state that it has."""
+    """End a run that we lost: as Cancelled if somebody cancelled or stopped it, else in its present state."""
     try:
         yield
     except (CancelledThere, StoppedByOrder) as error:

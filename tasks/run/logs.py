@@ -1,4 +1,4 @@
-"""Logs of a run as people want them: our own lines are shown, expected errors come without a traceback."""
+"""Makes a run's logs readable: shows our own lines, and expected errors without a traceback."""
 
 import logging
 
@@ -12,7 +12,7 @@ from tasks.prefect_internals.unwritten_errors import tells_of_unwritten_error
 
 
 class _WithoutTraceback(logging.Filter):
-    """Drops the traceback of our own errors, whose message says everything."""
+    """Drops the traceback of our own errors, because their message says everything."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
@@ -40,9 +40,9 @@ _FILTERS = (_WithoutTraceback(), _WithoutUnwrittenErrors(), SafeLines())
 
 
 def quiet_expected_errors() -> None:
-    """Drop tracebacks of our own errors, and what nobody should see, from Prefect's logs, and send our lines to the run's log.
+    """Drop tracebacks of our own errors and secrets from Prefect's logs, and send our lines to the run's log.
 
-    The process goes on if nobody reads its log on the console any more. A second call in the same process changes nothing.
+    The process also goes on if nobody reads its console log any more. A second call in the same process changes nothing.
     """
     outlive_log_reader()
     for name in ("prefect.flow_runs", "prefect.task_runs"):

@@ -1,9 +1,8 @@
-"""Runs over one output take turns: the one that began first goes on, and those after it wait.
+"""Makes runs over one output take turns: the run that began first goes on, and later runs wait.
 
-A deployment's own limit counts runs of that deployment, and would let a run by hand meet the nightly one of the same job,
-or keep two jobs from running side by side. So a run marks itself by a label when its plan begins, and looks at the labels of
-others once it is made; tags would be seen by people. A run that crashed or that waits for approval isn't Running, so no
-other run waits for it.
+A deployment's own limit counts only its runs: a run by hand could meet the nightly run of the same job, and two jobs
+couldn't run side by side. So a run labels itself when its plan begins, and looks at the labels of other runs when the plan
+is made. (People would see tags.) A run that crashed or waits for approval isn't Running, so no other run waits for it.
 
 If a run is killed and no worker reports it, as with a run that a person started, it stays Running (prefect 3.8.8). So the
 mark names the process too: if that process no longer exists on this machine, stop waiting for it. A dead run on another
@@ -35,27 +34,27 @@ from tasks.server.outages import CALL_ERRORS, is_away
 
 _TURN_SECONDS = 5.0  # between two looks at the runs that go first
 OUTPUT, PROCESS = "promptmill.output", "promptmill.process"  # labels of a run; the server can't look for them
-_PAGE = 200  # runs in one call, the server's most
+_PAGE = 200  # runs in one call, the server's maximum
 _AT_WORK = [StateType.RUNNING, StateType.CANCELLING]
 log = logging.getLogger("promptmill")
 
 
 def output_digest(output: Storage) -> str:
-    """The name of an output in labels and tags, the same however its URL is spelt; 8 hex."""
+    """The name of an output in labels and tags, the same for every spelling of its URL; 8 hex."""
     return blake2b(output.place.encode(), digest_size=4).hexdigest()
 
 
 async def queue_up(output: Storage) -> None:
-    """Label the flow run with this output, and with this process, which carries it out."""
+    """Label the flow run with this output, and with this process, which runs it."""
     async with get_client() as client:
         await client.update_flow_run_labels(_own_id(), {OUTPUT: output_digest(output), PROCESS: this_process()})
 
 
 async def take_turn(run: Run) -> Run:
-    """The run, once no run that began earlier is at work on the same output; at once if the run has nothing to do.
+    """Wait until no run that began earlier works on the same output; a run with nothing to do doesn't wait.
 
-    Raises: CancelledThere, TakenForDead, Deleted when the run isn't this process's any more; OutputError when the run that
-    went first left the output of another job.
+    Raises: CancelledThere, TakenForDead, Deleted if the run no longer belongs to this process; OutputError if the earlier
+    run left the output of another job.
     """
     if isinstance(run, FinishedRun):
         return run
@@ -99,7 +98,7 @@ async def _first_before_us(client: PrefectClient, output: str) -> FlowRun | None
 
 
 async def runs_at_work(client: PrefectClient) -> list[FlowRun]:
-    """All runs of the server that are at work, also of flows that aren't ours."""
+    """All runs at work on the server, also of other people's flows."""
     chosen = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=_AT_WORK)))
     found: list[FlowRun] = []
     while len(page := await client.read_flow_runs(flow_run_filter=chosen, limit=_PAGE, offset=len(found))) == _PAGE:
@@ -108,18 +107,18 @@ async def runs_at_work(client: PrefectClient) -> list[FlowRun]:
 
 
 def _machine_of(labels: Mapping[str, object]) -> str:
-    """The machine on which a run with these labels is carried out."""
+    """The machine of a run with these labels."""
     return str(labels.get(PROCESS, "")).rpartition(":")[0] or "an unknown machine"
 
 
 def is_alive(labels: Mapping[str, object]) -> bool:
-    """Whether the process that carries out a run with these labels may still be at work."""
+    """Whether the process of a run with these labels may still be at work."""
     process = labels.get(PROCESS)
     return process is None or is_at_work(str(process), silent_seconds=0.0)
 
 
 def _order(run: FlowRun) -> tuple[float, str]:
-    """First come, first served, by when a run began this time; a run that is being cancelled ends before all others."""
+    """The order of runs: by the start of this attempt; a run that is being cancelled comes before all others."""
     assert run.state is not None  # noqa: S101 - it runs
     return 0.0 if run.state.is_cancelling() else run.state.timestamp.timestamp(), str(run.id)
 

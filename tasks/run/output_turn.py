@@ -1,7 +1,7 @@
-"""A flow run's hold on its output, taken after its turn among the runs of its Prefect server.
+"""Takes a flow run's lease on its output, after its turn among the runs of its Prefect server.
 
-The server's runs queue up in order (one_at_a_time.py); the lease beside the checkpoints keeps out what no server knows of:
-another Prefect home, a machine with a server of its own, a notebook, a sample.
+The server's runs queue up in order (one_at_a_time.py). The lease beside the checkpoints keeps out runs that this server
+doesn't know: of another Prefect home, of a machine with its own server, of a notebook, or of a sample.
 """
 
 import asyncio
@@ -18,23 +18,25 @@ from promptmill.runs.holding import holding
 from promptmill.runs.run import FinishedRun, PendingRun, Run
 from tasks.run.ownership import while_ours
 
-may_wait: ContextVar[bool] = ContextVar("may_wait", default=True)  # for other runs; `promptmill run --no-wait` sets it
+may_wait: ContextVar[bool] = ContextVar(
+    "may_wait", default=True
+)  # whether to wait for other runs; `promptmill run --no-wait` sets it
 
 
 def asking() -> Asking:
-    """How this flow run asks for an output."""
+    """How this flow run asks for its output."""
     run_id = str(flow_run.get_id())
     return Asking(f"the flow run {flow_run.get_name()!r} ({run_id})", wait=may_wait.get(), run_id=run_id)
 
 
 @asynccontextmanager
 async def holding_output(run: Run, end_shards: Callable[[Run], Awaitable[None]]) -> AsyncGenerator[Run]:
-    """The run while no other works on its output; finished, if the one before it has done its work.
+    """Hold the output for the run while the block lasts; the run is finished if the previous run has done its work.
 
     `end_shards` ends the shards that other runs over the output left at work on this Prefect server.
 
-    Raises: CancelledThere, TakenForDead, Deleted when the run isn't this process's any more; OutputInUse; OutputError when
-    the run before it left the output of another job; LeaseLost, through whatever sends.
+    Raises: CancelledThere, TakenForDead, Deleted if the run no longer belongs to this process; OutputInUse; OutputError if
+    the previous run left the output of another job; LeaseLost, from any sender in the block.
     """
     if isinstance(run, FinishedRun):
         yield run

@@ -1,4 +1,4 @@
-"""A process asks the server every few seconds whether its flow run is still its own to carry out.
+"""Asks the server every few seconds whether a flow run still belongs to this process.
 
 A worker tells a run's process of a cancellation (sigterm.py), but the worker stops listening for good once the server was
 away for about half a minute (prefect 3.8.8, FlowRunCancellingObserver), and nobody tells a run that a person started. And
@@ -41,7 +41,7 @@ class Deleted(Interrupted):
 
 
 async def watch_ownership(engine: Engine) -> None:
-    """Stop the run once it is no longer this process's; asks the server every few seconds, until cancelled."""
+    """Stop the run when it no longer belongs to this process; asks the server every few seconds, until cancelled."""
     while engine.stop.reason is None:
         if (reason := await _look()) is not None:
             log.warning("This process stops sending: %s", type(reason).__doc__)
@@ -50,7 +50,7 @@ async def watch_ownership(engine: Engine) -> None:
 
 
 async def while_ours(work: Coroutine[Any, Any, _Result]) -> _Result:
-    """Carry out work that sends nothing itself, for as long as the run is this process's.
+    """Do work that sends nothing itself, while the run belongs to this process.
 
     Raises: CancelledThere, TakenForDead, Deleted; the work is then cancelled.
     """
@@ -67,12 +67,12 @@ async def while_ours(work: Coroutine[Any, Any, _Result]) -> _Result:
 
 
 def _this_attempt() -> int:
-    """The attempt at its flow run as which this process began; 1 = the first."""
+    """The number of the flow run's attempt that this process began; 1 = the first."""
     return flow_run.get_run_count()
 
 
 async def _look() -> Interrupted | None:
-    """Why the run is no longer this process's; None if it is, or if the server doesn't answer."""
+    """Why the run no longer belongs to this process; None if it does, or if the server doesn't answer."""
     with calling_once():  # a second try could come minutes too late
         try:
             async with get_client() as client:
@@ -96,7 +96,7 @@ async def own_run(client: PrefectClient) -> FlowRun:
 
 
 def lost_to(found: FlowRun, attempt: int) -> Interrupted | None:
-    """Why a run is no longer carried out by the process that began this attempt; None if it is."""
+    """Why a run no longer belongs to the process that began this attempt; None if it does."""
     if found.state is None or (found.state.is_running() and found.run_count == attempt):
         return None
     return CancelledThere() if found.state.is_cancelling() or found.state.is_cancelled() else TakenForDead()

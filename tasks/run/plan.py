@@ -1,4 +1,4 @@
-"""A job given as a form, a file, its basics or several of them → a planned run."""
+"""Plans a run from a job that comes as a form, a file, its basics or several of them."""
 
 import asyncio
 from collections.abc import Mapping
@@ -39,7 +39,7 @@ def resolve_job(
     overrides: Mapping[str, object] | None,
     basics: Mapping[str, object] = _NOTHING,
 ) -> Job:
-    """The job of a run: given as an object, as a file's URL or by its basics, with some values replaced. Raises: JobError."""
+    """The job of a run: from an object, a file's URL or its basics, with some values replaced. Raises: JobError."""
     if (job is None) == (job_url is None) and not (job is None and basics):
         raise JobError(
             "a run takes either `job` (the job itself) or `job_url` (the URL of a job file), or the job's basics: "
@@ -63,7 +63,7 @@ async def plan_dataset(
     mode: Literal["online", "batch"] = "online",
     basics: Mapping[str, object] = _NOTHING,
 ) -> Run:
-    """Everything that can be known for free: chunks, identities, estimate. Raises: SetupError or a subclass."""
+    """Plan a run without paying: chunks, identities, estimate. Raises: SetupError or a subclass."""
     whole = await _prepare(job, job_url, overrides, basics)
     refuse_by_batches_alone(whole.deadline, mode)
     credentials = await load_credentials(whole.provider)
@@ -96,10 +96,10 @@ async def plan_estimate(
     overrides: dict[str, Any] | None = None,
     basics: Mapping[str, object] = _NOTHING,
 ) -> PendingRun:
-    """The same for a look at the plan alone: a complete output counts as none. Raises: SetupError or a subclass."""
+    """A plan to look at, as if there were no output yet. Raises: SetupError or a subclass."""
     whole = await _prepare(job, job_url, overrides, basics)
     planning = Planning(_scheduled_day(), overwrite=True, flow_run_ids=(str(flow_run.get_id()),), is_a_look=True)
-    is_cached = cache_of(whole) is not None  # whose answers a cache holds is told by the provider's address
+    is_cached = cache_of(whole) is not None  # the provider's address says whose answers in a cache count
     credentials = await load_credentials(whole.provider) if is_cached else Credentials()
     with showing_step("planning") as tell:
         run = await asyncio.to_thread(plan_pending_run, whole, credentials, replace(planning, tell=tell))

@@ -1,4 +1,4 @@
-"""How far a run is, as a progress artifact in the Prefect UI."""
+"""Shows how far a run is, as a progress artifact in the Prefect UI."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable

@@ -1,4 +1,4 @@
-"""The end of a run: its output is written, its summary shown, its event emitted."""
+"""Ends a run: writes its output, shows its summary, emits its event."""
 
 import asyncio
 import os
@@ -28,8 +28,8 @@ from promptmill.web_address import web_address
 from tasks.run.markdown import escape_markdown
 from tasks.server.outages import CALL_ERRORS
 
-_STOPPED_SECONDS = 5.0  # at most, for the summary of a run that was stopped: somebody waits for its end
-_MOST_INPUTS = 20  # assets that an output names; an event carries a hundred at most (prefect 3.8.8)
+_STOPPED_SECONDS = 5.0  # at most, for the summary of a stopped run: somebody waits for its end
+_MOST_INPUTS = 20  # input assets of an output; an event carries a hundred at most (prefect 3.8.8)
 _EVENTS = frozenset({"completed", "budget_exhausted", "cancelled"})  # a run in any other state has failed
 
 
@@ -75,7 +75,7 @@ def input_assets(urls: Sequence[str]) -> list[Asset | str]:
 
 
 def describe_output(manifest: Manifest, url: str) -> dict[str, Any]:
-    """What events and assets say of an output; paths are whole, for flows that run in another folder."""
+    """The fields of an output in events and assets; paths are absolute, for flows that run in another folder."""
     place = url if "://" in url else str(Path(url).absolute())
     return {
         "rows": manifest.rows,
@@ -87,7 +87,7 @@ def describe_output(manifest: Manifest, url: str) -> dict[str, Any]:
 
 
 async def announce_end(run: Run) -> dict[str, Any]:
-    """Tell how a finished run ended; returns its summary."""
+    """Announce how a finished run ended; returns its summary."""
     assert isinstance(run, FinishedRun)  # noqa: S101 - a flow that comes here has published
     await announce(run.prepared, run.manifest)
     return run.summary()
@@ -121,7 +121,7 @@ async def announce_estimate(run: PendingRun) -> dict[str, Any]:
 
 
 def describe_end(manifest: Manifest) -> str:
-    """How a run ended, in a line."""
+    """The end of a run, in a line."""
     parts = [
         f"{manifest.state}: {count(manifest.succeeded)} of {count(manifest.rows)} rows succeeded",
         f"{count(manifest.failed)} failed",
@@ -132,7 +132,7 @@ def describe_end(manifest: Manifest) -> str:
 
 
 def _places(manifest: Manifest, url: str, environ: Mapping[str, str]) -> str:
-    """Where the output is and where its report, which only a finished run has; as a link where a browser can open it."""
+    """The places of the output and its report, as links if a browser can open them; only a finished run has a report."""
     output = f"Output: {escape_markdown(url)}"
     if manifest.state != "completed":
         return output
@@ -144,7 +144,7 @@ def _places(manifest: Manifest, url: str, environ: Mapping[str, str]) -> str:
 
 
 def _audit_table(manifest: Manifest) -> str:
-    """What the output cost, in Markdown; empty where there is no audit."""
+    """The cost of the output, in Markdown; empty if there is no audit."""
     if manifest.audit is None:
         return ""
     lines = (f"| {' | '.join(map(escape_markdown, line))} |" for line in (HEADER, *audit_lines(manifest.audit)))

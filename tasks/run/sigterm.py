@@ -1,4 +1,4 @@
-"""A signal to a run: stop sending, let requests on their way finish, keep their answers, and only then end.
+"""Handles a signal to a run: stops sending, lets requests on their way finish, keeps their answers, and only then ends.
 
 A worker ends its run by SIGTERM. A person ends `promptmill run` by Ctrl-C, by SIGTERM or by closing the terminal; a second
 signal ends it at once. How the run ends is Prefect's to decide (tasks/run/ending.py); how our handler takes the place of

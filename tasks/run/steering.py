@@ -1,4 +1,4 @@
-"""An order to a run, given by a flow run of its own."""
+"""Gives an order to a run, from a separate flow run."""
 
 import asyncio
 from collections.abc import Mapping
@@ -44,7 +44,7 @@ def _tell(
 
 
 def _one_of(output_url: str | None, job_url: str | None) -> tuple[str | None, str | None]:
-    """Raises: JobError unless just one of them is given."""
+    """Raises JobError unless exactly one of them is given."""
     if bool(output_url) == bool(job_url):
         raise JobError(
             "an order takes either `output_url` (the output of the run) or `job_url` (its job file). Give one."

@@ -1,4 +1,4 @@
-"""A run whose parameters have a name that its flow doesn't know ends Failed and says so.
+"""Makes a run with an unknown parameter end as Failed and say so.
 
 The server checks values, and names inside the job, when a run is created; beside `job` it knows no forbidden name, since
 `prefect deploy` keeps no `additionalProperties` (prefect 3.8.8, ParameterSchema). Prefect's engine meets such a name before
@@ -19,7 +19,7 @@ from promptmill.suggest import did_you_mean
 
 
 async def explain_crash(flow: Flow[..., Any], flow_run: FlowRun, state: State) -> None:
-    """A flow's hook for its crashes; the worker calls it by these names. Other crashes stay what they are."""
+    """A flow's hook for crashes; the worker calls it with these argument names. Other crashes stay Crashed."""
     del state
     message = _describe_unknown(flow_run.parameters, inspect.signature(flow.fn).parameters)
     if message is not None:
@@ -29,7 +29,7 @@ async def explain_crash(flow: Flow[..., Any], flow_run: FlowRun, state: State) -
 
 
 def _describe_unknown(given: Iterable[str], known: Collection[str]) -> str | None:
-    """What is wrong with the names of a run's parameters, None where nothing is."""
+    """The mistake in the names of a run's parameters; None if there is none."""
     unknown = next((name for name in given if name not in known), None)
     if unknown is None:
         return None

@@ -1,4 +1,4 @@
-"""What the server does by itself with runs of ours whose process is gone: it marks them, starts them again, explains them.
+"""Defines automations, by which the server marks, restarts and explains our runs whose process is gone.
 
 A trigger sees events only, and an action doesn't look at a run's state. So each trigger is written such that the event of
 any later state of the run satisfies it. How the server buckets events and treats late ones: prefect 3.8.8,
@@ -87,7 +87,7 @@ def crashed_runs() -> Automation:
 
 
 def unanswered_runs() -> Automation:
-    """Have a run that asked for approval and got no answer in time say so; Prefect only says that the run was paused."""
+    """Make a run say that it got no approval in time; Prefect only says that the run was paused."""
     trigger = EventTrigger(
         expect={"prefect.flow-run.Failed"},
         match=ResourceSpecification({"prefect.resource.id": [_RUNS], "prefect.state-message": [*NEVER_RESUMED]}),

@@ -1,13 +1,13 @@
-"""Prefect results as checkpoints: a chunk's result is a small JSON record beside its answers, on the output's storage.
+"""Stores Prefect results as checkpoints: a chunk's result is a small JSON record beside its answers.
 
-One block serves every output: its keys are whole URLs, so that any machine finds the checkpoints where the output is,
-and it holds no credentials (fsspec reads them from the environment). Prefect's server stores the keys, so that of a URL
-with a password or signature the key has a digest instead, which the run's own process knows.
+One block serves every output: its keys are whole URLs, so that any machine finds the checkpoints beside the output, and it
+holds no credentials (fsspec reads them from the environment). Prefect's server stores the keys. So for a URL with a
+password or signature the key has a digest instead, and only the run's own process knows the URL.
 A record names its own serializer, and Prefect obeys it: a pickle would run code, and so would a decoder of JSON that a
 record names (prefect 3.8.8, even where it only asks whether there is a record). Others may be able to write to the
-storage. Therefore we read a record before Prefect does, and hand it a new one that has nothing of the old but its JSON.
-Prefect only logs a result that it can't write and calls the task completed (prefect 3.8.8): the answers
-themselves are therefore written by our own code, which raises, and a lost record costs a look at them and no money.
+storage. Therefore we read a record before Prefect does, and give Prefect a new record that keeps only the old JSON.
+If Prefect can't write a result, it only logs that and calls the task completed (prefect 3.8.8). So our own code writes the
+answers and raises if that fails; a lost record costs a look at the answers, and no money.
 """
 
 import logging
@@ -28,8 +28,10 @@ from promptmill.storage import Storage
 
 STORAGE_NAME = "promptmill-checkpoints"
 SERIALIZER = JSONSerializer(object_encoder=None, object_decoder=None)
-SERIALIZER_FIELDS: dict[str, Any] = SERIALIZER.model_dump(mode="json")  # all of them: each may name code
-_REAL_URLS: dict[str, str] = {}  # key of a folder whose URL holds a secret → the URL; only its own run's process asks
+SERIALIZER_FIELDS: dict[str, Any] = SERIALIZER.model_dump(mode="json")  # every field that may name code
+_REAL_URLS: dict[
+    str, str
+] = {}  # key of a folder whose URL holds a secret → the URL; only the run's own process looks here
 log = logging.getLogger("promptmill")
 
 
@@ -41,13 +43,11 @@ class CheckpointStorage(WritableFileSystem):
     _description = "Where Promptmill keeps the results of finished chunks: beside each output, on its own storage."
 
     async def read_path(self, path: str) -> bytes:
-        """The record at a URL. Raises: FileNotFoundError where none of ours is; any of STORAGE_ERRORS."""
+        """The record at a URL. Raises: FileNotFoundError if there is none of ours; any of STORAGE_ERRORS."""
         storage, name = _split(path)
         result = _recorded_result(await anyio.to_thread.run_sync(storage.read, name))
         if result is None:
-            log.warning(
-                "%s isn't a record as this version writes it. It counts as none, and the run writes it again.", path
-            )
+            log.warning("%s isn't a record of this version. It counts as missing, and the run writes it again.", path)
             raise FileNotFoundError(path)
         return _fresh_record(result, path, self._block_document_id)
 
@@ -58,7 +58,7 @@ class CheckpointStorage(WritableFileSystem):
 
 
 def _recorded_result(data: bytes) -> str | None:
-    """The JSON text that a record of ours holds; None for all other bytes."""
+    """The JSON text in a record of ours; None for any other bytes."""
     match _parsed(data):
         case {"metadata": {"serializer": serializer, "expiration": None}, "result": str(text), **others} if (
             not others and serializer == SERIALIZER_FIELDS and isinstance(_parsed(text), dict)
@@ -69,7 +69,7 @@ def _recorded_result(data: bytes) -> str | None:
 
 
 def _parsed(data: bytes | str) -> object:
-    """A JSON value; None for what isn't JSON or is nested too deeply."""
+    """A JSON value; None if the text isn't JSON or is nested too deeply."""
     try:
         return cast(object, orjson.loads(data))
     except orjson.JSONDecodeError:
@@ -77,7 +77,7 @@ def _parsed(data: bytes | str) -> object:
 
 
 def _fresh_record(result: str, url: str, block_id: UUID | None) -> bytes:
-    """A record as Prefect reads it. It names the place where it was found, since Prefect would look where it says."""
+    """A record for Prefect. It names its own place, because Prefect looks where the record says."""
     metadata = {"serializer": SERIALIZER_FIELDS, "storage_key": url, "storage_block_id": block_id}
     return orjson.dumps({"metadata": metadata, "result": result})
 
@@ -88,14 +88,14 @@ def _split(url: str) -> tuple[Storage, str]:
 
 
 async def checkpoint_storage() -> CheckpointStorage:
-    """The saved block, made where it doesn't exist yet."""
+    """The saved block; made if it doesn't exist yet."""
     block = CheckpointStorage()
     await block.save(STORAGE_NAME, overwrite=True)  # pyright: ignore[reportGeneralTypeIssues]
     return block
 
 
 def checkpoint_key(context: TaskRunContext, parameters: dict[str, Any]) -> str:
-    """Where the record of a chunk lies: beside its answers, under its key."""
+    """The place of a chunk's record: beside its answers, under its key."""
     del context
     engine: Engine = parameters["engine"]
     chunk: Chunk = parameters["chunk"]
@@ -103,7 +103,7 @@ def checkpoint_key(context: TaskRunContext, parameters: dict[str, Any]) -> str:
 
 
 def _folder_key(url: str) -> str:
-    """The URL of a folder, or what stands for it in this process where Prefect would store a secret with it."""
+    """The URL of a folder, or a digest of it if Prefect would store a secret with it."""
     if (shown := public_url(url)) == url:
         return url
     key = f"{shown}#{blake2b(url.encode(), digest_size=4).hexdigest()}"

@@ -1,4 +1,4 @@
-"""Does a Prefect server have what Promptmill needs? Pool, worker, blocks, automations, deployments, limits, leases."""
+"""Checks what Promptmill needs on a Prefect server: pool, worker, blocks, automations, deployments, limits, leases."""
 
 import time
 from pathlib import Path
@@ -33,7 +33,7 @@ _NO_ANSWER = (*CALL_ERRORS, RuntimeError)  # RuntimeError: Prefect couldn't star
 
 
 async def look_at_server(job: Job | None) -> list[Finding]:
-    """Findings about the server and what should be on it; one finding alone if no server is set."""
+    """Findings about the server and its parts; a single finding if no server is set."""
     url = PREFECT_API_URL.value()
     if not url:
         detail = (
@@ -71,7 +71,7 @@ async def _versions(client: PrefectClient, url: str) -> list[Finding]:
 
 
 async def _leases(client: PrefectClient) -> list[Finding]:
-    """Where the server keeps the leases of runs, and what to do if that is its memory."""
+    """The place where the server keeps the leases of runs, and the remedy if that is its memory."""
     try:
         place = lease_storage_of((await client.request("GET", "/admin/settings")).json())
     except (*_NO_ANSWER, ValueError):
@@ -107,7 +107,7 @@ async def _worker(client: PrefectClient) -> list[Finding]:
 
 
 def worker_remedy(pool: str, kind: str) -> str:
-    """What to do if a pool has no worker. A process pool gets ours, which tells its runs before it ends."""
+    """The remedy if a pool has no worker. For a process pool it names ours, which tells its runs before it ends."""
     ours = "python deployments/serve.py --worker" if _OUR_WORKER.exists() else f"promptmill worker --pool {pool}"
     command = ours if kind == "process" else f"prefect worker start --pool {pool}"
     needed = "" if kind == "process" else f" (Prefect's own worker, with prefect-{kind} installed)"

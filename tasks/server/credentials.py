@@ -1,4 +1,4 @@
-"""Credentials: a block that keeps a key together with the one host it may be sent to, or the environment.
+"""Reads credentials from the environment or from a block that keeps a key together with the only host that may get it.
 
 A person who may only start runs can name a block, but can neither read its key nor send it elsewhere.
 """
@@ -50,7 +50,7 @@ async def load_credentials(provider: str | None) -> Credentials:
 
 
 def credentials_of(block: ProviderCredentials) -> Credentials:
-    """What a block holds."""
+    """The credentials in a block."""
     return Credentials(
         block.api_key.get_secret_value(),
         with_version(block.base_url or "https://api.openai.com/v1", block.api_version),

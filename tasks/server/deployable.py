@@ -1,8 +1,8 @@
-"""Flows that `prefect deploy` can deploy to any server, also to one on which nothing was made for them yet.
+"""Lets `prefect deploy` deploy our flows to any server, even a fresh one.
 
-Prefect refuses a deployment whose work pool doesn't exist. So where that command loads one of our flows and our pool is
-missing, we make what `deployments/bootstrap.py` makes, with its defaults, and say so. The pool comes last: if something
-fails on the way, the next `prefect deploy` makes the rest.
+Prefect refuses a deployment whose work pool doesn't exist. So if that command loads one of our flows and our pool is
+missing, we do the work of `deployments/bootstrap.py` with its defaults, and say so. The pool comes last: if something
+fails before, the next `prefect deploy` makes the rest.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def deployable(flow: F) -> F:
-    """The flow, with a form for the Prefect UI, and with a work pool where `prefect deploy` loads it."""
+    """The flow with a form for the Prefect UI; if `prefect deploy` loads it, also make its work pool."""
     pool = pool_of_deploy_command()
     if pool is not None:
         _make_missing_needs(pool)
@@ -28,8 +28,8 @@ def deployable(flow: F) -> F:
 
 @cache
 def _make_missing_needs(pool: str) -> None:
-    """Make what our deployments need, if `pool` is ours and is missing. The command itself says what else is wrong."""
-    thread = Thread(target=asyncio.run, args=[_make_needs(pool)])  # the command's own event loop runs in this one
+    """Make everything that our deployments need, if `pool` is ours and missing. The command reports any other problem."""
+    thread = Thread(target=asyncio.run, args=[_make_needs(pool)])  # the command's own event loop runs in this thread
     thread.start()
     thread.join()
 

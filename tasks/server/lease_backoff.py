@@ -1,4 +1,4 @@
-"""How to ask a slow server for leases: wait longer for it, ask for larger blocks, don't rest between calls. Pure.
+"""Decides how to ask a slow server for leases: wait longer, ask for larger blocks, don't rest between calls. Pure.
 
 A server under load answers late or with 503: on sqlite it does so for many seconds while others write to it, and each 503
 takes about two seconds (prefect 3.8.8, measured 2026-11-25). If we gave up after a fixed time, we would get no answer at
@@ -17,19 +17,19 @@ _SLOW_SECONDS = 0.5  # at most, between two calls to a slow server: the slow cal
 
 @dataclass(slots=True)
 class Patience:
-    """What the calls for one limit have shown so far; one object for all of them."""
+    """The experience with all calls for one limit."""
 
-    last_seconds: float = 0.0  # that the last call took, answered or not
+    last_seconds: float = 0.0  # duration of the last call, answered or not
     failures: int = 0  # in a row
 
     @property
     def timeout_seconds(self) -> float:
-        """How long to wait for the next answer: twice as long as the last call took."""
+        """Seconds to wait for the next answer: twice the duration of the last call."""
         return min(MOST_CALL_SECONDS, max(CALL_SECONDS, 2 * self.last_seconds))
 
     @property
     def block_seconds(self) -> float:
-        """How much of the limit to ask for, in seconds of it: enough to bridge a call."""
+        """The amount to ask for, in seconds of the limit: enough to bridge a call."""
         return max(BLOCK_SECONDS, 2 * self.last_seconds)
 
     def answered(self, seconds: float) -> None:

@@ -1,7 +1,7 @@
-"""A Prefect worker as a part of ours: if it ends, its runs are told first and keep their answers.
+"""Starts and ends the parts of a local Promptmill, such as a Prefect worker, so that the worker's runs keep their answers.
 
-If you end Prefect's own worker, it kills its runs at once (prefect 3.8.8), and with them the answers that are paid for and on
-their way. `deployments/serve.py` and `promptmill worker` start and end their parts by this module, which imports no Prefect.
+If you end Prefect's own worker, it kills its runs at once (prefect 3.8.8), and the paid answers on their way are lost.
+`deployments/serve.py` and `promptmill worker` use this module, which imports no Prefect.
 """
 
 import contextlib
@@ -15,13 +15,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 POOL_SETTING = "PREFECT_DEPLOYMENTS_DEFAULT_WORK_POOL_NAME"  # Prefect's own, for deployments that name no work pool
-QUERY_SECONDS = "3"  # between two looks for runs; Prefect's 10 is most of a run's start
+QUERY_SECONDS = "3"  # between two looks for runs; Prefect's own 10 s would be most of a run's start
 _STOP_SECONDS = 20.0
 _RUN_STOP_SECONDS = 25.0  # a run lets requests on their way finish for ten seconds, then saves and reports
 
 
 def start(*words: str, settings: Mapping[str, str], folder: Path, quiet: bool = False) -> subprocess.Popen[bytes]:
-    """Start a part in a process group of its own, so that only we end it on Ctrl-C, and in our order."""
+    """Start a part in its own process group, so that on Ctrl-C only we end it, in our order."""
     out = subprocess.DEVNULL if quiet else None
     return subprocess.Popen(
         [sys.executable, *words], cwd=folder, env=dict(settings), start_new_session=True, stdout=out, stderr=out
@@ -35,14 +35,14 @@ def start_worker(pool: str, settings: Mapping[str, str], folder: Path) -> subpro
 
 @contextmanager
 def ending_parts(parts: list[subprocess.Popen[bytes]]) -> Generator[None]:
-    """End all parts, the last one first, when this ends: by itself, by Ctrl-C or by SIGTERM."""
+    """End all parts, the last one first, when the block ends: by itself, by Ctrl-C or by SIGTERM."""
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         yield
     except KeyboardInterrupt:
         print("\nstopping…", flush=True)
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM):  # else a second Ctrl-C would leave processes behind
+        for number in (signal.SIGINT, signal.SIGTERM):  # otherwise a second Ctrl-C would leave processes behind
             signal.signal(number, signal.SIG_IGN)
         for part in reversed(parts):
             _stop(part)

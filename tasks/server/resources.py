@@ -1,4 +1,4 @@
-"""What Promptmill needs on a Prefect server: for each need, how to look for it and how to make it.
+"""Lists what Promptmill needs on a Prefect server: for each need, how to check it and how to make it.
 
 `deployments/bootstrap.py` makes what is missing; `promptmill doctor` names it.
 """
@@ -34,7 +34,7 @@ _PROVIDER_VARIABLES = {
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """Something that must be on the server."""
+    """A thing that must be on the server."""
 
     name: str
     is_there: Callable[[], Awaitable[bool]]
@@ -50,7 +50,7 @@ async def _exists(reading: Awaitable[object], absent: type[Exception]) -> bool:
 
 
 def _work_pool(client: PrefectClient, name: str, kind: str | None = None, image: str | None = None) -> Need:
-    """The pool that the workers take runs from."""
+    """The pool from which workers take runs."""
     pool = Pool(client, name, kind, image)
     return Need(f"work pool {name}", pool.is_there, pool.make)
 
@@ -111,7 +111,7 @@ def _provider_type(client: PrefectClient) -> Need:
 
 
 def automation(client: PrefectClient, wanted: Automation) -> Need:
-    """Something that the server does by itself. Making it replaces an automation of its name with another trigger or action."""
+    """An automation on the server. Making it replaces one with the same name but another trigger or action."""
 
     async def is_there() -> bool:
         found = await client.read_automations_by_name(wanted.name)
@@ -126,13 +126,13 @@ def automation(client: PrefectClient, wanted: Automation) -> Need:
 
 
 def _rule(automation: AutomationCore) -> tuple[object, object]:
-    """When an automation acts and what it does; whether somebody disabled it doesn't count."""
+    """The trigger and actions of an automation, without whether somebody disabled it."""
     actions = [action.model_dump() for action in automation.actions]
     return automation.trigger.model_dump(exclude={"id"}), actions
 
 
 def _shared_limit(client: PrefectClient, name: str, per_minute: float) -> Need:
-    """A limit that several processes lease blocks of (limits.shared)."""
+    """A limit that several processes share by leasing blocks (limits.shared)."""
     slots, decay = slots_of(per_minute), per_minute / 60
 
     async def is_there() -> bool:

@@ -1,4 +1,4 @@
-"""`limits.shared: NAME`: several processes keep to one provider limit by two Prefect global concurrency limits.
+"""Leases `limits.shared: NAME`: several processes keep to one provider limit by two Prefect global concurrency limits.
 
 An operator makes NAME-requests and NAME-tokens. Their `slot_decay_per_second` is the sixtieth part of the limit a minute,
 and their `limit` about three seconds' worth, which an idle limit may hand out at once. Each grant takes slots that decay by
@@ -61,7 +61,7 @@ class _SlotClient(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Terms:
-    """What an operator has set for one limit."""
+    """An operator's settings for one limit."""
 
     limit: int  # slots that may be taken at once
     per_second: float  # slots
@@ -73,9 +73,9 @@ class _Terms:
 
 @dataclass(slots=True)
 class _LeasedLimit:
-    """One of the two limits, and what the calls for it have taught."""
+    """One of the two limits, and the experience with its calls."""
 
-    name: str  # of the Prefect limit
+    name: str  # name of the Prefect limit
     terms: _Terms
     patience: Patience = field(default_factory=Patience)
     must_read_terms: bool = False  # before the next lease: another server may answer, or somebody changed the limit
@@ -85,12 +85,12 @@ class _LeasedLimit:
         return self.terms.block(self.patience.block_seconds)
 
     def turn_seconds(self) -> float:
-        """How long a process that was denied leaves the limit to others, at most."""
+        """The longest time in seconds for which a denied process leaves the limit to others."""
         return _TURN_BLOCKS * self.block() / self.terms.per_second
 
 
 class PrefectLessor:
-    """Leases blocks of one shared limit; lives on one event loop."""
+    """Leases blocks of one shared limit. For one event loop."""
 
     def __init__(
         self,
@@ -109,7 +109,7 @@ class PrefectLessor:
         return 60 * self._limits[kind].terms.per_second
 
     async def lease(self, kind: Kind) -> float:
-        """The size of a block, once it is granted; waits while the server is away or the limit doesn't exist."""
+        """Wait until a block is granted, also while the server is away or the limit doesn't exist; returns its size."""
         with calling_once():  # the client would wait two seconds before its second try
             return await self._lease(kind, self._limits[kind])
 
@@ -123,7 +123,7 @@ class PrefectLessor:
                 await self._wait_for_server(limit, error, loop.time() - began)
                 continue
             if limit.patience.failures >= _TOLD_FAILURES:
-                log.info("limits.shared: %s is being leased again", limit.name)
+                log.info("limits.shared: the server grants %s again", limit.name)
             limit.patience.answered(loop.time() - began)
             if granted:
                 return granted

@@ -1,4 +1,4 @@
-"""A Prefect server for one command, where PREFECT_API_URL names none and the command or its job needs one.
+"""Starts a Prefect server for one command, if the command or its job needs one and PREFECT_API_URL names none.
 
 Prefect would start it in the terminal's process group (prefect 3.8.8, `SubprocessASGIServer`): Ctrl-C would end it together
 with the run, which then tries for minutes to tell a dead server how it ended. Ours leads a session of its own, and ends
@@ -24,7 +24,7 @@ from promptmill.public_url import public_text, public_url
 
 _START_SECONDS = 120.0
 _STOP_SECONDS = 10.0
-_LOOKS = 3  # at a server that somebody may just be restarting
+_LOOKS = 3  # tries, since somebody may just be restarting the server
 _PAUSE_SECONDS = 1.0
 _LOOK_SECONDS = 5.0
 _ENVIRONMENT = {

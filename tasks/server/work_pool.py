@@ -1,4 +1,4 @@
-"""The work pool, with the job template of its type: what an operator sees and changes in the UI before a worker starts.
+"""Makes the work pool with the job template of its type, so that an operator can change it in the UI before a worker starts.
 
 A pool that is made without a template gets one from its first worker only (prefect 3.8.8, server/api/workers.py). The
 templates of types that aren't installed here come from the server, which needs no network for them.

@@ -1,7 +1,7 @@
-"""The step of a deployment that runs before its flow: it enters the folder that relative paths of jobs are relative to.
+"""A deployment's step before its flow: enters the folder against which relative paths of jobs count.
 
-Prefect's own step takes a folder that is written down when the deployment is made. A laptop's worker has the project's
-folder, an image has another one: so the worker's environment decides, and the folder of this code is the default.
+Prefect's own step uses a folder that the deployment fixes when it is made. A laptop's worker has the project's folder, and
+an image has another one. So the worker's environment decides, and the folder of this code is the default.
 """
 
 import os

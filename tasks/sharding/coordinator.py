@@ -1,4 +1,4 @@
-"""A run in shards: other processes answer its rows, and this process follows them until the last has ended.
+"""Answers a run in shards: other processes answer its rows, and this process supervises them until the last has ended.
 
 The run itself stays in charge: it alone asks for approval, splits the budget, and publishes. It also answers the rows that
 no shard answered: one shard may have spent its part of the budget while others left some of theirs.
@@ -31,7 +31,7 @@ log = logging.getLogger("promptmill")
 
 
 async def answer_in_shards(run: PendingRun) -> Elsewhere:
-    """What shards did of a run: other processes answer the rows of a run whose job asks for shards, and of no other.
+    """Answer a run in shards, if its job asks for them; returns what the shards did.
 
     Raises: RunStopped or a subclass, with the run's manifest; SetupError if there is no server or cluster for shards.
     """

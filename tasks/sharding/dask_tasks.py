@@ -1,4 +1,4 @@
-"""Shards as tasks on a Dask cluster: `task_runner: dask`.
+"""Runs shards as tasks on a Dask cluster: `task_runner: dask`.
 
 Dask's own setting DASK_SCHEDULER_ADDRESS names the cluster; without it, the run makes one on this machine. If a worker dies,
 Dask runs its task again elsewhere. Dask can't end a task that is running, and neither can a run that has died. So a run
@@ -56,7 +56,7 @@ class DaskShards:
         self._futures[shard] = self._runner.submit(answer_share_task, parameters)
 
     async def ended(self) -> dict[int, Ended]:
-        """The shards whose latest attempt has ended; if the cluster gave a task up, its shard has crashed."""
+        """The shards whose latest attempt has ended; if the cluster gave up a task, its shard has crashed."""
         return {shard: _end(future) for shard, future in self._futures.items() if future.wrapped_future.done()}
 
     async def cancel(self) -> None:

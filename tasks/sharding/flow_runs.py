@@ -1,4 +1,4 @@
-"""Shards as Prefect runs: each is a run of the deployment answer-shard, and any free worker takes it.
+"""Runs shards as Prefect runs: each is a run of the deployment answer-shard, and any free worker takes it.
 
 Each such run has a process, a state, a log and a cancel button of its own. Its idempotency key names run, shard and attempt,
 so that the server creates none twice. It is a child of the run that split, so that the server cancels it with that run even
@@ -26,7 +26,7 @@ from promptmill.sharding.plan import Ended, ShardPlan
 from tasks.run.run_name import tags_of
 
 _DEPLOYMENT = "answer-shard/shard"
-_OLD_DEPLOYMENT = "answer-shard/any-worker"  # of the version before this one, which may have been deployed last
+_OLD_DEPLOYMENT = "answer-shard/any-worker"  # tag of the previous version, which may be the deployed one
 _REMEDY = "Start a server with everything deployed (make serve), or run it in one process: --set shards=1."
 _PAGE = 100  # runs in one call
 PENDING_SECONDS = 300.0  # between taking a run and beginning it, a worker may have to pull an image
@@ -48,7 +48,7 @@ class ShardRun:
     pending_since: float = 0.0  # when we first saw it in that state, in seconds of the event loop
 
     def pending_seconds(self, run: FlowRun, now: float) -> float:
-        """For how long the run has been in this very state of being taken and not begun; 0 in any other state."""
+        """Seconds since a worker took the run without beginning it; 0 in any other state."""
         if run.state is None or not run.state.is_pending():
             self.pending_state = None
             return 0.0
@@ -98,7 +98,7 @@ class ShardRuns:
         return {shard: end for shard, end in ends.items() if end is not None}
 
     async def _give_up_unbegun(self, found: Mapping[UUID, FlowRun]) -> None:
-        """Set runs to Crashed that a worker took and then died: they would stay Pending for good (prefect 3.8.8).
+        """If a worker took a run and then died, set the run to Crashed; else it would stay Pending for good (prefect 3.8.8).
 
         The time is measured by this process's clock, since the state's timestamp is the server's.
         """

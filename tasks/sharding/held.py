@@ -1,4 +1,4 @@
-"""Work that a run only follows goes on for as long as the run holds its output."""
+"""Stops a run's supervising work when the run loses its output."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -9,7 +9,7 @@ from tasks.run.ownership import OWNERSHIP_SECONDS
 
 
 async def while_held(run: PendingRun, work: Coroutine[Any, Any, None]) -> None:
-    """Carry out work that sends nothing itself, for as long as the run holds its output. Raises: LeaseLost."""
+    """Do work that sends nothing itself, while the run holds its output. Raises: LeaseLost."""
     task = asyncio.create_task(work)
     try:
         while not task.done():

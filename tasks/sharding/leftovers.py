@@ -1,11 +1,11 @@
-"""Shards that an earlier run over an output left at work: this run ends them before it answers the same rows itself.
+"""Ends the shards that an earlier run over an output left at work, before this run answers the same rows itself.
 
 A run that dies leaves its shards at work, and its next attempt goes on with them. Any other run over the output, in shards
 or not, would pay for their rows a second time.
 
-Prefect calls a shard Running until somebody says otherwise, and where the worker died with it, nobody does. Its lease on the
-storage (checkpoints/shard_lease.py) knows better: a shard without one can't send, since this run holds the output by now,
-and a shard that begins later finds that out before it sends.
+Prefect calls a shard Running until somebody says otherwise; if its worker died with it, nobody does. Its lease on the
+storage (checkpoints/shard_lease.py) is more reliable: a shard without a lease can't send, since this run holds the output
+now, and a shard that begins later finds that out before it sends.
 """
 
 import asyncio
@@ -73,9 +73,9 @@ class Strays:
         self._stragglers, self._own_id = stragglers, own_id
 
     async def end(self, kept: str | None) -> None:
-        """End all but those of the plan at the URL `kept`, and wait for those that may still send.
+        """End all shards except those of the plan at the URL `kept`, and wait until none of them sends.
 
-        Raises: RunStopped when they don't end.
+        Raises: RunStopped if they don't end.
         """
         loop = asyncio.get_running_loop()
         until = loop.time() + _RUN_SECONDS
@@ -89,7 +89,7 @@ class Strays:
             await asyncio.sleep(1.0)
 
     async def _step(self, kept: str | None) -> list[FlowRun]:
-        """Tell every run to end; those that may still send."""
+        """Tell every run to end; returns the runs that may still send."""
         strays = [run for run in await self._live() if run.parameters.get("plan_url") != kept]
         living = {str(one.holder and one.holder.what) for one in await asyncio.to_thread(self._stragglers.all)}
         at_work: list[FlowRun] = []
@@ -115,19 +115,19 @@ class Strays:
 
 
 def may_send(parameters: Mapping[str, Any], living: Collection[str], own_id: str) -> bool:
-    """Whether the shard of a run with these parameters may still send, by the leases of those that live. Pure.
+    """Whether the shard of a run with these parameters may still send, by the leases of living shards. Pure.
 
-    One of this very flow run may: it finds its run holding the output, and may begin its lease only now.
+    A shard of this flow run may: its run holds the output, and the shard may take its lease only now.
     """
     folder, shard = folder_name(str(parameters.get("plan_url"))), parameters.get("shard")
     if folder is None or not isinstance(shard, int):
-        return True  # no shard that we could find the lease of
+        return True  # its parameters don't tell us its lease
     run_id = run_id_of(folder)
     return run_id == own_id != "" or lease_name(run_id, shard) in living
 
 
 def state_to_set(kind: StateType, is_at_work: bool) -> State[Any] | None:
-    """What to tell the server of a stray; None = nothing more. Pure."""
+    """The new state for a leftover shard on the server; None: leave it. Pure."""
     if is_at_work:
         return (
             None if kind == StateType.CANCELLING else Cancelling(message="Another run over the same output has begun.")

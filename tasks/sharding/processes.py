@@ -1,4 +1,4 @@
-"""A flow run whose rows several processes of its own machine answer side by side (promptmill/standalone/side_by_side.py)."""
+"""Answers a flow run's rows with several processes of its own machine (promptmill/standalone/side_by_side.py)."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -21,7 +21,7 @@ from tasks.sharding.held import while_held
 
 
 async def answer_in_processes(run: PendingRun) -> Elsewhere:
-    """What other processes of this machine did of a run, if its job asks for any. Raises: RunStopped or a subclass."""
+    """Answer a run with other processes of this machine, if its job asks for any. Raises: RunStopped or a subclass."""
     showing = partial(showing_lines, run.prepared.job.name)
     provider = run.prepared.job.provider
     look_up = None if provider is None else partial(_look_up, provider)
@@ -29,7 +29,7 @@ async def answer_in_processes(run: PendingRun) -> Elsewhere:
 
 
 async def _look_up(provider: str) -> Credentials:
-    """The block as it is now. Raises: CredentialsError, also when the server doesn't answer."""
+    """The credentials in the block now. Raises: CredentialsError, also if the server doesn't answer."""
     try:
         return await load_credentials(provider)
     except CALL_ERRORS as error:
@@ -37,7 +37,7 @@ async def _look_up(provider: str) -> Credentials:
 
 
 async def _while_ours(run: PendingRun, work: Coroutine[Any, Any, None]) -> None:
-    """Carry out work until it ends, or until the run may or shall go on no more. Raises: RunStopped or a subclass."""
+    """Do work until it ends, or until somebody stops the run or it loses its output. Raises: RunStopped or a subclass."""
     stop = Stop()
     with stopping_gently(stop):
         await while_ours(_unless_stopped(stop, while_held(run, work)))

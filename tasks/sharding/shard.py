@@ -1,4 +1,4 @@
-"""One shard of a run, in the process that carries it: it answers the shard's rows, and writes down how it ended."""
+"""Runs one shard in its own process: answers the shard's rows, and writes down how it ended."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -30,11 +30,11 @@ from tasks.run.ending import ending_in_order
 from tasks.run.logs import quiet_expected_errors
 from tasks.server.credentials import load_credentials
 
-_SILENCE_SECONDS = 60.0  # without a new pulse, before a shard takes the run that split for dead
+_SILENCE_SECONDS = 60.0  # without a new pulse; then the shard takes the run that split for dead
 
 
 async def answer_share(plan_url: str, shard: int, attempt: int) -> dict[str, Any]:
-    """Answer all rows of a shard that is a flow run of its own; returns its manifest.
+    """Answer all rows of a shard that is a flow run itself; returns its manifest.
 
     Raises: RunStopped, SetupError or a subclass; the run that split finds either in the shard's outcome.
     """
@@ -44,14 +44,14 @@ async def answer_share(plan_url: str, shard: int, attempt: int) -> dict[str, Any
 
 @task(name="answer-shard", task_run_name="shard {shard}", cache_policy=NO_CACHE, persist_result=False)
 async def answer_share_task(plan_url: str, shard: int, attempt: int, is_deployed: bool = False) -> dict[str, Any]:
-    """The same as a task on a cluster, which only the run that split can end."""
+    """Answer all rows of a shard that is a task on a cluster, which only the run that split can end."""
     if is_deployed:
         close_to_unlisted()
     return await _answer(plan_url, shard, attempt, is_watched=True)
 
 
 async def _answer(plan_url: str, shard: int, attempt: int, is_watched: bool) -> dict[str, Any]:
-    """Answer a shard's rows and write its outcome, however it ends. `is_watched`: end when the run that split ends."""
+    """Answer a shard's rows and write its outcome in any case. `is_watched`: end when the run that split ends."""
     spare_memory()
     quiet_expected_errors()
     close_if_deployed()
@@ -72,7 +72,7 @@ async def _answer(plan_url: str, shard: int, attempt: int, is_watched: bool) -> 
             await answer_rows(engine)
     except (PromptmillError, asyncio.CancelledError) as error:
         reason = error if isinstance(error, PromptmillError) else Interrupted()
-        with suppress(StorageFailed):  # raise the error that led here
+        with suppress(StorageFailed):  # raise the first error instead
             await _tell(folder, shard, attempt, Outcome(_manifest_of(error, engine), reason))
         raise
     finished = end_share(run, engine)
@@ -81,7 +81,7 @@ async def _answer(plan_url: str, shard: int, attempt: int, is_watched: bool) -> 
 
 
 def _manifest_of(error: BaseException, engine: Engine | None) -> Manifest | None:
-    """How far a shard came that ended with an error; a cancelled one says it by the reason of its stop."""
+    """The manifest of a shard that ended with an error; a cancelled shard has it in the reason of its stop."""
     stopped = error if isinstance(error, RunStopped) else None if engine is None else engine.stop.reason
     return stopped.manifest if stopped is not None and isinstance(stopped.manifest, Manifest) else None
 
@@ -103,9 +103,9 @@ async def _open(folder: ShardFolder, shard: int) -> PendingRun:
 
 @asynccontextmanager
 async def _holding(run: PendingRun, folder: ShardFolder, shard: int) -> AsyncGenerator[PendingRun]:
-    """The shard with its part in its run's hold on the output: no other run sends before this shard has stopped.
+    """Hold the shard's lease while the block lasts: no other run sends before this shard has stopped.
 
-    Raises: LeaseLost when its run holds the output no more; StorageFailed.
+    Raises: LeaseLost if its run no longer holds the output; StorageFailed.
     """
     asking = Asking(folder.lease_name(shard), run_id=folder.run_id)
     lease = await asyncio.to_thread(ShardLease(folder.storage, asking.holder()).begin)

@@ -1,7 +1,7 @@
-"""The shards of a run until the last has ended: started, watched, and started again when they die.
+"""Supervises the shards of a run until the last has ended: starts them, watches them, and starts dead ones again.
 
-An attempt at a shard that ended without an outcome may still be alive, cut off from the server. So the next attempt is
-written down first, and starts only after the earlier process had time to see that.
+If an attempt at a shard ended without an outcome, its process may still be alive, cut off from the server. So the run
+first writes down the next attempt, and starts it only after the earlier process had time to see that.
 """
 
 import asyncio
@@ -24,17 +24,17 @@ from tasks.server.outages import CALL_ERRORS, is_away
 STEP_SECONDS = 2.0  # between two looks at the shards
 COUNT_SECONDS = 15.0  # between two counts of the finished chunks, each a listing
 _UNBEGUN_SECONDS = 90.0  # before we log that no worker has begun a shard
-UNREADABLE_SECONDS = 600.0  # for which the storage may be away before the run fails for want of an outcome
+UNREADABLE_SECONDS = 600.0  # the storage may be away this long before the run fails without an outcome
 _END_SECONDS = 30.0  # for cancelled shards to say how far they came
 log = logging.getLogger("promptmill")
 
 
 class Carrier(Protocol):
-    """Has shards carried out elsewhere: by Prefect workers or on a Dask cluster."""
+    """Runs shards elsewhere: on Prefect workers or on a Dask cluster."""
 
-    adopts: bool  # whether the shards it started go on when the run's process dies
+    adopts: bool  # whether its shards go on when the run's process dies
     waiting: int  # shards that no worker had begun at the last look
-    all_ids: list[str]  # of the flow runs that it started
+    all_ids: list[str]  # ids of the flow runs that it started
 
     async def start(self, folder: ShardFolder, plan: ShardPlan, shard: int, attempt: int) -> None:
         """Start an attempt at a shard."""
@@ -45,23 +45,23 @@ class Carrier(Protocol):
         ...
 
     async def cancel(self) -> None:
-        """Have all shards end soon."""
+        """Make all shards end soon."""
         ...
 
 
 @dataclass(slots=True)
 class _Watched:
-    """What the run knows of one shard."""
+    """The run's record of one shard."""
 
     attempt: int = 1  # the latest; 1 = the first
-    started: int = 0  # the latest attempt that was handed over; 0 = none
+    started: int = 0  # the latest attempt that started; 0 = none
     not_before: float = 0.0  # when the latest attempt may start, in seconds of the event loop
-    unreadable_since: float | None = None  # when its end first couldn't be judged; None = it could
+    unreadable_since: float | None = None  # since when the run can't judge its end; None = it can
     is_done: bool = False
-    heard: dict[int, Manifest] = field(default_factory=dict)  # attempt → how far it came
+    heard: dict[int, Manifest] = field(default_factory=dict)  # attempt → the manifest of how far it came
 
     def is_due(self, now: float) -> bool:
-        """Whether the latest attempt is to be started now."""
+        """Whether the latest attempt should start now."""
         return not self.is_done and self.started != self.attempt and self.not_before <= now
 
 
@@ -72,12 +72,12 @@ class Following:
         self._run, self._carrier, self._folder, self._plan = run, carrier, folder, plan
         self._shards = [_Watched() for _ in plan.bounds]
         self._is_warned = False
-        self.steering = NOT_STEERED  # what people told the run since it began
+        self.steering = NOT_STEERED  # the orders since the run began
         self._rows_done = 0  # in finished chunks, at the last count
 
     @property
     def work(self) -> Elsewhere:
-        """What the shards did, by those of their attempts that told how far they came."""
+        """The sums over the attempts that told how far they came."""
         heard = [manifest for watched in self._shards for _, manifest in sorted(watched.heard.items())]
         sums = sum_shards(heard)
         return Elsewhere(
@@ -101,7 +101,7 @@ class Following:
         return [shard for shard, watched in enumerate(self._shards) if watched.is_done]
 
     async def until_all_ended(self) -> None:
-        """Start all shards, and again those that die. Raises: RunStopped or a subclass when a shard ends the whole run."""
+        """Start all shards, and dead ones again. Raises: RunStopped or a subclass if a shard ends the whole run."""
         async with showing_lines(self._run.prepared.job.name) as show:
             waited, began = COUNT_SECONDS, _now()
             while self._open:
@@ -127,7 +127,7 @@ class Following:
                 await self._read_outcome(shard)
 
     def tell_how_far(self, error: RunStopped) -> None:
-        """Give the error that ends the run the manifest of how far its shards came."""
+        """Add the shards' manifest to the error that ends the run."""
         latest = [watched.heard[max(watched.heard)] for watched in self._shards if watched.heard]
         progress = sum_progress(latest, self._run.preflight.plan.rows)
         reused = sum(manifest.reused for manifest in latest)
@@ -135,7 +135,7 @@ class Following:
         tell_how_far(error, self._run, facts, progress)
 
     async def _step(self) -> None:
-        """Start the shards that are due, and judge those that ended. If the server is away, the next step asks it again."""
+        """Start the due shards and judge the ended ones. If the server is away, the next step asks it again."""
         try:
             for shard, watched in enumerate(self._shards):
                 if watched.is_due(_now()):
@@ -145,7 +145,7 @@ class Following:
         except CALL_ERRORS as error:
             if not is_away(error):
                 raise
-            log.debug("shards can't be looked at: %s", error)  # they go on without the server
+            log.debug("the Prefect server can't be asked about the shards: %s", error)  # they go on without the server
             return
         for shard, ended in found.items():
             watched = self._shards[shard]
@@ -187,7 +187,7 @@ class Following:
         log.warning("rows %s: their shard has %s; attempt %d starts in %d s", label, ended, watched.attempt, pause)
 
     async def _read_outcome(self, shard: int) -> Outcome | None:
-        """How the latest attempt says it ended; kept. Raises: StorageFailed."""
+        """Read the outcome of the latest attempt and keep it. Raises: StorageFailed."""
         watched = self._shards[shard]
         outcome = await asyncio.to_thread(self._folder.read_outcome, shard, watched.attempt)
         if outcome is not None and outcome.manifest is not None:
@@ -195,7 +195,7 @@ class Following:
         return outcome
 
     def _bear(self, shard: int, error: StorageFailed) -> None:
-        """Leave a shard's end to the next step, so that the others go on. Raises: the error, once it has lasted too long."""
+        """Leave a shard's end to the next step, so that the others go on. Raises: the error, if it has lasted too long."""
         watched, now = self._shards[shard], _now()
         if watched.unreadable_since is None:
             watched.unreadable_since = now
@@ -209,7 +209,7 @@ class Following:
             raise error
 
     async def _count(self) -> tuple[str, float]:
-        """How many rows lie in finished chunks, in a line and in per cent; the last count while the storage is away."""
+        """The rows of finished chunks, in a line and in per cent; the last count while the storage is away."""
         with suppress(StorageFailed):
             self._rows_done = await asyncio.to_thread(self._count_rows)
         rows, total = self._rows_done, sum(chunk.rows for chunk in self._plan.chunks)
