@@ -1,8 +1,9 @@
-"""What the deployments need on a Prefect server: work pool, block types, checkpoint storage, automations, limits.
+"""Makes what the deployments need on a Prefect server: work pool, block types, checkpoint storage, automations, limits.
 
-`python deployments/bootstrap.py` makes what is missing and may be run again; `--check` only says what differs and exits 1.
-It prints what this environment allows deployed runs to use; each worker's own environment counts in the end.
-It copies secrets from the environment into blocks, and nowhere else: `--provider NAME` keeps OPENAI_API_KEY together with
+`python deployments/bootstrap.py` makes the missing parts; run it as often as you like. `--check` only names the differences
+and exits 1 if there are any. It prints what this environment allows deployed runs to use; each worker's own environment
+decides in the end.
+It copies secrets from the environment only into blocks: `--provider NAME` keeps OPENAI_API_KEY together with
 OPENAI_BASE_URL, so that a person who may start a run can't send the key to another host.
 """
 

@@ -1,6 +1,6 @@
-"""Prefect's server as `make serve` starts it: on sqlite, its writers wait for each other instead of failing.
+"""Starts Prefect's server for `make serve`: on sqlite, its writers wait for each other instead of failing.
 
-It takes the options of `prefect server start`. Why it is needed: tasks/prefect_internals/sqlite_transactions.py.
+It has the options of `prefect server start`. tasks/prefect_internals/sqlite_transactions.py says why we need it.
 """
 
 import sys

@@ -1,7 +1,7 @@
-"""The reports of `make serve`'s runs for the browser on this machine, so that the Prefect UI can link to them.
+"""Serves the reports of `make serve`'s runs to the browser on this machine, so that the Prefect UI can link to them.
 
-A page of the Prefect UI can't open a file of a disk. This serves files that are named `_report.html`, that a run of ours
-wrote, and that lie below a folder which runs may use (PROMPTMILL_ALLOWED_URLS), to requests for this machine's own name.
+A page of the Prefect UI can't open a file on a disk. This server gives out only files with the name `_report.html` that a
+run of ours wrote below a folder which runs may use (PROMPTMILL_ALLOWED_URLS), and only to requests for this machine's name.
 """
 
 import http.server
@@ -17,7 +17,10 @@ from promptmill.allowed_urls import URLS_SETTING
 from promptmill.output.manifest import REPORT
 from promptmill.planning.standing_output import OUR_REPORT
 
-_HOSTS = ("127.0.0.1", "localhost")  # another name is that of a web page that was pointed at this machine
+_HOSTS = (
+    "127.0.0.1",
+    "localhost",
+)  # a request with another name comes from a web page that somebody pointed at this machine
 
 
 class Reports(http.server.BaseHTTPRequestHandler):
@@ -43,11 +46,11 @@ class Reports(http.server.BaseHTTPRequestHandler):
         return read_report(unquote(urlsplit(self.path).path), self.folders)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name that http.server gives it
-        """Say nothing: the terminal is `make serve`'s."""
+        """Log nothing, since the terminal belongs to `make serve`."""
 
 
 def read_report(path: str, folders: tuple[Path, ...]) -> bytes | None:
-    """The report at an absolute path, wherever links lead; None if it is none of ours in one of the folders."""
+    """The report at an absolute path, after following links; None if it isn't ours or lies outside the folders."""
     try:
         real = Path(path).resolve(strict=True)
         if real.name != REPORT or not any(real.is_relative_to(folder) for folder in folders):

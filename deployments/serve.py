@@ -1,4 +1,4 @@
-"""A whole Promptmill on this machine: server, bootstrap, deployments and a worker; Ctrl-C ends all that it started.
+"""Runs a whole Promptmill on this machine: server, bootstrap, deployments and a worker; Ctrl-C ends all of them.
 
 `python deployments/serve.py` uses the server that PREFECT_API_URL names, and starts one if it names none; `--worker` starts
 a worker and nothing else. When it ends, the worker's runs keep the answers on their way (tasks/server/parts.py).
@@ -20,7 +20,7 @@ from promptmill.web_address import SETTING as WEB_URLS
 from tasks.server.parts import POOL_SETTING, QUERY_SECONDS, ending_parts, start, start_worker
 
 ROOT = Path(__file__).parents[1]
-ALLOWED_URLS = "PROMPTMILL_ALLOWED_URLS"  # what runs may use on this machine (promptmill/allowed_urls.py)
+ALLOWED_URLS = "PROMPTMILL_ALLOWED_URLS"  # the places that runs may use on this machine (promptmill/allowed_urls.py)
 PORT = os.environ.get("PROMPTMILL_SERVER_PORT", "4200")
 START_SECONDS = 120.0
 
@@ -44,7 +44,7 @@ def environment(only_worker: bool = False) -> dict[str, str]:
 
 
 def free_port(wanted: int) -> int:
-    """The wanted port of this machine, or any other if somebody has it."""
+    """The wanted port of this machine, or any other port if that one is taken."""
     for port in (wanted, 0):
         with socket.socket() as probe:
             try:
@@ -89,7 +89,7 @@ def main() -> None:
 
 
 def serve_reports(settings: dict[str, str]) -> list[subprocess.Popen[bytes]]:
-    """Start what serves reports to this machine's browser, unless the settings say where they are served."""
+    """Start the report server, unless the settings say where reports are served."""
     if WEB_URLS in settings:
         return []
     port = free_port(int(PORT) + 1)

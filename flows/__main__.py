@@ -1,6 +1,6 @@
 """The `promptmill` command: check, estimate, sample, run, batches, doctor, deploy, and the simulator.
 
-Each command imports what it needs when it begins, so that the help and a mistake are told at once.
+Each command imports what it needs when it begins, so that the help and mistakes appear at once.
 """
 
 import sys
@@ -178,7 +178,7 @@ app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options"
 
 
 def main() -> None:
-    """Run the command. Print an error that a user can fix as a sentence; the exit code says its kind."""
+    """Run the command. Print an error that a user can fix as a sentence; the exit code tells its kind."""
     spare_memory()
     collect_seldom()
     outlive_readers()
@@ -193,7 +193,7 @@ def main() -> None:
 
 
 def command() -> NoReturn:
-    """Run the command as the whole of this process, and end the process with its exit code."""
+    """Run the command as this whole process, and end the process with its exit code."""
     code: object = 0
     try:
         main()
@@ -217,13 +217,13 @@ def _end_by(error: BaseException) -> NoReturn:
 
 
 def _interruption_of(error: BaseException) -> Interrupted:
-    """Who stopped the command, where Prefect's own error comes of one of ours that says it."""
+    """Our own error behind Prefect's error, which says who stopped the command."""
     return error.__cause__ if isinstance(error.__cause__, StoppedByOrder) else Interrupted()
 
 
 def _is_interruption(error: BaseException) -> bool:
-    """Whether somebody stopped the command: Prefect has errors of its own for SIGTERM and for a cancelled flow run."""
-    asyncio = sys.modules.get("asyncio")  # to import it takes as long as to show the help
+    """Whether somebody stopped the command: Prefect has its own errors for SIGTERM and for a cancelled flow run."""
+    asyncio = sys.modules.get("asyncio")  # its import takes as long as showing the help
     is_cancelled = asyncio is not None and isinstance(error, asyncio.CancelledError)
     return is_cancelled or isinstance(error, KeyboardInterrupt) or is_stop_signal(error)
 

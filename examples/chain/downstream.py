@@ -1,6 +1,6 @@
-"""Downstream of Promptmill: a flow that is started when a run has finished, and reads what it answered.
+"""Downstream of Promptmill: a flow that starts when a run has finished, and reads its answers.
 
-The prefect.yaml beside it deploys it; the trigger there hands it the manifest's URL from our event.
+The prefect.yaml beside it deploys it; the trigger there passes the manifest's URL from our event.
 """
 
 from collections import Counter
@@ -13,7 +13,7 @@ import promptmill
 
 @task
 def count_answers(manifest_url: str) -> dict[str, int]:
-    """How often each answer was given. Any reader of Parquet will do instead: the output is an ordinary dataset."""
+    """Count how often each answer occurs. Any reader of Parquet works too: the output is an ordinary dataset."""
     answers = promptmill.read(manifest_url.removesuffix("/_manifest.json"), columns=["response"])
     return dict(Counter(answers["response"]))
 

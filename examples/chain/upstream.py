@@ -1,6 +1,6 @@
-"""Upstream of Promptmill: a flow that makes a dataset and tells of it.
+"""Upstream of Promptmill: a flow that makes a dataset and announces it.
 
-It tells in three ways, any one of which is enough: its run's own end, an asset, and an event `dataset.published`. The
+It does so in three ways, any of which is enough: its run's own end, an asset, and an event `dataset.published`. The
 deployment online-inference/on-dataset listens for the event; prefect.yaml has triggers for the other two, switched off.
 `python -m examples.chain.upstream s3://lake/reviews/today.parquet` publishes one by hand.
 """
@@ -18,7 +18,7 @@ TEXTS = ("Lovely, twice as good as I hoped.", "It broke on the second day.", "Do
 
 
 def write_reviews(url: str) -> None:
-    """Write a few reviews as Parquet, wherever the URL points."""
+    """Write a few reviews as Parquet to any fsspec URL."""
     with fsspec.open(url, "wb") as file:
         pq.write_table(pa.table({"text": list(TEXTS)}), file)
 

@@ -1,4 +1,4 @@
-"""What the `promptmill` command reads from a person and shows them; `flows/__main__.py` puts the commands together.
+"""Reads what a person gives to the `promptmill` command, and shows the results; `flows/__main__.py` lists the commands.
 
 `arguments` has what several commands take, `local` the commands that run no flow, `batches` and `doctor` the commands of
 those names, and `console` and `tables` print.

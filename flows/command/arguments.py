@@ -1,4 +1,4 @@
-"""Arguments that several commands take: the job file, changes to it, whether to wait, and whether to print JSON."""
+"""Defines arguments of several commands: the job file, changes to it, whether to wait, and whether to print JSON."""
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -43,7 +43,7 @@ def load(job: str, overrides: list[str] | None, tell: Callable[[str], None] | No
 
 @contextmanager
 def loading(job: str, overrides: list[str] | None) -> "Generator[tuple[Job, Doing]]":
-    """The job in a file, and what tells a person what is done with it while this lasts. Raises: JobError."""
+    """The job in a file, and a display that tells a person what happens with it. Raises: JobError."""
     from flows.command.doing import doing
 
     with doing(f"reading {public_text(job)}") as told:

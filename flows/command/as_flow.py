@@ -1,4 +1,4 @@
-"""`promptmill run` as a flow run on a Prefect server."""
+"""Runs `promptmill run` as a flow run on a Prefect server."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The command that says between which bounds the provider's bill for an output lies."""
+"""The command that shows an output's audit: the bounds of the provider's bill."""
 
 from decimal import Decimal
 from typing import Any
@@ -41,7 +41,7 @@ def audit_output(place: str, overrides: list[str] | None, *, as_json: bool) -> N
 
 
 def _audit(output: Storage, job: Job | None) -> tuple[Audit, Found, Job | None]:
-    """The audit, the records that it adds up, and the job where it is known."""
+    """The audit, the records that it adds up, and the job if it is known."""
     manifest, store = read_manifest(output), Store(output.folder(CHECKPOINTS))
     if manifest is None and not store.listing().sizes:
         raise OutputError(
@@ -59,7 +59,7 @@ def _audit(output: Storage, job: Job | None) -> tuple[Audit, Found, Job | None]:
 
 
 def _job_of(manifest: Manifest) -> Job | None:
-    """The job that a manifest holds; None where an earlier version wrote it otherwise."""
+    """The job in a manifest; None if an earlier version wrote it in another form."""
     try:
         return Job.model_validate(manifest.job)
     except ValueError:
@@ -87,4 +87,4 @@ def _show(values: dict[str, Any], costs: list[str], *, as_json: bool) -> None:
     for sentence in (*batch_lines(values), *costs):
         out.print(escape(sentence))
     if values["unreadable_files"]:
-        out.print(f"{values['unreadable_files']:,} answer files are damaged: what they cost is known no longer.")
+        out.print(f"{values['unreadable_files']:,} answer files are damaged, so their cost is unknown.")

@@ -34,7 +34,7 @@ def _entries(job: str | None, overrides: list[str] | None) -> "list[Entry]":
 
 
 def _open_all(job: str | None, overrides: list[str] | None) -> "tuple[list[BatchWork], list[SetupError]]":
-    """The batches of the jobs that are meant, and why some of the jobs aren't followed."""
+    """The batches of the chosen jobs, and why the command doesn't follow some of the jobs."""
     from promptmill.batch.entry_trust import require_followable
 
     named = None if job is None else load(job, overrides)
@@ -51,7 +51,7 @@ def _open_all(job: str | None, overrides: list[str] | None) -> "tuple[list[Batch
 
 
 def _raise_first(refused: "list[SetupError]") -> None:
-    """End as a command that did all but this. Raises: SetupError."""
+    """End the command with the reasons why it skipped some jobs. Raises: SetupError."""
     for error in refused[1:]:
         console.say(str(error))
     if refused:
@@ -171,7 +171,7 @@ def import_(
 
 
 async def _import(run: "PendingRun", files: list[Path]) -> tuple[int, int]:
-    """Import once no run works on the output: a run that is under way would ask for the same rows."""
+    """Import when no run works on the output, since a run under way would ask for the same rows."""
     import asyncio
 
     from promptmill.batch.exchange import import_results

@@ -1,4 +1,4 @@
-"""The commands for a run that is under way: what they take. What they do is imported when one begins."""
+"""Defines the arguments of the commands for a run under way. The code is imported when a command begins."""
 
 from typing import Annotated
 

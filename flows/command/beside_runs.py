@@ -1,4 +1,4 @@
-"""The commands beside check, estimate, sample and run: what they take. What they do is imported when one begins."""
+"""Defines the arguments of all other commands, such as export and clean. The code is imported when a command begins."""
 
 import os
 import sys

@@ -23,7 +23,7 @@ MaybeUrl = Annotated[str | None, typer.Argument(metavar="CACHE", help=f"The cach
 
 
 def _open(url: str | None) -> "Storage":
-    """The cache that is meant. Raises: SetupError."""
+    """The cache that a person names or the settings name. Raises: SetupError."""
     from promptmill.planning.cached import open_cache
 
     found = os.environ.get(_SETTING, "").strip() if url is None else url
@@ -48,7 +48,7 @@ def stats(cache: MaybeUrl = None, as_json: AsJson = False) -> None:
     )
     for name in found.unreadable:
         console.say(
-            f"{name} is no sound segment, and no run takes an answer from it. Remove it if it isn't somebody else's."
+            f"{name} isn't a readable segment, and no run takes an answer from it. Remove it if it isn't somebody else's."
         )
     if as_json:
         console.print_json(asdict(found))
@@ -104,7 +104,7 @@ def import_(
 
 @contextmanager
 def _telling(storage: "Storage") -> Generator[None]:
-    """Says of a fault of the cache's storage what to do. Raises: StorageFailed."""
+    """Turns errors of the cache's storage into one with a remedy. Raises: StorageFailed."""
     from promptmill.errors import StorageFailed
     from promptmill.storage import STORAGE_ERRORS
 

@@ -1,4 +1,4 @@
-"""What `promptmill check` shows a person: what is known of the job, and the first prompt as the model reads it."""
+"""Shows the page of `promptmill check`: facts about the job, and the first prompt as the model reads it."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -22,14 +22,14 @@ from promptmill.records import Request
 from promptmill.runs.run import PendingRun
 from promptmill.shorten import shorten
 
-_PIECE_CHARACTERS = 1_500  # of a text; `--full` shows all of it
+_PIECE_CHARACTERS = 1_500  # characters of a text; `--full` shows all of it
 _FROM_ROW = "bold cyan"
-_PROPERTIES = 12  # of the schema, in its one line
-_VALUES = 6  # of an enumeration
+_PROPERTIES = 12  # characters of the schema in its one line
+_VALUES = 6  # values of an enumeration
 
 
 def show_check(run: PendingRun, contact: Contact, is_full: bool, as_json: bool) -> None:
-    """What is known of a job, of its provider, and its first request: as JSON if it `is_full`, else as a text."""
+    """The facts about a job, its provider, and its first request: as JSON if it `is_full`, else as a text."""
     out = console.stderr() if as_json else console.stdout()
     for number, line in enumerate(_found(run, contact)):
         console.write(out, Text.assemble(("ok ", "bold green") if not number else "   ", line))
@@ -73,7 +73,7 @@ def _price(run: PendingRun, request: Request) -> str:
 
 
 def _show_prompt(out: Console, run: PendingRun) -> None:
-    """The first prompt, message by message; without colours, marks stand around what comes from columns."""
+    """The first prompt, message by message; without colours, marks stand around the columns' values."""
     has_colours = out.is_terminal and not out.no_color
     of_row = Text("in colour", _FROM_ROW) if has_colours else Text("between « and »")
     console.write(out, Text.assemble("   the first prompt; what comes from the row's columns is ", of_row))
@@ -90,7 +90,7 @@ def _show_prompt(out: Console, run: PendingRun) -> None:
 
 
 def prompt_text(message: ShownMessage, has_colours: bool) -> Text:
-    """A message's text, with what comes from the row's columns told apart."""
+    """A message's text, with the columns' values marked."""
     text = Text()
     for piece in message.pieces:
         shown = shorten(piece.text, _PIECE_CHARACTERS)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def clean_output(url: str, *, is_dry: bool, as_json: bool) -> None:
-    """Remove, or only count, the answer files of which no answer is in the output.
+    """Remove, or only count, the answer files that have no answer of the output.
 
     Raises: OutputError, JobError, StorageFailed.
     """
@@ -26,14 +26,14 @@ def clean_output(url: str, *, is_dry: bool, as_json: bool) -> None:
     console.say(
         f"{files:,} files with {stale.answers:,} answers, {stale.bytes:,} bytes, {done}."
         if files
-        else "Nothing to remove: every kept answer is in the output."
+        else "Nothing to remove: the output has every kept answer."
     )
     if as_json:
         console.print_json({"files": files, "answers": stale.answers, "bytes": stale.bytes, "removed": not is_dry})
 
 
 async def _clean(url: str, *, is_dry: bool) -> "Stale":
-    """Clean once no run works on the output."""
+    """Clean when no run works on the output."""
     output = open_output(url)
     store = Store(output.folder(CHECKPOINTS))
     async with releasing(await take_turn_at(store.storage, Asking("promptmill clean", tell=console.say))):

@@ -1,4 +1,4 @@
-"""What the command says to a person: errors, the summary of a run, tables. Data goes to stdout, all else to stderr."""
+"""Prints errors, the summary of a run and tables for a person. Data goes to stdout, everything else to stderr."""
 
 import logging
 import os
@@ -34,7 +34,7 @@ def stdout() -> Terminal:
 
 
 def is_dialog() -> bool:
-    """Whether a person is there who can be asked."""
+    """Whether a person is there to answer questions."""
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 
@@ -49,7 +49,7 @@ def prepare_prefect() -> None:
 
 
 def choose_loudness(is_verbose: bool, is_quiet: bool) -> None:
-    """Say more or less than usual from now on. Raises: SetupError when both are asked for."""
+    """Say more or less than usual from now on. Raises: SetupError if somebody asks for both."""
     if is_verbose and is_quiet:
         raise SetupError("--verbose and --quiet contradict each other. Give one of them.")
     _CHOSEN[:] = [logging.DEBUG if is_verbose else logging.ERROR]
@@ -101,7 +101,7 @@ def say(line: str) -> None:
 
 
 def note(line: str) -> None:
-    """A line that says what is being done, unless somebody asked for silence."""
+    """A line about the current step, unless somebody asked for silence."""
     if _CHOSEN != [logging.ERROR]:
         say(line)
 
@@ -141,7 +141,7 @@ def show_error(error: PromptmillError, words: Sequence[str] = ()) -> None:
 
 
 def going_on(error: TooManyFailures, words: Sequence[str]) -> tuple[str, str | None]:
-    """The error's text and the exact command that goes on; none where the words aren't those of `promptmill run`."""
+    """The error's text and the exact command that goes on; no command if the words aren't those of `promptmill run`."""
     if "run" not in words or not error.way_on:
         return str(error), None
     again = [error.option] if error.option and error.option not in words else []
@@ -150,7 +150,7 @@ def going_on(error: TooManyFailures, words: Sequence[str]) -> tuple[str, str | N
 
 
 def show_crash(error: BaseException) -> None:
-    """An error that nobody foresaw, with its traceback."""
+    """An unexpected error, with its traceback."""
     text = "".join(traceback.format_exception(error)).rstrip("\n")
     stderr().print(public_text(text), markup=False, soft_wrap=True)
 

@@ -1,5 +1,6 @@
-"""`promptmill deploy`: the work pool, what runs need on the server, and the deployments of prefect.yaml, which lies beside
-the flows in a checkout and in a wheel.
+"""Runs `promptmill deploy`: makes the work pool and everything else on the server, and the deployments of prefect.yaml.
+
+That file lies beside the flows in a checkout and in a wheel.
 
 Each deployment names its flow by module, so that a worker needs no checkout: the package is enough.
 """
@@ -28,10 +29,10 @@ _FLOWS = __name__.removesuffix(".command.deploy")  # `promptmill.flows` where th
 
 @dataclass(frozen=True, slots=True)
 class DeployOptions:
-    """What a person says to `promptmill deploy`."""
+    """A person's options for `promptmill deploy`."""
 
-    job_url: str | None = None  # of the deployments that always run the same job
-    directory: str | None = None  # in which a worker starts runs; None: the current one
+    job_url: str | None = None  # job file of the deployments that always run the same job
+    directory: str | None = None  # folder in which a worker starts runs; None: the current one
     pool_type: str | None = None
     image: str | None = None
     providers: tuple[str, ...] = ()
@@ -39,7 +40,7 @@ class DeployOptions:
 
 
 def deploy_all(options: DeployOptions) -> None:
-    """Make what is missing on the server, and deploy. Raises: SetupError when no server is named, or it refuses."""
+    """Make the missing parts on the server, and deploy. Raises: SetupError if no server is named or if it refuses."""
     if server_address() is None:
         raise SetupError(
             "deployments live on a Prefect server, and PREFECT_API_URL names none. Start one that stays (prefect server "
@@ -73,7 +74,7 @@ async def _make_needs(options: DeployOptions) -> None:
 def deployed_file(found: Mapping[str, Any], flows: str, job_url: str | None) -> dict[str, Any]:
     """prefect.yaml with each flow named by its module in the package `flows`, and with the user's job.
 
-    Without a job, what would start a deployment of one job is switched off.
+    Without a job, schedules and triggers of the deployments with one job are off.
     """
     return {**found, "deployments": [_deployment(values, flows, job_url) for values in found["deployments"]]}
 

@@ -1,4 +1,4 @@
-"""The command that looks at everything a run needs, and says what to do about what is missing."""
+"""The command that checks everything a run needs, and says how to fix each problem."""
 
 import asyncio
 import os
@@ -23,7 +23,7 @@ from promptmill.provider.transport import Credentials
 
 
 def examine(job: Job | None, credentials: Callable[[], Credentials], as_json: bool) -> None:
-    """Print one line for each finding. Raises: SetupError when something isn't well."""
+    """Print one line for each finding. Raises: SetupError if something is wrong."""
     findings = _look_at_everything(job, credentials)
     for finding in findings:
         console.show_finding(finding.is_well, finding.name, finding.detail)

@@ -1,6 +1,4 @@
-"""What a command is doing just now: in a terminal one line that is rewritten in place, elsewhere a line for each
-step, and another one now and then while it lasts.
-"""
+"""Shows what a command is doing: in a terminal one line that changes in place, elsewhere lines for each step."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -32,7 +30,7 @@ class Doing:
             self._shown.reset(self._line, description=escape(what), total=total, completed=0)
 
     def rows(self, rows: int) -> None:
-        """So many rows of the step are done."""
+        """Note that this many rows of the step are done."""
         self._rows = rows
         if self._shown is not None and self._line is not None:
             self._shown.update(self._line, description=escape(self._text()), completed=rows)
@@ -49,14 +47,14 @@ class Doing:
             self._reminders.end()
 
     def line(self, text: str) -> None:
-        """Tell something that stays in the terminal."""
+        """Print a line that stays in the terminal."""
         if self._shown is None:
             note(text)
         else:
             write(self._shown.console, Text(text))
 
     def close(self) -> None:
-        """Give the terminal to what comes next."""
+        """Free the terminal for the next output."""
         self._end_reminders()
         if self._shown is not None:
             self._shown.stop()
@@ -64,7 +62,7 @@ class Doing:
 
 @contextmanager
 def doing(what: str) -> Generator[Doing]:
-    """While this lasts, a person sees what the command does; nothing of it stays in a terminal."""
+    """While this lasts, a person sees what the command does; a terminal shows nothing of it afterwards."""
     console = stderr()
     if not console.is_terminal or not is_usual():
         told = Doing(None)

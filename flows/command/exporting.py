@@ -1,4 +1,4 @@
-"""`promptmill export`: a finished output as one file."""
+"""Runs `promptmill export`: writes a finished output as one file."""
 
 from flows.command import console
 from promptmill.output.export.cells import CELL_CHARACTERS

@@ -1,4 +1,4 @@
-"""`promptmill run` and `sample` in this process, without a Prefect server."""
+"""Runs `promptmill run` and `sample` in this process, without a Prefect server."""
 
 import asyncio
 import logging
@@ -47,7 +47,7 @@ def run_here(opened: Opened, options: RunOptions, doing: Doing) -> dict[str, Any
 
 
 def until_its_end(work: Coroutine[Any, Any, _Result], interruption: Interruption) -> _Result:
-    """The result of a run, which a signal ends."""
+    """Run a coroutine that a signal can end; returns its result."""
     return asyncio.run(interruption.allowing(work))
 
 
@@ -65,7 +65,7 @@ def _end(interruption: Interruption) -> None:
 
 
 def _plan(opened: Opened, options: RunOptions, doing: Doing) -> PendingRun:
-    """The run, looked at in the order of what costs least: the provider, other runs, the rows."""
+    """Plan the run, with the cheapest checks first: the provider, other runs, then the rows."""
     planning = Planning(
         today(),
         retry_failed=options.retry_failed,
@@ -94,7 +94,7 @@ def _plan(opened: Opened, options: RunOptions, doing: Doing) -> PendingRun:
 
 
 def _approved(run: PendingRun) -> PendingRun:
-    """The run, after a person in the terminal said yes if it costs more than its job allows. Raises: NotApproved."""
+    """Ask the person in the terminal if the run costs more than its job allows. Raises: NotApproved."""
     if run.prepared.job.approve_above_usd is None:
         return run
     batches = in_batches(run.prepared.store)
@@ -112,5 +112,5 @@ def _approved(run: PendingRun) -> PendingRun:
 def _says_yes(question: str) -> bool:
     try:
         return typer.confirm(question, err=True)
-    except typer.Abort:  # Ctrl-C, or the end of what is typed
+    except typer.Abort:  # Ctrl-C, or the end of the input
         raise KeyboardInterrupt from None

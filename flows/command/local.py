@@ -32,7 +32,7 @@ from promptmill.storage import Storage
 
 
 def credentials_of(job: Job) -> Credentials:
-    """How to reach the job's provider; a block is looked up on a Prefect server, a temporary one where none is named."""
+    """The credentials for the job's provider; for a block it asks a Prefect server, a temporary one if none is named."""
     if job.provider is None:
         return Credentials()
     console.prepare_prefect()
@@ -44,7 +44,7 @@ def credentials_of(job: Job) -> Credentials:
 
 
 def plan_job(job: Job, doing: Doing | None = None, dataset: Dataset | None = None) -> PendingRun:
-    """The run of a job, planned even if its output is complete; `dataset` stands for its input."""
+    """Plan a run even if its output is complete; `dataset` replaces its input."""
     credentials = credentials_of(job)
     if doing is None:
         return plan_pending_run(job, credentials, Planning(today(), overwrite=True, dataset=dataset))
@@ -53,13 +53,13 @@ def plan_job(job: Job, doing: Doing | None = None, dataset: Dataset | None = Non
 
 
 def _look_at_plan(job: Job, credentials: Credentials, doing: Doing, overwrite: bool) -> PendingRun:
-    """The same for a look at the plan alone, which takes no key."""
+    """Plan a run only to look at it, which needs no key."""
     doing.step("planning", job.input.limit)
     return plan_pending_run(job, credentials, Planning(today(), overwrite=overwrite, is_a_look=True, tell=doing.rows))
 
 
 def look_before_flow(opened: Opened, options: RunOptions) -> None:
-    """Find what is wrong with a job before its flow run.
+    """Find a job's mistakes before its flow run.
 
     With `approve` the job's own budget holds again, even if a person approved less before.
     Raises: PromptmillError; OutputInUse without `wait`, while another run works on the output.
@@ -75,7 +75,7 @@ def look_before_flow(opened: Opened, options: RunOptions) -> None:
 
 
 def check_job(job: Job, doing: Doing, as_json: bool = False, *, is_full: bool = False) -> None:
-    """Show what is known of a job for free; `is_full` shows its first request as it would be sent."""
+    """Show the free facts about a job; `is_full` shows its first request exactly as sent."""
     run = _look_at_plan(job, credentials_of(job), doing, overwrite=False)
     doing.step("asking the provider")
     contact = contact_if_any(run.credentials)
@@ -86,7 +86,7 @@ def check_job(job: Job, doing: Doing, as_json: bool = False, *, is_full: bool = 
 
 
 def check_values(run: PendingRun, contact: Contact) -> dict[str, Any]:
-    """What is known of a job, as JSON values."""
+    """The facts about a job, as JSON values."""
     prepared, plan = run.prepared, run.preflight.plan
     first = plan.first_request
     return {
@@ -106,8 +106,8 @@ def check_values(run: PendingRun, contact: Contact) -> dict[str, Any]:
 
 
 def estimate_job(job: Job, within_hours: float | None, as_json: bool, doing: Doing) -> None:
-    """Show what a run would take, online and by batch."""
-    # the provider's address tells whose answers a cache holds; else nothing of its block is needed
+    """Show what a run would cost and how long it would take, online and by batch."""
+    # the provider's address says whose answers in a cache count; nothing else needs its block
     credentials = Credentials() if cache_of(job) is None else credentials_of(job)
     run = _look_at_plan(job, credentials, doing, overwrite=True)
     doing.close()
@@ -150,7 +150,7 @@ async def _sample(part: PendingRun, target: Storage, how: Alone) -> FinishedRun:
 
 @asynccontextmanager
 async def _sharing(limits: Limits) -> AsyncGenerator[Lessor | None]:
-    """Who leases out a shared limit, as for runs, which takes Prefect; None without such a limit."""
+    """The lessor of a shared limit, which needs Prefect; None without such a limit."""
     if limits.shared is None:
         yield None
         return

@@ -1,4 +1,4 @@
-"""What a person says to `promptmill run` beside the job, and whether that takes Prefect."""
+"""Holds a person's options for `promptmill run`, and decides whether the run needs Prefect."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -9,19 +9,19 @@ if TYPE_CHECKING:  # so that the command starts without importing it
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """What a person says to `promptmill run` beside the job."""
+    """A person's options for `promptmill run`."""
 
     mode: str = "online"  # or "batch"
     retry_failed: bool = False
     overwrite: bool = False
     approve: bool = False
-    wait: bool = True  # for another run that works on the output
-    prefect: bool = False  # as a flow run, whether or not a server is named
-    within: str | None = None  # in place of the job's deadline
+    wait: bool = True  # whether to wait for another run over the output
+    prefect: bool = False  # run as a flow run, even if no server is named
+    within: str | None = None  # replaces the job's deadline
 
 
 def why_flow_run(job: "Job", options: RunOptions, server: str | None) -> str | None:
-    """Why a run is a flow run of Prefect's; None where it runs in the command's own process. `server` is the API's URL."""
+    """Why a run has to be a Prefect flow run; None if it runs in the command's own process. `server` is the API's URL."""
     if server is not None:
         return f"PREFECT_API_URL is {server}"
     if options.prefect:
@@ -33,4 +33,4 @@ def why_flow_run(job: "Job", options: RunOptions, server: str | None) -> str | N
         "task_runner": job.task_runner != "local",
     }
     found = ", ".join(name for name, is_named in named.items() if is_named)
-    return f"the job has {found}, which Prefect keeps or carries out" if found else None
+    return f"the job has {found}, which needs Prefect" if found else None

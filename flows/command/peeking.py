@@ -1,4 +1,4 @@
-"""The command that shows the answers there are while a run is under way."""
+"""The command that shows the answers so far while a run is under way."""
 
 from collections import deque
 from dataclasses import dataclass
@@ -22,9 +22,9 @@ from promptmill.so_far import SoFar, so_far
 
 @dataclass(slots=True)
 class _Seen:
-    """What a look through the answers found."""
+    """The counts of a look through the answers."""
 
-    rows: int = 0  # of the input
+    rows: int = 0  # rows of the input
     answered: int = 0
     failed: int = 0
 
@@ -91,7 +91,7 @@ def _line(found: SoFar, seen: _Seen, shown: int, *, is_last: bool) -> str:
 
 
 def _state(found: SoFar) -> str:
-    """Whether the run goes on, by what it says itself."""
+    """Whether the run goes on, by its own record."""
     if found.run is None or not found.is_under_way:
         return "no run is under way"
     pause = "" if found.pause is None else f", {found.pause}"

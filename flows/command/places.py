@@ -1,4 +1,4 @@
-"""An output as a person names it to a command: by its URL, or by the job file whose output it is."""
+"""Finds the output that a person names by its URL or by its job file."""
 
 from flows.command.arguments import load
 from promptmill.errors import SetupError
@@ -9,12 +9,12 @@ _JOB_FILES = (".yaml", ".yml", ".json")
 
 
 def is_job_file(place: str) -> bool:
-    """Whether a place is a job file's."""
+    """Whether a place is a job file."""
     return place.lower().endswith(_JOB_FILES)
 
 
 def output_of(place: str, overrides: list[str] | None) -> Storage:
-    """The output that is meant; the input isn't looked at. Raises: SetupError or a subclass."""
+    """The output at this place; the input stays unread. Raises: SetupError or a subclass."""
     if is_job_file(place):
         return open_output(resolve_output(load(place, overrides), today()).output.url)
     if overrides:

@@ -1,4 +1,4 @@
-"""`promptmill run`: in this process, or as a flow run where a Prefect server is named or needed."""
+"""Runs `promptmill run`: in this process, or as a flow run if a Prefect server is named or needed."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +9,7 @@ from flows.command.options import RunOptions, why_flow_run
 from promptmill.job.deadline import refuse_by_batches_alone, spoken_time
 from tasks.prefect_internals.server_address import server_address
 
-if TYPE_CHECKING:  # so that a misspelt key is told without importing it
+if TYPE_CHECKING:  # so that a misspelt key is reported without importing it
     from promptmill.job.spec import Job
     from promptmill.planning.opened_job import Opened
 
@@ -40,14 +40,14 @@ def run_job(path: str, overrides: list[str] | None, options: RunOptions) -> dict
 
 
 def _with_deadline(overrides: list[str] | None, options: RunOptions) -> list[str] | None:
-    """The replaced values, with what `--within` says."""
+    """The replaced values, with the deadline of `--within`."""
     if options.within is None:
         return overrides
     return [*(overrides or []), f"deadline={spoken_time(options.within)}"]
 
 
 def _run_as_flow(job: "Job", opened: "Opened", options: RunOptions, told: Doing) -> dict[str, Any]:
-    """Run the job's flow to its end, after all that is wrong with the job was told; the flow plans again."""
+    """Check the job, then run its flow to its end; the flow plans again."""
     console.prepare_prefect()
     told.step("starting Prefect")
     import asyncio

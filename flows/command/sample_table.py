@@ -1,4 +1,4 @@
-"""A sample's rows as a table: the row's id, what it says, the answer's properties as columns, the known labels beside them."""
+"""Shows a sample's rows as a table: id, prompt values, the answer's properties as columns, and the known labels."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -16,7 +16,7 @@ from promptmill.shorten import shorten
 
 _LONGEST_INPUT = 80
 _LONGEST_CELL = 160
-_MOST_PROPERTIES = 8  # more columns leave no room for any of them
+_MOST_PROPERTIES = 8  # with more columns, none would have room
 
 
 def sample_table(part: PendingRun, manifest: Manifest) -> Table:
@@ -41,7 +41,7 @@ def sample_table(part: PendingRun, manifest: Manifest) -> Table:
 
 
 def answer_columns(prepared: Prepared) -> list[str]:
-    """The columns of the answer's properties, or the whole answer where there are none."""
+    """The columns of the answer's properties, or the whole answer if it has none."""
     names = prepared.names
     return list(names.properties.values())[:_MOST_PROPERTIES] or [names.answer]
 

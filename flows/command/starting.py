@@ -1,4 +1,4 @@
-"""What helps a person to write a job file: its schema for editors, and a first file from answers and a look at the data."""
+"""Helps a person to write a job file: prints its schema for editors, and makes a first file from answers and the data."""
 
 import sys
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ from promptmill.job.editor_schema import editor_schema
 from promptmill.job.file import parse_job
 from promptmill.planning.first_job import Seen, Wishes, job_text, look_at
 
-_SCHEMA_FILE = "promptmill.schema.json"  # beside the job file, where its first line names it
+_SCHEMA_FILE = "promptmill.schema.json"  # beside the job file, whose first line names it
 
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What a person gave by flags; None is asked for in a terminal."""
+    """A person's flags; the command asks for each None in a terminal."""
 
     data: str | None = None
     prompt: str | None = None
@@ -30,7 +30,7 @@ class Given:
 
 
 def print_schema() -> None:
-    """Print the schema, as it stands in docs/job.schema.json."""
+    """Print the schema, the same as docs/job.schema.json."""
     sys.stdout.write(_schema_text())
 
 
@@ -39,7 +39,7 @@ def _schema_text() -> str:
 
 
 def write_first_job(path: str, given: Given, overwrite: bool) -> None:
-    """Ask for what wasn't given, look at the data, and write the job file. Raises: SetupError or a subclass."""
+    """Ask for the missing values, look at the data, and write the job file. Raises: SetupError or a subclass."""
     target = Path(path)
     if target.exists() and not overwrite:
         raise SetupError(f"there is a file {path!r} already. Name another one, or pass --overwrite to replace it.")
@@ -57,7 +57,7 @@ def write_first_job(path: str, given: Given, overwrite: bool) -> None:
 
 
 def _require(given: Given) -> None:
-    """Raises: SetupError where something has to be asked for and nobody is there to answer."""
+    """Raises SetupError if values are missing and nobody is there to answer."""
     needed = {"--data": given.data, "--prompt": given.prompt, "--model": given.model}
     missing = [name for name, value in needed.items() if value is None]
     if missing and not console.is_dialog():
@@ -77,14 +77,14 @@ def _asked(data: str, seen: Seen, given: Given) -> Wishes:
 
 
 def _answer(given: str | None, question: str, default: str | None) -> str:
-    """What was given; else what a person answers in a terminal; else the default."""
+    """The given value; else a person's answer in a terminal; else the default."""
     if given is not None:
         return given
     if not console.is_dialog():
         return default or ""
     try:
         return str(typer.prompt(question, default=default, err=True))
-    except typer.Abort:  # Ctrl-C, or the end of what is typed
+    except typer.Abort:  # Ctrl-C, or the end of the input
         raise KeyboardInterrupt from None
 
 

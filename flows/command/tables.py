@@ -1,4 +1,4 @@
-"""What estimate and sample show a person."""
+"""Prints the results of estimate and sample for a person."""
 
 from collections.abc import Sequence
 
@@ -18,7 +18,7 @@ from promptmill.runs.sample import Extrapolation
 
 
 def show_estimate(estimate: Estimate, warnings: Sequence[str], cheapest: str | None, as_json: bool) -> None:
-    """What a run would take."""
+    """The cost and time of a run."""
     out = console.stderr() if as_json else console.stdout()
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="dim", justify="right")
@@ -42,7 +42,7 @@ def show_estimate(estimate: Estimate, warnings: Sequence[str], cheapest: str | N
 
 
 def show_sample(part: PendingRun, manifest: Manifest, whole: Extrapolation, as_json: bool) -> None:
-    """The rows of a sample with their answers, and what they say of the whole."""
+    """The rows of a sample with their answers, and what they predict for the whole."""
     out = console.stderr() if as_json else console.stdout()
     out.print(sample_table(part, manifest))
     told = (

@@ -1,4 +1,4 @@
-"""`promptmill worker`: answers deployed runs on this machine; when it ends, they keep the answers on their way."""
+"""Runs `promptmill worker`: answers deployed runs on this machine; when it ends, they keep the answers on their way."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ from tasks.server.parts import QUERY_SECONDS, ending_parts, start_worker
 
 
 def work(pool: str) -> None:
-    """Work until somebody ends it. Raises: SetupError when no server is named, or Prefect's worker can't work."""
+    """Work until somebody ends it. Raises: SetupError if no server is named or if Prefect's worker fails."""
     if server_address() is None:
         raise SetupError(
             "a worker takes runs from a Prefect server, and PREFECT_API_URL names none. Export it, after `promptmill deploy` "
