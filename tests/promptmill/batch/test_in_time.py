@@ -156,7 +156,7 @@ def test_a_job_that_prefers_flex_is_asked_at_the_standard_tier_once_time_is_shor
         ),
     ],
 )
-def test_what_batches_refuse_and_online_takes_is_asked_online(odd: dict[str, Any], why: str, make_job: MakeJob) -> None:
+def test_a_run_asks_online_if_batches_refuse_its_rows(odd: dict[str, Any], why: str, make_job: MakeJob) -> None:
     with odd_batches() as provider:
         for name, act in odd.items():
             setattr(provider, name, act)

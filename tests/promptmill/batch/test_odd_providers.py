@@ -355,7 +355,7 @@ async def test_rows_whose_answers_the_provider_counts_and_never_gives_are_not_su
     assert set(provider.lines.values()) == {1}
 
 
-async def test_a_batch_that_isnt_shown_at_once_is_waited_for(make_job: MakeJob, provider: OddBatches):
+async def test_a_step_waits_for_a_batch_that_the_provider_doesnt_show_at_once(make_job: MakeJob, provider: OddBatches):
     gone = refusal(404, "No batch found")
     provider.on_view = lambda batch, looks: gone if looks < 4 else None
     manifest = await carry(make_job, provider)

@@ -68,7 +68,7 @@ def view(status: str, *errors: tuple[str, str], output: str = "", error: str = "
         ("submitted", "look"),
     ],
 )
-def test_a_batch_goes_on_from_whatever_a_killed_process_may_have_done(state: State, expected: str):
+def test_the_next_step_continues_a_batch_after_any_call_of_a_killed_process(state: State, expected: str):
     assert first_step(record(state), NOW) == expected
 
 

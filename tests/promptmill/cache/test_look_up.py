@@ -78,7 +78,7 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
     return Storage(request.getfixturevalue("s3_folder") if request.param == "s3" else f"memory://{tmp_path.name}", None)
 
 
-def test_a_cache_answers_what_was_written_and_nothing_else(storage: Storage) -> None:
+def test_a_cache_answers_only_requests_whose_answers_it_holds(storage: Storage) -> None:
     write_segment(storage, entries([*range(0, 500, 2)]))
     write_segment(storage, entries([*range(0, 900, 3)]))
 
@@ -117,7 +117,7 @@ def test_many_writers_and_a_merging_lose_no_answer(storage: Storage) -> None:
     assert stats(storage).entries == 800
 
 
-def test_pruning_drops_what_is_old_and_names_what_it_cannot_read(
+def test_pruning_drops_old_answers_and_names_unreadable_segments(
     storage: Storage, caplog: pytest.LogCaptureFixture
 ) -> None:
     write_segment(storage, entries([*range(10)], at=10.0))

@@ -111,7 +111,7 @@ async def test_a_chunk_file_that_is_gone_at_publishing_ends_the_run_with_what_to
         pytest.param(None, "don't fit the answer file", id="answers-that-do-not-fit"),
     ],
 )
-async def test_a_store_that_fails_in_any_way_releases_those_who_wait_and_ends_the_chunk(
+async def test_any_failure_of_the_store_releases_waiting_rows_and_ends_the_chunk(
     make_job: MakeJob,
     credentials: Credentials,
     monkeypatch: pytest.MonkeyPatch,

@@ -235,7 +235,7 @@ def until(is_there: Callable[[], bool], pid: int) -> Iterator[tuple[int, float]]
 
 @given(order=st.lists(st.integers(0, 2), max_size=30))
 @settings(max_examples=50)
-def test_somebody_gets_the_output_whatever_came_before(order: list[int]) -> None:
+def test_some_run_always_gets_the_output(order: list[int]) -> None:
     world = World()
     actors = [Actor(world, pid, 0.0, 1.0) for pid in range(3)]
     interleave(world, actors, [(index, 1.0) for index in order], lambda: None)  # all die wherever they are

@@ -56,9 +56,7 @@ def test_a_shard_may_send_while_its_run_holds_the_output() -> None:
         pytest.param(lambda world: None, "run 1", id="ended"),
     ],
 )
-def test_a_shard_whose_run_holds_the_output_no_more_stops_at_its_next_renewal(
-    end: Callable[[World], object], said: str
-) -> None:
+def test_a_shard_whose_run_lost_the_output_stops_at_its_next_renewal(end: Callable[[World], object], said: str) -> None:
     world = World()
     parent, shard = parent_of(world), shard_of(world)
     parent.release()
@@ -91,7 +89,7 @@ def test_the_next_attempt_of_the_run_goes_on_with_its_shards() -> None:
     assert Stragglers(world, who(3, "a"), world.timing()).first() is None
 
 
-def test_a_shard_that_lives_is_waited_for_until_it_ends() -> None:
+def test_a_run_waits_for_a_living_shard_until_it_ends() -> None:
     world = World()
     parent_of(world).release()
     stragglers = Stragglers(world, who(9, "b"), world.timing())
@@ -109,7 +107,7 @@ def test_a_shard_that_lives_is_waited_for_until_it_ends() -> None:
     ("seconds", "is_there"),
     [pytest.param(VALID_SECONDS, True, id="valid"), pytest.param(PERIOD_SECONDS, False, id="silent")],
 )
-def test_a_shard_that_died_is_waited_for_as_long_as_it_could_send(seconds: float, is_there: bool) -> None:
+def test_a_run_waits_for_a_dead_shard_as_long_as_it_could_send(seconds: float, is_there: bool) -> None:
     world = World()
     parent_of(world)
     shard_of(world)

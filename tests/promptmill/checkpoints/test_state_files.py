@@ -159,7 +159,7 @@ DAMAGE = [
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_missing_state_file_means_what_absence_means(kind: Kind, tmp_path: Path) -> None:
+def test_a_missing_state_file_is_no_error(kind: Kind, tmp_path: Path) -> None:
     assert kind.read(Storage(str(tmp_path))) == kind.missing
 
 

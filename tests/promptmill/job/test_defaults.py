@@ -86,7 +86,7 @@ VALUES = st.dictionaries(
 
 
 @given(VALUES, VALUES)
-def test_what_a_job_says_itself_stays(own: dict[str, Any], defaults: dict[str, Any]):
+def test_a_default_never_replaces_a_value_of_the_job(own: dict[str, Any], defaults: dict[str, Any]):
     whole = filled(own, defaults)
 
     assert filled(own, {}) == own

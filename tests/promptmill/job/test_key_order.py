@@ -134,7 +134,7 @@ def test_a_schema_that_names_its_properties_as_they_come_is_one_request_however_
 
 
 @pytest.mark.parametrize("required", [None, ["verdict"], ["by", "verdict", "reasoning"]])
-def test_a_job_file_keeps_the_order_that_was_written_whatever_required_says(
+def test_a_job_file_keeps_its_own_order_of_properties_against_required(
     required: list[str] | None, tmp_path: Path
 ) -> None:
     job = load_job(job_file(tmp_path, UNNAMED | ({} if required is None else {"required": required})))

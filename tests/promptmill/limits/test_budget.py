@@ -59,7 +59,7 @@ def test_the_budget_is_exhausted_when_nothing_under_way_could_make_room() -> Non
         run_on_clock(scenario())
 
 
-def test_what_may_be_spent_is_written_down_before_it_is_used() -> None:
+def test_a_budget_records_a_grant_before_it_uses_the_money() -> None:
     async def scenario() -> None:
         written: list[Decimal] = []
 

@@ -212,7 +212,7 @@ def test_answers_that_are_paid_need_a_price(make_job: MakeJob) -> None:
     assert make_job(3, pricing={"input_per_mtok": "0.1", "output_per_mtok": "0"}).pricing is not None
 
 
-def test_what_is_assumed_of_a_tier_is_said() -> None:
+def test_a_price_list_says_what_it_assumes_about_a_tier() -> None:
     listed = PriceList("test", {tier: TierPrice(RATES) for tier in TIERS}, {"flex": "flex is assumed"})
 
     assert listed.assumption_of("flex") == "flex is assumed"

@@ -65,7 +65,7 @@ def test_tokens_are_settled_by_use_so_that_cautious_reservations_cost_no_through
     assert sliding_most(taken) <= 60_000
 
 
-def test_requests_are_served_in_the_order_they_came_whatever_their_size() -> None:
+def test_requests_of_any_size_are_served_in_the_order_they_came() -> None:
     async def scenario() -> list[str]:
         limiter, order = RateLimiter(60_000, 6_000), list[str]()
         await limiter.reserve(30)
@@ -105,7 +105,7 @@ def test_a_request_larger_than_our_part_of_a_limit_is_sent_and_later_ones_wait(i
 
 
 @pytest.mark.parametrize("is_given", [pytest.param(True, id="given"), pytest.param(False, id="learned")])
-def test_a_request_larger_than_the_whole_limit_is_refused_whatever_our_part_is(is_given: bool) -> None:
+def test_a_request_larger_than_the_whole_limit_is_refused_for_any_part_of_it(is_given: bool) -> None:
     async def scenario() -> None:
         limiter = RateLimiter(None, 30_000 if is_given else None, part=1 / 8)
         limiter.observe(await limiter.reserve(0), NOTHING, ServerLimit(30_000, 30_000))

@@ -160,7 +160,7 @@ async def test_both_shards_end_when_their_run_is_stopped(
     assert requests(simulator) < ROWS
 
 
-def test_what_is_left_of_a_budget_is_shared_by_the_work_that_is_left() -> None:
+def test_shards_share_the_rest_of_a_budget_by_their_remaining_work() -> None:
     granted = {"spend-0": Decimal(1), "spend-1": Decimal(2), "spend-2": Decimal(3)}
 
     assert shares_of(Decimal(4), granted, [3, 0, 1]) == {

@@ -64,7 +64,7 @@ def test_an_order_reaches_its_run_and_no_later_one(checkpoints: Storage) -> None
     assert not Listener(files, files.begin(later), "the next one").hear()
 
 
-def test_the_next_attempt_of_a_flow_run_hears_what_the_one_before_it_was_told(checkpoints: Storage) -> None:
+def test_the_next_attempt_of_a_flow_run_hears_the_orders_to_the_previous_one(checkpoints: Storage) -> None:
     files = OrderFiles(checkpoints)
     files.begin(replace(RUN, flow_run_id="a"))
     give_order(checkpoints, "pause", "ann")
@@ -87,7 +87,7 @@ def test_two_people_who_steer_at_once_lose_no_order(checkpoints: Storage) -> Non
     assert [order.by for order in listener.steering.orders] == ["ann", "bob", "bob"]
 
 
-def test_a_damaged_order_and_one_that_sets_what_no_order_may_are_not_obeyed(checkpoints: Storage) -> None:
+def test_a_run_ignores_damaged_and_forbidden_orders(checkpoints: Storage) -> None:
     files = OrderFiles(checkpoints)
     run = files.begin(RUN)
     checkpoints.write(f"orders/{run.token}/000001-aa.json", b'{"action": "pau')

@@ -59,7 +59,7 @@ def test_shares_of_another_budget_count_for_nothing() -> None:
     assert add_up([DEAR, CHEAP, order("share", record="25", budget_usd="50")]).shares_usd is None
 
 
-def test_what_may_be_set_is_kept_as_the_job_would_have_it() -> None:
+def test_an_order_keeps_a_value_in_the_form_of_the_job() -> None:
     given = {
         "limits.max_concurrency": "auto",
         "budget_usd": 0.1,
@@ -83,6 +83,6 @@ def test_what_may_be_set_is_kept_as_the_job_would_have_it() -> None:
         pytest.param("limits.max_concurrency", 3, "batch", "hands files to the provider", id="of-a-batch-run"),
     ],
 )
-def test_what_may_not_be_set_is_refused_with_what_may(name: str, value: object, mode: str, said: str) -> None:
+def test_a_refused_setting_names_the_settings_that_are_allowed(name: str, value: object, mode: str, said: str) -> None:
     with pytest.raises(SetupError, match=said.replace("?", r"\?")):
         require_settable({name: value}, mode)
