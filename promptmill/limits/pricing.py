@@ -97,9 +97,7 @@ class PriceList:
     ) -> None:
         self.context_tokens = context_tokens  # that the model reads at most, where the table knows it
         self.label = label  # source and date of the prices
-        self.assumptions = (
-            assumptions or {}
-        )  # tier without a price in the table → a sentence about the price that we use
+        self.assumptions = assumptions or {}  # tier without a price → a sentence about the price that we use
         self._by_echo: dict[str | None, TierPrice] = {name: tiers[tier] for name, tier in _ECHOED_TIERS.items()}
         self._by_echo[None] = tiers["standard"]
         self._dearest = max(tiers.values(), key=lambda tier: (tier.rates.input, tier.rates.output))
@@ -140,9 +138,7 @@ class PriceList:
         try:
             return self._by_echo[tier]
         except KeyError:
-            if (
-                len(self._by_echo) < _KNOWN_NAMES
-            ):  # so that a provider that always names another tier doesn't fill the log
+            if len(self._by_echo) < _KNOWN_NAMES:  # a provider that always names new tiers doesn't fill the log
                 log.warning("the service tier %r has no known price; the dearest is taken", tier)
                 self._by_echo[tier] = self._dearest
             return self._dearest

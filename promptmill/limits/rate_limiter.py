@@ -140,8 +140,7 @@ class RateLimiter:
     ) -> None:
         """Use what an answer's headers say about the limits and the capacity left.
 
-        A 429 or a 5xx isn't `is_taken`: it doesn't show that the limits are back. Call `penalise` first, since this method
-        wakes all waiting requests.
+        A 429 or a 5xx isn't `is_taken`: it doesn't show that the limits are back. Call `penalise` first: this wakes all.
         """
         now = self._now()
         if is_taken:
