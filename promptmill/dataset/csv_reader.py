@@ -22,7 +22,7 @@ from promptmill.dataset.csv_streams import Watch, utf8_stream
 from promptmill.dataset.files import Files, InputFile
 from promptmill.dataset.shapes import refuse_wide
 from promptmill.dataset.stoppable import StoppableFile
-from promptmill.dataset.text_types import KINDS, TYPES, ZONED, has_zone, still_possible
+from promptmill.dataset.text_types import KINDS, TYPES, ZONED, has_zone, still_possible, type_of
 from promptmill.dataset.unreadable import (
     UNREADABLE,
     UNREADABLE_TYPE,
@@ -130,7 +130,7 @@ class CsvReader:
     def _type_of(self, name: str) -> pa.DataType:
         if name in self._types:
             return ZONED if self._zoned.get(name) else TYPES[self._types[name]]
-        return self._kinds[name][0] if self._kinds[name] else pa.string()
+        return type_of(self._kinds[name])
 
     def _survey(self, file: InputFile) -> Known:
         """How a file is written, its names, and what types its rows leave to its columns."""

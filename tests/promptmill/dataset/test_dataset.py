@@ -49,6 +49,13 @@ def test_csv_types_come_from_the_whole_file(tmp_path: Path) -> None:
     assert (last["zip"], last["mixed"], last["note"]) == ("008", "9", "late")
 
 
+@pytest.mark.parametrize(("name", "content"), [("a.csv", "a,b\n1,\n2,\n"), ("a.jsonl", '{"a":1,"b":null}\n')])
+def test_column_without_values_is_text(tmp_path: Path, name: str, content: str) -> None:
+    (tmp_path / name).write_text(content)
+
+    assert dataset(tmp_path / name).schema.types == [pa.int64(), pa.string()]
+
+
 def test_csv_with_quotes_newlines_bom_and_empty_fields(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(b'\xef\xbb\xbfid,text\n1,"two\nlines, one field"\n2,\n3,""\n')
 
