@@ -136,7 +136,7 @@ def _refuse_formulas(xml: bytes, shown: str) -> None:
 def _texts_of(sheet: Any, shown: str) -> Iterator[list[str | None]]:
     sheet.reset_dimensions()  # what the file says of them may be wrong
     cells = 0
-    for number, row in enumerate(_rows_of(sheet), 1):
+    for number, row in enumerate(_rows_of(sheet, shown), 1):
         cells += len(row)
         if number > MOST_ROWS or cells > MOST_CELLS:
             raise DatasetError(
@@ -146,13 +146,19 @@ def _texts_of(sheet: Any, shown: str) -> Iterator[list[str | None]]:
         yield [_text(cell) for cell in row]
 
 
-def _rows_of(sheet: Any) -> Iterator[Any]:
-    """The rows as openpyxl has them. Raises: UserWarning where it would give `#VALUE!` for a number that is no date."""
+def _rows_of(sheet: Any, shown: str) -> Iterator[Any]:
+    """The rows as openpyxl has them. Raises: DatasetError where it would give `#VALUE!` for a number that is no date."""
     rows = iter(sheet.iter_rows())
     while True:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("error", "Cell .* is marked as a date", UserWarning)
-            row = next(rows, None)
+        try:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("error", "Cell .* is marked as a date", UserWarning)
+                row = next(rows, None)
+        except UserWarning as error:
+            raise DatasetError(
+                f"{shown} has a number that is no date: {str(error).partition('.')[0]} (input.url). Give the cell another format "
+                "or a date."
+            ) from error
         if row is None:
             return
         yield row
