@@ -156,8 +156,8 @@ def _rows_of(sheet: Any, shown: str) -> Iterator[Any]:
                 row = next(rows, None)
         except UserWarning as error:
             raise DatasetError(
-                f"{shown} has a number that is no date: {str(error).partition('.')[0]} (input.url). Give the cell another format "
-                "or a date."
+                f"{shown} has a number that is no date: {str(error).partition('.')[0]} (input.url). Give the cell another "
+                "format or a date."
             ) from error
         if row is None:
             return

@@ -150,6 +150,12 @@ BAD = {
     "cut.jsonl.gz": (gzip.compress(b'{"a":1}\n' * 9)[:-9], "can't be read"),
     "torn.parquet": (b"PAR1 torn", "isn't Parquet"),
     "what.bin": (b"x", "suffix"),
+    "packed.csv": (gzip.compress(b"a\n1\n"), "holds gzip, .* end with .gz"),
+    "twice.jsonl.gz": (gzip.compress(gzip.compress(b'{"a":1}\n')), "holds gzip"),
+    "cut.parquet": (b"PAR1\x15\x04", "isn't Parquet"),
+    "packed.parquet": (gzip.compress(b"PAR1"), "holds gzip, .* stands for Parquet"),
+    "book.csv": (b"PK\x03\x04\x14\x00\x06", "holds a zip, .* workbook"),
+    "parquet.csv": (b"PAR1\x15\x04", "holds Parquet, .* Set input.format"),
 }
 
 
