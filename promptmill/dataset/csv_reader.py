@@ -17,11 +17,12 @@ import pyarrow.csv as pacsv
 from promptmill.dataset.csv_dialect import Dialect, decoded, escape_of, first_row, short_lines, sniff, without_comments
 from promptmill.dataset.csv_errors import RowTooLong, explain, refuse_repeated, too_long, wrong_fields
 from promptmill.dataset.csv_options import BLOCKS, Known, arrow_options
+from promptmill.dataset.csv_quotes import LastRow, refuse_text_behind_quotes
 from promptmill.dataset.csv_streams import Watch, utf8_stream
 from promptmill.dataset.files import Files, InputFile
 from promptmill.dataset.shapes import refuse_wide
 from promptmill.dataset.stoppable import StoppableFile
-from promptmill.dataset.text_types import KINDS, TYPES, ZONED, has_zone, still_possible
+from promptmill.dataset.text_types import KINDS, TYPES, ZONED, has_zone, still_possible, type_of
 from promptmill.dataset.unreadable import (
     UNREADABLE,
     UNREADABLE_TYPE,
@@ -81,7 +82,7 @@ class CsvReader:
         )
         gaps = Gaps(known.first_row)
         row = known.first_row
-        for block in self._read(file, known, own, Watch(), gaps):
+        for block in self._read(file, known, own, gaps):
             found = self._finished(file, known, *gaps.fill(block), row)
             yield found
             row += found.num_rows
@@ -129,7 +130,7 @@ class CsvReader:
     def _type_of(self, name: str) -> pa.DataType:
         if name in self._types:
             return ZONED if self._zoned.get(name) else TYPES[self._types[name]]
-        return self._kinds[name][0] if self._kinds[name] else pa.string()
+        return type_of(self._kinds[name])
 
     def _survey(self, file: InputFile) -> Known:
         """How a file is written, its names, and what types its rows leave to its columns."""
@@ -152,6 +153,9 @@ class CsvReader:
             return self._infer(file, replace(known, dialect=replace(dialect, escape=escape)), watch)
         if wrong is not None:
             raise wrong
+        if watch.has_inner_quotes and self._asked.quote is None:
+            with self._files.open(file) as opened:
+                refuse_text_behind_quotes(file, opened, dialect)
         return known
 
     def _names(self, file: InputFile, start: bytes, dialect: Dialect) -> tuple[str, ...]:
@@ -179,7 +183,7 @@ class CsvReader:
             known = replace(known, block_bytes=block_bytes)
             try:
                 rows, gaps = 0, Gaps(known.first_row)
-                for block in self._read(file, known, text, watch, gaps):
+                for block in self._read(file, known, text, gaps, watch):
                     self._narrow(block)
                     gaps.fill(block)
                     rows += block.num_rows
@@ -212,15 +216,16 @@ class CsvReader:
             return found
 
     def _read(
-        self, file: InputFile, known: Known, schema: pa.Schema, watch: Watch, gaps: Gaps
+        self, file: InputFile, known: Known, schema: pa.Schema, gaps: Gaps, watch: Watch | None = None
     ) -> Iterator[pa.RecordBatch]:
         """A file's rows without those that have too many or too few fields; `gaps` takes these down."""
         read, parse, convert = arrow_options(known, schema, self._asked)
-        parse.invalid_row_handler = gaps.note
+        last = LastRow(known.dialect, len(known.names), gaps)
+        parse.invalid_row_handler = last.note
         most_blocks = None if known.block_bytes == BLOCKS[0] else _MOST_BLOCKS
         with self._files.open(file) as opened:
             stream = utf8_stream(opened, known.dialect, file.shown, watch)
-            stoppable = StoppableFile(stream, known.block_bytes, most_blocks)
+            stoppable = StoppableFile(last.behind(stream), known.block_bytes, most_blocks)
             reader = None
             try:
                 reader = pacsv.open_csv(stoppable.for_arrow(), read, parse, convert)
@@ -228,6 +233,7 @@ class CsvReader:
                     stoppable.require_whole()  # before the last row is given, which may be half a row
                     yield batch
                 stoppable.require_whole()
+                last.require(file, known.dialect)
             except pa.ArrowInvalid as error:
                 stoppable.require_whole()
                 if "straddling" in str(error):

@@ -5,12 +5,16 @@ import io
 import re
 from typing import IO, Any, cast
 
+import pyarrow as pa
+
+from promptmill.arrow import pc
 from promptmill.dataset.csv_dialect import Dialect
 from promptmill.dataset.streams import lines_of
 from promptmill.errors import DatasetError
 
 _BUFFER_BYTES = 1 << 20
 _NULL = rb"\N"  # what MySQL and Hive write for a null when a backslash is their escape
+_OVERLAP_BYTES = 64  # of a piece that are looked at once more with the next one
 _UTF8 = frozenset({"utf-8", "ascii"})
 
 
@@ -19,18 +23,24 @@ class Watch:
 
     def __init__(self) -> None:
         self.has_escapes = False  # a backslash before a quote
+        self.has_inner_quotes = False  # a quote between other characters, which isn't doubled
 
 
-def utf8_stream(stream: IO[bytes], dialect: Dialect, shown: str, watch: Watch) -> IO[bytes]:
+def utf8_stream(stream: IO[bytes], dialect: Dialect, shown: str, watch: Watch | None = None) -> IO[bytes]:
     """The file's bytes, as Arrow takes them. Raises: DatasetError while it is read."""
     found: Any = stream
     if codecs.lookup(dialect.encoding).name not in _UTF8:
         found = io.BufferedReader(_Transcoded(found, dialect.encoding, shown), _BUFFER_BYTES)
     if dialect.comment or dialect.escape == "\\":
         found = io.BufferedReader(_ByLine(found, dialect, shown), _BUFFER_BYTES)
-    if not dialect.escape and dialect.quote:
-        found = io.BufferedReader(_Watched(found, b"\\" + dialect.quote.encode(), watch), _BUFFER_BYTES)
+    if watch is not None and not dialect.escape and dialect.quote:
+        found = io.BufferedReader(_Watched(found, dialect, watch), _BUFFER_BYTES)
     return cast(IO[bytes], found)
+
+
+def followed_by(stream: IO[bytes], row: bytes) -> IO[bytes]:
+    """The bytes of a stream, and a row behind them."""
+    return cast(IO[bytes], io.BufferedReader(_Followed(stream, row), _BUFFER_BYTES))
 
 
 class _Piecewise(io.RawIOBase):
@@ -114,13 +124,32 @@ class _ByLine(_Piecewise):
         return self._null.sub(b"", line) if self._has_nulls and _NULL in line else line
 
 
-class _Watched(io.RawIOBase):
-    """Notes whether some bytes occur."""
-
-    def __init__(self, stream: IO[bytes], sought: bytes, watch: Watch) -> None:
+class _Followed(_Piecewise):
+    def __init__(self, stream: IO[bytes], row: bytes) -> None:
         super().__init__()
         self._stream = stream
-        self._sought = sought
+        self._row: bytes | None = row
+        self._last = b"\n"
+
+    def _next_piece(self) -> bytes | None:
+        data = self._stream.read(_BUFFER_BYTES)
+        if data:
+            self._last = data[-1:]
+            return data
+        row, self._row = self._row, None
+        return row if row is None or self._last in b"\r\n" else b"\n" + row
+
+
+class _Watched(io.RawIOBase):
+    """Notes which quotes occur that aren't written as most files have them."""
+
+    def __init__(self, stream: IO[bytes], dialect: Dialect, watch: Watch) -> None:
+        super().__init__()
+        quote, sign = re.escape(dialect.quote), re.escape(dialect.delimiter)
+        self._stream = stream
+        self._quote = dialect.quote.encode()
+        self._escaped = b"\\" + self._quote
+        self._inner = f"[^{quote}{sign}\r\n]{quote}(?:{quote}{quote})*[^{quote}{sign}\r\n]"
         self._watch = watch
         self._before = b""
 
@@ -129,8 +158,14 @@ class _Watched(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         data = self._stream.read(len(buffer))
+        seen = self._before + data
         if not self._watch.has_escapes:
-            self._watch.has_escapes = self._sought in self._before + data[:1] or self._sought in data
-            self._before = data[-1:] or self._before
+            self._watch.has_escapes = self._escaped in seen
+        if self._quote in seen and not self._watch.has_inner_quotes:
+            found = pc.match_substring_regex(
+                pa.scalar(seen, pa.large_binary()), self._inner
+            )  # RE2 takes a third of re's time
+            self._watch.has_inner_quotes = bool(found.as_py())
+        self._before = seen[-_OVERLAP_BYTES:]
         buffer[: len(data)] = data
         return len(data)

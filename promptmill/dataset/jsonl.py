@@ -14,6 +14,7 @@ import pyarrow as pa
 from promptmill.arrow import MAX_LEVELS, levels_of, pc
 from promptmill.bounded_json import JsonTooLarge, load_json
 from promptmill.dataset.files import Files, InputFile
+from promptmill.dataset.json_errors import NoObject, reason
 from promptmill.dataset.json_numbers import load_as_written, odd_lines
 from promptmill.dataset.shapes import is_too_wide, refuse_wide
 from promptmill.dataset.streams import lines_of
@@ -157,8 +158,8 @@ class JsonlReader:
         for place in misfits:
             text = str(texts[place])
             where = f"line {numbers[place]:,}, "
-            reason = misfit_reason(file.shown, where, field.name, text, self._types[field.name])
-            bad.setdefault(place, BadRow(reason, text))
+            misfit = misfit_reason(file.shown, where, field.name, text, self._types[field.name])
+            bad.setdefault(place, BadRow(misfit, text))
         return found
 
 
@@ -171,18 +172,14 @@ def _text_of(value: object) -> str:
     return repr(value) if isinstance(value, float) else orjson.dumps(value).decode()
 
 
-class _NoObject(Exception):
-    """A line of JSON isn't an object; the first argument says what it is."""
-
-
-_ROW_ERRORS = (JsonTooLarge, orjson.JSONDecodeError, _NoObject)
+_ROW_ERRORS = (JsonTooLarge, orjson.JSONDecodeError, NoObject)
 
 
 def _parse(line: bytes) -> _Row:
     """The object in a line. Raises: one of _ROW_ERRORS."""
     row = load_json(line)
     if not isinstance(row, dict):
-        raise _NoObject(type(row).__name__)
+        raise NoObject(type(row).__name__)
     return cast(_Row, row)
 
 
@@ -194,24 +191,8 @@ def _bad_rows(file: InputFile, numbers: list[int], lines: list[bytes]) -> dict[i
             _parse(line)
         except _ROW_ERRORS as error:
             raw = line[:MOST_RAW].decode(errors="backslashreplace").strip()
-            found[place] = BadRow(_reason(file, numbers[place], line, error), raw)
+            found[place] = BadRow(reason(file, numbers[place], line, error), raw)
     return found
-
-
-def _reason(file: InputFile, number: int, line: bytes, error: Exception) -> str:
-    """What is wrong with a line."""
-    if isinstance(error, JsonTooLarge):
-        return f"{file.shown} has a row in line {number} that can't be used: {error} (input.url)"
-    if isinstance(error, _NoObject):
-        return f"{file.shown} has {error} in line {number}; JSONL has one object a line (input.url)"
-    try:
-        line.decode()
-    except UnicodeDecodeError:
-        return (
-            f"{file.shown} isn't UTF-8 in line {number}; text is read as UTF-8, and a file written on Windows is probably "
-            "Windows-1252 or UTF-16 (input.url)"
-        )
-    return f"{file.shown} isn't JSON in line {number}: {error}; JSONL has one object a line (input.url)"
 
 
 def _keeps(kind: pa.DataType, joined: pa.DataType, takes_doubles: bool) -> bool:

@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 
 from promptmill.column_casts import cast_column
 from promptmill.column_types import ARROW_ERRORS
+from promptmill.dataset.content import START_BYTES, refuse_other_content
 from promptmill.dataset.files import Files, InputFile, translated
 from promptmill.dataset.int96 import has_int96, has_nanoseconds
 from promptmill.dataset.parquet_file import Survey, corrupt, open_parquet, schema_of, survey
@@ -68,6 +69,8 @@ class ParquetSource:
         try:
             return open_parquet(self._files.open_raw(file), file.shown, unit)
         except pa.ArrowException as error:
+            with self._files.open_raw(file) as opened:
+                refuse_other_content(opened.read(START_BYTES), file.shown, "Parquet")
             raise corrupt(file, error) from error
 
     def require(self, columns: Collection[str]) -> None:

@@ -4,12 +4,14 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
+from urllib.parse import unquote
 
 import fsspec
 from fsspec import get_filesystem_class
 from fsspec.core import split_protocol
 from fsspec.implementations.local import LocalFileSystem
 
+from promptmill.allowed_urls import require_allowed
 from promptmill.dataset.delta import read_delta
 from promptmill.dataset.finding import Found, find, is_marker, partitions_of, without_output
 from promptmill.dataset.formats import WEAK, format_of, suffix_of, without_sheet
@@ -71,6 +73,10 @@ def look(url: str, spec: Input, output: str | None, pinned: str | None = None) -
         if address is not None:
             return _table_at(url, address, fs, root, address.version if address.version is not None else pinned)
         found = find(fs, root)
+        if url.startswith("file:") and not found.paths:  # as pathlib and browsers write it: a%20b.csv
+            root = unquote(root)
+            require_allowed(root, "input.url")
+            found = find(fs, root)
         if kind := _table_in(url, fs, root, found):
             return _table_at(url, TableAddress(kind, url), fs, root, pinned)
         paths = found.paths if output is None else _without(fs, found, output)
@@ -147,6 +153,10 @@ def describe(place: Place, number: int, path: str) -> InputFile:
     info = found.infos.get(path, {})
     if info.get("size") is None or isinstance(fs, LocalFileSystem):  # which lists a link, and not the file
         info = cast(dict[str, Any], fs.info(path))
+    if info.get("type") == "other" and not found.is_listed:
+        raise DatasetError(
+            f"{shown} is a pipe or a device, and a run reads its input more than once (input.url). Write the rows to a file."
+        )
     tag = next((info[key] for key in _TAGS if info.get(key)), "")
     if info.get("compress_size") is not None:  # a member of a zip file
         refuse_bomb(shown, int(info["compress_size"]), int(info.get("size") or 0))

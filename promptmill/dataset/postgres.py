@@ -23,6 +23,7 @@ from promptmill.public_url import public_text
 
 _TYPES: dict[int, pa.DataType] = {  # PostgreSQL's numbers of types (pg_type.dat)
     16: pa.bool_(),
+    17: pa.binary(),
     20: pa.int64(),
     21: pa.int16(),
     23: pa.int32(),
@@ -35,7 +36,10 @@ _TYPES: dict[int, pa.DataType] = {  # PostgreSQL's numbers of types (pg_type.dat
 _NUMERIC = 1700
 _CONNECT_SECONDS = 30
 _MOST_DIGITS = 38  # of decimal128
-_SETTINGS = "SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO'; SET LOCAL extra_float_digits = 1"
+_SETTINGS = (
+    "SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO'; SET LOCAL IntervalStyle = 'postgres'; "
+    "SET LOCAL bytea_output = 'hex'; SET LOCAL extra_float_digits = 1"
+)
 _KEY_OF = """
     SELECT attname FROM pg_index JOIN pg_attribute ON attrelid = indrelid AND attnum = ANY (indkey)
     WHERE indrelid = %s::regclass AND indisprimary ORDER BY array_position(indkey::int2[], attnum)
@@ -129,6 +133,8 @@ def _batches(rows: Iterator[Sequence[str | None]], schema: pa.Schema, asked: Ask
 
 def _typed(texts: Sequence[str | None], field: pa.Field, asked: Asked) -> pa.Array:
     """Values as PostgreSQL writes them, with their type. Raises: DatasetError when Arrow's type can't hold one of them."""
+    if pa.types.is_binary(field.type):
+        return pa.array([None if text is None else bytes.fromhex(text[2:]) for text in texts], field.type)
     values = pa.array(texts, pa.string())
     try:
         return pc.equal(values, "t") if pa.types.is_boolean(field.type) else values.cast(field.type)

@@ -14,7 +14,7 @@ from promptmill.dataset.formats import suffix_of
 from promptmill.dataset.open_document import document_rows
 from promptmill.dataset.shapes import refuse_wide
 from promptmill.dataset.spool import Spool
-from promptmill.dataset.text_types import KINDS, TYPES, ZONED, has_zone, still_possible
+from promptmill.dataset.text_types import KINDS, TYPES, ZONED, has_zone, still_possible, type_of
 from promptmill.dataset.unifying import refuse_repeated_columns
 from promptmill.dataset.unreadable import UNREADABLE, UNREADABLE_TYPE, BadRow, cast_fitting, marks, misfit_reason
 from promptmill.dataset.workbook import sheet_rows
@@ -73,7 +73,7 @@ class SheetReader:
     def _type_of(self, name: str) -> pa.DataType:
         if name in self._types:
             return ZONED if self._zoned.get(name) else TYPES[self._types[name]]
-        return self._kinds[name][0] if self._kinds[name] else pa.string()
+        return type_of(self._kinds[name])
 
     def _spooled(self, file: InputFile) -> Spool:
         """A sheet's rows as texts, without its header; narrows the types of its columns."""

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import pyarrow as pa
 import zstandard
 
+from promptmill.dataset.content import START_BYTES, refuse_other_content
 from promptmill.errors import DatasetError
 
 _MAX_LINE_BYTES = 64 << 20  # of a JSON line: an image of 45 MB in base64 fits
@@ -46,6 +47,7 @@ def open_stream(raw: Any, path: str, shown: str) -> Generator[IO[bytes]]:
     elif suffix == ".lz4":
         unpacked = pa.CompressedInputStream(pa.PythonFile(cast(Any, counted), mode="r"), "lz4")
     with io.BufferedReader(_Bounded(unpacked, counted, shown), _BUFFER_BYTES) as stream:
+        refuse_other_content(stream.peek(START_BYTES), shown, "text")
         yield cast(IO[bytes], stream)
 
 

@@ -41,6 +41,11 @@ def still_possible(values: pa.Array, kinds: tuple[pa.DataType, ...]) -> tuple[pa
     return tuple(kind for kind in kinds if not len(present) or _comes_back(present, kind))
 
 
+def type_of(kinds: tuple[pa.DataType, ...]) -> pa.DataType:
+    """The type of a column to which its values leave these; a column without values is text, as in JSONL."""
+    return pa.string() if kinds in ((), KINDS) else kinds[0]
+
+
 def _comes_back(texts: pa.Array, kind: pa.DataType) -> bool:
     if not pc.all(pc.match_substring_regex(texts, _PATTERNS[kind])).as_py():
         return False

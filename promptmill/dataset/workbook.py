@@ -31,7 +31,18 @@ _FORMULA = re.compile(
     rb"\s*</(?:\w+:)?c>"
 )
 _CELL_NAME = re.compile(rb'\br="([A-Z]+[0-9]+)"')
-_ERRORS = (zipfile.BadZipFile, ParseError, KeyError, ValueError, TypeError, IndexError, AttributeError, EOFError)
+_ESCAPED = re.compile(r"_x(?![dD][89A-Fa-f])([0-9A-Fa-f]{4})_")  # a character that XML can't hold, as Excel writes it
+_ERRORS = (
+    UserWarning,
+    zipfile.BadZipFile,
+    ParseError,
+    KeyError,
+    ValueError,
+    TypeError,
+    IndexError,
+    AttributeError,
+    EOFError,
+)
 
 
 def sheet_rows(opened: IO[bytes], sheet: str | None, shown: str) -> Iterator[list[str | None]]:
@@ -125,7 +136,7 @@ def _refuse_formulas(xml: bytes, shown: str) -> None:
 def _texts_of(sheet: Any, shown: str) -> Iterator[list[str | None]]:
     sheet.reset_dimensions()  # what the file says of them may be wrong
     cells = 0
-    for number, row in enumerate(sheet.iter_rows(), 1):
+    for number, row in enumerate(_rows_of(sheet, shown), 1):
         cells += len(row)
         if number > MOST_ROWS or cells > MOST_CELLS:
             raise DatasetError(
@@ -135,11 +146,31 @@ def _texts_of(sheet: Any, shown: str) -> Iterator[list[str | None]]:
         yield [_text(cell) for cell in row]
 
 
+def _rows_of(sheet: Any, shown: str) -> Iterator[Any]:
+    """The rows as openpyxl has them. Raises: DatasetError where it would give `#VALUE!` for a number that is no date."""
+    rows = iter(sheet.iter_rows())
+    while True:
+        try:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("error", "Cell .* is marked as a date", UserWarning)
+                row = next(rows, None)
+        except UserWarning as error:
+            raise DatasetError(
+                f"{shown} has a number that is no date: {str(error).partition('.')[0]} (input.url). Give the cell another "
+                "format or a date."
+            ) from error
+        if row is None:
+            return
+        yield row
+
+
 def _text(cell: Any) -> str | None:
     """A cell as text."""
     value = cell.value
-    if value is None or isinstance(value, str):
+    if value is None:
         return value
+    if isinstance(value, str):
+        return _ESCAPED.sub(lambda found: chr(int(found[1], 16)), value) if "_x" in value else value
     if isinstance(value, bool):
         return str(value).upper()
     if isinstance(value, int | float):

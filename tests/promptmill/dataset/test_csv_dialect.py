@@ -42,6 +42,9 @@ FOUND: dict[str, tuple[bytes, Any]] = {
     "backslash-at-the-end": (b'id,text\n1,"C:\\dir\\"\n2,x\n', {"id": 1, "text": "C:\\dir\\"}),
     "json-in-csv": (b'id,text\n1,"{""a"":""x\\""y""}"\n', {"id": 1, "text": '{"a":"x\\"y"}'}),
     "backslashes-alone": (b"id,text\n1,C:\\dir\\new\n", {"id": 1, "text": "C:\\dir\\new"}),
+    "quotes-inside-a-text": (b'id,text\n1,5" disk of 3"\n', {"id": 1, "text": '5" disk of 3"'}),
+    "doubled-quotes-beside-delimiters": (b'id,text\n1,""",""a"",""b"\n', {"id": 1, "text": '","a","b'}),
+    "quotes-closed-by-the-end": (b'id,text\n1,"a, b"', ROW),
     "one-column": (b"text\nhello\n", {"text": "hello"}),
     "one-column-with-semicolons": (b"text\na;b\n", {"text": "a;b"}),
     "empty-lines-first": (b"\n\nid,text\n1,a\n", {"id": 1, "text": "a"}),
@@ -66,6 +69,21 @@ ASKED: dict[str, tuple[bytes, str, dict[str, Any], Any]] = {
     "latin-1": (b"id,text\n1,\xe4\n", "latin-1", {"encoding": "latin-1"}, {"id": 1, "text": "ä"}),
     "windows-1252": (b"id,text\n1,\x80 5\n", "windows-1252", {"encoding": "windows-1252"}, {"id": 1, "text": "€ 5"}),
     "late-latin-1": (LATE + b"2,\xe4\n", "line 300002", {"encoding": "latin-1"}, {"id": 1, "text": "abc"}),
+    "quotes-that-are-not-doubled": (
+        b'id,text\n1,"say "hi" now"\n',
+        "line 2",
+        {"quote": ""},
+        {"id": 1, "text": '"say "hi" now"'},
+    ),
+    "text-behind-a-quote": (b'id,text\n1,"abc" d\n', "closing quote", {"quote": '"'}, {"id": 1, "text": "abc d"}),
+    "quote-that-is-never-closed": (
+        b'id,text\n1,"abc\n2,b\n',
+        "never closed",
+        {"quote": ""},
+        {"id": 1, "text": '"abc'},
+    ),
+    "late-quote-that-is-never-closed": (LATE + b'2,"b', "never closed", {"quote": ""}, {"id": 1, "text": "abc"}),
+    "late-text-behind-a-quote": (LATE + b'2,"b"c\n', "line 300,002", {"quote": '"'}, {"id": 1, "text": "abc"}),
     "semicolons-in-a-row": (b"a,b\n1,2\n1,2,3;4\n", "semicolon", {"delimiter": ";"}, {"a,b": "1,2"}),
 }
 

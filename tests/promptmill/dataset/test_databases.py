@@ -166,7 +166,8 @@ VALUES = """
         1.10::numeric(10, 2) AS price, 12345678901234567890123456789012345678901234567890::numeric AS huge,
         '2024-01-31 10:00:00.123456'::timestamp AS at, '2024-01-31 10:00:00+02'::timestamptz AS zoned,
         E'tab\\t line\\n back\\\\ ü' AS text, '{"a": 1.10}'::json AS json, ARRAY[1, NULL] AS list,
-        '6f0e3a3e-0000-4000-8000-000000000000'::uuid AS uuid, NULL::int AS nothing, '1 day'::interval AS span
+        '6f0e3a3e-0000-4000-8000-000000000000'::uuid AS uuid, NULL::int AS nothing, '1 day'::interval AS span,
+        '\\xff00'::bytea AS bytes
 """
 
 
@@ -184,6 +185,7 @@ def test_postgres_values_come_as_they_are(database_server: str) -> None:
     assert row["at"] == datetime(2024, 1, 31, 10, 0, 0, 123456)
     assert row["zoned"] == datetime(2024, 1, 31, 8, tzinfo=UTC)
     assert (row["text"], row["json"], row["list"]) == ("tab\t line\n back\\ ü", '{"a": 1.10}', "{1,NULL}")
+    assert row["bytes"] == b"\xff\x00"
     assert (row["uuid"], row["nothing"], row["span"]) == ("6f0e3a3e-0000-4000-8000-000000000000", None, "1 day")
 
 

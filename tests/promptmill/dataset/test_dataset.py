@@ -49,6 +49,13 @@ def test_csv_types_come_from_the_whole_file(tmp_path: Path) -> None:
     assert (last["zip"], last["mixed"], last["note"]) == ("008", "9", "late")
 
 
+@pytest.mark.parametrize(("name", "content"), [("a.csv", "a,b\n1,\n2,\n"), ("a.jsonl", '{"a":1,"b":null}\n')])
+def test_column_without_values_is_text(tmp_path: Path, name: str, content: str) -> None:
+    (tmp_path / name).write_text(content)
+
+    assert dataset(tmp_path / name).schema.types == [pa.int64(), pa.string()]
+
+
 def test_csv_with_quotes_newlines_bom_and_empty_fields(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(b'\xef\xbb\xbfid,text\n1,"two\nlines, one field"\n2,\n3,""\n')
 
@@ -139,10 +146,21 @@ BAD = {
     "latin.csv": (b"a\nfine\ncaf\xe9\n", "isn't UTF-8 in line 3"),
     "bad.jsonl": (b'{"a":1}\n{"a":\n', "isn't JSON in line 2"),
     "list.jsonl": (b"[1]\n", "list in line 1"),
+    "list.json": (b'[\n  {"a": 1},\n  {"a": 2}\n]\n', "jq -c '.\\[\\]'"),
+    "list-in-a-line.json": (b'[{"a": 1}, {"a": 2}]', "jq -c '.\\[\\]'"),
+    "indented.json": (b'{\n  "a": 1\n}\n', "jq -c . FILE"),
+    "joined.jsonl": (b'{"a":1}{"a":2}\n', "jq -c . FILE"),
+    "nan.jsonl": (b'{"a":1}\n{"a": -Infinity}\n', "no Infinity, so write null"),
     "latin.jsonl": (b'{"a":"caf\xe9"}\n', "isn't UTF-8 in line 1"),
     "cut.jsonl.gz": (gzip.compress(b'{"a":1}\n' * 9)[:-9], "can't be read"),
     "torn.parquet": (b"PAR1 torn", "isn't Parquet"),
     "what.bin": (b"x", "suffix"),
+    "packed.csv": (gzip.compress(b"a\n1\n"), "holds gzip, .* end with .gz"),
+    "twice.jsonl.gz": (gzip.compress(gzip.compress(b'{"a":1}\n')), "holds gzip"),
+    "cut.parquet": (b"PAR1\x15\x04", "isn't Parquet"),
+    "packed.parquet": (gzip.compress(b"PAR1"), "holds gzip, .* stands for Parquet"),
+    "book.csv": (b"PK\x03\x04\x14\x00\x06", "holds a zip, .* workbook"),
+    "parquet.csv": (b"PAR1\x15\x04", "holds Parquet, .* Set input.format"),
 }
 
 

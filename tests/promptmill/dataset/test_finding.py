@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import lzma
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -41,6 +42,23 @@ def test_existing_name_comes_before_a_pattern(tmp_path: Path, name: str, is_remo
         fs.pipe_file(f"{root}/{other}", f"text\n{other}\n".encode())
 
     assert rows(opened(f"{root}/{name}")) == [{"text": name}]
+
+
+@pytest.mark.parametrize("name", ["a b.csv", "a%20b.csv", "100%.csv", "a#b.csv", "ä/b.csv"])
+def test_file_url_may_be_percent_encoded(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("text\nx\n")
+
+    assert rows(opened((tmp_path / name).as_uri())) == rows(opened(f"file://{tmp_path / name}")) == [{"text": "x"}]
+
+
+def test_pipe_is_refused_and_left_out_of_a_folder(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.csv")
+    (tmp_path / "a.csv").write_text("text\nx\n")
+
+    with pytest.raises(DatasetError, match=r"pipe\.csv is a pipe"):
+        opened(tmp_path / "pipe.csv")
+    assert rows(opened(tmp_path)) == [{"text": "x"}]
 
 
 @pytest.mark.parametrize("folder", ["runs [x]", "what?", "plain"])

@@ -56,6 +56,9 @@ def rows_at(url: str, **options: Any) -> list[dict[str, Any]]:
         pytest.param([datetime(2024, 1, 31, 10, 5)] * 2, [datetime(2024, 1, 31, 10, 5)] * 2, id="times"),
         pytest.param([time(10, 5), timedelta(hours=30)], ["10:05:00", "30:00:00"], id="times-of-day-and-durations"),
         pytest.param(["a\nb", 'say "x", y'], ["a\nb", 'say "x", y'], id="line-breaks-and-quotes"),
+        pytest.param(
+            ["a_x000D_\nb", "_x005F_x000D_", "_x00_"], ["a\r\nb", "_x000D_", "_x00_"], id="escaped-characters"
+        ),
         pytest.param(["#N/A", None], ["#N/A", None], id="error-and-empty"),
     ],
 )
@@ -63,6 +66,13 @@ def test_cells_are_read_as_the_file_has_them(tmp_path: Path, values: list[Any], 
     url = save(tmp_path / "a.xlsx", ("first", [["text", "n"], *([value, 1] for value in values)]))
 
     assert [row["text"] for row in rows_at(url)] == expected
+
+
+def test_number_that_is_no_date_is_refused_and_its_cell_named(tmp_path: Path) -> None:
+    url = save(tmp_path / "a.xlsx", ("s", [["day"], [99_999_999]]), formats={"A2": "yyyy-mm-dd"})
+
+    with pytest.raises(DatasetError, match=r"Cell A2 .* 99999999"):
+        rows_at(url)
 
 
 def test_leading_zeros_of_a_number_format_are_kept(tmp_path: Path) -> None:
