@@ -26,6 +26,7 @@ class Connection(asyncio.Protocol):
         "_has_head",
         "_head_bytes",
         "_headers",
+        "_loop",
         "_most_bytes",
         "_parser",
         "_size",
@@ -42,13 +43,14 @@ class Connection(asyncio.Protocol):
         self._parser: httptools.HttpResponseParser | None = None
         self.is_reusable = False
         self.idle_since = 0.0  # seconds of the loop's clock
-        self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._loop = asyncio.get_running_loop()
+        self.lost: asyncio.Future[None] = self._loop.create_future()
         self._begin()
 
     def ask(self, request: bytes) -> asyncio.Future[RawAnswer]:
         """Send a whole request; its answer, or Broken or AnswerTooLarge."""
         self._begin()
-        self._answer = asyncio.get_running_loop().create_future()
+        self._answer = self._loop.create_future()
         self._transport.write(request)
         return self._answer
 

@@ -46,6 +46,7 @@ class Direct:
         self._timeout_seconds, self._connect_seconds = timeout_seconds, connect_seconds
         self._most_bytes = most_bytes
         self._deadlines = Deadlines()
+        self._loop = asyncio.get_running_loop()
 
     def set_headers(self, headers: Mapping[str, str]) -> None:
         """Send these from now on. Raises: CredentialsError."""
@@ -56,9 +57,10 @@ class Direct:
         """As `Carrier.post`."""
         origin, head = self._heads.get(url) or self._head(url)
         async with self._places:
-            until = asyncio.get_running_loop().time() + self._timeout_seconds
+            now = self._loop.time()
+            until = now + self._timeout_seconds
             pool = self._pools[origin]
-            connection = pool.kept() or await self._connect(pool)
+            connection = pool.kept(now) or await self._connect(pool)
             self._deadlines.begin(connection, until)
             try:
                 answer = await connection.ask(b"%b%d\r\n\r\n%b" % (head, len(body), body))
@@ -67,7 +69,7 @@ class Direct:
                 raise
             finally:
                 self._deadlines.end(connection)
-            pool.keep(connection)
+            pool.keep(connection, self._loop.time())
             return answer
 
     async def close(self) -> None:
@@ -108,9 +110,9 @@ class _Pool:
         self._looked_up_at = float("-inf")  # monotonic seconds
         self._looking_up = asyncio.Lock()
 
-    def kept(self) -> Connection | None:
-        """A connection that is open and was used not long ago."""
-        oldest = asyncio.get_running_loop().time() - _IDLE_SECONDS
+    def kept(self, now: float) -> Connection | None:
+        """A connection that is open and was used not long ago; `now` is of the loop's clock."""
+        oldest = now - _IDLE_SECONDS
         while self._idle:
             connection = self._idle.pop()
             if connection.is_reusable and connection.idle_since >= oldest:
@@ -118,10 +120,10 @@ class _Pool:
             connection.abort()
         return None
 
-    def keep(self, connection: Connection) -> None:
+    def keep(self, connection: Connection, now: float) -> None:
         """Take a connection back that has brought an answer."""
         if connection.is_reusable:
-            connection.idle_since = asyncio.get_running_loop().time()
+            connection.idle_since = now
             self._idle.append(connection)
 
     async def connect(self) -> Connection:

@@ -1,11 +1,12 @@
 """What comes back over the wire, and the ways in which nothing does."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Protocol
 
+from promptmill.record import record
 
-@dataclass(frozen=True, slots=True)
+
+@record
 class RawAnswer:
     """What came back."""
 
