@@ -196,9 +196,7 @@ class RateLimiter:
                 future.set_exception(self._failure)
 
     def _now(self) -> float:
-        self._clock = (
-            self._clock or asyncio.get_running_loop().time
-        )  # kept: to find the loop takes longer than to read it
+        self._clock = self._clock or asyncio.get_running_loop().time  # to find the loop takes longer than to read it
         return self._clock()
 
     def _refill(self, now: float) -> float:
