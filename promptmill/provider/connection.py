@@ -90,6 +90,10 @@ class Connection(asyncio.Protocol):
         elif self._size > self._most_bytes:
             self._end(error=AnswerTooLarge())
 
+    def eof_received(self) -> None:
+        """The server sends no more: asyncio closes the connection at the loop's next turn, and nobody may ask before."""
+        self.is_reusable = False
+
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is closed; a body without a length is whole now."""
         self.is_reusable = False

@@ -358,3 +358,17 @@ def test_what_comes_unasked_closes_the_connection() -> None:
             return connection.is_reusable
 
     assert asyncio.run(scenario()) is False
+
+
+def test_connection_that_the_server_just_closed_is_used_for_no_other_request() -> None:
+    async def scenario() -> bool:
+        connection = Connection(1_000)
+        async with serving(saying(OK)) as server:
+            await asyncio.get_running_loop().create_connection(lambda: connection, "127.0.0.1", server.port)
+            connection.eof_received()
+            is_reusable = connection.is_reusable
+            connection.abort()
+            await connection.lost
+            return is_reusable
+
+    assert asyncio.run(scenario()) is False
