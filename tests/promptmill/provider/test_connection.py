@@ -275,7 +275,7 @@ def test_certificate_is_checked_before_anything_is_sent(
 def test_requests_go_through_the_proxy_that_the_environment_names(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
 
-    async def forward(request: web.Request) -> web.Response:
+    async def forward(request: web.BaseRequest) -> web.Response:
         seen.append(f"{request.method} {request.raw_path} {request.headers['Authorization']}")
         return web.json_response({})
 
