@@ -3,12 +3,13 @@
 Frozen, with slots, the unit beside each field. Money is `Decimal` US dollars.
 """
 
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+
+from promptmill.record import record
 
 FailureKind = Literal[
     "template_error",
@@ -35,7 +36,7 @@ PASSING_KINDS: frozenset[FailureKind] = frozenset(  # of reasons that are no row
 )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Usage:
     """Tokens that the provider counted, summed over the attempts that it answered."""
 
@@ -56,7 +57,7 @@ class Usage:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Request:
     """One row's request: what to send for it, and what it may take of the limits."""
 
@@ -67,7 +68,7 @@ class Request:
     text_tokens: int = 0  # of `input_tokens`, those of texts: every server counts these, and none counts media alike
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Completion:
     """A row's answer."""
 
@@ -87,7 +88,7 @@ class Completion:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Failure:
     """Why a row has no answer, and what it cost all the same."""
 

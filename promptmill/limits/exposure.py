@@ -49,6 +49,16 @@ class Exposure:
         """US dollars that were paid for unsaved answers."""
         return max(_ZERO, self._unsaved_usd) + self._stranded_usd
 
+    def covers(self, amount_usd: Decimal) -> bool:
+        """Expose an amount for one attempt if the record covers it already, as it mostly does; False: nothing is exposed."""
+        self._in_flight_usd += amount_usd
+        self._in_flight += 1
+        if self._write is None or self._is_covered:
+            return True
+        self._in_flight_usd -= amount_usd
+        self._in_flight -= 1
+        return False
+
     async def cover(self, amount_usd: Decimal) -> None:
         """Expose an amount for one attempt, after the record covers it. If the write raises, nothing is exposed."""
         self._in_flight_usd += amount_usd

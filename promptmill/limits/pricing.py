@@ -27,6 +27,7 @@ TIERS: tuple[Tier, ...] = get_args(Tier)
 _PROBE_TOKENS = 1_000  # below every threshold; a power of ten, so that the division is exact
 _STORED_STEP_USD = Decimal("1e-12")  # as fine as the money column of answers; a job's own prices may be finer
 _MOST_STORED_USD = Decimal("999999.999999999999")  # the most that this column holds: decimal128(18, 12)
+_NOTHING_USD = Decimal(0)
 _KNOWN_NAMES = 50  # names of tiers whose price we remember
 
 CONTEXTS: Mapping[Tier, Mapping[str, str]] = {
@@ -155,7 +156,7 @@ def stored_usd(amount: Decimal) -> Decimal:
 
     Only a wrong price reaches this bound, which is almost a million dollars for one row.
     """
-    return max(Decimal(0), min(amount, _MOST_STORED_USD)).quantize(_STORED_STEP_USD)
+    return max(_NOTHING_USD, min(amount, _MOST_STORED_USD)).quantize(_STORED_STEP_USD)
 
 
 def prices_for(model: str, pricing: Pricing | None, at: datetime | None = None) -> PriceList:

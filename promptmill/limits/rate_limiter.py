@@ -121,8 +121,8 @@ class RateLimiter:
     def settle(self, reservation: Reservation, input_tokens: float, output_tokens: float = 0.0) -> None:
         """Correct a reservation's tokens by what the attempt really used; the request itself stays counted."""
         used = Tokens(input_tokens, output_tokens)
-        unused = reservation.tokens.total - used.total
         self.split.settle(reservation.tokens, used, keeps_unused=self.counts_requested)
+        unused = reservation.tokens.total - used.total
         self.tokens.give_back(min(0.0, unused) if self.counts_requested else unused)
         if self._probes_left is not None:
             self._probes_left += 1  # it ended without an answer, so the limits are still unknown
@@ -196,22 +196,23 @@ class RateLimiter:
                 future.set_exception(self._failure)
 
     def _now(self) -> float:
-        return self._clock() if self._clock is not None else asyncio.get_running_loop().time()
+        self._clock = self._clock or asyncio.get_running_loop().time  # to find the loop takes longer than to read it
+        return self._clock()
 
-    def _refill(self, now: float) -> None:
-        factor = self._slow_down.factor(now)
+    def _refill(self, now: float) -> float:
+        factor = self._slow_down.factor(now)  # of the pace, at which requests go now
         self.requests.refill(now, factor)
         self.tokens.refill(now, factor)
         self.split.refill(now, factor)
+        return factor
 
     def _wait_seconds(self, tokens: Tokens) -> float:
         now = self._now()
-        self._refill(now)
+        factor = self._refill(now)
         if self._probes_left == 0:
             return float("inf")  # `observe` or a settled probe wakes the queue
         self.requests.want(1)
         self.tokens.want(tokens.total)
-        factor = self._slow_down.factor(now)
         return max(
             self.requests.wait_seconds(1, factor),
             self.tokens.wait_seconds(tokens.total, factor),
@@ -225,10 +226,9 @@ class RateLimiter:
         self.split.take(tokens)
         if self._probes_left is not None:
             self._probes_left -= 1
-        now = self._now()
-        marks = [pace.reserved for pace in (self.requests, self.tokens, self.split.input, self.split.output)]
-        reservation = Reservation(tokens, now, *marks)
-        self.refusals.taken(reservation, now)
+        marks = (self.requests.reserved, self.tokens.reserved, self.split.input.reserved, self.split.output.reserved)
+        reservation = Reservation(tokens, self._now(), *marks)
+        self.refusals.taken(reservation, reservation.sent_at)
         return reservation
 
     def wake(self) -> None:

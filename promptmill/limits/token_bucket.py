@@ -1,7 +1,8 @@
 """Keeps the pace of one limit a minute: what may be sent now, by our count and the provider's. No clock of its own."""
 
-from dataclasses import dataclass
 from typing import Literal
+
+from promptmill.record import record
 
 _HEADROOM = 0.995  # share of a limit that we use, since clocks drift and arrivals jitter
 _BURST_RATIO = 0.005  # share of a minute that may be sent at once: 0.3 s, so that a busy event loop can catch up
@@ -10,7 +11,7 @@ _BURST_RATIO = 0.005  # share of a minute that may be sent at once: 0.3 s, so th
 Kind = Literal["requests", "tokens", "input_tokens", "output_tokens"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ServerLimit:
     """What one answer's headers said about one limit; None if they said nothing."""
 
@@ -18,7 +19,7 @@ class ServerLimit:
     remaining: float | None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Tokens:
     """Tokens that a request will take or took."""
 
@@ -34,7 +35,7 @@ class Tokens:
 NO_TOKENS = Tokens(0.0, 0.0)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Reservation:
     """Capacity taken for one attempt."""
 
@@ -54,7 +55,20 @@ class Pace:
     larger than the burst.
     """
 
-    __slots__ = ("burst", "given", "learned", "left", "level", "part", "per_second", "reserved", "updated_at", "weight")
+    __slots__ = (
+        "burst",
+        "given",
+        "learned",
+        "left",
+        "level",
+        "limit",
+        "part",
+        "per_second",
+        "reserved",
+        "updated_at",
+        "weight",
+        "whole",
+    )
 
     def __init__(self, given: float | None, part: float = 1.0) -> None:
         self.given = given
@@ -68,20 +82,12 @@ class Pace:
         self._set_pace()
         self.level = self.burst
 
-    @property
-    def limit(self) -> float | None:
-        """The part of the limit that this process may use now."""
-        whole = self.whole
-        return None if whole is None else whole * self.part
-
-    @property
-    def whole(self) -> float | None:
-        """The limit that holds now for all processes: the lower of the given and the learned one."""
-        known = [value for value in (self.given, self.learned) if value is not None]
-        return min(known) if known else None
-
     def _set_pace(self) -> None:
-        if (limit := self.limit) is not None:
+        """Compute both limits again. Call it after each change of `given`, `learned` or `part`; each row reads them often."""
+        known = [value for value in (self.given, self.learned) if value is not None]
+        self.whole = min(known) if known else None  # of all processes: the lower of given and learned
+        self.limit = limit = None if self.whole is None else self.whole * self.part  # what this process may use
+        if limit is not None:
             self.burst = max(1.0, _BURST_RATIO * limit)
             self.per_second = max(_HEADROOM * limit - (self.burst - 1), limit / 2) / 60
 
@@ -104,9 +110,11 @@ class Pace:
         if (elapsed := now - self.updated_at) <= 0:
             return
         self.updated_at = now
+        if self.limit is None:
+            return
         self.level = min(self.burst, self.level + elapsed * self.per_second * factor)
-        if self.left is not None and (limit := self.limit) is not None:
-            self.left = min(limit, self.left + elapsed * limit / 60)
+        if self.left is not None:
+            self.left = min(self.limit, self.left + elapsed * self.limit / 60)
 
     def want(self, cost: float) -> None:
         """Prepare for the next request; a pace without a lease has nothing to prepare."""

@@ -9,6 +9,7 @@ from promptmill.limits.budget import ZERO
 from promptmill.limits.token_bucket import Tokens
 from promptmill.provider.response_body import Answer
 from promptmill.provider.retry_policy import GiveUp
+from promptmill.record import record
 from promptmill.records import FailureKind, Usage
 
 _MOST_SHAPES = 20
@@ -28,7 +29,7 @@ class Complaint:
 Judge = Callable[[Answer], Complaint | None]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Outcome:
     """How a request ended: its last answer, what is wrong with it or why there is none, and what it took."""
 
@@ -41,7 +42,7 @@ class Outcome:
     latency_seconds: float | None  # of the last attempt that was answered
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Call:
     """One HTTP request: its body and what it may take of the limits."""
 

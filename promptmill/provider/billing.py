@@ -12,10 +12,11 @@ from decimal import Decimal
 from promptmill.limits.budget import ZERO
 from promptmill.limits.pricing import PriceList, stored_usd
 from promptmill.provider.response_body import Answer
+from promptmill.record import record
 from promptmill.records import Usage
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Charge:
     """What one answer took."""
 

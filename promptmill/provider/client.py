@@ -90,10 +90,11 @@ class Client:
         Raises: RunStopped or a subclass when the run must end; CancelledError when it was stopped before sending.
         """
         self._evidence.working += 1
+        self._watch.begin()
         try:
-            with self._watch.working():
-                return await self._try_until_answered(call, slot, judge)
+            return await self._try_until_answered(call, slot, judge)
         finally:
+            self._watch.end()
             self._evidence.working -= 1
             self._evidence.look()
 
@@ -154,7 +155,9 @@ class Client:
 
     def _seconds(self) -> float:
         """Seconds of a clock that stands still while somebody holds all requests back: no row's time is up for that."""
-        return time.monotonic() - self.limiter.refusals.held_seconds(asyncio.get_running_loop().time())
+        refusals = self.limiter.refusals
+        now = 0.0 if refusals.hold is None else asyncio.get_running_loop().time()
+        return time.monotonic() - refusals.held_seconds(now)
 
     def hold(self, reason: str | None) -> None:
         """Send nothing new for this reason, a clause; go on with None."""

@@ -1,8 +1,7 @@
 """Around one attempt: the account covers it before it is sent, and learns what it took whatever happens."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable
 
 from promptmill.errors import RunStopped
 from promptmill.limits.exposure import Exposure
@@ -20,20 +19,27 @@ async def stopping(stop: Stop, work: Awaitable[object]) -> None:
         raise stop.because(error) from None
 
 
-@asynccontextmanager
-async def covering(exposure: Exposure, stop: Stop, bill: Bill) -> AsyncGenerator[None]:
+class Covering:
     """Cover the most that the attempt may cost, and settle it by its bill.
 
     Raises: StorageFailed, which ends the chunk and not the run, since the storage may come back.
     """
-    with stop.waiting():
-        await exposure.cover(bill.exposed_usd)
-    try:
-        yield
-    except asyncio.CancelledError:
-        bill.uncertain_usd = bill.reserved_usd
-        raise
-    finally:
+
+    __slots__ = ("_bill", "_exposure", "_stop")
+
+    def __init__(self, exposure: Exposure, stop: Stop, bill: Bill) -> None:
+        self._exposure, self._stop, self._bill = exposure, stop, bill
+
+    async def __aenter__(self) -> None:
+        if self._exposure.covers(self._bill.exposed_usd):
+            return
+        with self._stop.waiting():
+            await self._exposure.cover(self._bill.exposed_usd)
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        bill, exposure = self._bill, self._exposure
+        if isinstance(error, asyncio.CancelledError):
+            bill.uncertain_usd = bill.reserved_usd
         is_all = bill.is_doubtful or bill.uncertain_usd >= bill.reserved_usd
         uncertain_usd = bill.exposed_usd if is_all and not bill.cost_usd else bill.uncertain_usd
         exposure.settle(bill.exposed_usd, bill.cost_usd, uncertain_usd, is_estimated=bill.is_estimated)

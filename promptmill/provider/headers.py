@@ -137,15 +137,17 @@ def _server_limit(headers: Mapping[str, str], what: Literal["requests", "tokens"
         return _UNKNOWN
     remaining = _number(headers.get(f"x-ratelimit-remaining-{what}", ""))
     remaining = None if remaining is None else min(max(0.0, remaining), limit)
-    reset = parse_duration(headers.get(f"x-ratelimit-reset-{what}", ""))
     used = limit - remaining if remaining is not None else 0.0
-    if reset and used > 0 and reset * limit / used > _LONGEST_WINDOW_SECONDS and reset > 1:
+    reset = parse_duration(headers.get(f"x-ratelimit-reset-{what}", "")) if used > 0 else None
+    if reset and reset * limit / used > _LONGEST_WINDOW_SECONDS and reset > 1:
         return _UNKNOWN
     return ServerLimit(limit, remaining)
 
 
 def _number(text: str) -> float | None:
     """A finite number; None when the text is none. Python alone takes an underscore for a part of one (`1_0`)."""
+    if not text:  # a header that isn't there, as most
+        return None
     try:
         number = float("" if "_" in text else text)
     except ValueError:

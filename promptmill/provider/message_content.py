@@ -5,16 +5,16 @@ Forms: OpenAI's content parts; Mistral's `thinking` chunks; `reasoning_content` 
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 from promptmill.provider.json_fields import list_of, mapping_of, text_of
+from promptmill.record import record
 
 _TEXT_PARTS = frozenset({"text", "output_text", ""})
 _THINKING_FIELDS = ("reasoning_content", "reasoning")
 _THINKING_PARTS = frozenset({"thinking", "reasoning", "reasoning_text", "summary_text", "redacted_thinking"})
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Said:
     """What a model said; None where it said nothing of the kind."""
 

@@ -15,9 +15,10 @@ from promptmill.provider.response_body import Answer
 from promptmill.provider.retry_policy import TryAgain, Verdict
 from promptmill.provider.transport import RawAnswer, Sender, TransportError
 from promptmill.provider.verdict import classify
+from promptmill.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Answered:
     """What came back, and what it means."""
 
@@ -47,12 +48,12 @@ class Posting:
 
     async def post(self, body: bytes) -> Answered | Lost:
         """Send one request."""
-        loop, began = asyncio.get_running_loop(), time.monotonic()
+        loop = asyncio.get_running_loop()
         ending: Ending = "other"
         self._counters.in_flight += 1
         flight = self._places.sent(loop.time())
         try:
-            found = await self._post(body, began)
+            found = await self._post(body, time.monotonic())
             ending = ending_of(found.verdict)
             return found
         finally:

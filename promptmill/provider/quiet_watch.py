@@ -2,8 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 
 _QUIET_SECONDS = 10.0
@@ -28,23 +27,22 @@ class QuietWatch:
         self._is_told = False
         self._timer: asyncio.TimerHandle | None = None
 
-    @contextmanager
-    def working(self) -> Generator[None]:
-        """Around the answering of each row."""
+    def begin(self) -> None:
+        """A row is being answered."""
         if self._rows == 0:
-            self.sent()
+            self.sent(asyncio.get_running_loop().time())
             self._look_in(_QUIET_SECONDS)
         self._rows += 1
-        try:
-            yield
-        finally:
-            self._rows -= 1
-            if self._rows == 0 and self._timer is not None:
-                self._timer.cancel()
 
-    def sent(self) -> None:
-        """A request is sent now."""
-        self._last = asyncio.get_running_loop().time()
+    def end(self) -> None:
+        """A row is answered, or isn't any more."""
+        self._rows -= 1
+        if self._rows == 0 and self._timer is not None:
+            self._timer.cancel()
+
+    def sent(self, now: float) -> None:
+        """A request is sent; `now` is of the loop's clock."""
+        self._last = now
         self._is_told = False
 
     @property

@@ -7,8 +7,8 @@ Shapes: OpenAI API reference (chat completions, responses, embeddings), read 202
 """
 
 import base64
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from promptmill.provider.logprobs import Token, tokens_in
 from promptmill.provider.message_content import Said, said_in
 from promptmill.provider.redaction import redact
 from promptmill.provider.usage import ToldUsage, usage_of
+from promptmill.record import record
 
 PATHS: dict[Endpoint, str] = {
     "chat.completions": "chat/completions",
@@ -39,7 +40,7 @@ class Unreadable(ValueError):
     """A body that is no answer: not JSON, cut off, or without the fields that an answer has."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Answer:
     """What was said, how it ended and what it took."""
 
@@ -74,9 +75,8 @@ def read_answer(endpoint: Endpoint, content: bytes, secrets: Sequence[str]) -> A
 
 def read_payload(endpoint: Endpoint, payload: object, secrets: Sequence[str]) -> Answer:
     """The answer in a parsed body, the secrets cut out. Raises: Unreadable, and nothing else whatever it holds."""
-    read = {"chat.completions": _read_chat, "responses": _read_response, "embeddings": _read_embeddings}[endpoint]
     try:
-        return _redacted(read(payload), secrets)
+        return _redacted(_READ[endpoint](payload), secrets)
     except (KeyError, IndexError, TypeError, AttributeError, ValueError, RecursionError) as error:
         reason = redact(f"{type(error).__name__}: {error}", secrets)[:_REASON_CHARACTERS]
         raise Unreadable(f"the answer can't be read ({reason})") from None
@@ -183,6 +183,13 @@ def _numbers_of(value: object) -> NDArray[np.float32]:
         raise ValueError("an embedding isn't a list of numbers")
     with np.errstate(over="ignore"):
         return numbers.astype(np.float32)
+
+
+_READ: dict[Endpoint, Callable[[Any], Answer]] = {
+    "chat.completions": _read_chat,
+    "responses": _read_response,
+    "embeddings": _read_embeddings,
+}
 
 
 def _answer(

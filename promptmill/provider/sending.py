@@ -17,7 +17,7 @@ from promptmill.limits.split_tokens import RequestTooLarge
 from promptmill.limits.token_bucket import NO_TOKENS, Reservation, Tokens
 from promptmill.provider.attempt import Bill, Call, Counters, Judge, Tries
 from promptmill.provider.billing import Billing
-from promptmill.provider.covering import GATEWAY_STATUSES, covering, stopping
+from promptmill.provider.covering import GATEWAY_STATUSES, Covering, stopping
 from promptmill.provider.evidence import MOST_UNPROVEN, Evidence
 from promptmill.provider.formats import Formats
 from promptmill.provider.headers import server_limits, split_limits
@@ -51,7 +51,7 @@ class Sending:
         formats: Formats | None,
         tiers: Tiers | None,
         places: Places,
-        on_sent: Callable[[], None],
+        on_sent: Callable[[float], None],
     ) -> None:
         self._limiter = limiter
         self._budget = budget
@@ -99,7 +99,7 @@ class Sending:
         exposed_usd = self._billing_of(state).exposed_usd(call.input_tokens, output_tokens)
         bill = Bill(reserved_usd, used_tokens=Tokens(call.input_tokens, 0.0), exposed_usd=exposed_usd)
         try:
-            async with covering(self._budget.exposure, self._stop, bill):
+            async with Covering(self._budget.exposure, self._stop, bill):
                 return await self._send_once(call, state, reservation, bill, judge)
         finally:
             self._budget.settle(reserved_usd, bill.cost_usd, bill.uncertain_usd)
@@ -137,7 +137,7 @@ class Sending:
         self._counters.attempts += 1
         state.attempts += 1
         state.sent_at = asyncio.get_running_loop().time()
-        self._on_sent()
+        self._on_sent(state.sent_at)
         found = await self._posting.post(call.body)
         if isinstance(found, Lost):
             bill.uncertain_usd = ZERO if found.verdict.is_unsent else bill.reserved_usd
@@ -221,7 +221,7 @@ class Sending:
         bill.used_tokens = Tokens(charge.usage.input_tokens, charge.usage.output_tokens)
         if answer.usage.output_tokens is not None:
             self._guess.saw(answer.usage.output_tokens)
-        state.usage += charge.usage
+        state.usage = charge.usage if state.answer is None else state.usage + charge.usage
         state.cost_usd += charge.cost_usd
         state.answer = answer
         state.complaint = complaint = judge(answer)

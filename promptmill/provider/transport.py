@@ -1,24 +1,23 @@
 """One attempt over the wire: bytes to the provider, status, headers and bytes back.
 
-The bytes travel by aiohttp: a bare loop over the openai client's own calls takes twice the CPU of all that Promptmill does
-for a row (`python -m benchmarks lean 5000`: ratio 0.50; 2 cores, Python 3.11, 2026-11-25), and its retries would bypass our
-limits.
+The openai client isn't what sends: a bare loop over its own calls takes more CPU than all that Promptmill does for a row
+(`python -m benchmarks lean`), and its retries would bypass our limits. Bytes go over connections of our own (direct.py), or
+by aiohttp where there is a proxy (proxied.py).
 """
 
 import asyncio
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Protocol, Self
 from urllib.parse import parse_qsl
-
-import aiohttp
 
 from promptmill.errors import CredentialsError
 from promptmill.job.spec import Endpoint
 from promptmill.provider.access import access_of, proxy_of
 from promptmill.provider.body_parser import MOST_ANSWER_BYTES, NoJson, TooManyBytes, parse_body, unzipped
 from promptmill.provider.credentials import Credentials, usable
+from promptmill.provider.direct import Direct
+from promptmill.provider.raw_answer import AnswerTooLarge, Broken, Carrier, RawAnswer, Unreached
 from promptmill.provider.redaction import redact
 from promptmill.provider.redirects import moved_at_home
 from promptmill.provider.response_body import PATHS
@@ -39,15 +38,6 @@ _CONNECT_SECONDS = 15.0
 _MOST_REDIRECTS = 5  # of one request; the address that they lead to is kept for all after it
 
 
-@dataclass(frozen=True, slots=True)
-class RawAnswer:
-    """What came back."""
-
-    status: int
-    headers: Mapping[str, str]
-    content: bytes
-
-
 Lost = Literal["timeout", "connection", "invalid_response"]
 
 
@@ -66,10 +56,6 @@ class Sender(Protocol):
     async def post(self, body: bytes) -> RawAnswer:
         """The answer, whatever its status. Raises: TransportError."""
         ...
-
-
-class _AnswerTooLarge(Exception):
-    """The body grew past the limit."""
 
 
 def make_blocking_sdk(credentials: Credentials, secrets: list[str] | None = None) -> "OpenAI":
@@ -129,12 +115,29 @@ class Transport:
         self.expires_at = access.expires_at  # when the key ends, where it says so; seconds since the epoch
         self.secrets = list(access.secrets)  # grows with each key that is renewed
         self._timeout_seconds = timeout_seconds
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=max_connections, ttl_dns_cache=60),
-            timeout=aiohttp.ClientTimeout(total=timeout_seconds, connect=min(_CONNECT_SECONDS, timeout_seconds)),
-            headers={"Accept-Encoding": "gzip", **access.headers},
-            auto_decompress=False,  # some servers say gzip of a plain body, or say nothing of a compressed one
-            proxy=proxy_of(self._url),
+        self._headers = {"Accept-Encoding": "gzip", **access.headers}
+        self._carrier = self._open(max_connections)
+
+    def _open(self, max_connections: int) -> Carrier:
+        proxy = proxy_of(self._url)
+        seconds, connect_seconds = self._timeout_seconds, min(_CONNECT_SECONDS, self._timeout_seconds)
+        if proxy is None:
+            return Direct(
+                self._headers,
+                most_connections=max_connections,
+                timeout_seconds=seconds,
+                connect_seconds=connect_seconds,
+                most_bytes=MOST_ANSWER_BYTES,
+            )
+        from promptmill.provider.proxied import Proxied  # aiohttp takes a while to import, and few need it
+
+        return Proxied(
+            self._headers,
+            proxy=proxy,
+            most_connections=max_connections,
+            timeout_seconds=seconds,
+            connect_seconds=connect_seconds,
+            most_bytes=MOST_ANSWER_BYTES,
         )
 
     async def post(self, body: bytes) -> RawAnswer:
@@ -158,34 +161,34 @@ class Transport:
         The address stays. Raises: CredentialsError when they can't be used.
         """
         access = await asyncio.to_thread(access_of, credentials)
-        if all(self._session.headers.get(name) == value for name, value in access.headers.items()):
+        if all(self._headers.get(name) == value for name, value in access.headers.items()):
             return False
-        self._session.headers.update(access.headers)
+        self._headers = {**self._headers, **access.headers}
+        self._carrier.set_headers(self._headers)
         self.secrets.extend(access.secrets)
         self.expires_at = access.expires_at
         return True
 
     async def _post_once(self, url: str, body: bytes) -> RawAnswer:
         try:
-            async with self._session.post(url, data=body, allow_redirects=False) as response:
-                return RawAnswer(response.status, response.headers, await _read_bounded(response))
-        except _AnswerTooLarge:
+            return _unzipped(await self._carrier.post(url, body))
+        except (AnswerTooLarge, TooManyBytes):
             raise TransportError(
                 "invalid_response",
                 f"the answer has more than {MOST_ANSWER_BYTES:,} bytes once decompressed, which is the limit",
                 was_sent=True,
             ) from None
-        except (TimeoutError, aiohttp.ClientError) as error:
-            raise self._translate(error) from None
+        except Broken as error:
+            if error.partial is None or not _is_whole(error.partial.content):
+                raise self._lost("the connection broke", error, was_sent=True) from None
+            return error.partial
+        except Unreached as error:
+            raise self._lost("the provider can't be reached", error, was_sent=False) from None
+        except TimeoutError:
+            raise TransportError("timeout", f"no answer within {self._timeout_seconds:g} s", was_sent=True) from None
 
-    def _translate(self, error: Exception) -> TransportError:
-        """How an attempt without an answer ended."""
-        detail = redact(f"{type(error).__name__}: {error}".rstrip(": "), self.secrets)
-        if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError | aiohttp.InvalidURL):
-            return TransportError("connection", f"the provider can't be reached ({detail})", was_sent=False)
-        if isinstance(error, TimeoutError):
-            return TransportError("timeout", f"no answer within {self._timeout_seconds:g} s", was_sent=True)
-        return TransportError("connection", f"the connection broke ({detail})", was_sent=True)
+    def _lost(self, what: str, error: Exception, *, was_sent: bool) -> TransportError:
+        return TransportError("connection", f"{what} ({redact(str(error), self.secrets)})", was_sent)
 
     async def __aenter__(self) -> Self:
         return self
@@ -193,30 +196,18 @@ class Transport:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._session.close()
+        await self._carrier.close()
 
 
-async def _read_bounded(response: aiohttp.ClientResponse) -> bytes:
-    """The body, decompressed. Raises: _AnswerTooLarge, before more than the limit is held."""
-    pieces: list[bytes] = []
-    size = 0
+def _unzipped(answer: RawAnswer) -> RawAnswer:
+    """An answer whose body isn't compressed. Raises: TooManyBytes."""
     try:
-        async for piece in response.content.iter_any():
-            size += len(piece)
-            if size > MOST_ANSWER_BYTES:
-                response.close()
-                raise _AnswerTooLarge
-            pieces.append(piece)
-    except aiohttp.ClientPayloadError:
-        if not _is_whole(content := b"".join(pieces)):
-            raise
-        return content
-    try:
-        return unzipped(b"".join(pieces), MOST_ANSWER_BYTES)
+        content = unzipped(answer.content, MOST_ANSWER_BYTES)
     except TooManyBytes:
-        raise _AnswerTooLarge from None
+        raise
     except ValueError:  # damaged: it is read as it is, and found to be no answer
-        return b"".join(pieces)
+        return answer
+    return answer if content is answer.content else replace(answer, content=content)
 
 
 def _is_whole(content: bytes) -> bool:

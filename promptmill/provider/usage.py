@@ -8,9 +8,9 @@ Sources: OpenAI API reference, read 2026-11-24; xAI and Gemini usage objects as 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from promptmill.provider.json_fields import mapping_of
+from promptmill.record import record
 
 _MOST_TOKENS = (
     100_000_000  # of one answer; the longest context sold is 10 million tokens (2026-11), so more is a mistake
@@ -24,7 +24,7 @@ _BESIDE_INPUT = ("cache_read_input_tokens", "cache_creation_input_tokens")  # An
 _NONE: Mapping[str, object] = {}
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ToldUsage:
     """The tokens that a provider told; None where it told none that can be right."""
 
@@ -60,7 +60,7 @@ def usage_of(value: object, *, has_output: bool = True) -> ToldUsage:
     cached = min(all_cached, most)
     written = min(all_written, most - cached)
     beside = (
-        all_cached - cached + all_written - written + sum(_tokens_of(fields.get(name)) or 0 for name in _BESIDE_INPUT)
+        all_cached - cached + all_written - written + sum([_tokens_of(fields.get(name)) or 0 for name in _BESIDE_INPUT])
     )
     return ToldUsage(told, output, cached, written, reasoning, beside)
 
@@ -101,6 +101,8 @@ def _details(fields: Mapping[str, object], names: tuple[str, ...]) -> Mapping[st
 
 def _tokens_of(value: object) -> int | None:
     """A number of tokens, also as text; None when it isn't a whole number from 0 to _MOST_TOKENS."""
+    if value is None:
+        return None
     if type(value) is int:  # as most are; a bool is none
         return value if 0 <= value <= _MOST_TOKENS else None
     if isinstance(value, str):
