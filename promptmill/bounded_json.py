@@ -7,12 +7,14 @@ is looked at closely, and everything else costs no more than the count.
 """
 
 import re
+from collections.abc import Sequence
 from typing import Any, cast
 
 import orjson
 
 _MAX_DEPTH = 200  # levels; orjson writes 254, and Python's own stack ends at about 1,000 calls
 _MAX_VALUES = 1_000_000  # of one document: about 100 MB as Python objects
+_SMALL_BYTES = 2 * _MAX_DEPTH  # of a document that is within both bounds: a level takes 2 bytes and a value 1
 _TEXT = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)  # one without an end runs to the end: in linear time
 
 
@@ -23,7 +25,7 @@ class JsonTooLarge(ValueError):
 def load_json(data: bytes | str, most_values: int = _MAX_VALUES) -> Any:
     """The value. Raises: JsonTooLarge; orjson.JSONDecodeError when it isn't JSON."""
     raw = data.encode() if isinstance(data, str) else data
-    if len(raw) <= min(2 * _MAX_DEPTH, most_values):  # a level takes 2 bytes and a value 1, so there can't be too many
+    if len(raw) <= min(_SMALL_BYTES, most_values):
         return orjson.loads(raw)
     opened = raw.count(b"[") + raw.count(b"{")
     if len(raw) > most_values and opened + raw.count(b",") > most_values:
@@ -35,6 +37,12 @@ def load_json(data: bytes | str, most_values: int = _MAX_VALUES) -> Any:
     if opened > _MAX_DEPTH and is_deeper_than(value, _MAX_DEPTH):
         raise JsonTooLarge(f"it is nested deeper than {_MAX_DEPTH} levels")
     return value
+
+
+def load_lines(lines: Sequence[bytes]) -> list[Any]:
+    """The value of each line. Raises: as `load_json`."""
+    load = orjson.loads if max(map(len, lines), default=0) <= _SMALL_BYTES else load_json
+    return list(map(load, lines))
 
 
 def is_deeper_than(value: object, most: int) -> bool:

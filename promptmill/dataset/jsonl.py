@@ -6,13 +6,13 @@ beside a double, `1.10`, 30 digits.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any, cast
+from typing import Any
 
 import orjson
 import pyarrow as pa
 
 from promptmill.arrow import MAX_LEVELS, levels_of, pc
-from promptmill.bounded_json import JsonTooLarge, load_json
+from promptmill.bounded_json import JsonTooLarge, load_json, load_lines
 from promptmill.dataset.files import Files, InputFile
 from promptmill.dataset.json_errors import NoObject, reason
 from promptmill.dataset.json_numbers import load_as_written, odd_lines
@@ -118,11 +118,11 @@ class JsonlReader:
         for numbers, lines in self._blocks_of_lines(file):
             bad: dict[int, BadRow] = {}
             try:
-                rows = [_parse(line) for line in lines]
+                rows = _objects(load_lines(lines))
             except _ROW_ERRORS:
                 bad = _bad_rows(file, numbers, lines)
                 lines = [b"{}" if place in bad else line for place, line in enumerate(lines)]  # noqa: PLW2901
-                rows = [_parse(line) for line in lines]
+                rows = _objects(load_lines(lines))
             if looks:
                 for at in odd_lines(lines, rows):
                     rows[at], is_odd = load_as_written(lines[at])
@@ -175,12 +175,11 @@ def _text_of(value: object) -> str:
 _ROW_ERRORS = (JsonTooLarge, orjson.JSONDecodeError, NoObject)
 
 
-def _parse(line: bytes) -> _Row:
-    """The object in a line. Raises: one of _ROW_ERRORS."""
-    row = load_json(line)
-    if not isinstance(row, dict):
-        raise NoObject(type(row).__name__)
-    return cast(_Row, row)
+def _objects(values: list[Any]) -> list[_Row]:
+    """The values, if each of them is an object. Raises: NoObject."""
+    for kind in set(map(type, values)) - {dict}:
+        raise NoObject(kind.__name__)
+    return values
 
 
 def _bad_rows(file: InputFile, numbers: list[int], lines: list[bytes]) -> dict[int, BadRow]:
@@ -188,7 +187,7 @@ def _bad_rows(file: InputFile, numbers: list[int], lines: list[bytes]) -> dict[i
     found: dict[int, BadRow] = {}
     for place, line in enumerate(lines):
         try:
-            _parse(line)
+            _objects([load_json(line)])
         except _ROW_ERRORS as error:
             raw = line[:MOST_RAW].decode(errors="backslashreplace").strip()
             found[place] = BadRow(reason(file, numbers[place], line, error), raw)

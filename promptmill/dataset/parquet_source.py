@@ -7,13 +7,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from promptmill.column_casts import cast_column
-from promptmill.column_types import ARROW_ERRORS
+from promptmill.column_types import ARROW_ERRORS, leaves_of
 from promptmill.dataset.content import START_BYTES, refuse_other_content
 from promptmill.dataset.files import Files, InputFile, translated
 from promptmill.dataset.int96 import has_int96, has_nanoseconds
 from promptmill.dataset.parquet_file import Survey, corrupt, open_parquet, schema_of, survey
-from promptmill.dataset.repeated_texts import RepeatedTexts, is_one_batch
+from promptmill.dataset.repeated_texts import RepeatedTexts, is_one_batch, stays_coded
 from promptmill.dataset.unifying import parquet_indices, refuse_unfitting, unify_files
+
+_TEXTS = (pa.string(), pa.binary())
 
 
 class ParquetSource:
@@ -108,9 +110,24 @@ class ParquetSource:
             for table in self._tables(file, parquet, groups, [*columns, *more]):
                 yield table.select(columns)
             return
-        for _ in self._tables(file, parquet, groups, list(tries)) if tries else ():
+        left = self._left_to_try(file, parquet, groups[0], tries) if tries else []
+        for _ in self._tables(file, parquet, groups, left) if left else ():
             pass
         yield from self._tables(file, parquet, groups, columns)
+
+    def _left_to_try(self, file: InputFile, parquet: pq.ParquetFile, group: int, tries: Collection[str]) -> list[str]:
+        """Decode the columns of texts in a dictionary; gives the others, and these too if one of them is damaged."""
+        coded: dict[str, int] = {}
+        leaf, wanted = 0, frozenset(tries)
+        for column in parquet.schema_arrow:
+            if column.name in wanted and column.type in _TEXTS and column.type == self.schema.field(column.name).type:
+                coded.update({column.name: leaf} if stays_coded(parquet, group, leaf) else {})
+            leaf += leaves_of(column.type)
+        can_decode = not coded or self._texts_of(file).can_decode(parquet, group, list(coded.values()))
+        return [name for name in tries if name not in coded or not can_decode]
+
+    def _texts_of(self, file: InputFile) -> RepeatedTexts:
+        return self._texts.setdefault(file, RepeatedTexts(file.shown, partial(self._files.open_raw, file)))
 
     def _tables(
         self, file: InputFile, parquet: pq.ParquetFile, groups: list[int], columns: list[str]
@@ -126,8 +143,7 @@ class ParquetSource:
         """A file's rows with the types of the whole input; a column that the file lacks is null."""
         schema = pa.schema([self.schema.field(name) for name in columns])
         indices = parquet_indices(parquet.schema_arrow, columns)
-        texts = self._texts.setdefault(file, RepeatedTexts(file.shown, partial(self._files.open_raw, file)))
-        for batch in texts.batches(parquet, groups, indices):
+        for batch in self._texts_of(file).batches(parquet, groups, indices):
             table = pa.Table.from_batches([batch])
             if table.schema.equals(schema, check_metadata=True):
                 yield table

@@ -21,6 +21,9 @@ _BATCH_ROWS = 1_000
 _BATCH_BYTES = 1 << 24
 _MAX_ROW_BYTES = 96 << 20  # in one column
 _REPEATING = "DELTA_BYTE_ARRAY"
+_CODED = frozenset(
+    {"PLAIN", "PLAIN_DICTIONARY", "RLE", "RLE_DICTIONARY", "BIT_PACKED"}
+)  # encodings of a leaf with a dictionary
 _SMALL_BYTES = 1 << 15  # of a column chunk: no text in it is longer
 
 
@@ -44,6 +47,16 @@ class RepeatedTexts:
                 count = self._rows_at_once(file, together[0], leaves)
                 found = reader.iter_batches(count, row_groups=together, column_indices=leaves, use_threads=False)
                 yield from _gathered(found) if count < _BATCH_ROWS else found
+
+    def can_decode(self, file: pq.ParquetFile, group: int, leaves: list[int]) -> bool:
+        """Whether all values of these leaves of a row group can be decoded; each is one that `stays_coded`.
+
+        Their texts stay in their dictionary, which is held once however often its texts are repeated.
+        """
+        try:
+            return all(map(_are_in_dictionary, self._coded(file, group, leaves, _BATCH_ROWS)))
+        except pa.ArrowException:
+            return False
 
     def _rows_at_once(self, file: pq.ParquetFile, group: int, leaves: Sequence[int]) -> int:
         suspects = _suspects(file, group, leaves)
@@ -81,24 +94,39 @@ class RepeatedTexts:
             return cast(Any, file.schema).column(leaf).length
         if _REPEATING in chunk.encodings:
             return chunk.total_uncompressed_size  # each byte of a text stands in the column chunk at least once
-        looks = islice(self._coded(file, group, leaf, 1), 1)
+        looks = islice(self._coded(file, group, [leaf], 1), 1)
         found = [pc.max(lengths).as_py() or 0 for column in looks for lengths, _ in _dictionaries(column)]
         return max(found, default=chunk.total_uncompressed_size)
 
     def _decoded(self, file: pq.ParquetFile, group: int, leaf: int, rows: int) -> Iterator[int]:
         """The bytes that so many rows' texts will take, batch by batch."""
-        for column in self._coded(file, group, leaf, rows):
+        for column in self._coded(file, group, [leaf], rows):
             yield sum(pc.sum(lengths.take(numbers)).as_py() or 0 for lengths, numbers in _dictionaries(column))
 
-    def _coded(self, file: pq.ParquetFile, group: int, leaf: int, rows: int) -> Iterator[pa.Array]:
-        """A leaf's values as numbers in its dictionary, so many rows at once."""
-        name = file.metadata.row_group(group).column(leaf).path_in_schema
+    def _coded(self, file: pq.ParquetFile, group: int, leaves: list[int], rows: int) -> Iterator[pa.Array]:
+        """The values of leaves as numbers in their dictionaries, so many rows at once."""
         with pq.ParquetFile(
-            self.reopen(), metadata=file.metadata, pre_buffer=False, buffer_size=BUFFER_BYTES, read_dictionary=[name]
+            self.reopen(),
+            metadata=file.metadata,
+            pre_buffer=False,
+            buffer_size=BUFFER_BYTES,
+            read_dictionary=[file.metadata.row_group(group).column(leaf).path_in_schema for leaf in leaves],
+            page_checksum_verification=True,
         ) as coded:
             reader = cast(Any, coded).reader
-            for batch in reader.iter_batches(rows, row_groups=[group], column_indices=[leaf], use_threads=False):
+            for batch in reader.iter_batches(rows, row_groups=[group], column_indices=leaves, use_threads=False):
                 yield from batch.columns
+
+
+def stays_coded(file: pq.ParquetFile, group: int, leaf: int) -> bool:
+    """Whether a leaf outside of lists has texts in a dictionary that its values can be read as numbers of."""
+    chunk = file.metadata.row_group(group).column(leaf)
+    return (
+        _may_repeat_long_texts(chunk)
+        and chunk.physical_type == "BYTE_ARRAY"
+        and chunk.has_dictionary_page
+        and _CODED.issuperset(chunk.encodings)
+    )
 
 
 def is_one_batch(file: pq.ParquetFile, groups: Sequence[int]) -> bool:
@@ -119,6 +147,12 @@ def _may_repeat_long_texts(chunk: Any) -> bool:
     is_text = chunk.physical_type in {"BYTE_ARRAY", "FIXED_LEN_BYTE_ARRAY"}
     may_repeat = chunk.has_dictionary_page or _REPEATING in chunk.encodings
     return is_text and may_repeat and chunk.total_uncompressed_size > _SMALL_BYTES
+
+
+def _are_in_dictionary(values: Any) -> bool:
+    """Whether the dictionary has the texts of all values, which Arrow looks at only when it makes texts of them."""
+    bounds = pc.min_max(values.indices)
+    return not bounds["min"].is_valid or 0 <= bounds["min"].as_py() <= bounds["max"].as_py() < len(values.dictionary)
 
 
 def _dictionaries(values: Any) -> Iterator[tuple[Any, Any]]:

@@ -71,8 +71,7 @@ def custom_id(request: str, row: str) -> str:
 def chunk_key(custom_ids: Iterable[str]) -> str:
     """The key of a chunk's checkpoint, 32 hex: it covers the identities of the chunk's rows and the schema version."""
     digest = blake2b(f"promptmill-{SCHEMA_VERSION}".encode(), digest_size=_REQUEST_DIGEST_BYTES)
-    for row_custom_id in custom_ids:
-        digest.update(row_custom_id.encode())
+    digest.update("".join(custom_ids).encode())
     return digest.hexdigest()
 
 

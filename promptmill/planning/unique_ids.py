@@ -13,6 +13,7 @@ from promptmill.dataset.dataset import Dataset
 from promptmill.errors import DatasetError
 from promptmill.planning.many_keys import ManyKeys
 
+_NEVER_ODD = frozenset({int, str})  # types of ids that need no closer look
 _MOST_LOOKED_AT = 500  # pairs of rows with equal hashes whose ids are compared
 
 
@@ -59,6 +60,8 @@ def refuse_id_type(dataset: Dataset, column: str | None) -> None:
 
 def refuse_odd_ids(ids: Sequence[object], column: str, start: int) -> None:
     """Raises: DatasetError when one of these ids is absent or unreadable; the first row has the number `start`."""
+    if _NEVER_ODD.issuperset(map(type, ids)):
+        return
     for number, row_id in enumerate(ids, start):
         is_nan = isinstance(row_id, float) and isnan(row_id)
         if isinstance(row_id, Unreadable) or is_nan:

@@ -80,11 +80,14 @@ class RequestBuilder:
 
     def build(self, row: Mapping[str, object], row_id: object, repetition: int = 0) -> Request:
         """A row's request. Raises: RowUnrenderable."""
-        values = row_values(row, self._columns, needs_row=self._needs_row)
+        values: dict[str, object] | None = None
         pieces = self._pieces.copy()
         tokens = self._static_tokens
         for position, slot in enumerate(self._gaps):
-            text = slot.template.render(values)
+            text = slot.template.join(row)
+            if text is None:
+                values = row_values(row, self._columns, needs_row=self._needs_row) if values is None else values
+                text = slot.template.render(values)
             pieces[2 * position + 1] = encode_text(text, slot.template.label)
             if slot.is_counted:
                 tokens += self._counter.count(text)

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from jinja2 import Template, TemplateError, TemplateSyntaxError, meta, nodes
 
 from promptmill.errors import JobError
+from promptmill.prompts.joined_template import joined_template
 from promptmill.prompts.sandbox import ENVIRONMENT, join_pieces
 from promptmill.prompts.template_values import PLAIN, shield
 from promptmill.shorten import shorten
@@ -53,9 +54,14 @@ class RowTemplate:
             raise _missing(label, name, available)
         self.columns = frozenset(wanted)
         self.is_static = not self.columns and not self.needs_row
+        self._joined = joined_template(tree, self.columns)
         self.first_text, self.later_text = _constant_texts(
             tree
         )  # the same for every row: before what varies, and after
+
+    def join(self, row: Mapping[str, object]) -> str | None:
+        """The text for a row's values, as the dataset has them; None where `render` must make it."""
+        return None if self._joined is None else self._joined.render(row)
 
     def render(self, values: dict[str, object]) -> str:
         """The text for a row's values, as `row_values` gives them. Raises: RowUnrenderable."""

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from promptmill.dataset.repeated_texts import RepeatedTexts, stays_coded
 from promptmill.errors import DatasetError
 from promptmill.provider.transport import Credentials
 from tests.support.jobs import MakeJob, plan
@@ -56,6 +57,41 @@ def test_checksum_is_compared_where_a_page_has_one(make_job: MakeJob, credential
 
     with pytest.raises(DatasetError, match=r"damaged\.parquet (isn't Parquet that )?can('t)? be read"):
         plan(make_job(1, input__url=str(path)), credentials)
+
+
+@pytest.mark.parametrize("group", [0, 1])
+@pytest.mark.parametrize(("compression", "number"), [("snappy", None), ("none", None), ("none", 3)])
+def test_damaged_page_of_texts_in_a_dictionary_is_found_by_the_plan(
+    make_job: MakeJob, credentials: Credentials, tmp_path: Path, compression: str, number: int | None, group: int
+) -> None:
+    """Such a page has numbers of two bits; number 3 is none of the three texts."""
+    path = tmp_path / "damaged.parquet"
+    rows = {"text": [f"text {at}" for at in range(2 * ROWS)], "note": [str(at % 3) * 20_000 for at in range(2 * ROWS)]}
+    pq.write_table(pa.table(rows), path, row_group_size=ROWS, compression=compression)
+    leaf = pq.read_metadata(path).row_group(group).column(1)
+    content = bytearray(path.read_bytes())
+    end = (leaf.dictionary_page_offset or 0) + leaf.total_compressed_size
+    if number is None:
+        content[leaf.data_page_offset : end] = b"\xff" * (end - leaf.data_page_offset)
+    else:
+        content[end - 8 : end] = bytes([number * 0b01010101]) * 8
+    path.write_bytes(content)
+
+    with pytest.raises(DatasetError, match=r"damaged\.parquet (isn't Parquet that )?can('t)? be read"):
+        plan(make_job(1, input__url=str(path)), credentials)
+
+
+def test_repeated_texts_are_decoded_without_being_made(tmp_path: Path) -> None:
+    """The look at how long a text may be would read the dictionary once more."""
+    path = tmp_path / "repeated.parquet"
+    notes = [None if at % 5 == 0 else str(at % 3) * 20_000 for at in range(4_000)]
+    pq.write_table(pa.table({"text": [f"text {at}" for at in range(4_000)], "note": notes}), path)
+    file = pq.ParquetFile(path)
+    texts = RepeatedTexts(str(path), lambda: path.open("rb"))
+
+    assert stays_coded(file, 0, 1)
+    assert texts.can_decode(file, 0, [1])
+    assert texts.row_bytes == {}
 
 
 @pytest.mark.parametrize(
