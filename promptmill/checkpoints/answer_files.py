@@ -185,10 +185,11 @@ def decode_answers(data: bytes, columns: Sequence[str] | None = None) -> pa.Tabl
         raise CheckpointUnreadable("an answer file isn't as it was written")
     wanted = ANSWERS if columns is None else pa.schema([ANSWERS.field(name) for name in columns])
     try:
-        file = pq.ParquetFile(io.BytesIO(data), page_checksum_verification=True)
+        # a buffer of Arrow's own: it takes Python's lock for no read, and the caller's threads are enough
+        file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
         if (file.schema_arrow.metadata or {}).get(_VERSION_KEY) != str(SCHEMA_VERSION).encode():
             raise CheckpointUnreadable("an answer file is of another version")
-        table = file.read(columns=list(columns) if columns is not None else None)
+        table = file.read(columns=list(columns) if columns is not None else None, use_threads=False)
         table = _with_added(table, wanted)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise CheckpointUnreadable(f"an answer file can't be read: {error}") from error
@@ -208,7 +209,7 @@ def _with_added(table: pa.Table, wanted: pa.Schema) -> pa.Table:
 
 def chunk_of(data: bytes) -> str | None:
     """The key of the finished chunk whose answers a sound file holds; None in a file of an earlier version."""
-    found = (pq.ParquetFile(io.BytesIO(data)).metadata.metadata or {}).get(_CHUNK_KEY)
+    found = (pq.read_metadata(pa.BufferReader(data)).metadata or {}).get(_CHUNK_KEY)
     return None if found is None else found.decode()
 
 
