@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import cached_property
+from operator import itemgetter
 from typing import Any, cast
 
 import orjson
@@ -30,7 +31,7 @@ class ParsedAnswers:
         """For each answer the object that it says, unwrapped; an empty one where it says none."""
         found: list[object] = []
         with suppress(orjson.JSONDecodeError):  # which it raises for None too
-            found = [orjson.loads(text) for text in cast(Sequence[str], self.texts)]
+            found = [*map(orjson.loads, cast(Sequence[str], self.texts))]
         if len(found) < len(self.texts) or not {*map(type, found)} <= {dict}:
             return [parse_object(text) for text in self.texts]
         return cast(list[dict[str, Any]], found)
@@ -38,7 +39,10 @@ class ParsedAnswers:
     def values(self, name: str) -> list[Any]:
         """What each answer says for a property; None where it says nothing."""
         if name not in self._values:
-            self._values[name] = [answer.get(name) for answer in self.objects]
+            try:
+                self._values[name] = [*map(itemgetter(name), self.objects)]
+            except KeyError:
+                self._values[name] = [answer.get(name) for answer in self.objects]
         return self._values[name]
 
 

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import pyarrow as pa
 
-_MOST_BYTES = 32 * 2**20  # read ahead of the caller; one table alone may be larger, and then nothing is
+_MOST_BYTES = 16 * 2**20  # read ahead of the caller; one table alone may be larger, and then nothing is
 _MOST_TABLES = 16
 _Item = TypeVar("_Item")
 
