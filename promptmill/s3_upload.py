@@ -13,7 +13,7 @@ from threading import BoundedSemaphore
 from typing import IO, Any, cast
 
 UPLOAD_BLOCK_BYTES = 8 * 2**20  # S3 takes at least 5 MiB, and 10,000 blocks of a file
-_MOST_BLOCKS = 8  # under way in this process
+_MOST_BLOCKS = 4  # under way in this process
 _AT_ONCE = 4  # of one file
 _room = BoundedSemaphore(_MOST_BLOCKS)
 

@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 
 
 class WorkBehind:
@@ -32,7 +32,6 @@ class WorkBehind:
         """Begin nothing more, and return when nothing is under way; errors are nobody's by now."""
         self._is_over = True
         self._threads.shutdown(cancel_futures=True)
-        wait([future for future, _ in self._held])
         self._held.clear()
 
     def _take(self) -> None:

@@ -9,41 +9,42 @@ from typing import TypeVar
 import pyarrow as pa
 
 _MOST_BYTES = 16 * 2**20  # read ahead of the caller; one table alone may be larger, and then nothing is
-_MOST_TABLES = 16
+_AHEAD_ON_DISK = 2  # tables: each thread more holds memory and makes nothing faster
+_AHEAD_OF_SERVERS = 8  # each waits for a server's answer most of the time
 _Item = TypeVar("_Item")
 
 
 def load_ahead(
-    load: Callable[[_Item], pa.Table], items: Iterable[_Item], threads: int = _MOST_TABLES
+    load: Callable[[_Item], pa.Table], items: Iterable[_Item], *, is_local: bool = True
 ) -> Generator[pa.Table]:
     """The table of each item, in order; the next ones are loaded side by side. Raises: what `load` raises, in its turn."""
-    for table in _in_order(load, items, threads):
+    most = _AHEAD_ON_DISK if is_local else _AHEAD_OF_SERVERS
+    for table in _in_order(load, items, most, threads=most):
         assert table is not None  # noqa: S101 - `load` gives none
         yield table
 
 
 def read_ahead(tables: Iterator[pa.Table]) -> Generator[pa.Table]:
     """The same tables; a thread reads the next ones. Raises: what reading raises, in its turn."""
-    for table in _in_order(lambda _: next(tables, None), repeat(None), 1):
+    for table in _in_order(lambda _: next(tables, None), repeat(None), _AHEAD_ON_DISK, threads=1):
         if table is None:
             return
         yield table
 
 
 def _in_order(
-    work: Callable[[_Item], pa.Table | None], items: Iterable[_Item], threads: int
+    work: Callable[[_Item], pa.Table | None], items: Iterable[_Item], most: int, threads: int
 ) -> Generator[pa.Table | None]:
     """How many are under way follows from the largest table so far: the first one is waited for."""
     held: deque[Future[pa.Table | None]] = deque()
-    largest = _MOST_BYTES
+    largest: int | None = None
     pool = ThreadPoolExecutor(threads, thread_name_prefix="ahead")
     try:
-        for number, item in enumerate(items):
+        for item in items:
             held.append(pool.submit(work, item))
-            if len(held) >= max(1, min(_MOST_TABLES, _MOST_BYTES // largest)):
+            if largest is None or len(held) > min(most, _MOST_BYTES // max(largest, 1)):
                 table = held.popleft().result()
-                size = 1 if table is None else max(1, table.nbytes)
-                largest = max(size, largest if number else 0)
+                largest = max(largest or 0, 0 if table is None else table.nbytes)
                 yield table
         while held:
             yield held.popleft().result()

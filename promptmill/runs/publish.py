@@ -150,9 +150,10 @@ def _rows_and_answers(prepared: Prepared, plan: Plan) -> Iterator[tuple[pa.Table
     """The carried columns of each chunk's rows with their answers, in input order."""
     _refuse_changed(prepared, plan)
     sizes = [*(chunk.rows for chunk in plan.chunks), 1]  # 1: a row too many
+    is_local = prepared.store.storage.is_local
     with (
         closing(read_ahead(prepared.dataset.pieces(sizes, prepared.dataset.carried))) as pieces,
-        closing(load_ahead(partial(_own_answers, prepared), plan.chunks)) as loaded,
+        closing(load_ahead(partial(_own_answers, prepared), plan.chunks, is_local=is_local)) as loaded,
         shared_answers() as shared,
     ):
         for chunk, own in zip(plan.chunks, loaded, strict=True):
