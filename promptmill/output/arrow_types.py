@@ -144,7 +144,7 @@ def parse_responses(responses: pa.ChunkedArray | Sequence[str | None] | ParsedAn
 def _typed(values: list[Any], field: pa.Field) -> pa.Array:
     """The values as an array; most columns fit as they are, and nothing is done value by value then."""
     if not _fit(values, field):
-        convert = _converter(field)
+        convert = converter(field)
         values = [convert(value) for value in values]
     return pa.array(values, field.type)
 
@@ -168,19 +168,19 @@ def _in_64_bits(values: list[int]) -> bool:
     return min(values) >= -_INT64_END and max(values) < _INT64_END
 
 
-def _converter(field: pa.Field) -> Callable[[Any], Any]:
+def converter(field: pa.Field) -> Callable[[Any], Any]:
     """From a parsed JSON value to one that fits the field, or None."""
     if (field.metadata or {}).keys() & JSON_TEXT.keys():
         return _to_json
     if pa.types.is_struct(field.type):
-        inner = {child.name: _converter(child) for child in field.type}
+        inner = {child.name: converter(child) for child in field.type}
         return lambda v: (
             {name: fit(cast(dict[str, Any], v).get(name)) for name, fit in inner.items()}
             if isinstance(v, dict)
             else None
         )
     if pa.types.is_list(field.type):
-        fit = _converter(field.type.value_field)
+        fit = converter(field.type.value_field)
         return lambda v: [fit(element) for element in cast(list[Any], v)] if isinstance(v, list) else None
     return {pa.int64(): _to_integer, pa.float64(): _to_number, pa.bool_(): _to_boolean}.get(field.type, _to_string)
 

@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from promptmill.output.arrow_types import JSON_TEXT, _converter, parse_responses  # pyright: ignore[reportPrivateUsage]
+from promptmill.output.arrow_types import JSON_TEXT, converter, parse_responses
 from promptmill.output.parsed_answers import ParsedAnswers, parse_object
 
 TYPES = pa.schema(
@@ -81,7 +81,7 @@ def answer(chance: random.Random, odd: float) -> str | None:
 def one_by_one(texts: list[str | None]) -> pa.Table:
     """What was published before columns were made by the block."""
     answers = [parse_object(text) for text in texts]
-    made = ([_converter(field)(answer.get(field.name)) for answer in answers] for field in TYPES)
+    made = ([converter(field)(answer.get(field.name)) for answer in answers] for field in TYPES)
     return pa.table([pa.array(values, field.type) for values, field in zip(made, TYPES, strict=True)], schema=TYPES)
 
 
