@@ -50,6 +50,7 @@ _STEP = "A step costs what has changed since the last one"
 _START = "as ratios to `import typer`; fails above 3, 8, 12 and 30"
 _SILENCE = "seconds until a command's first line in a terminal, and its longest silence; fails above 0.5 and 2"
 _LEAN = "the whole of Promptmill beside a bare `AsyncOpenAI` loop"
+_PUBLISHED = "A finished run is published at 100 MB/s at least, in memory that doesn't grow with the rows."
 _BIGGER, _DEPLOYING = "docs/guides/bigger-machine.md", "docs/deploying.md"
 
 PROMISES = (
@@ -74,6 +75,8 @@ PROMISES = (
     Promise(_BIGGER, _AUTO, "in_flight/account", "used_percent_after_a_minute", at_least=90),
     Promise("docs/batches.md", _STEP, "steps/*", "no_news.cpu_seconds", at_most=3),
     Promise("benchmarks/README.md", _LEAN, "lean", "ratio", at_most=1),
+    Promise("benchmarks/README.md", _PUBLISHED, "publishing", "megabytes_a_second", at_least=100),
+    Promise("benchmarks/README.md", _PUBLISHED, "publishing", "memory_ratio", at_most=1.1),
     *(
         Promise("benchmarks/README.md", _START, "start", f"ratios.{what}", at_most=most)
         for what, most in BUDGETS.items()

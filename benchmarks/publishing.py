@@ -1,15 +1,19 @@
-"""Megabytes and rows a second that a finished run publishes, from answers that are made up and not asked.
+"""Megabytes and rows a second that a finished run publishes, from answers that are made up and not asked; and its memory.
 
 `python -m benchmarks publishing [rows] [characters]` plans the rows, writes the answer files of all chunks, and publishes
-them to the local disk, twice. The bytes are those of the published columns in memory: texts, answers and what we add.
+them to the local disk, twice, in a process of its own; first a quarter of the rows, to see whether memory grows with them.
+The bytes are those of the published columns in memory: texts, answers and what we add.
 """
 
 import random
 import sys
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
+from multiprocessing import get_context
 from pathlib import Path
 
 import orjson
@@ -26,32 +30,63 @@ from promptmill.records import Completion, Request, Usage
 from promptmill.runs.publish import publish
 from promptmill.runs.totals import RunFacts
 
-_ROWS = 200_000
+_ROWS = 400_000
 _TURNS = 2
 
 
+@dataclass(frozen=True, slots=True)
+class _Turns:
+    """What publishing the same rows again and again took."""
+
+    seconds: list[float]
+    cpu_seconds: list[float]
+    peak_bytes: int
+    published_bytes: int  # of the columns in memory
+
+
 def main(rows: str = str(_ROWS), characters: str = "300") -> None:
-    """Fill the checkpoints and publish them."""
+    """Fill the checkpoints of two outputs and publish them."""
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        write_reviews(folder / "rows.parquet", int(rows), int(characters))
-        prepared = prepare(
-            load_job(str(write_job(folder, folder / "rows.parquet", chunk_rows=2_000)), {}), datetime.now(UTC).date()
-        )
-        plan = plan_chunks(prepared.dataset, prepared.builder, prepared.job)
-        fill_checkpoints(prepared, plan)
-        seconds, cpu_seconds = zip(*(_publish(prepared, plan) for _ in range(_TURNS)), strict=True)
-        published = pads.dataset(folder / "output", exclude_invalid_files=True).to_table().nbytes
-        report(
-            "publishing",
-            rows=int(rows),
-            megabytes=round(published / 1e6),
-            megabytes_a_second=round(published / 1e6 / min(seconds)),
-            megabytes_a_cpu_second=round(published / 1e6 / min(cpu_seconds)),
-            rows_a_second=round(int(rows) / min(seconds)),
-            all_seconds=[round(taken, 2) for taken in seconds],
-            all_cpu_seconds=[round(taken, 2) for taken in cpu_seconds],
-        )
+        quarter = _publish_again(Path(name) / "quarter", int(rows) // 4, int(characters))
+        whole = _publish_again(Path(name) / "whole", int(rows), int(characters))
+    megabytes = whole.published_bytes / 1e6
+    report(
+        "publishing",
+        rows=int(rows),
+        megabytes=round(megabytes),
+        megabytes_a_second=round(megabytes / min(whole.seconds)),
+        megabytes_a_cpu_second=round(megabytes / min(whole.cpu_seconds)),
+        rows_a_second=round(int(rows) / min(whole.seconds)),
+        all_seconds=[round(taken, 2) for taken in whole.seconds],
+        all_cpu_seconds=[round(taken, 2) for taken in whole.cpu_seconds],
+        peak_mb=round(whole.peak_bytes / 2**20),
+        peak_mb_of_a_quarter=round(quarter.peak_bytes / 2**20),
+        memory_ratio=round(whole.peak_bytes / quarter.peak_bytes, 3),
+    )
+
+
+def _publish_again(folder: Path, rows: int, characters: int) -> _Turns:
+    folder.mkdir()
+    write_reviews(folder / "rows.parquet", rows, characters)
+    job = write_job(folder, folder / "rows.parquet", chunk_rows=2_000)
+    prepared = _prepared(job)
+    plan = plan_chunks(prepared.dataset, prepared.builder, prepared.job)
+    fill_checkpoints(prepared, plan)
+    with ProcessPoolExecutor(1, get_context("spawn")) as alone:
+        return alone.submit(_measure, job, plan).result()
+
+
+def _prepared(job: Path) -> Prepared:
+    return prepare(load_job(str(job), {}), datetime.now(UTC).date())
+
+
+def _measure(job: Path, plan: Plan) -> _Turns:
+    """Publish in this process, which has done nothing before."""
+    prepared = _prepared(job)
+    seconds, cpu_seconds = zip(*(_publish(prepared, plan) for _ in range(_TURNS)), strict=True)
+    peak = int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) * 1024
+    parts = pads.dataset(job.parent / "output", exclude_invalid_files=True).to_batches()
+    return _Turns([*seconds], [*cpu_seconds], peak, sum(batch.nbytes for batch in parts))
 
 
 def _publish(prepared: Prepared, plan: Plan) -> tuple[float, float]:

@@ -22,10 +22,8 @@ from fsspec.implementations.local import LocalFileSystem
 
 from promptmill.allowed_urls import client_options, require_allowed
 from promptmill.public_url import public_text, public_url
+from promptmill.s3_upload import UPLOAD_BLOCK_BYTES, S3Upload
 from promptmill.unpublished import TEMPORARY_PREFIX, LocalFile, RemoteFile, UnpublishedFile
-
-_UPLOAD_BLOCK_BYTES = 8 * 2**20  # multipart size; s3fs would hold 50 MiB for each open file
-
 
 _OTHER_ERRORS = (("gcsfs", "gcsfs.retry", "HttpError"), ("adlfs", "azure.core.exceptions", "AzureError"))
 _EXTRAS = {"hf": "hf", "gs": "gs", "gcs": "gs", "az": "az", "abfs": "az", "abfss": "az"}  # protocol → extra
@@ -72,7 +70,7 @@ def open_filesystem(url: str, place: str | None) -> tuple[fsspec.AbstractFileSys
 
 
 def _open_s3(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
-    options: dict[str, Any] = {"use_listings_cache": False, "default_block_size": _UPLOAD_BLOCK_BYTES}
+    options: dict[str, Any] = {"use_listings_cache": False, "default_block_size": UPLOAD_BLOCK_BYTES}
     if "::" in url:
         filesystem, path = url_to_fs(url, **options)
     else:
@@ -167,7 +165,10 @@ class Storage:
 
     def open_unpublished(self, name: str) -> UnpublishedFile:
         """A file to stream into, which nobody sees before its `publish`. Raises: any of STORAGE_ERRORS."""
-        return LocalFile(self.path(name)) if self.is_local else RemoteFile(self.fs, self.path(name))
+        if self.is_local:
+            return LocalFile(self.path(name))
+        kind = S3Upload if hasattr(self.fs, "call_s3") else RemoteFile
+        return kind(self.fs, self.path(name))
 
     def creates_once(self) -> bool:
         """Whether `create` can be relied upon: tried out, since a server may refuse the condition, or ignore it without a word.

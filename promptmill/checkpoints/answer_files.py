@@ -180,21 +180,31 @@ def decode_answers(data: bytes, columns: Sequence[str] | None = None) -> pa.Tabl
 
     Raises: CheckpointUnreadable when the file is damaged, foreign or of another schema version.
     """
+    return decode_chunk(data, columns)[0]
+
+
+def decode_chunk(data: bytes, columns: Sequence[str] | None = None) -> tuple[pa.Table, str | None]:
+    """The table in an answer file, and the key of the finished chunk whose answers it holds; None in an earlier version's.
+
+    Raises: CheckpointUnreadable when the file is damaged, foreign or of another schema version.
+    """
     place = _digest_place(data)
     if place is not None and data[place : place + len(_UNSIGNED)] != _digest(_with_digest(data, place, _UNSIGNED)):
         raise CheckpointUnreadable("an answer file isn't as it was written")
     wanted = ANSWERS if columns is None else pa.schema([ANSWERS.field(name) for name in columns])
     try:
-        file = pq.ParquetFile(io.BytesIO(data), page_checksum_verification=True)
+        # Arrow's own reader takes Python's lock for no read, and those who read many files have threads enough
+        file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
         if (file.schema_arrow.metadata or {}).get(_VERSION_KEY) != str(SCHEMA_VERSION).encode():
             raise CheckpointUnreadable("an answer file is of another version")
-        table = file.read(columns=list(columns) if columns is not None else None)
+        table = file.read(columns=list(columns) if columns is not None else None, use_threads=False)
         table = _with_added(table, wanted)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise CheckpointUnreadable(f"an answer file can't be read: {error}") from error
     if not table.schema.equals(wanted):
         raise CheckpointUnreadable("an answer file has other columns")
-    return table.replace_schema_metadata(ANSWERS.metadata)
+    chunk = (file.metadata.metadata or {}).get(_CHUNK_KEY)
+    return table.replace_schema_metadata(ANSWERS.metadata), None if chunk is None else chunk.decode()
 
 
 def _with_added(table: pa.Table, wanted: pa.Schema) -> pa.Table:
@@ -204,12 +214,6 @@ def _with_added(table: pa.Table, wanted: pa.Schema) -> pa.Table:
             unknown = pa.nulls(table.num_rows, wanted.field(name).type)
             table = table.add_column(wanted.get_field_index(name), wanted.field(name), unknown)
     return table
-
-
-def chunk_of(data: bytes) -> str | None:
-    """The key of the finished chunk in an undamaged file; None for a file of an earlier version."""
-    found = (pq.ParquetFile(io.BytesIO(data)).metadata.metadata or {}).get(_CHUNK_KEY)
-    return None if found is None else found.decode()
 
 
 def _digest_place(data: bytes) -> int | None:

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from promptmill.checkpoints.answer_files import chunk_of, decode_answers, encode_answers
+from promptmill.checkpoints.answer_files import decode_chunk, encode_answers
 from promptmill.errors import CheckpointUnreadable, StorageFailed
 from promptmill.job.identity import chunk_key
 from promptmill.storage import STORAGE_ERRORS, Storage
@@ -113,7 +113,7 @@ class Store:
 
     def load(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
         """The answers in a file. Raises: CheckpointUnreadable if the file is missing or damaged; StorageFailed."""
-        return self._decode(name, self._read(name), columns)
+        return self._decode(name, columns)[0]
 
     def _read(self, name: str) -> bytes:
         try:
@@ -126,9 +126,11 @@ class Store:
                 "every answer is kept."
             ) from error
 
-    def _decode(self, name: str, data: bytes, columns: Sequence[str] | None = None) -> pa.Table:
+    def _decode(self, name: str, columns: Sequence[str] | None = None) -> tuple[pa.Table, str | None]:
+        """The answers in a file and the chunk that it names."""
+        data = self._read(name)
         try:
-            return decode_answers(data, columns)
+            return decode_chunk(data, columns)
         except CheckpointUnreadable:
             self.damaged.add(name)
             raise
@@ -142,8 +144,7 @@ class Store:
         Raises: CheckpointUnreadable when the file is missing, damaged or holds the answers of other rows; StorageFailed.
         """
         name = f"{key}.parquet"
-        data = self._read(name)
-        answers, named = self._decode(name, data), chunk_of(data)
+        answers, named = self._decode(name)
         is_ours = named == key if named is not None else has_repetitions or chunk_key(_ids(answers)) == key
         if not is_ours:
             self.damaged.add(name)

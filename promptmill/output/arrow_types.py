@@ -7,19 +7,31 @@ publishing what was paid for must not fail on one row, and `response` keeps the 
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any, cast
 
 import orjson
 import pyarrow as pa
 
 from promptmill.arrow import MAX_LEVELS, levels_of
+from promptmill.output.parsed_answers import ParsedAnswers
 from promptmill.prompts.references import resolve
-from promptmill.prompts.unwrapping import read_answer
 
 _JsonSchema = Mapping[str, Any]
 JSON_TEXT = {b"promptmill.json": b"1"}  # metadata of a string field that holds JSON
 _INT64_END = 2**63
 _SCALARS = {"string": pa.string(), "integer": pa.int64(), "number": pa.float64(), "boolean": pa.bool_()}
+_PYTHON: dict[int, type] = {
+    kind.id: python
+    for kind, python in (
+        (pa.string(), str),
+        (pa.int64(), int),
+        (pa.float64(), float),
+        (pa.bool_(), bool),
+        (pa.list_(pa.null()), list),
+        (pa.struct([]), dict),
+    )
+}  # what a JSON parser gives for an Arrow type
 _KINDS: dict[type, str] = {str: "string", bool: "boolean", int: "integer", float: "number", type(None): "null"}
 
 
@@ -120,46 +132,55 @@ def _references(schema: object) -> Iterator[str]:
         yield from _references(inner)
 
 
-def parse_responses(responses: pa.ChunkedArray | Sequence[str | None], types: pa.Schema) -> pa.Table:
+def parse_responses(responses: pa.ChunkedArray | Sequence[str | None] | ParsedAnswers, types: pa.Schema) -> pa.Table:
     """Typed columns of raw answers, one row each; a value that is missing, unreadable or of another type is null.
 
     3.0 is an integer and 3 a number; a string is never taken for a number, nor a boolean for one.
     """
-    texts = (
-        cast(list[str | None], cast(Any, responses).to_pylist())
-        if isinstance(responses, pa.ChunkedArray)
-        else responses
-    )
-    answers = [parse_object(text) for text in texts] if len(types) else []
-    columns: list[pa.Array] = []
-    for field in types:
-        convert = _converter(field)
-        columns.append(pa.array([convert(answer.get(field.name)) for answer in answers], field.type))
-    return pa.table(columns, schema=types)
+    parsed = responses if isinstance(responses, ParsedAnswers) else ParsedAnswers(responses)
+    return pa.table([_typed(parsed.values(field.name), field) for field in types], schema=types)
 
 
-def parse_object(text: str | None) -> dict[str, Any]:
-    """The object that an answer says, unwrapped; an empty one where it says none."""
-    try:
-        value: object = read_answer(text) if text is not None else None
-    except orjson.JSONDecodeError:
-        return {}
-    return cast(dict[str, Any], value) if isinstance(value, dict) else {}
+def _typed(values: list[Any], field: pa.Field) -> pa.Array:
+    """The values as an array; most columns fit as they are, and nothing is done value by value then."""
+    if not _fit(values, field):
+        convert = converter(field)
+        values = [convert(value) for value in values]
+    return pa.array(values, field.type)
 
 
-def _converter(field: pa.Field) -> Callable[[Any], Any]:
+def _fit(values: list[Any], field: pa.Field) -> bool:
+    """Whether Arrow takes all of these values for the field just as its converter would give them."""
+    kinds = {*map(type, values)} - {type(None)}
+    if not kinds:
+        return True
+    if (field.metadata or {}).keys() & JSON_TEXT.keys() or kinds != {_PYTHON.get(field.type.id)}:
+        return False
+    if pa.types.is_struct(field.type):
+        objects = [value for value in values if value is not None]
+        return all(_fit([value.get(child.name) for value in objects], child) for child in field.type)
+    if pa.types.is_list(field.type):
+        return _fit([*chain.from_iterable(value for value in values if value is not None)], field.type.value_field)
+    return field.type != pa.int64() or _in_64_bits([value for value in values if value is not None])
+
+
+def _in_64_bits(values: list[int]) -> bool:
+    return min(values) >= -_INT64_END and max(values) < _INT64_END
+
+
+def converter(field: pa.Field) -> Callable[[Any], Any]:
     """From a parsed JSON value to one that fits the field, or None."""
     if (field.metadata or {}).keys() & JSON_TEXT.keys():
         return _to_json
     if pa.types.is_struct(field.type):
-        inner = {child.name: _converter(child) for child in field.type}
+        inner = {child.name: converter(child) for child in field.type}
         return lambda v: (
             {name: fit(cast(dict[str, Any], v).get(name)) for name, fit in inner.items()}
             if isinstance(v, dict)
             else None
         )
     if pa.types.is_list(field.type):
-        fit = _converter(field.type.value_field)
+        fit = converter(field.type.value_field)
         return lambda v: [fit(element) for element in cast(list[Any], v)] if isinstance(v, list) else None
     return {pa.int64(): _to_integer, pa.float64(): _to_number, pa.bool_(): _to_boolean}.get(field.type, _to_string)
 

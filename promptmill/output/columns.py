@@ -15,6 +15,7 @@ from promptmill.checkpoints.answer_files import ANSWERS
 from promptmill.job.spec import Job
 from promptmill.output.arrow_types import parse_responses, schema_types
 from promptmill.output.confidences import confidence_fields, confidences, is_confidence, is_scalar
+from promptmill.output.parsed_answers import ParsedAnswers
 from promptmill.prompts.confidence import WHOLE
 
 _ROW_INDEX = pa.field("row_index", pa.int64())  # 0 = first row of the input; only if the job has no id column
@@ -173,17 +174,25 @@ def typed_names(fields: Sequence[pa.Field]) -> list[str]:
     return [field.name for field in others[1 : len(others) - len(_DEFAULT.success)]]
 
 
-def success_columns(answers: pa.Table, fields: Sequence[pa.Field], properties: Sequence[str]) -> pa.Table:
+def success_columns(
+    answers: pa.Table, fields: Sequence[pa.Field], properties: Sequence[str], parsed: ParsedAnswers | None = None
+) -> pa.Table:
     """Our columns of succeeded rows: `fields` are those of the output's schema that don't come from the input.
 
-    The first is the answer; then comes a field for each of the properties, then what we add.
+    The first is the answer; then comes a field for each of the properties, then what we add. `parsed` are the answers'
+    responses, where they are parsed already.
     """
     count = len(properties)
     typed = pa.schema([field.with_name(name) for field, name in zip(fields[1 : 1 + count], properties, strict=True)])
     answer = answers["embedding" if pa.types.is_list(fields[0].type) else "response"]
     added = [_of(answers, source) for source in _DEFAULT.success.values()]
     sure = confidences(answers, fields)
-    columns = [answer, *parse_responses(answers["response"], typed).columns, *added, *sure]
+    columns = [
+        answer,
+        *parse_responses(answers["response"] if parsed is None else parsed, typed).columns,
+        *added,
+        *sure,
+    ]
     return pa.table(columns, schema=pa.schema(fields))
 
 

@@ -2,6 +2,8 @@
 
 Rows come in small tables, one a chunk. We gather them into row groups of a size that readers like, and write a row group
 as soon as it is full, so that memory holds one row group, however many rows there are.
+A thread of its own compresses and writes row groups, in their order, and others bring finished parts to the storage, while
+the caller makes the next rows. What waits for them is bounded too.
 Of a thousand folders each would hold a row group and an upload of its own. So what all of them hold together is bounded:
 then the folder with most rows writes a smaller row group, and the part that was written to least recently is completed.
 
@@ -13,18 +15,22 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from promptmill.column_casts import cast_column
 from promptmill.job.output_spec import FormatOptions
 from promptmill.output.manifest import PartInfo
+from promptmill.output.part_writer import PartWriter
 from promptmill.output.partitioning import split_by_folder
+from promptmill.output.work_behind import WorkBehind
 from promptmill.storage import STORAGE_ERRORS, Storage
 from promptmill.unpublished import UnpublishedFile
 
 _MOST_PENDING_BYTES = 64 * 2**20  # of all folders; a single row group may be larger if the job says so
+_MOST_WRITING_BYTES = 32 * 2**20  # of row groups; one alone may be larger
+_MOST_FINISHING = 4  # parts
 _MOST_OPEN = 32  # parts; an upload to S3 holds up to 8 MiB
 
 
@@ -42,16 +48,6 @@ class PartLayout:
     def group_bytes(self) -> int:
         """About how many bytes of memory the rows of a row group take at most."""
         return min(self.options.row_group_bytes, self.part_bytes)
-
-
-@dataclass(slots=True)
-class _Part:
-    """A part being written."""
-
-    name: str
-    file: UnpublishedFile
-    writer: pq.ParquetWriter
-    rows: int = 0
 
 
 @dataclass(slots=True)
@@ -77,10 +73,12 @@ class PartFiles:
         self._file_schema = pa.schema([field for field in schema if field.name not in layout.partition_by])
         self._storage, self._layout, self._folder = storage, layout, folder
         self._pending: dict[str, _Pending] = {}
-        self._open: OrderedDict[str, _Part] = OrderedDict()  # the one written to last comes last
+        self._open: OrderedDict[str, PartWriter] = OrderedDict()  # the one written to last comes last
         self._number = layout.first_number  # of the next part
         self._written: list[PartInfo] = []
         self.finished: list[UnpublishedFile] = []
+        self._writing = WorkBehind(_MOST_WRITING_BYTES, name="parts")
+        self._finishing = WorkBehind(_MOST_FINISHING, _MOST_FINISHING, name="finished parts")
 
     def append(self, carried: pa.Table, ours: pa.Table) -> None:
         """Take rows, whose columns are the carried ones and ours. Raises: any of STORAGE_ERRORS."""
@@ -95,17 +93,23 @@ class PartFiles:
         """Complete all parts, and so many even without rows; what they are called. Raises: any of STORAGE_ERRORS."""
         for folder in sorted(self._pending):
             self._write_group(folder)
+        self._writing.wait()
         if not self._open and len(self._written) < at_least:
             self._part_in("")
         for folder in sorted(self._open):
             self._finish(folder)
+        self._finishing.wait()
         in_folders = bool(self._layout.partition_by)
         return tuple(sorted(self._written, key=lambda part: part.path) if in_folders else self._written)
 
     def discard(self) -> None:
         """Discard every unpublished part, without an error: the error that led here is the one to raise."""
+        self._writing.stop()
+        self._finishing.stop()
         parts, self._open = [*self._open.values()], OrderedDict()
-        for file in [*self.finished, *(part.file for part in parts)]:
+        for part in parts:
+            part.discard()
+        for file in self.finished:
             with suppress(*STORAGE_ERRORS):
                 file.discard()
 
@@ -121,14 +125,17 @@ class PartFiles:
             self._take(folder, piece.slice(room))
 
     def _write_group(self, folder: str) -> None:
+        """Have the rows of a folder that wait written; the bytes of its part so far say which part they come to."""
+        pending = self._pending.pop(folder)
+        self._writing.do(partial(self._write, folder, pending.tables), pending.bytes)
+
+    def _write(self, folder: str, tables: list[pa.Table]) -> None:
         part = self._part_in(folder)
-        table = pa.concat_tables(self._pending.pop(folder).tables)
-        part.writer.write_table(table, row_group_size=table.num_rows)
-        part.rows += table.num_rows
-        if part.file.stream.tell() >= self._layout.part_bytes:
+        part.write(pa.concat_tables(tables))
+        if part.bytes >= self._layout.part_bytes:
             self._finish(folder)
 
-    def _part_in(self, folder: str) -> _Part:
+    def _part_in(self, folder: str) -> PartWriter:
         """The part of a folder that is being written."""
         if folder in self._open:
             self._open.move_to_end(folder)
@@ -137,20 +144,17 @@ class PartFiles:
             self._finish(next(iter(self._open)))
         name = f"{self._folder}{folder}{self._layout.prefix}{self._number:05d}.parquet"
         self._number += 1
-        file = self._storage.open_unpublished(name)
-        writer = pq.ParquetWriter(file.stream, self._file_schema, compression=self._layout.options.compression)
-        self._open[folder] = _Part(name, file, writer)
+        self._open[folder] = PartWriter(self._storage, name, self._file_schema, self._layout.options.compression)
         return self._open[folder]
 
     def _finish(self, folder: str) -> None:
-        """Complete the part of a folder that is being written, and upload it."""
+        """Complete the part of a folder that is being written, and have what is left of it uploaded."""
         part = self._open[folder]
-        part.writer.close()
-        size = part.file.stream.tell()
-        part.file.finish()
+        part.close()
         del self._open[folder]
         self.finished.append(part.file)
-        self._written.append(PartInfo(part.name, part.rows, size))
+        self._written.append(PartInfo(part.name, part.rows, part.bytes))
+        self._finishing.do(part.file.finish)
 
 
 def _pieces(table: pa.Table, layout: PartLayout) -> Iterator[pa.Table]:

@@ -15,6 +15,7 @@ from promptmill.column_types import carried_type, filter_rows
 from promptmill.job.output_spec import FormatOptions
 from promptmill.output.columns import FAILURE_COLUMNS, failure_columns, success_columns, typed_names
 from promptmill.output.manifest import PART_NAME, Manifest, PartInfo
+from promptmill.output.parsed_answers import ParsedAnswers
 from promptmill.output.part_files import PartFiles, PartLayout
 from promptmill.output.publishing import FAILURES
 from promptmill.storage import Storage
@@ -53,9 +54,10 @@ class OutputWriter:
         self._successes = PartFiles(storage, success_schema, replace(layout, partition_by=partition_by))
         self._failures = PartFiles(storage, failure_schema, layout, f"{FAILURES}/")
 
-    def add(self, rows: pa.Table, answers: pa.Table) -> None:
+    def add(self, rows: pa.Table, answers: pa.Table, parsed: ParsedAnswers | None = None) -> None:
         """Append rows with their answers: tables of equal length and order, every row answered.
 
+        `parsed` are the answers that succeeded, where somebody else needs them parsed too.
         `rows` has the carried columns, `row_index` among them if the output has it; `add` ignores others.
         Raises: any of STORAGE_ERRORS; ValueError when the tables don't fit each other or the schema.
         """
@@ -69,7 +71,8 @@ class OutputWriter:
                 filter_rows(carried, failed), failure_columns(answers.filter(failed), self._ours(self._failures))
             )
             carried, answers = filter_rows(carried, succeeded), answers.filter(succeeded)
-        self._successes.append(carried, success_columns(answers, self._ours(self._successes), self._properties))
+        ours = success_columns(answers, self._ours(self._successes), self._properties, parsed)
+        self._successes.append(carried, ours)
 
     def _ours(self, parts: PartFiles) -> list[pa.Field]:
         """The fields that don't come from the input."""

@@ -1,7 +1,9 @@
 """Answers → the output: parts, failures and report, then the manifest; the order is in output/publishing.py."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import replace
+from functools import partial
 
 import pyarrow as pa
 
@@ -10,6 +12,7 @@ from promptmill.errors import CheckpointUnreadable, DatasetError, InputChanged, 
 from promptmill.output.columns import output_schema
 from promptmill.output.forecast import Measured
 from promptmill.output.manifest import REPORT, Manifest, read_manifest, write_manifest
+from promptmill.output.parsed_answers import parsed_successes
 from promptmill.output.parts import OutputWriter, next_part_number
 from promptmill.output.publishing import begin_publishing, begin_upload, publish_side_by_side, settle_publishing
 from promptmill.output.report.page import ReportData, render_report
@@ -19,6 +22,7 @@ from promptmill.planning.forecast import measure
 from promptmill.planning.pinned_versions import forget_versions
 from promptmill.planning.plan import Chunk, Plan
 from promptmill.planning.prepared_job import Prepared
+from promptmill.runs.ahead import load_ahead, read_ahead
 from promptmill.runs.auditing import Auditing, begin_audit
 from promptmill.runs.cached_answers import NO_CONTRIBUTION, Contribution
 from promptmill.runs.progress import too_many_failures
@@ -105,7 +109,7 @@ def _publish(
 def _measured(prepared: Prepared, plan: Plan, facts: RunFacts) -> Measured | None:
     """What a sample's rows took."""
     with shared_answers() as shared:
-        answers = pa.concat_tables(_answers_of(prepared, shared, chunk) for chunk in plan.chunks)
+        answers = pa.concat_tables(_whole(shared, chunk, _own_answers(prepared, chunk)) for chunk in plan.chunks)
     return measure(answers, facts.estimate.input_tokens, prepared.builder.max_output_tokens)
 
 
@@ -130,8 +134,9 @@ def write_rows(
     """
     totals = Totals()
     for rows, answers in _rows_and_answers(prepared, plan):
-        writer.add(rows, answers)
-        report.add(rows, answers)
+        parsed = parsed_successes(answers)
+        writer.add(rows, answers, parsed)
+        report.add(rows, answers, parsed)
         totals.add(answers)
         adding.add(answers)
         if auditing is not None:
@@ -144,12 +149,15 @@ def write_rows(
 def _rows_and_answers(prepared: Prepared, plan: Plan) -> Iterator[tuple[pa.Table, pa.Table]]:
     """The carried columns of each chunk's rows with their answers, in input order."""
     _refuse_changed(prepared, plan)
-    pieces = prepared.dataset.pieces(
-        [*(chunk.rows for chunk in plan.chunks), 1], prepared.dataset.carried
-    )  # 1: a row too many
-    with shared_answers() as shared:
-        for chunk in plan.chunks:
-            answers = _answers_of(prepared, shared, chunk)
+    sizes = [*(chunk.rows for chunk in plan.chunks), 1]  # 1: a row too many
+    is_local = prepared.store.storage.is_local
+    with (
+        closing(read_ahead(prepared.dataset.pieces(sizes, prepared.dataset.carried))) as pieces,
+        closing(load_ahead(partial(_own_answers, prepared), plan.chunks, is_local=is_local)) as loaded,
+        shared_answers() as shared,
+    ):
+        for chunk, own in zip(plan.chunks, loaded, strict=True):
+            answers = _whole(shared, chunk, own)
             done = 0
             while done < answers.num_rows:
                 table = next(pieces, None)
@@ -158,8 +166,8 @@ def _rows_and_answers(prepared: Prepared, plan: Plan) -> Iterator[tuple[pa.Table
                 numbers = plan.numbers(chunk.start + done, table.num_rows)
                 yield _numbered(prepared, table, numbers), answers.slice(done, table.num_rows)
                 done += table.num_rows
-    if next(pieces, None) is not None:
-        raise DatasetError(_changed(prepared))
+        if next(pieces, None) is not None:
+            raise DatasetError(_changed(prepared))
 
 
 def _numbered(prepared: Prepared, rows: pa.Table, numbers: Sequence[int]) -> pa.Table:
@@ -168,10 +176,23 @@ def _numbered(prepared: Prepared, rows: pa.Table, numbers: Sequence[int]) -> pa.
     return rows.add_column(0, prepared.names.row_index, pa.array(numbers, pa.int64()))
 
 
-def _answers_of(prepared: Prepared, shared: SharedAnswers, chunk: Chunk) -> pa.Table:
-    """A finished chunk's answers. Raises: StorageFailed when its file was removed or damaged since it was answered."""
+def _own_answers(prepared: Prepared, chunk: Chunk) -> pa.Table:
+    """A finished chunk's answers, without those that it takes from earlier rows. Raises: StorageFailed."""
+    with _explaining(chunk):
+        return prepared.store.load_chunk(chunk.key, chunk.has_repetitions)
+
+
+def _whole(shared: SharedAnswers, chunk: Chunk, own: pa.Table) -> pa.Table:
+    """A finished chunk's answers. Raises: StorageFailed."""
+    with _explaining(chunk):
+        return shared.whole(chunk, own)
+
+
+@contextmanager
+def _explaining(chunk: Chunk) -> Generator[None]:
+    """Raises: StorageFailed when the chunk's file was removed or damaged since it was answered."""
     try:
-        return shared.whole(chunk, prepared.store.load_chunk(chunk.key, chunk.has_repetitions))
+        yield
     except CheckpointUnreadable as error:
         raise StorageFailed(
             f"the answers of rows {chunk.label} are gone: {error}. The output needs every row's answer. Run the same command "

@@ -34,7 +34,7 @@ from promptmill.runs.progress import Progress
 from promptmill.runs.publish import publish
 from promptmill.runs.run_state import FinishedRun, PendingRun, Run
 from promptmill.runs.steered import steered
-from promptmill.runs.steps import both, showing_step
+from promptmill.runs.steps import both, close_waits, showing_step
 from promptmill.runs.totals import RunFacts, counted_manifest
 from promptmill.storage import Storage
 from promptmill.telling import Tell, tell_nobody
@@ -235,7 +235,7 @@ async def publish_run(
             await engine.exposure.close()
         cached = run.preflight.cached if target is None else None
         adding = Contribution(cached, f"{run.prepared.job.name} {run.started_at}")
-        with showing_step("publishing", plan.rows) as show:
+        with showing_step("publishing", plan.rows, close_waits()) as show:
             manifest = await asyncio.to_thread(publish, run.prepared, plan, facts, target, both(tell, show), adding)
         await asyncio.to_thread(engine.drop_cached)
     except RunStopped as error:

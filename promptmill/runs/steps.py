@@ -6,15 +6,23 @@ line in the log if the step takes longer than two seconds, and then another one 
 
 import logging
 import sys
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import chain, repeat
 
 from promptmill.reminders import reminding
 from promptmill.runs.showing import has_room
 from promptmill.telling import Tell
 from promptmill.terminal import Terminal
 
+_CLOSE_SECONDS, _CLOSE_LINES = 1.0, 120  # where a person watches the end of a run
+_LATER_SECONDS = 10.0
 log = logging.getLogger("promptmill")
+
+
+def close_waits() -> Iterator[float]:
+    """Seconds between lines: one for two minutes, in which ten million rows are published, then ten."""
+    return chain(repeat(_CLOSE_SECONDS, _CLOSE_LINES), repeat(_LATER_SECONDS))
 
 
 @contextmanager

@@ -8,12 +8,12 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
-from typing import Any, cast
+from typing import Any
 
 import pyarrow as pa
 
 from promptmill.cell_values import values_of
-from promptmill.output.arrow_types import parse_object
+from promptmill.output.parsed_answers import ParsedAnswers
 
 _MOST_LABELS = 12  # shown in a matrix
 _MOST_PAIRS = 1_000  # with more of them the values are no labels, and we count agreement only
@@ -58,19 +58,19 @@ class Agreement:
         """`key` is the column's key in the model's JSON; None compares the whole answer."""
         self.answer_column = answer_column
         self.known_column = known_column
-        self._key = key
+        self.key = key
         self.compared = 0
         self.correct = 0
         self._pairs: Counter[tuple[str, str]] = Counter()  # (known, answered), case folded
         self._examples: Counter[tuple[str, str]] = Counter()  # by such a pair
         self._spelling: dict[str, str] = {}  # case folded → as first seen
 
-    def add(self, known: Sequence[object], responses: Sequence[str | None]) -> list[Mistake]:
-        """Count succeeded rows: a known value and a raw response for each. Returns mistakes that may serve as examples."""
+    def add(self, known: Sequence[object], answered: Sequence[object]) -> list[Mistake]:
+        """Count succeeded rows: a known value and an answer for each. Returns mistakes that may serve as examples."""
         found: list[Mistake] = []
-        for place, (right, response) in enumerate(zip(known, responses, strict=True)):
+        for place, (right, answer) in enumerate(zip(known, answered, strict=True)):
             if right is not None:
-                pair = _as_text(right), _as_text(_answer(response, self._key))
+                pair = _as_text(right), _as_text(answer)
                 self._count(*pair)
                 if self._is_example(pair):
                     found.append(Mistake(place, *(text[:_LABEL_CHARACTERS] or _NOTHING for text in pair)))
@@ -144,20 +144,16 @@ def agrees(known: object, answered: object) -> bool:
     return _as_text(known).casefold() == _as_text(answered).casefold()
 
 
-def add_agreements(agreements: Sequence[Agreement], rows: pa.Table, answers: pa.Table) -> dict[str, list[Mistake]]:
+def add_agreements(agreements: Sequence[Agreement], rows: pa.Table, answers: ParsedAnswers) -> dict[str, list[Mistake]]:
     """Count succeeded rows in each agreement whose input column they have; returns examples of mistakes by answer column."""
-    responses = cast(list[str | None], answers["response"].to_pylist()) if agreements else []
     return {
-        agreement.answer_column: agreement.add(values_of(rows[agreement.known_column]), responses)
+        agreement.answer_column: agreement.add(
+            values_of(rows[agreement.known_column]),
+            answers.texts if agreement.key is None else answers.values(agreement.key),
+        )
         for agreement in agreements
         if agreement.known_column in rows.column_names
     }
-
-
-def _answer(response: str | None, key: str | None) -> object:
-    if key is None or response is None:
-        return response
-    return parse_object(response).get(key)
 
 
 def _as_text(value: object) -> str:

@@ -22,8 +22,8 @@ from promptmill.cell_values import value_at
 from promptmill.checkpoints.answer_files import ZERO_USD
 from promptmill.column_types import filter_rows
 from promptmill.job.spec import Job
-from promptmill.output.arrow_types import parse_object
 from promptmill.output.columns import ColumnNames, column_names
+from promptmill.output.parsed_answers import ParsedAnswers, parse_object, parsed_successes
 from promptmill.output.report.accuracy import Agreement, add_agreements
 from promptmill.output.report.distributions import Distributions
 from promptmill.output.report.histograms import Floats, LogHistogram, Timeline
@@ -107,8 +107,12 @@ class ReportData:
         """What the manifest says: answer column → input column, compared, correct, accuracy; None without `output.compare`."""
         return {agreement.answer_column: agreement.summary for agreement in self.agreements} or None
 
-    def add(self, rows: pa.Table, answers: pa.Table) -> None:
-        """Take in rows with their answers: tables of equal length and order, every row answered."""
+    def add(self, rows: pa.Table, answers: pa.Table, parsed: ParsedAnswers | None = None) -> None:
+        """Take in rows with their answers: tables of equal length and order, every row answered.
+
+        `parsed` are the answers that succeeded, where somebody else needs them parsed too.
+        """
+        parsed = parsed_successes(answers) if parsed is None else parsed
         self._add_timeline(answers)
         numbers = np.arange(self.rows, self.rows + rows.num_rows)
         succeeded = pc.is_null(answers["kind"])
@@ -122,13 +126,12 @@ class ReportData:
         self.latency.add(_floats(answers["latency_seconds"].drop_null()))
         self.input_tokens.add(_floats(answers["input_tokens"]))
         self.output_tokens.add(_floats(answers["output_tokens"]))
-        for column, mistakes in add_agreements(self.agreements, rows, answers).items():
+        for column, mistakes in add_agreements(self.agreements, rows, parsed).items():
             self.mistakes[column] += [
                 _MistakenRow(mistake.known, mistake.answered, self._sample(rows, answers, numbers, mistake.place))
                 for mistake in mistakes
             ]
-        if self._properties:
-            self.distributions.add([parse_object(text) for text in answers["response"].to_pylist()])
+        self.distributions.add(parsed)
         self._draw(rows, answers, numbers)
 
     def _add_timeline(self, answers: pa.Table) -> None:

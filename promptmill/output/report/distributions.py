@@ -5,14 +5,16 @@ with a fixed seed.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from random import Random
-from typing import cast
+from itertools import chain
+from typing import TypeVar
 
 import numpy as np
 
 from promptmill.number_words import compact, count, percent
+from promptmill.output.parsed_answers import ParsedAnswers
+from promptmill.output.report.histograms import Floats
 from promptmill.shorten import shorten
 
 _MOST_VALUES = 1_000  # told apart; with more of them the values are free texts
@@ -23,6 +25,8 @@ _BARS = 8
 _FEW_NUMBERS = 8  # so few different numbers are labels, such as ratings
 _LARGEST = 1e300
 _SEED = 20
+_NUMBERS = frozenset({int, float, type(None)})
+_Value = TypeVar("_Value", bound=Hashable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,47 +54,67 @@ class Values:
         self._column = column
         self._counts = Counter[str]()
         self._is_more = False  # than the values told apart
-        self._numbers: list[float] = []
+        self._numbers = np.empty(0)
         self._seen_numbers = self._texts = self._nulls = self._rows = 0
         self._range = (float("inf"), float("-inf"))
         self._total = 0.0
-        self._random = Random(_SEED)
+        self._random = np.random.default_rng(_SEED)  # which numbers stay in the sample
 
     def add(self, value: object) -> None:
         """Count one answer."""
-        self._rows += 1
-        if isinstance(value, list):
-            for element in cast(list[object], value):
-                self._add_one(element)
-        else:
-            self._add_one(value)
+        self.add_all([value])
 
-    def _add_one(self, value: object) -> None:
-        if value is None:
-            self._nulls += 1
-        elif not isinstance(value, str) and (number := _number(value)) is not None:
-            self._add_number(number)
+    def add_all(self, values: Sequence[object]) -> None:
+        """Count answers; what is done for each of many costs little."""
+        self._rows += len(values)
+        kinds = {*map(type, values)}
+        if list in kinds:
+            values = [*chain.from_iterable(value if isinstance(value, list) else (value,) for value in values)]
+            kinds = {*map(type, values)}
+        told = [value for value in values if value is not None] if type(None) in kinds else values
+        self._nulls += len(values) - len(told)
+        numbers = _all_numbers(told) if kinds <= _NUMBERS else None
+        if numbers is not None:
+            self._add_numbers(numbers)
+            self._count(numbers.tolist(), _number_label)
+        elif kinds <= {str, type(None)}:
+            self._texts += len(told)
+            self._count(told, _text)
         else:
-            self._texts += 1
-            if not self._is_more:  # then nothing of the counts is shown
-                self._count(str(value).lower() if isinstance(value, bool) else _text(value))
+            self._add_mixed(told)
 
-    def _add_number(self, value: float) -> None:
-        self._seen_numbers += 1
-        self._total += value
-        self._range = min(self._range[0], value), max(self._range[1], value)
-        if len(self._numbers) < _KEPT_NUMBERS:
-            self._numbers.append(value)
-        elif (place := self._random.randrange(self._seen_numbers)) < _KEPT_NUMBERS:
-            self._numbers[place] = value
-        if not self._is_more:
-            self._count(f"{value:g}")
+    def _add_mixed(self, values: Sequence[object]) -> None:
+        """Count values of several types, none of them null."""
+        found = [None if isinstance(value, str) else _number(value) for value in values]
+        numbers = [number for number in found if number is not None]
+        self._add_numbers(np.array(numbers))
+        self._texts += len(values) - len(numbers)
+        pairs = zip(values, found, strict=True)
+        self._count([_label(value) if number is None else _number_label(number) for value, number in pairs], str)
 
-    def _count(self, label: str) -> None:
-        if label in self._counts or len(self._counts) < _MOST_VALUES:
-            self._counts[label] += 1
-        else:
-            self._is_more = True
+    def _add_numbers(self, values: Floats) -> None:
+        """Keep a sample of all numbers so far, in which each of them has the same chance to be."""
+        if not len(values):
+            return
+        self._total += float(values.sum())
+        self._range = min(self._range[0], float(values.min())), max(self._range[1], float(values.max()))
+        seen = self._seen_numbers + 1 + np.arange(len(values))
+        self._seen_numbers += len(values)
+        room = _KEPT_NUMBERS - len(self._numbers)
+        self._numbers = np.concatenate([self._numbers, values[:room]])
+        if len(values) > room:
+            places = self._random.integers(0, seen[room:])
+            kept = places < _KEPT_NUMBERS
+            self._numbers[places[kept]] = values[room:][kept]
+
+    def _count(self, values: Sequence[_Value], label: Callable[[_Value], str]) -> None:
+        """Count labels until there are too many: then nothing of them is shown."""
+        for value, times in Counter(values).items() if not self._is_more else ():
+            name = label(value)
+            if name not in self._counts and len(self._counts) >= _MOST_VALUES:
+                self._is_more = True
+                return
+            self._counts[name] += times
 
     @property
     def distribution(self) -> Distribution | None:
@@ -104,7 +128,7 @@ class Values:
 
     def _of_numbers(self) -> tuple[str, tuple[Bar, ...]]:
         low, high = self._range
-        counts, edges = np.histogram(np.array(self._numbers), _BARS, (low, high) if high > low else (low, low + 1))
+        counts, edges = np.histogram(self._numbers, _BARS, (low, high) if high > low else (low, low + 1))
         share = self._seen_numbers / len(self._numbers)
         told = f"{compact(low)} to {compact(high)}, {compact(self._total / self._seen_numbers)} on average"
         named = [
@@ -132,11 +156,10 @@ class Distributions:
         """`columns`: property → its column."""
         self._values = {name: Values(column) for name, column in columns.items()}
 
-    def add(self, answers: Sequence[Mapping[str, object]]) -> None:
-        """Count answers, as parsed."""
-        for answer in answers:
-            for name, values in self._values.items():
-                values.add(answer.get(name))
+    def add(self, answers: ParsedAnswers) -> None:
+        """Count answers."""
+        for name, values in self._values.items():
+            values.add_all(answers.values(name))
 
     @property
     def shown(self) -> list[Distribution]:
@@ -150,6 +173,24 @@ def _number(value: object) -> float | None:
     if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) < _LARGEST:
         return None
     return float(value) if abs(value) > 1 / _LARGEST else 0.0
+
+
+def _all_numbers(values: Sequence[object]) -> Floats | None:
+    """Integers and floats as `_number` gives each; None where it gives none for one of them."""
+    try:
+        found = np.array(values, np.float64)
+    except OverflowError:
+        return None
+    sizes = np.abs(found)
+    return np.where(sizes > 1 / _LARGEST, found, 0.0) if (sizes < _LARGEST).all() else None
+
+
+def _number_label(value: float) -> str:
+    return f"{value:g}"
+
+
+def _label(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else _text(value)
 
 
 def _text(value: object) -> str:

@@ -1,5 +1,6 @@
 """Parts, their publication and reading them back: on local disk, in memory and on a real S3 server (SeaweedFS)."""
 
+import threading
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from promptmill.errors import JobError, OutputError
 from promptmill.job.spec import Job
 from promptmill.output.columns import output_schema
 from promptmill.output.manifest import Manifest, PartInfo, write_manifest
+from promptmill.output.part_writer import PartWriter
 from promptmill.output.parts import OutputWriter, next_part_number, unwritable_columns
 from promptmill.output.publishing import publish_side_by_side
 from promptmill.output.reading import read, read_failures
@@ -261,3 +263,20 @@ def test_an_input_that_no_output_can_carry_is_refused_until_its_columns_are_chos
     with pytest.raises(JobError, match=r"'tags' \(struct<>\).*input\.columns"):
         prepare(job, date(2026, 11, 24))
     prepare(make_job(input={"url": str(tmp_path / "rows.jsonl"), "columns": ["text"]}), date(2026, 11, 24))
+
+
+def test_an_error_of_the_thread_that_writes_ends_the_output_and_leaves_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(PartWriter, "close", refuse)
+    before = threading.active_count()
+    with pytest.raises(OSError, match="No space"):
+        with OutputWriter(Storage(str(tmp_path)), DIGEST, *schemas(), 1_000) as writer:
+            for start in range(0, 3_000, 100):
+                writer.add(rows := input_rows(start, 100), answered(rows, ()))
+
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == []
+    assert threading.active_count() == before
