@@ -47,8 +47,8 @@ serve: install ## Start a Prefect server with everything deployed and a worker; 
 test: install-dev ## Run all tests.
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-test-fast: install-dev ## Run the tests that need no Prefect server, no database and no browser.
-	$(BIN)/python -m pytest $(PYTEST_ARGS) -m "not served"
+test-fast: install-dev ## Run the tests that need no Prefect server, no database and no browser, with a tenth of the examples.
+	PROMPTMILL_TEST_FAST=1 $(BIN)/python -m pytest $(PYTEST_ARGS) -m "not served"
 
 coverage: install-dev ## Run all tests and show which lines and branches no test reaches, subprocesses included.
 	$(BIN)/coverage erase

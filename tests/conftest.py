@@ -15,6 +15,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from promptmill.job.spec import Job
 from promptmill.provider.transport import Credentials
 from promptmill.simulator import Simulator, SimulatorOptions
+from tests.support.examples import examples
 from tests.support.jobs import SCHEMA, MakeJob
 from tests.support.own_server import SHARED_PER_MINUTE, OwnServer, own_server
 from tests.support.prefect_server import end_prefects_threads, prefect_server, prepare_home
@@ -25,7 +26,9 @@ from tests.support.serving import serving, start_runs_without_a_supervisor, warm
 
 __all__ = ["s3_folder", "s3_server"]  # fixtures of all rooms
 
-settings.register_profile("promptmill", deadline=None)  # a busy machine is no fault of an example
+settings.register_profile(
+    "promptmill", max_examples=examples(), deadline=None
+)  # a busy machine is no fault of an example
 settings.load_profile("promptmill")
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 os.environ.setdefault("DO_NOT_TRACK", "1")

@@ -318,7 +318,7 @@ class _Redirect(BaseHTTPRequestHandler):
 def server() -> Iterator[HTTPServer]:
     """A web server on loopback that redirects."""
     running = HTTPServer(("127.0.0.1", 0), _Redirect)
-    Thread(target=running.serve_forever, daemon=True).start()
+    Thread(target=running.serve_forever, args=(0.01,), daemon=True).start()
     yield running
     running.shutdown()
     running.server_close()

@@ -17,6 +17,7 @@ from flows.command import console
 from promptmill.printable import printable, printable_json
 from promptmill.simulator import Simulator
 from promptmill.terminal import Terminal
+from tests.support.examples import examples
 from tests.support.jobs import MakeJob
 
 STEERING = {
@@ -54,7 +55,7 @@ def test_no_text_steers_a_terminal_once_it_is_printable(text: str) -> None:
     shown.encode()
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(st.text(st.characters(codec="utf-8"), max_size=30))
 def test_json_for_a_terminal_means_the_same(text: str) -> None:
     shown = printable_json(json.dumps({text: text}, ensure_ascii=False))

@@ -2,14 +2,14 @@
 
 import copy
 import json
-import os
 from typing import Any
 
 from hypothesis import strategies as st
 
 from promptmill.job.spec import Endpoint
+from tests.support.examples import examples_or_longer
 
-EXAMPLES = int(os.environ.get("PROMPTMILL_TEST_EXAMPLES", "300"))  # 5,000 to look longer
+EXAMPLES = examples_or_longer(300)  # 5,000 to look longer
 ODD_NUMBERS = (0, -1, 2**31, 2**53, 2**63 - 1, 2**63, 2**64, 10**30, -(10**30), 1.5, -0.0, 12.0, 1e-9, 1e300)
 WELL_FORMED: dict[Endpoint, dict[str, Any]] = {
     "chat.completions": {

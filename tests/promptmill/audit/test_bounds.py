@@ -19,6 +19,7 @@ from promptmill.errors import StorageFailed
 from promptmill.limits.exposure import Exposure
 from promptmill.limits.pricing import prices_for
 from promptmill.records import Completion, Failure, Result, Usage
+from tests.support.examples import examples
 
 STEPS = 10**12
 DEAREST = 8  # US dollars
@@ -101,7 +102,7 @@ def books(kept: KeptSums, *runs: Account, cleaned: list[Cleaned] | None = None, 
         max_size=60,
     )
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_the_bounds_hold_the_bill_and_are_as_narrow_as_what_was_at_risk(
     operations: list[tuple[str, int, int, bool]],
 ) -> None:

@@ -20,6 +20,7 @@ from promptmill.planning.kept import find_kept
 from promptmill.planning.rows import render_chunk
 from promptmill.provider.transport import Credentials
 from promptmill.records import Completion, Failure, Request, Usage
+from tests.support.examples import examples
 from tests.support.jobs import plan
 from tests.support.rows import write_rows
 from tests.support.waves import Fate, Killed, Waves
@@ -177,7 +178,7 @@ _BOUNDARIES = ["before-intent", "after-intent"]
 _EVENTS = [*["wave", "end"] * 4, *_OTHERS]
 
 
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(st.data())
 def test_every_wave_submits_the_rows_that_a_look_at_all_rows_would_submit(data: st.DataObject):
     with tempfile.TemporaryDirectory() as folder:

@@ -21,6 +21,7 @@ from promptmill.cache.upkeep import compact_if_scattered, prune, stats
 from promptmill.checkpoints.answer_files import answers_table
 from promptmill.records import Completion, Usage
 from promptmill.storage import Storage
+from tests.support.examples import examples
 
 OPENAI = Source("https://api.openai.com", "chat.completions")
 EVER = float("-inf")
@@ -144,7 +145,7 @@ def test_vectors_come_back_as_they_were(tmp_path: Path) -> None:
 
 
 @given(numbers=st.lists(st.tuples(st.integers(0, 30), st.sampled_from([1.0, 2.0, 3.0])), max_size=40))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 def test_a_segment_has_each_request_once_in_order_with_its_newest_answer(numbers: list[tuple[int, float]]) -> None:
     parts = [entries([number], text=f"{number} at {at}", at=at) for number, at in numbers]
     table = sorted_once(pa.concat_tables([entries([]), *parts]))

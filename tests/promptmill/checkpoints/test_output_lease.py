@@ -19,6 +19,7 @@ from promptmill.checkpoints.output_lease import (
 from promptmill.checkpoints.output_turn import Asking, refuse_to_wait, releasing, take_turn_at
 from promptmill.errors import LeaseLost, OutputInUse, StorageFailed
 from promptmill.storage import Storage
+from tests.support.examples import examples
 from tests.support.lease_world import HOUR, Actor, World, interleave
 
 
@@ -180,7 +181,7 @@ def test_a_damaged_claim_is_followed_after_the_period() -> None:
     rates=st.tuples(*[st.sampled_from([0.9, 1.0, 1.1])] * 3),
     offsets=st.tuples(*[st.sampled_from([0.0, -9 * HOUR, 4 * HOUR])] * 3),
 )
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 def test_no_two_runs_ever_believe_that_they_hold_the_output(
     creates_once: bool, bursts: list[tuple[int, int, float]], rates: tuple[float, ...], offsets: tuple[float, ...]
 ) -> None:
@@ -207,7 +208,7 @@ def test_no_two_runs_ever_believe_that_they_hold_the_output(
         max_size=10,
     ),
 )
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 def test_a_take_over_never_meets_a_holder_that_wakes_up(
     creates_once: bool, silence: float, looks: int, bursts: list[tuple[int, int, float]]
 ) -> None:
@@ -234,7 +235,7 @@ def until(is_there: Callable[[], bool], pid: int) -> Iterator[tuple[int, float]]
 
 
 @given(order=st.lists(st.integers(0, 2), max_size=30))
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 def test_some_run_always_gets_the_output(order: list[int]) -> None:
     world = World()
     actors = [Actor(world, pid, 0.0, 1.0) for pid in range(3)]

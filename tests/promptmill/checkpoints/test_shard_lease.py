@@ -14,6 +14,7 @@ from promptmill.checkpoints.output_turn import Asking, releasing, take_turn_at
 from promptmill.checkpoints.shard_lease import ShardLease, Stragglers
 from promptmill.errors import LeaseLost, OutputInUse, PromptmillError
 from promptmill.storage import Storage
+from tests.support.examples import examples
 from tests.support.lease_world import Actor, World, interleave, pause
 
 
@@ -173,7 +174,7 @@ class Follower(Actor):
     is_parent_over=st.booleans(),
     offset=st.sampled_from([0.0, -5_000.0]),
 )
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 def test_no_shard_ever_sends_beside_the_run_that_follows_its_own(
     waits: float, bursts: list[tuple[int, int, float]], is_parent_over: bool, offset: float
 ) -> None:

@@ -11,6 +11,7 @@ from promptmill.cell_values import rows_of
 from promptmill.dataset.dataset import open_dataset
 from promptmill.errors import DatasetError
 from promptmill.job.spec import Input
+from tests.support.examples import examples
 
 
 def rows(path: Path, csv: dict[str, Any] | None = None) -> list[dict[str, Any]]:
@@ -134,7 +135,7 @@ FIELD = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), m
     doubles=st.booleans(),
     encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-32"]),
 )
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(150), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_every_dialect_that_a_job_names_gives_the_fields_back(
     tmp_path: Path, fields: list[tuple[str, str]], delimiter: str, quote: str, doubles: bool, encoding: str
 ) -> None:

@@ -17,6 +17,7 @@ from promptmill.dataset.dataset import Dataset, open_dataset
 from promptmill.dataset.frames import from_frame
 from promptmill.errors import DatasetError
 from promptmill.job.spec import Input
+from tests.support.examples import examples
 
 
 def dataset(path: Path | str, **spec: object) -> Dataset:
@@ -220,7 +221,7 @@ def test_an_error_names_a_parquet_file_that_is_torn_in_the_middle(tmp_path: Path
     kind=st.sampled_from(["parquet", "csv", "jsonl"]),
 )
 @settings(
-    max_examples=40,
+    max_examples=examples(40),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

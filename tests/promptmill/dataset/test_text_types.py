@@ -16,6 +16,7 @@ from promptmill.dataset.json_numbers import load_as_written, odd_lines
 from promptmill.dataset.text_types import still_possible
 from promptmill.job.spec import Input
 from promptmill.prompts.template_values import to_text
+from tests.support.examples import examples
 
 _TEXT = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), max_size=5)
 _NUMBERS = st.one_of(
@@ -69,7 +70,7 @@ def test_texts_are_doubles_only_if_python_prints_them_so(texts: list[str]) -> No
 
 
 @given(texts=_COLUMNS)
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(150), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_every_csv_value_is_printed_as_the_file_has_it(tmp_path: Path, texts: list[str]) -> None:
     with (tmp_path / "a.csv").open("w", newline="") as file:
         writer = csv.writer(file, quoting=csv.QUOTE_ALL)
@@ -79,7 +80,7 @@ def test_every_csv_value_is_printed_as_the_file_has_it(tmp_path: Path, texts: li
 
 
 @given(texts=st.lists(_NUMBERS, min_size=1, max_size=4))
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(150), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_every_json_number_is_printed_as_the_file_has_it(tmp_path: Path, texts: list[str]) -> None:
     numbers = [text for text in texts if _is_json(text)] or ["1"]
     (tmp_path / "a.jsonl").write_text("".join(f'{{"x": {number}}}\n' for number in numbers))

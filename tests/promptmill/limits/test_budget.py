@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 from promptmill.errors import BudgetExhausted
 from promptmill.limits.budget import Budget
 from tests.support.clock import run_on_clock
+from tests.support.examples import examples
 
 CENT = Decimal("0.01")
 
 
 @given(st.lists(st.tuples(st.integers(1, 50), st.floats(0, 1), st.booleans()), max_size=60), st.integers(1, 300))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_no_order_of_reserving_and_settling_passes_the_cap(work: list[tuple[int, float, bool]], cap: int) -> None:
     async def scenario() -> None:
         budget = Budget(cap * CENT)

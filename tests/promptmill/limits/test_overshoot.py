@@ -14,6 +14,7 @@ from promptmill.limits.overshoot import LONGEST_OUTPUT_TOKENS, Overshoot, oversh
 from promptmill.limits.pricing import TIERS, prices_for
 from promptmill.records import Usage
 from tests.support.clock import run_on_clock
+from tests.support.examples import examples
 
 CENT = Decimal("0.01")
 PRICES = prices_for("gpt-6-luna", None)
@@ -24,7 +25,7 @@ PRICES = prices_for("gpt-6-luna", None)
     cap=st.integers(1, 300),
     slots=st.integers(1, 8),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 def test_answers_that_exceed_their_reservations_pass_the_cap_by_the_overshoot_at_most(
     work: list[tuple[int, int, float, bool]], cap: int, slots: int
 ) -> None:
@@ -60,7 +61,7 @@ def test_answers_that_exceed_their_reservations_pass_the_cap_by_the_overshoot_at
     asked=st.sampled_from([None, "flex", "priority", "default", "ultrafast"]),
     named=st.sampled_from([*TIERS, None, "ultrafast"]),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_no_answer_exceeds_its_reservation_by_more_than_is_said(
     counted: int,
     share: float,

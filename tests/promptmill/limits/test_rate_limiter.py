@@ -11,6 +11,7 @@ from promptmill.limits.rate_limiter import RateLimiter
 from promptmill.limits.split_tokens import RequestTooLarge
 from promptmill.limits.token_bucket import Reservation, ServerLimit
 from tests.support.clock import run_on_clock, sliding_most
+from tests.support.examples import examples
 
 NOTHING = ServerLimit(None, None)
 
@@ -218,7 +219,7 @@ def test_a_provider_that_counts_more_than_we_do_slows_us_down_before_it_refuses(
     st.lists(st.tuples(st.floats(1, 900), st.floats(0, 1)), min_size=1, max_size=40),
     st.floats(0.001, 20),
 )
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=examples(10), deadline=None)
 def test_whatever_is_asked_the_tokens_used_stay_within_the_limit(
     asked: list[tuple[float, float]], latency: float
 ) -> None:

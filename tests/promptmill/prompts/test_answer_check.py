@@ -12,6 +12,7 @@ from promptmill.errors import JobError
 from promptmill.prompts.answer_check import AnswerCheck
 from promptmill.prompts.patterns import Pattern
 from promptmill.prompts.response_schema import ResponseSchema
+from tests.support.examples import examples
 
 NAMES = ("a", "b", "c d", "é")
 SCALARS = st.one_of(
@@ -77,7 +78,7 @@ DEFINITIONS = {
 
 
 @given(SCHEMAS, VALUES)
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 def test_an_answer_follows_a_schema_if_and_only_if_jsonschema_says_so(schema: dict[str, Any], answer: Any) -> None:
     whole = {**schema, "$defs": DEFINITIONS}
 

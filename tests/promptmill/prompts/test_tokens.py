@@ -12,6 +12,7 @@ from promptmill.job.spec import RequestSpec
 from promptmill.prompts.request_builder import RequestBuilder
 from promptmill.prompts.tokenizer_files import EncodingFile, Encodings
 from promptmill.prompts.tokens import PIECE_CHARACTERS, TokenCounter, encoding_of, estimate_tokens, make_counter
+from tests.support.examples import examples
 
 Source = Callable[[EncodingFile], bytes | None]
 
@@ -129,7 +130,7 @@ def test_long_texts_are_counted_in_linear_time(counter: TokenCounter, text: str)
     assert seconds[1] < 10 * (len(text) / PIECE_CHARACTERS) * max(seconds[0], 0.002)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(text=st.text(min_size=1, max_size=40), pieces=st.integers(1, 4))
 def test_cutting_a_long_text_miscounts_by_a_few_tokens(counter: TokenCounter, text: str, pieces: int) -> None:
     """Sums of halves, which are never cut further, differ by a few tokens a cut."""

@@ -26,6 +26,7 @@ from promptmill.records import Completion, Request, Result
 from promptmill.runs.completion import complete_request
 from promptmill.stop import Slot, Stop
 from tests.support.clock import run_on_clock, sliding_most
+from tests.support.examples import examples
 from tests.support.odd_answers import WELL_FORMED
 
 NOW = 1_790_000_000.0
@@ -104,7 +105,7 @@ async def answer_rows(client: Client, rows: int, seconds: float) -> list[Result]
     st.lists(st.tuples(st.sampled_from([429, 429, 429, 503]), st.sampled_from(WAITS), st.sampled_from(ODD)), min_size=1)
 )
 @example([(429, "0", "0"), (429, "0", "0"), (503, "0", "0")])  # a 503 doesn't say that the limit is back
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_a_provider_that_refuses_everything_is_asked_once_a_second_at_most(script: list[tuple[int, str, str]]) -> None:
     """Whatever it asks to wait; 503s are tried six times a row, so that they are few."""
 
@@ -158,7 +159,7 @@ def test_a_provider_that_takes_requests_again_gets_all_of_them() -> None:
         max_size=5,
     )
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_no_limit_that_headers_tell_keeps_rows_from_being_answered(told: list[dict[str, str]]) -> None:
     """The slowest limit that is believed is one request a minute."""
     sender = Scripted(lambda number: RawAnswer(200, told[number % len(told)], ANSWER))

@@ -226,8 +226,8 @@ async def test_ten_thousand_rows_with_two_thousand_texts_are_no_request_for_a_se
 ):
     source = write_rows(tmp_path / "many.parquet", [f"text {number % 2_000}" for number in range(10_000)])
     for name in "ab":
-        job = make_job(1, cache=cache, input__url=str(source), input__limit=None, output__url=str(tmp_path / name))
-        manifest = await run_whole(job, credentials)
+        places = {"cache": cache, "input__url": str(source), "input__limit": None, "output__url": str(tmp_path / name)}
+        manifest = await run_whole(make_job(1, chunk_rows=500, checkpoint_rows=100, **places), credentials)
 
     assert billed(simulator, "default") == 2_000
     assert (manifest.cached, manifest.shared, manifest.requests_sent) == (2_000, 8_000, 0)

@@ -1,6 +1,5 @@
 """Whatever a Parquet file holds, a run publishes every value of it unchanged, or refuses the file before it sends anything."""
 
-import os
 import time
 import uuid
 from collections.abc import Sequence
@@ -29,9 +28,10 @@ from promptmill.planning.rows import read_chunks, render_chunk
 from promptmill.records import Completion, Failure, Result, Usage
 from promptmill.runs.publish import write_rows
 from tests.support.arrow_tables import column, kinds
+from tests.support.examples import examples_or_longer
 from tests.support.jobs import TODAY
 
-EXAMPLES = int(os.environ.get("PROMPTMILL_TEST_EXAMPLES", "300"))  # 10,000 to look longer
+EXAMPLES = examples_or_longer(300)  # 10,000 to look longer
 ROWS = 5
 NAMES = ("", "a", "a.b", "a\0b", "a b", "Ä", "-", "row", "embedding", "x" * 300, "'\"", "{{", "\n")
 

@@ -30,6 +30,7 @@ from promptmill.runs.plain import run_plainly
 from promptmill.runs.run import PendingRun, answering
 from promptmill.seals import seal
 from promptmill.simulator import Simulator, SimulatorOptions
+from tests.support.examples import examples
 from tests.support.jobs import MakeJob, plan
 
 _NUMBERS = count()
@@ -93,7 +94,7 @@ def _published(job: Job) -> tuple[list[dict[str, Any]], list[dict[str, Any]], li
     return tables[0], tables[1], sorted(file.name for file in (folder / "_checkpoints").glob("*.parquet"))
 
 
-@settings(max_examples=12)
+@settings(max_examples=examples(12))
 @given(
     lines=LINES,
     kills=st.lists(st.tuples(st.booleans(), st.integers(1, 8)), max_size=2),
