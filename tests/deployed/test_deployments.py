@@ -219,7 +219,10 @@ async def test_a_run_that_nobody_approved_asks_again_when_it_is_retried(force: b
     assert len(promptmill.read(job["output"]["url"])) == 20
 
 
-@pytest.mark.parametrize("asks", [pytest.param(False, id="plain"), pytest.param(True, id="approved")])
+@pytest.mark.parametrize(
+    "asks",
+    [pytest.param(False, id="plain", marks=pytest.mark.usefixtures("cold")), pytest.param(True, id="approved")],
+)
 async def test_a_killed_run_crashes_and_goes_on_once_by_itself(
     asks: bool, served: str, provider: Simulator, tmp_path: Path
 ):
