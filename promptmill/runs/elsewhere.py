@@ -22,6 +22,7 @@ class Elsewhere:
     are_chunks_recorded: bool = False  # the process that finished a chunk wrote Prefect's record of it too
     deadline: DeadlineRecord | None = None  # of the run, and what was decided to keep it
     again: Again | None = None  # the failures of earlier runs that they asked for again
+    limited_by: Mapping[str, float] = field(default_factory=dict[str, float])  # limit → share of the time
 
 
 NOTHING_ELSEWHERE = Elsewhere()

@@ -192,7 +192,7 @@ def _run_facts(run: PendingRun, engine: Engine) -> RunFacts:
         unknown=dict(counters.unknown),
         retries=dict((Counter(elsewhere.retries) + Counter(counters.retries_by_kind)).most_common()),
         retries_over_time=dict(counters.retries),
-        limited_by=engine.limit_watch.shares,
+        limited_by=elsewhere.limited_by or engine.limit_watch.shares,
         steering=engine.steering,
     )
 
@@ -210,6 +210,8 @@ def facts_of_work(
         reused=reused,
         batches=work.batches,
         deadline=work.deadline,
+        retries=work.retries,
+        limited_by=work.limited_by,
         flow_run_ids=(*run.flow_run_ids, *work.flow_run_ids),
         limits=limits,
     )

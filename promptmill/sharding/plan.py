@@ -113,6 +113,7 @@ class ShardSums:
     attempts: int
     answered: int  # rows
     retries: dict[str, int]  # attempts that another followed, by kind of failure
+    limited_by: dict[str, float]  # limit → share of the time of all
 
 
 def sum_shards(found: Sequence[Manifest]) -> ShardSums:
@@ -122,7 +123,18 @@ def sum_shards(found: Sequence[Manifest]) -> ShardSums:
         attempts=sum(manifest.attempts for manifest in found),
         answered=sum(manifest.rows - manifest.reused - manifest.shared for manifest in found),
         retries=dict(sum((Counter(manifest.retries_by_kind) for manifest in found), Counter[str]())),
+        limited_by=_limits_of(found),
     )
+
+
+def _limits_of(found: Sequence[Manifest]) -> dict[str, float]:
+    """The share of the time of all shards in which each limit held them up, the most first."""
+    seconds: Counter[str] = Counter()
+    for manifest in found:
+        for limit, share in manifest.limited_by.items():
+            seconds[limit] += share * manifest.seconds  # pyright: ignore[reportArgumentType] - a Counter adds up floats as well
+    whole = sum(manifest.seconds for manifest in found)
+    return {limit: round(held / whole, 3) for limit, held in seconds.most_common() if held > 0}
 
 
 def sum_progress(found: Sequence[Manifest], rows: int) -> Progress:

@@ -5,7 +5,7 @@ import logging
 import signal
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,6 +14,8 @@ from pydantic import ValidationError
 
 import promptmill
 from promptmill.errors import PromptmillError
+from promptmill.provider.redaction import redact
+from promptmill.provider.transport import Credentials, known_secrets
 from promptmill.runs.engine import LookUpCredentials
 from promptmill.sharding.plan import Outcome
 from promptmill.standalone.messages import END, REPORT, WORK, Counts, Work, key_line, part_line
@@ -28,8 +30,11 @@ log = logging.getLogger("promptmill")
 class Child:
     """A process that answers a part of a run."""
 
-    def __init__(self, process: asyncio.subprocess.Process, look_up: LookUpCredentials | None) -> None:
+    def __init__(
+        self, process: asyncio.subprocess.Process, credentials: Credentials, look_up: LookUpCredentials | None
+    ) -> None:
         self._process, self._look_up = process, look_up
+        self._secrets = known_secrets(credentials)
         self._outcome: Outcome | None = None
         self._said: deque[str] = deque(maxlen=_LAST_LINES)
 
@@ -49,7 +54,7 @@ class Child:
             limit=_LONGEST_LINE,
             start_new_session=True,
         )
-        child = Child(process, look_up)
+        child = Child(process, work.credentials, look_up)
         await child._tell(WORK.dump_json(work) + b"\n")
         return child
 
@@ -96,9 +101,7 @@ class Child:
             await stdin.drain()
 
     async def _hear(self, count: Callable[[Counts], None]) -> None:
-        stdout = self._process.stdout
-        assert stdout is not None  # noqa: S101 - it is a pipe
-        while line := await stdout.readline():
+        async for line in _lines(self._process.stdout):
             with suppress(ValidationError):  # it was killed in the middle of a line
                 report = REPORT.validate_json(line)
                 if report.counts is not None:
@@ -116,11 +119,23 @@ class Child:
         except PromptmillError as error:  # the child ends for want of a key, and the run with it
             log.warning("the key can't be looked up again: %s", error)
             return
+        self._secrets += known_secrets(credentials)
         await self._tell(key_line(credentials))
 
     async def _keep_errors(self) -> None:
-        stderr = self._process.stderr
-        assert stderr is not None  # noqa: S101 - it is a pipe
-        while line := await stderr.readline():
-            self._said.append(line.decode(errors="replace").strip())
+        async for line in _lines(self._process.stderr):
+            self._said.append(redact(line.decode(errors="replace").strip(), self._secrets))
             log.debug("process %d: %s", self.pid, self._said[-1])
+
+
+async def _lines(pipe: asyncio.StreamReader | None) -> AsyncIterator[bytes]:
+    """The lines of a pipe until it is closed, without those that are too long to hold."""
+    assert pipe is not None  # noqa: S101 - the child was started with one
+    while True:
+        try:
+            line = await pipe.readline()
+        except ValueError:  # it has dropped the line
+            continue
+        if not line:
+            return
+        yield line

@@ -115,6 +115,7 @@ class _Crew:
             requests=sums.requests_sent,
             attempts=sums.attempts,
             retries=sums.retries,
+            limited_by=sums.limited_by,
             answered=sums.answered,
             again=self._plan.again,
         )

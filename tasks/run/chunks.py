@@ -19,6 +19,7 @@ from promptmill.runs.chunk import complete_chunk
 from promptmill.runs.chunk_loop import drive_chunks
 from promptmill.runs.chunk_record import record_chunk
 from promptmill.runs.engine import Engine
+from tasks.prefect_internals.result_links import forget_results, unsearched
 from tasks.server.checkpoint_storage import SERIALIZER, checkpoint_key, checkpoint_storage
 from tasks.server.outages import CALL_ERRORS
 
@@ -77,9 +78,11 @@ async def answer_rows(engine: Engine) -> None:
 
     async def reuse(engine: Engine, chunk: Chunk, answers: pa.Table) -> None:
         if not engine.elsewhere.are_chunks_recorded:
-            await cached(chunk.label, engine, chunk, answers, is_finished=True)
+            await cached(chunk.label, unsearched(engine), unsearched(chunk), answers, is_finished=True)
+            forget_results()
 
     async def complete(engine: Engine, chunk: Chunk, rows: pa.Table) -> None:
-        await fresh(chunk.label, engine, chunk, rows, is_finished=False)
+        await fresh(chunk.label, unsearched(engine), unsearched(chunk), rows, is_finished=False)
+        forget_results()
 
     await drive_chunks(engine, reuse, complete)

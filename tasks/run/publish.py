@@ -25,6 +25,7 @@ from promptmill.public_url import public_url
 from promptmill.runs.engine import Engine
 from promptmill.runs.run import FinishedRun, PendingRun, Run, publish_run
 from promptmill.web_address import web_address
+from tasks.prefect_internals.result_links import unsearched
 from tasks.run.markdown import escape_markdown
 from tasks.server.outages import CALL_ERRORS
 
@@ -50,14 +51,14 @@ async def publish_output(run: PendingRun, engine: Engine) -> FinishedRun:
     try:
         asset = Asset(key=_asset_key(run.prepared.output.shown))
     except ValidationError:
-        return await Task(publish_run, **options)(run, engine)
+        return await Task(publish_run, **options)(unsearched(run), unsearched(engine))
 
     async def publish(run: PendingRun, engine: Engine) -> FinishedRun:
         finished = await publish_run(run, engine)
         add_asset_metadata(asset, describe_output(finished.manifest, run.prepared.output.shown))
         return finished
 
-    return await materialize(asset, by="promptmill", **options)(publish)(run, engine)
+    return await materialize(asset, by="promptmill", **options)(publish)(unsearched(run), unsearched(engine))
 
 
 def _asset_key(url: str) -> str:

@@ -84,6 +84,7 @@ class Following:
             requests=sums.requests_sent,
             attempts=sums.attempts,
             retries=sums.retries,
+            limited_by=sums.limited_by,
             answered=sums.answered,
             flow_run_ids=tuple(self._carrier.all_ids),
             are_chunks_recorded=bool(heard),

@@ -34,6 +34,9 @@ async def task_runs(flow_run_id: str) -> list[tuple[str, str]]:
                 flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id]))  # pyright: ignore[reportArgumentType]
             )
             chunks = [(one.name, one.state_name or "") for one in found if one.name.startswith("rows ")]
+            assert not any(inputs for one in found for inputs in one.task_inputs.values()), (
+                "they take nothing from another"
+            )
             if chunks and all(state in {"Completed", "Cached", "Failed"} for _, state in chunks):
                 return sorted(chunks)
             time.sleep(0.2)

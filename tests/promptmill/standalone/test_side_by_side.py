@@ -133,6 +133,7 @@ async def test_a_child_killed_at_random_costs_what_it_had_not_saved_and_the_outp
     assert isinstance(manifest, Manifest), manifest
     assert_whole(manifest, ROWS)
     assert 0 <= lost <= IN_FLIGHT // 2 + job.checkpoint_rows * job.chunks_in_flight
+    assert "concurrency" in manifest.limited_by
     assert running.children() == []
     alone = job.model_copy(
         update={"processes": 1, "output": job.output.model_copy(update={"url": str(tmp_path / "alone")})}
