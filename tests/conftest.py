@@ -22,7 +22,7 @@ from tests.support.prefect_server import end_prefects_threads, prefect_server, p
 from tests.support.rows import write_rows
 from tests.support.s3 import s3_folder, s3_server
 from tests.support.servers import Servers, a_core
-from tests.support.serving import serving, start_runs_without_a_supervisor, warm_runs
+from tests.support.serving import fork_runs, serving, start_runs_without_a_supervisor, warm_runs
 
 __all__ = ["s3_folder", "s3_server"]  # fixtures of all rooms
 
@@ -146,22 +146,25 @@ def served_folder(new_home: Callable[[str], Path]) -> Path:
 
 @pytest.fixture(scope="module")
 def served(served_folder: Path, served_provider: Simulator) -> str:
-    """The API's URL of a served Promptmill, one for all modules that a worker process tests."""
+    """The API's URL of a served Promptmill, one for all modules that a worker process tests.
+
+    Its runs are forked from one process that has imported all they need, unless a test takes the fixture `cold`.
+    """
 
     @contextmanager
     def start() -> Generator[str]:
-        with serving(served_folder, served_provider) as api_url:
-            start_runs_without_a_supervisor(api_url)
+        with serving(served_folder, served_provider) as api_url, warm_runs(api_url, served_folder):
             yield api_url
 
     return _servers.running("served", start)
 
 
-@pytest.fixture(scope="module")
-def warm(served: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Runs of this module on the served Promptmill are forked from one process that has imported all they need."""
-    with warm_runs(served, tmp_path_factory.mktemp("warm")):
-        yield
+@pytest.fixture
+def cold(served: str, served_folder: Path) -> Iterator[None]:
+    """The worker starts the runs of this test by Prefect's own command, each with its imports."""
+    start_runs_without_a_supervisor(served)
+    yield
+    fork_runs(served, served_folder)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import json
 import time
 from pathlib import Path
 
+import pytest
 from prefect.states import Cancelling
 
 from promptmill.simulator import Simulator
@@ -13,6 +14,7 @@ from tests.support.serving import client_of, ended, job_values, sent, start, tol
 ROWS, CONCURRENCY, ANSWER_SECONDS = 400, 20, 2.0
 
 
+@pytest.mark.usefixtures("cold")
 async def test_a_cancelled_run_sends_nothing_more_and_keeps_every_answer_on_its_way(
     served: str, provider: Simulator, tmp_path: Path
 ):

@@ -219,7 +219,15 @@ async def test_a_run_that_nobody_approved_asks_again_when_it_is_retried(force: b
     assert len(promptmill.read(job["output"]["url"])) == 20
 
 
-@pytest.mark.parametrize("asks", [pytest.param(False, id="plain"), pytest.param(True, id="approved")])
+@pytest.fixture
+def asks(request: pytest.FixtureRequest) -> bool:
+    """Whether a run asks a person first. One that doesn't is started by Prefect's own command, so that this is killed too."""
+    if not request.param:
+        request.getfixturevalue("cold")
+    return request.param
+
+
+@pytest.mark.parametrize("asks", [pytest.param(False, id="plain"), pytest.param(True, id="approved")], indirect=True)
 async def test_a_killed_run_crashes_and_goes_on_once_by_itself(
     asks: bool, served: str, provider: Simulator, tmp_path: Path
 ):

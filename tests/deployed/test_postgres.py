@@ -21,7 +21,7 @@ from promptmill.provider.transport import Credentials
 from promptmill.simulator import Simulator
 from tests.support.jobs import carry_out
 from tests.support.paths import ROOT
-from tests.support.serving import KEY, client_of, ended, job_values, kill_midway, reached, serving, start
+from tests.support.serving import KEY, client_of, ended, job_values, kill_midway, reached, serving, start, warm_runs
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("postgres")]
 REQUESTS = 1_200  # a minute, of the shared limit
@@ -48,7 +48,8 @@ def served(tmp_path_factory: pytest.TempPathFactory, served_provider: Simulator)
     with postgres() as url, serving(folder, served_provider, PREFECT_SERVER_DATABASE_CONNECTION_URL=url) as api_url:
         words = [sys.executable, "deployments/bootstrap.py", "--limit", f"pg={REQUESTS},100000000"]
         subprocess.run(words, cwd=ROOT, env={**os.environ, "PREFECT_API_URL": api_url}, check=True)
-        yield api_url
+        with warm_runs(api_url, folder):
+            yield api_url
 
 
 def labelling(folder: Path, name: str, rows: int = 20) -> dict[str, Any]:

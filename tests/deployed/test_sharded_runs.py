@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterTags
@@ -67,6 +68,7 @@ async def test_a_run_in_shards_publishes_one_output(served: str, provider: Simul
     assert not list((Path(job["output"]["url"]) / "_checkpoints" / "shards").rglob("*.json"))
 
 
+@pytest.mark.usefixtures("cold")
 async def test_a_killed_shard_is_run_again_alone(served: str, provider: Simulator, tmp_path: Path):
     job = sharded(tmp_path, "one-dies", shards=3, limits={"max_concurrency": 6})
     before = requests_sent(provider)
@@ -181,7 +183,7 @@ async def test_a_run_without_shards_ends_those_that_a_dead_run_left_at_work(
     job, before = sharded(tmp_path, "left-behind", limits={"max_concurrency": 3}), requests_sent(provider)
     (tmp_path / "job.yaml").write_text(yaml.safe_dump(job))
     provider.configure(latency_seconds=2.0)
-    dead = command("run", tmp_path / "job.yaml", api_url=served, base_url=provider.base_url)
+    dead = command("run", tmp_path / "job.yaml", api_url=served, base_url=provider.base_url, is_warm=False)
     async with client_of(served) as client:
         await at_work(client, job)
         dead.kill()

@@ -12,7 +12,7 @@ from promptmill.allowed_urls import URLS_SETTING
 from promptmill.simulator import Simulator
 from tests.support.serving import client_of, ended, job_values, reached, sent, start
 
-pytestmark = [pytest.mark.xdist_group("deployments"), pytest.mark.usefixtures("warm")]
+pytestmark = pytest.mark.xdist_group("deployments")
 
 
 async def tell(client: PrefectClient, action: str, **parameters: Any) -> str:

@@ -1,4 +1,4 @@
-"""A deployed run that tests fork from a warm process ends, is told to end and is killed like one that Prefect starts."""
+"""What tests fork from a warm process ends, is told to end, is killed and speaks like what Prefect or a person starts."""
 
 import os
 import signal
@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.commands import command, write_job
+from tests.support.jobs import MakeJob
 from tests.support.paths import ROOT
 
 PROGRAM = ROOT / "tests/support/warm_runs.py"
@@ -70,3 +72,17 @@ def test_a_warm_run_ends_like_the_process_that_the_worker_started(server: Server
     wrong = server.started(PREFECT__FLOW_RUN_ID="no id")
     _, said = wrong.communicate(timeout=60)
     assert (wrong.returncode, b"Invalid flow run id" in said) == (1, True)
+
+
+def test_a_warm_command_says_what_a_cold_one_says(make_job: MakeJob, tmp_path: Path):
+    path = write_job(make_job(3), tmp_path)
+    address = {"api_url": "http://127.0.0.1:9/api", "base_url": "http://127.0.0.1:9/v1"}
+    for words in (("check", path, "--json"), ("-q", "check", path), ("check", tmp_path / "missing.yaml")):
+        warm, cold = (command(*words, **address, is_warm=is_warm) for is_warm in (True, False))
+        (answer, told), (same_answer, told_too) = warm.communicate(timeout=90), cold.communicate(timeout=90)
+
+        assert answer == same_answer
+        assert [*dict.fromkeys(told.splitlines())] == [
+            *dict.fromkeys(told_too.splitlines())
+        ]  # a slow step is told again
+        assert warm.returncode == cold.returncode

@@ -25,6 +25,7 @@ from promptmill.planning.prepared_job import resolve_output, today
 from promptmill.simulator import Simulator
 from promptmill.storage import Storage
 from tests.support.billing import billed, counter, paid_twice
+from tests.support.commands import warm_flows
 from tests.support.jobs import MakeJob
 from tests.support.paths import ROOT
 
@@ -176,11 +177,10 @@ async def test_advance_batches_leaves_a_job_alone_that_another_process_waits_for
     assert len(promptmill.read(job.output.url)) == 10
 
 
-def command(*words: str) -> subprocess.Popen[bytes]:
-    """The command a person types."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "flows", *words], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+def command(*words: str, is_warm: bool = False) -> subprocess.Popen[bytes]:
+    """The command a person types; a warm one is forked from a process that has its imports."""
+    begins = warm_flows(dict(os.environ)) if is_warm else [sys.executable, "-m", "flows"]
+    return subprocess.Popen([*begins, *words], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 def job_file(make_job: MakeJob, path: Path, **changes: Any) -> str:
@@ -203,8 +203,8 @@ def test_a_command_that_was_killed_while_it_waited_goes_on_where_it_was(
         time.sleep(0.1)
     os.kill(first.pid, signal.SIGKILL)
     first.communicate()
-    status, shown = command("batches", "status", job).communicate()
-    second = command("run", job, "--mode", "batch", "--json")
+    status, shown = command("batches", "status", job, is_warm=True).communicate()
+    second = command("run", job, "--mode", "batch", "--json", is_warm=True)
     output, errors = second.communicate(timeout=90)
 
     assert second.returncode == 0, errors.decode()
@@ -261,7 +261,7 @@ async def test_advancing_a_job_by_hand_keeps_what_its_run_wrote_down(
     simulator.configure(batch_seconds=600.0)
     entry = await in_flight_since_yesterday(make_job(30, name="kept", batch__poll_seconds=0.2))
     job = job_file(make_job, tmp_path / "job.yaml", name="kept")
-    advanced = command("batches", "advance", job)
+    advanced = command("batches", "advance", job, is_warm=True)
     _, said = advanced.communicate(timeout=90)
 
     assert (advanced.returncode, registered("kept")) == (0, [entry]), said
@@ -274,12 +274,12 @@ def test_results_of_files_that_were_exported_and_run_elsewhere_can_be_imported(
     """Elsewhere is a program that answers each line as `vllm run-batch` does."""
     monkeypatch.setenv("PREFECT_API_URL", prefect)
     job = job_file(make_job, tmp_path / "job.yaml", name="elsewhere", batch__max_requests=20)
-    exported = command("batches", "export", job, "--to", str(tmp_path / "files"), "--json")
+    exported = command("batches", "export", job, "--to", str(tmp_path / "files"), "--json", is_warm=True)
     files = json.loads(exported.communicate(timeout=60)[0].splitlines()[-1])
     results = [answer_file(Path(path)) for path in files]
-    brought = command("batches", "import", job, *results, "--json")
+    brought = command("batches", "import", job, *results, "--json", is_warm=True)
     found = json.loads(brought.communicate(timeout=60)[0].splitlines()[-1])
-    run = command("run", job, "--json")
+    run = command("run", job, "--json", is_warm=True)
     manifest = json.loads(run.communicate(timeout=90)[0].splitlines()[-1])
 
     assert (len(files), found) == (2, {"answered": 30, "unused": 1})

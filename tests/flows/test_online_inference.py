@@ -148,7 +148,8 @@ def test_the_command_runs_a_job_and_its_last_line_is_the_manifest(
 ) -> None:
     path = write_job(make_job(20), tmp_path)
 
-    process = command("run", path, "--json", "--set", "chunk_rows=20", api_url=prefect, base_url=simulator.base_url)
+    words = ("run", path, "--json", "--set", "chunk_rows=20")
+    process = command(*words, api_url=prefect, base_url=simulator.base_url, is_warm=False)
     output, errors = process.communicate(timeout=120)
 
     assert process.returncode == 0, errors
@@ -198,7 +199,7 @@ def test_an_interrupted_command_keeps_its_answers_and_exits_with_130(
 ) -> None:
     simulator.configure(latency_seconds=0.3)
     path = write_job(make_job(400, limits={"max_concurrency": 10}, chunk_rows=50), tmp_path)
-    process = command("run", path, api_url=prefect, base_url=simulator.base_url)
+    process = command("run", path, api_url=prefect, base_url=simulator.base_url, is_warm=False)
     while simulator.ledger()["totals"].get("requests", 0) < 30:
         time.sleep(0.05)
     process.send_signal(sent)

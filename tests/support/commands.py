@@ -1,8 +1,13 @@
-"""The `promptmill` command in a process of its own, as a person types it."""
+"""The `promptmill` command in a process of its own, as a person types it or forked from a process that has its imports."""
 
+import atexit
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
+from functools import cache
+from hashlib import sha256
 from pathlib import Path
 
 import yaml
@@ -19,17 +24,45 @@ def write_job(job: Job, folder: Path) -> Path:
 
 
 def command(
-    *words: str | Path, api_url: str, base_url: str | None, key: str = "key-that-must-not-show"
+    *words: str | Path,
+    api_url: str,
+    base_url: str | None,
+    key: str = "key-that-must-not-show",
+    is_warm: bool | None = None,
 ) -> subprocess.Popen[str]:
-    """`promptmill …` in a process of its own; without an API's URL, it uses no Prefect server."""
+    """`promptmill …` in a process of its own; without an API's URL, it uses no Prefect server.
+
+    With a server it is forked from a warm process (tests/support/warm_runs.py) unless the test says otherwise: what it would
+    import takes two seconds of CPU.
+    """
     environment = {**os.environ, "PREFECT_API_URL": api_url, "OPENAI_API_KEY": key}
     if base_url is not None:
         environment["OPENAI_BASE_URL"] = base_url
+    is_warm = bool(api_url) if is_warm is None else is_warm
+    begins = warm_flows(environment) if is_warm else [sys.executable, "-m", "flows"]
     return subprocess.Popen(
-        [sys.executable, "-m", "flows", *map(str, words)],
+        [*begins, *map(str, words)],
         env=environment,
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def warm_flows(environment: dict[str, str]) -> list[str]:
+    """What stands for `python -m flows` in an environment: the start of a process that a warm one forks.
+
+    One warm process serves all commands of this process that have the same settings of Prefect.
+    """
+    settings = sorted(f"{name}={value}" for name, value in environment.items() if name.startswith("PREFECT_"))
+    path = _folder() / sha256("\n".join(settings).encode()).hexdigest()[:12]
+    return [sys.executable, "-I", "-S", str(ROOT / "tests/support/warm_runs.py"), str(path), "flows"]
+
+
+@cache
+def _folder() -> Path:
+    """Where the warm processes of this process listen; they end once it is gone."""
+    folder = Path(tempfile.mkdtemp(prefix="warm-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder

@@ -87,13 +87,16 @@ def _wait_until_ready(process: subprocess.Popen[bytes], log: Path) -> None:
 @contextmanager
 def warm_runs(api_url: str, folder: Path) -> Iterator[None]:
     """Have runs forked from a warm process meanwhile (tests/support/warm_runs.py)."""
-    path = folder / "warm"
-    set_command(api_url, f"{sys.executable} -I -S {ROOT}/tests/support/warm_runs.py {path}")
+    fork_runs(api_url, folder)
     try:
         yield
     finally:
-        start_runs_without_a_supervisor(api_url)
-        Path(path).unlink(missing_ok=True)  # which ends the warm process
+        (folder / "warm").unlink(missing_ok=True)  # which ends the warm process
+
+
+def fork_runs(api_url: str, folder: Path) -> None:
+    """Name the start of a forked run as the work pool's command."""
+    set_command(api_url, f"{sys.executable} -I -S {ROOT}/tests/support/warm_runs.py {folder}/warm")
 
 
 def start_runs_without_a_supervisor(api_url: str, python: str = sys.executable) -> None:

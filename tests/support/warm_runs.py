@@ -1,13 +1,15 @@
-"""Deployed runs of tests, forked from one warm process: they save the seconds of CPU that importing Prefect and ours takes.
+"""Processes of tests, forked from one warm process: they save the seconds of CPU that importing Prefect and ours takes.
 
-The worker starts this file instead of `python -m prefect.engine`, by the work pool's command; the first start of an environment
-starts the warm process. What is the same: each run is a process of its own with its environment, its folder, its output, its
-signals and its exit code, and ends at once when somebody kills the process that the worker started. What isn't: the run is a
-child of the warm process, so that its own /proc/PID/environ is not its own and SIGSTOP doesn't reach it. A run with settings of
-its own is started as always. Tests of starting, stopping and killing workers keep Prefect's command.
+`warm_runs.py SOCKET` stands for `python -m prefect.engine`, by the work pool's command, and `warm_runs.py SOCKET flows WORD…`
+for `promptmill WORD…`; the first start of an environment starts the warm process. What is the same: each is a process of its
+own with its environment, its folder, its output, its signals and its exit code, and ends at once when somebody kills the
+process that was started. What isn't: it is a child of the warm process, so that its own /proc/PID/environ is not its own, it
+has no terminal, and SIGSTOP doesn't reach it. A run with settings of its own for Prefect is started as always. Tests of
+starting, stopping and killing keep the command that a person or Prefect starts.
 """
 
 import fcntl
+import gc
 import json
 import os
 import select
@@ -22,29 +24,31 @@ from typing import Any
 
 IDLE_SECONDS = 120.0  # after which the warm process ends, if its tests were killed
 START_SECONDS = 120.0
-ENGINE = ("-m", "prefect.engine")
-OF_A_RUN = ("PREFECT__", "TRACEPARENT", "OTEL_")  # what the worker says to one run alone
+ENGINE = "prefect.engine"
+READ_AT_IMPORT = ("PREFECT_", "PYTHON", "ARROW_", "COVERAGE_", "LD_", "HOME", "PATH")  # names of variables begin so
+OF_A_RUN = "PREFECT__"  # what the worker says to one run alone
 
 
 def main() -> None:
-    """Start a run (`warm_runs.py SOCKET`) or be the warm process (`warm_runs.py SOCKET serve`)."""
-    if sys.argv[2:] == ["serve"]:
-        serve(sys.argv[1])
+    """Start a run (`warm_runs.py SOCKET`) or be the warm process of a module's runs (`warm_runs.py SOCKET serve MODULE`)."""
+    path, *words = sys.argv[1:]
+    if words[:1] == ["serve"]:
+        serve(path, words[1])
     else:
-        start_run(sys.argv[1])
+        start_run(path, words or [ENGINE])
 
 
-def start_run(path: str) -> None:
+def start_run(path: str, words: list[str]) -> None:
     """Have the warm process fork the run of this environment, pass signals on to it, and end as it ends."""
-    connection = _connected(path)
-    wanted = {"environment": dict(os.environ), "folder": os.getcwd()}
+    connection = _connected(path, words[0])
+    wanted = {"environment": dict(os.environ), "folder": os.getcwd(), "words": words}
     socket.send_fds(connection, [b"+"], [1, 2])
     connection.sendall(json.dumps(wanted).encode() + b"\n")
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda got, _: connection.sendall(bytes([got])))
     said = connection.makefile("r").readline()
     if said == "other\n" or not said:
-        os.execv(sys.executable, [sys.executable, *ENGINE])
+        os.execv(sys.executable, [sys.executable, "-m", *words])
     code = int(said)
     if code < 0:
         if -code != signal.SIGKILL:
@@ -53,14 +57,12 @@ def start_run(path: str) -> None:
     sys.exit(code)
 
 
-def serve(path: str) -> None:
+def serve(path: str, module: str) -> None:
     """Import what runs use, then fork one process for each run that is asked for, until the socket's file is gone."""
     sys.path[0] = str(Path(__file__).parents[2])  # and not this folder, whose names hide those of others
-    import flows.online_inference  # noqa: I001
-    import flows.batch_inference  # noqa: F401
-    import prefect.flow_engine  # noqa: F401
-
     own = _shared(dict(os.environ))
+    _import_for(module)
+    gc.freeze()  # so that a run that looks for garbage copies none of it
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel then reaps what has ended
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(path + ".new")
@@ -78,6 +80,24 @@ def serve(path: str) -> None:
                 until = time.monotonic() + IDLE_SECONDS
     with suppress(OSError):
         os.unlink(path)
+
+
+def _import_for(module: str) -> None:
+    """Import what a run of a module uses, in the order in which it would, but not the module that it begins with."""
+    if module != ENGINE:
+        from unittest.mock import patch
+
+        from flows.command import console
+        from promptmill.memory import spare_memory
+
+        spare_memory()
+        with patch.object(console, "show_log"):  # how much is said is for each command to choose
+            console.prepare_prefect()
+        import flows.command.as_flow
+        import flows.command.standing
+    import flows.online_inference  # noqa: I001
+    import flows.batch_inference  # noqa: F401
+    import prefect.flow_engine  # noqa: F401
 
 
 def _serve_run(connection: socket.socket, own: dict[str, str]) -> None:
@@ -105,21 +125,23 @@ def _serve_run(connection: socket.socket, own: dict[str, str]) -> None:
     os._exit(0)
 
 
-def _be_the_run(outputs: list[int], environment: dict[str, str], folder: str) -> None:
+def _be_the_run(outputs: list[int], environment: dict[str, str], folder: str, words: list[str]) -> None:
     import runpy
 
     for number, output in zip((1, 2), outputs, strict=True):
         os.dup2(output, number)
         os.close(output)
+    sys.stdout = sys.__stdout__ = open(1, "w", closefd=False)  # a new one knows that it is a pipe and no file
+    sys.stderr = sys.__stderr__ = open(2, "w", 1, errors="backslashreplace", closefd=False)
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
     sys.path[0] = folder
-    sys.argv = [ENGINE[1]]
-    runpy.run_module(ENGINE[1], run_name="__main__", alter_sys=True)
+    sys.argv = words
+    runpy.run_module(words[0], run_name="__main__", alter_sys=True)
 
 
-def _connected(path: str) -> socket.socket:
+def _connected(path: str, module: str) -> socket.socket:
     """A connection to the warm process, which is started unless it runs."""
     connection = socket.socket(socket.AF_UNIX)
     with open(path + ".lock", "w") as lock:
@@ -127,24 +149,31 @@ def _connected(path: str) -> socket.socket:
         with suppress(OSError):
             connection.connect(path)
             return connection
-        warm = subprocess.Popen(
-            [sys.executable, __file__, path, "serve"],
-            env=_shared(dict(os.environ)),
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        with open(path + ".log", "ab") as log:
+            warm = subprocess.Popen(
+                [sys.executable, __file__, path, "serve", module],
+                env={name: value for name, value in os.environ.items() if not name.startswith(OF_A_RUN)},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
         until = time.monotonic() + START_SECONDS
         while warm.poll() is None and time.monotonic() < until:
             with suppress(OSError):
                 connection.connect(path)
                 return connection
             time.sleep(0.05)
-    raise SystemExit("the warm process of deployed runs didn't start; the worker's log says why.")
+    raise SystemExit(f"the warm process didn't start; {path}.log says why.")
 
 
 def _shared(environment: dict[str, str]) -> dict[str, str]:
-    """What the runs of a worker have in common."""
-    return {name: value for name, value in environment.items() if not name.startswith(OF_A_RUN)}
+    """What runs must have in common that one process prepares: all that is read while modules are imported."""
+    return {
+        name: value
+        for name, value in environment.items()
+        if name.startswith(READ_AT_IMPORT) and not name.startswith(OF_A_RUN)
+    }
 
 
 def _line(connection: socket.socket) -> bytes:
