@@ -1,7 +1,7 @@
 """`python -m benchmarks [NAME] [arguments]`, with a NAME of: start, lean, publishing, reading, flat, limits, in_flight, batch,
-pack, steps, shared, small-files, cache, deployed, processes, scale, campaign.
+pack, steps, shared, small-files, cache, deployed, processes, scale, large, campaign.
 
-Without a name it runs all but `scale`, of `campaign` 20 rounds, and ends with what the pages promise: what holds,
+Without a name it runs all but `scale` and `large`, of `campaign` 20 rounds, and ends with what the pages promise: what holds,
 what doesn't, and what this run didn't measure.
 """
 
@@ -14,6 +14,7 @@ from benchmarks import (
     deployed,
     flat,
     in_flight,
+    large,
     lean,
     limits,
     processes,
@@ -46,11 +47,12 @@ BENCHMARKS = {
     "deployed": deployed.main,
     "processes": processes.main,
     "scale": scale,
+    "large": large.main,
     "campaign": campaign.main,
     "start": start.main,
 }
 ON_S3 = {"small-files", "cache"}
-ONLY_BY_NAME = {"scale"}  # it measures nothing, and writes docs/scale.md
+ONLY_BY_NAME = {"scale", "large"}  # scale measures nothing and writes docs/scale.md; large takes hours
 ARGUMENTS = {"campaign": ("--rounds", "20")}  # where all are run
 
 
