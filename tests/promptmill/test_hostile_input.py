@@ -195,7 +195,7 @@ class _Outcomes:
         self._by_kind: dict[str, dict[str, dict[str, Any]]] = {}
 
     def of(self, name: str) -> dict[str, Any]:
-        kind = "-".join(name.split("-")[: 2 if name.startswith("input-") else 1])  # input-parquet, template
+        kind = _kind_of(name)
         if kind not in self._by_kind:
             names = [other for other in CASES if other.startswith(f"{kind}-")]
             folder = self._folders.mktemp(kind)
@@ -212,8 +212,15 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> _Outcomes:
     return _Outcomes(tmp_path_factory)
 
 
-@pytest.mark.xdist_group("hostile-input")  # which run once, then
-@pytest.mark.parametrize("name", CASES)
+def _kind_of(name: str) -> str:
+    """The cases of a kind share a process: input-parquet, template."""
+    return "-".join(name.split("-")[: 2 if name.startswith("input-") else 1])
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.xdist_group(f"hostile-{_kind_of(name)}")) for name in CASES],  # runs once
+)
 def test_hostile_input_ends_in_a_clear_error(name: str, outcomes: _Outcomes) -> None:
     found = outcomes.of(name)
 
