@@ -53,7 +53,8 @@ class LastRow:
 
 def refuse_text_behind_quotes(file: InputFile, opened: IO[bytes], dialect: Dialect) -> None:
     """Raises: DatasetError when text stands between a closing quote and the next delimiter."""
-    text = io.TextIOWrapper(cast(Any, utf8_stream(opened, dialect, file.shown)), "utf-8", "replace", newline="")
+    stream = cast(Any, utf8_stream(opened, dialect, file.shown))
+    text = io.TextIOWrapper(stream, "utf-8-sig", "replace", newline="")  # no quote behind a mark would open a field
     reader = csv.reader(short_lines(text), delimiter=dialect.delimiter, quotechar=dialect.quote, strict=True)
     try:
         for _ in reader:

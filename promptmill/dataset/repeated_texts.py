@@ -25,6 +25,7 @@ _CODED = frozenset(
     {"PLAIN", "PLAIN_DICTIONARY", "RLE", "RLE_DICTIONARY", "BIT_PACKED"}
 )  # encodings of a leaf with a dictionary
 _SMALL_BYTES = 1 << 15  # of a column chunk: no text in it is longer
+_MOST_CODED_BYTES = 1 << 24  # of a column chunk that is read as numbers: texts outside of its dictionary are held too
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +52,13 @@ class RepeatedTexts:
     def can_decode(self, file: pq.ParquetFile, group: int, leaves: list[int]) -> bool:
         """Whether all values of these leaves of a row group can be decoded; each is one that `stays_coded`.
 
-        Their texts stay in their dictionary, which is held once however often its texts are repeated.
+        Their texts stay in their dictionary, which is held once however often its texts are repeated. Leaf by leaf, since a
+        writer whose dictionary is full writes all further texts behind it, and a batch may hold all of these.
         """
         try:
-            return all(map(_are_in_dictionary, self._coded(file, group, leaves, _BATCH_ROWS)))
+            return all(
+                _are_in_dictionary(found) for leaf in leaves for found in self._coded(file, group, leaf, _BATCH_ROWS)
+            )
         except pa.ArrowException:
             return False
 
@@ -94,27 +98,27 @@ class RepeatedTexts:
             return cast(Any, file.schema).column(leaf).length
         if _REPEATING in chunk.encodings:
             return chunk.total_uncompressed_size  # each byte of a text stands in the column chunk at least once
-        looks = islice(self._coded(file, group, [leaf], 1), 1)
+        looks = islice(self._coded(file, group, leaf, 1), 1)
         found = [pc.max(lengths).as_py() or 0 for column in looks for lengths, _ in _dictionaries(column)]
         return max(found, default=chunk.total_uncompressed_size)
 
     def _decoded(self, file: pq.ParquetFile, group: int, leaf: int, rows: int) -> Iterator[int]:
         """The bytes that so many rows' texts will take, batch by batch."""
-        for column in self._coded(file, group, [leaf], rows):
+        for column in self._coded(file, group, leaf, rows):
             yield sum(pc.sum(lengths.take(numbers)).as_py() or 0 for lengths, numbers in _dictionaries(column))
 
-    def _coded(self, file: pq.ParquetFile, group: int, leaves: list[int], rows: int) -> Iterator[pa.Array]:
-        """The values of leaves as numbers in their dictionaries, so many rows at once."""
+    def _coded(self, file: pq.ParquetFile, group: int, leaf: int, rows: int) -> Iterator[pa.Array]:
+        """A leaf's values as numbers in its dictionary, so many rows at once."""
         with pq.ParquetFile(
             self.reopen(),
             metadata=file.metadata,
             pre_buffer=False,
             buffer_size=BUFFER_BYTES,
-            read_dictionary=[file.metadata.row_group(group).column(leaf).path_in_schema for leaf in leaves],
+            read_dictionary=[file.metadata.row_group(group).column(leaf).path_in_schema],
             page_checksum_verification=True,
         ) as coded:
             reader = cast(Any, coded).reader
-            for batch in reader.iter_batches(rows, row_groups=[group], column_indices=leaves, use_threads=False):
+            for batch in reader.iter_batches(rows, row_groups=[group], column_indices=[leaf], use_threads=False):
                 yield from batch.columns
 
 
@@ -123,6 +127,7 @@ def stays_coded(file: pq.ParquetFile, group: int, leaf: int) -> bool:
     chunk = file.metadata.row_group(group).column(leaf)
     return (
         _may_repeat_long_texts(chunk)
+        and chunk.total_uncompressed_size <= _MOST_CODED_BYTES
         and chunk.physical_type == "BYTE_ARRAY"
         and chunk.has_dictionary_page
         and _CODED.issuperset(chunk.encodings)

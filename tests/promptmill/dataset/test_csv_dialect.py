@@ -28,6 +28,7 @@ FOUND: dict[str, tuple[bytes, Any]] = {
     "pipe": (b"id|text\n1|a, b\n", ROW),
     "sep-of-excel": (b"sep=;\r\nid;text\r\n1;a, b\r\n", ROW),
     "utf-8-mark": (b'\xef\xbb\xbfid,text\n1,"a, b"\n', ROW),
+    "utf-8-mark-before-a-quote": (b'\xef\xbb\xbf"id,""no"" more",text\n1,a\n', {'id,"no" more': 1, "text": "a"}),
     "utf-16": ('id,text\n1,"a, b"\n'.encode("utf-16"), ROW),
     "utf-16-be-without-mark": ('id,text\n1,"a, b"\n'.encode("utf-16-be"), ROW),
     "utf-16-semicolon": ("id;text\n1;a, b\n".encode("utf-16"), ROW),

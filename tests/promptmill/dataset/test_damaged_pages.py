@@ -94,6 +94,16 @@ def test_repeated_texts_are_decoded_without_being_made(tmp_path: Path) -> None:
     assert texts.row_bytes == {}
 
 
+def test_long_texts_outside_of_a_full_dictionary_are_decoded_a_few_rows_at_once(tmp_path: Path) -> None:
+    """As numbers in a dictionary 1,000 rows are read at once, and the texts behind a full dictionary are all held."""
+    path = tmp_path / "long.parquet"
+    documents = [f"{at}{'x' * 1_000_000}" for at in range(20)]
+    pq.write_table(pa.table({"document": documents}), path, write_batch_size=4)
+    file = pq.ParquetFile(path)
+
+    assert not stays_coded(file, 0, 0)
+
+
 @pytest.mark.parametrize(
     "changes",
     [
