@@ -121,10 +121,12 @@ class _Pool:
         return None
 
     def keep(self, connection: Connection, now: float) -> None:
-        """Take a connection back that has brought an answer."""
+        """Take a connection back that has brought an answer; one that was spoiled since then is closed."""
         if connection.is_reusable:
             connection.idle_since = now
             self._idle.append(connection)
+        else:
+            connection.abort()
 
     async def connect(self) -> Connection:
         """A new connection. Raises: OSError, ValueError."""

@@ -4,7 +4,7 @@ import asyncio
 import ssl
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -173,6 +173,29 @@ def test_spoiled_connection_is_used_for_no_other_request(act: Act) -> None:
 
     assert [answer.content for answer in answers] == [b"{}", b"{}"]
     assert (server.connections, len(server.requests)) == (2, 2)
+
+
+@pytest.mark.parametrize("more", [pytest.param(OK, id="another-answer"), pytest.param(b"no HTTP", id="no-http")])
+def test_spoiled_connection_is_closed_at_once(more: bytes) -> None:
+    async def scenario() -> bool:
+        is_closed = asyncio.Event()
+
+        async def watch(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"{}")
+            writer.write(OK + more)
+            with suppress(ConnectionError):
+                await reader.read()
+            is_closed.set()
+            writer.close()
+
+        async with await asyncio.start_server(watch, "127.0.0.1", 0) as listening:
+            async with transport_to(listening.sockets[0].getsockname()[1]) as transport:
+                await transport.post(b"{}")
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(is_closed.wait(), 1.0)
+                return is_closed.is_set()
+
+    assert asyncio.run(scenario())
 
 
 def test_request_that_gets_no_answer_in_time_ends_alone() -> None:
