@@ -31,6 +31,7 @@ class Connection(asyncio.Protocol):
         "_parser",
         "_size",
         "_transport",
+        "_wire",
         "idle_since",
         "is_reusable",
         "lost",
@@ -65,7 +66,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The connection is open."""
-        self._transport = cast(asyncio.Transport, transport)
+        self._transport = self._wire = cast(asyncio.Transport, transport)
         if (opened := transport.get_extra_info("socket")) is not None:  # answers may be minutes in coming
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         self._parser = httptools.HttpResponseParser(self)
@@ -73,6 +74,10 @@ class Connection(asyncio.Protocol):
             lenient_headers=True, lenient_optional_cr_before_lf=True, lenient_spaces_after_chunk_size=True
         )
         self.is_reusable = True
+
+    def encrypt(self, transport: asyncio.Transport) -> None:
+        """Ask through this transport from now on; it writes to the one that opened the connection."""
+        self._transport = transport
 
     def data_received(self, data: bytes) -> None:
         """Read on."""
@@ -132,9 +137,13 @@ class Connection(asyncio.Protocol):
         if self._parser.get_status_code() < 200:
             self._begin()
             return
-        if not self._parser.should_keep_alive() or self._transport.get_write_buffer_size():
+        if not self._parser.should_keep_alive() or self._is_sending():
             self.is_reusable = False
         self._end(self._so_far())
+
+    def _is_sending(self) -> bool:
+        """Whether a part of the request still waits; what is encrypted has left TLS's transport, which counts it no more."""
+        return bool(self._transport.get_write_buffer_size() or self._wire.get_write_buffer_size())
 
     def _begin(self) -> None:
         """Nothing of an answer is there."""

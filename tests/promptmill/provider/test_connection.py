@@ -295,6 +295,28 @@ def test_certificate_is_checked_before_anything_is_sent(
     assert "certificate" in str(found[0])
 
 
+def test_connection_on_which_a_request_still_waits_is_used_for_no_other(
+    certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate)
+
+    async def refuse_unread(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(OK)
+            await asyncio.sleep(0.1)
+        writer.close()
+
+    async def scenario() -> list[bytes]:
+        async with await asyncio.start_server(refuse_unread, "127.0.0.1", 0, ssl=tls) as listening:
+            async with transport_to(listening.sockets[0].getsockname()[1], "https", "localhost") as transport:
+                return [(await transport.post(b"x" * size)).content for size in (32 * 2**20, 2)]
+
+    assert asyncio.run(scenario()) == [b"{}", b"{}"]
+
+
 def test_requests_go_through_the_proxy_that_the_environment_names(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
 
