@@ -29,6 +29,7 @@ class Connection(asyncio.Protocol):
         "_loop",
         "_most_bytes",
         "_parser",
+        "_received",
         "_size",
         "_transport",
         "_wire",
@@ -84,6 +85,7 @@ class Connection(asyncio.Protocol):
         if self._answer is None or self._parser is None:
             self.abort()
             return
+        self._received += len(data)
         if not self._has_head:
             self._head_bytes += len(data)
         try:
@@ -92,7 +94,7 @@ class Connection(asyncio.Protocol):
             self._break(f"it is no HTTP: {error}")
         if not self._has_head and self._head_bytes > _MOST_HEAD_BYTES:
             self._break(f"its headers have more than {_MOST_HEAD_BYTES:,} bytes")
-        elif self._size > self._most_bytes:
+        elif self._size > self._most_bytes or self._received - self._size > self._most_bytes:  # as of a trailer
             self._end(error=AnswerTooLarge())
 
     def eof_received(self) -> None:
@@ -150,7 +152,7 @@ class Connection(asyncio.Protocol):
         self._headers: dict[str, str] = {}
         self._content: list[bytes] = []
         self._has_head = False
-        self._head_bytes = self._size = 0
+        self._head_bytes = self._received = self._size = 0
 
     def _so_far(self) -> RawAnswer:
         assert self._parser is not None  # noqa: S101 - only called for an answer whose status was read

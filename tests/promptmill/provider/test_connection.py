@@ -12,6 +12,7 @@ import pytest
 from aiohttp import web
 
 from promptmill.errors import CredentialsError
+from promptmill.provider import transport
 from promptmill.provider.connection import Connection
 from promptmill.provider.request_head import Origin, head_of, origin_of
 from promptmill.provider.transport import Credentials, RawAnswer, Transport, TransportError
@@ -137,6 +138,15 @@ def test_broken_answer_is_a_broken_connection_whose_request_was_sent(pieces: lis
     assert (error.kind, error.was_sent) == ("connection", True)
     assert "the connection broke" in str(error)
     assert says in str(error)
+
+
+def test_what_follows_a_body_is_bounded_as_the_body_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "MOST_ANSWER_BYTES", 100_000)
+
+    (error,), _ = ask(saying(CHUNKED + b"2\r\n{}\r\n0\r\nX: " + b"x" * 300_000), seconds=1.0)
+
+    assert isinstance(error, TransportError)
+    assert (error.kind, error.was_sent) == ("invalid_response", True)
 
 
 def test_first_of_two_headers_counts() -> None:
