@@ -29,8 +29,10 @@ class Connection(asyncio.Protocol):
         "_loop",
         "_most_bytes",
         "_parser",
+        "_received",
         "_size",
         "_transport",
+        "_wire",
         "idle_since",
         "is_reusable",
         "lost",
@@ -65,7 +67,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The connection is open."""
-        self._transport = cast(asyncio.Transport, transport)
+        self._transport = self._wire = cast(asyncio.Transport, transport)
         if (opened := transport.get_extra_info("socket")) is not None:  # answers may be minutes in coming
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         self._parser = httptools.HttpResponseParser(self)
@@ -74,11 +76,16 @@ class Connection(asyncio.Protocol):
         )
         self.is_reusable = True
 
+    def encrypt(self, transport: asyncio.Transport) -> None:
+        """Ask through this transport from now on; it writes to the one that opened the connection."""
+        self._transport = transport
+
     def data_received(self, data: bytes) -> None:
         """Read on."""
         if self._answer is None or self._parser is None:
             self.abort()
             return
+        self._received += len(data)
         if not self._has_head:
             self._head_bytes += len(data)
         try:
@@ -87,7 +94,7 @@ class Connection(asyncio.Protocol):
             self._break(f"it is no HTTP: {error}")
         if not self._has_head and self._head_bytes > _MOST_HEAD_BYTES:
             self._break(f"its headers have more than {_MOST_HEAD_BYTES:,} bytes")
-        elif self._size > self._most_bytes:
+        elif self._size > self._most_bytes or self._received - self._size > self._most_bytes:  # as of a trailer
             self._end(error=AnswerTooLarge())
 
     def eof_received(self) -> None:
@@ -132,16 +139,20 @@ class Connection(asyncio.Protocol):
         if self._parser.get_status_code() < 200:
             self._begin()
             return
-        if not self._parser.should_keep_alive() or self._transport.get_write_buffer_size():
+        if not self._parser.should_keep_alive() or self._is_sending():
             self.is_reusable = False
         self._end(self._so_far())
+
+    def _is_sending(self) -> bool:
+        """Whether a part of the request still waits; what is encrypted has left TLS's transport, which counts it no more."""
+        return bool(self._transport.get_write_buffer_size() or self._wire.get_write_buffer_size())
 
     def _begin(self) -> None:
         """Nothing of an answer is there."""
         self._headers: dict[str, str] = {}
         self._content: list[bytes] = []
         self._has_head = False
-        self._head_bytes = self._size = 0
+        self._head_bytes = self._received = self._size = 0
 
     def _so_far(self) -> RawAnswer:
         assert self._parser is not None  # noqa: S101 - only called for an answer whose status was read

@@ -11,7 +11,7 @@ import ssl
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from socket import SOCK_STREAM
+from socket import SOCK_STREAM, socket
 
 from aiohappyeyeballs import AddrInfoType, start_connection
 
@@ -121,25 +121,41 @@ class _Pool:
         return None
 
     def keep(self, connection: Connection, now: float) -> None:
-        """Take a connection back that has brought an answer."""
+        """Take a connection back that has brought an answer; one that was spoiled since then is closed."""
         if connection.is_reusable:
             connection.idle_since = now
             self._idle.append(connection)
+        else:
+            connection.abort()
 
     async def connect(self) -> Connection:
         """A new connection. Raises: OSError, ValueError."""
         addresses = await self._look_up()
         reached = await start_connection(addresses, happy_eyeballs_delay=_STAGGER_SECONDS, interleave=1)
-        name = self._origin.host.rstrip(".") if self._tls is not None else None
         try:
-            _, connection = await asyncio.get_running_loop().create_connection(
-                lambda: Connection(self._most_bytes), sock=reached, ssl=self._tls, server_hostname=name
-            )
+            connection = await self._begin(reached)
         except BaseException:
             reached.close()
             raise
         self._open.add(connection)
         connection.lost.add_done_callback(lambda _: self._open.discard(connection))
+        return connection
+
+    async def _begin(self, reached: socket) -> Connection:
+        """A connection over a socket that is connected. Raises: OSError, ValueError."""
+        loop = asyncio.get_running_loop()
+        wire, connection = await loop.create_connection(lambda: Connection(self._most_bytes), sock=reached)
+        if self._tls is None:
+            return connection
+        host = self._origin.host.rstrip(".")
+        try:  # not by `create_connection`, which hides what waits to be sent
+            secured = await loop.start_tls(wire, connection, self._tls, server_hostname=host)
+        except BaseException:
+            wire.abort()
+            raise
+        if secured is None:
+            raise ConnectionResetError("the server closed the connection before it was encrypted")
+        connection.encrypt(secured)
         return connection
 
     async def close(self) -> None:

@@ -7,6 +7,7 @@ from functools import partial
 
 import pyarrow as pa
 
+from promptmill.checkpoints.output_lease import OutputLease
 from promptmill.dataset.dataset import fingerprint_of
 from promptmill.errors import CheckpointUnreadable, DatasetError, InputChanged, StorageFailed
 from promptmill.output.columns import output_schema
@@ -40,17 +41,19 @@ def publish(
     target: Storage | None = None,
     tell: Tell = tell_nobody,
     adding: Contribution = NO_CONTRIBUTION,
+    lease: OutputLease | None = None,
 ) -> Manifest:
     """Write the output of a run that has answered every row; returns its manifest.
 
     `tell` is called with the number of rows written so far; what it raises ends the work, and the output stays as it was.
-    `adding` takes what was paid for to the job's cache.
-    Raises: StorageFailed when it can't be written, InputChanged when the input changed meanwhile, TooManyFailures when too
-    many rows take a failure of others: the answers are kept.
+    `adding` takes what was paid for to the job's cache. To write new parts may take longer than the `lease` holds: so it
+    is confirmed before anything of the output is replaced.
+    Raises: LeaseLost; StorageFailed when the output can't be written, InputChanged when the input changed meanwhile,
+    TooManyFailures when too many rows take a failure of others: the answers are kept.
     """
     storage = target or prepared.output
     try:
-        return _publish(prepared, plan, facts, storage, tell, adding, is_sample=target is not None)
+        return _publish(prepared, plan, facts, storage, tell, adding, lease, is_sample=target is not None)
     except STORAGE_ERRORS as error:
         raise StorageFailed(
             f"the output at {storage.shown} can't be written: {storage.describe(error)}. Make room or give access, then "
@@ -67,6 +70,7 @@ def _publish(
     storage: Storage,
     tell: Tell,
     adding: Contribution,
+    lease: OutputLease | None,
     *,
     is_sample: bool,
 ) -> Manifest:
@@ -96,6 +100,8 @@ def _publish(
         else:
             manifest = replace(manifest, scorecard=score_run(prepared, facts, manifest))
         page = render_report(job, manifest, report, facts.limits, facts.unknown, facts.retries_over_time).encode()
+        if lease is not None:
+            lease.require()
         begin_publishing(storage, standing, [part.path for part in (*parts, *failure_parts)])
         publish_side_by_side(writer.files)
     storage.write(REPORT, page)

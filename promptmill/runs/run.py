@@ -225,18 +225,18 @@ async def publish_run(
     Raises: StorageFailed, InputChanged, LeaseLost, TooManyFailures: every answer is kept, and the error's manifest says so.
     """
     run = replace(run, preflight=await asyncio.to_thread(run.preflight.finished, run.prepared))
-    plan, facts = run.preflight.plan, _run_facts(run, engine)
+    prepared, plan, lease, facts = run.prepared, run.preflight.plan, run.lease, _run_facts(run, engine)
     try:
         if target is None:  # a sample shows its failures
             engine.progress.refuse_failed_run()
-        if run.lease is not None:
-            await run.lease.confirm()
+        if lease is not None:
+            await lease.confirm()
         with suppress(StorageFailed):  # then the audit says that more may be lost than is
             await engine.exposure.close()
         cached = run.preflight.cached if target is None else None
         adding = Contribution(cached, f"{run.prepared.job.name} {run.started_at}")
         with showing_step("publishing", plan.rows, close_waits()) as show:
-            manifest = await asyncio.to_thread(publish, run.prepared, plan, facts, target, both(tell, show), adding)
+            manifest = await asyncio.to_thread(publish, prepared, plan, facts, target, both(tell, show), adding, lease)
         await asyncio.to_thread(engine.drop_cached)
     except RunStopped as error:
         tell_how_far(error, run, _run_facts(run, engine), engine.progress)

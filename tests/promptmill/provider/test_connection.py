@@ -4,7 +4,7 @@ import asyncio
 import ssl
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import pytest
 from aiohttp import web
 
 from promptmill.errors import CredentialsError
+from promptmill.provider import transport
 from promptmill.provider.connection import Connection
 from promptmill.provider.request_head import Origin, head_of, origin_of
 from promptmill.provider.transport import Credentials, RawAnswer, Transport, TransportError
@@ -139,6 +140,15 @@ def test_broken_answer_is_a_broken_connection_whose_request_was_sent(pieces: lis
     assert says in str(error)
 
 
+def test_what_follows_a_body_is_bounded_as_the_body_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "MOST_ANSWER_BYTES", 100_000)
+
+    (error,), _ = ask(saying(CHUNKED + b"2\r\n{}\r\n0\r\nX: " + b"x" * 300_000), seconds=1.0)
+
+    assert isinstance(error, TransportError)
+    assert (error.kind, error.was_sent) == ("invalid_response", True)
+
+
 def test_first_of_two_headers_counts() -> None:
     (answer,), _ = ask(saying(b"HTTP/1.1 200 OK\r\nRETRY-After: 1\r\nretry-after: 2\r\nContent-Length: 2\r\n\r\n{}"))
 
@@ -173,6 +183,29 @@ def test_spoiled_connection_is_used_for_no_other_request(act: Act) -> None:
 
     assert [answer.content for answer in answers] == [b"{}", b"{}"]
     assert (server.connections, len(server.requests)) == (2, 2)
+
+
+@pytest.mark.parametrize("more", [pytest.param(OK, id="another-answer"), pytest.param(b"no HTTP", id="no-http")])
+def test_spoiled_connection_is_closed_at_once(more: bytes) -> None:
+    async def scenario() -> bool:
+        is_closed = asyncio.Event()
+
+        async def watch(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"{}")
+            writer.write(OK + more)
+            with suppress(ConnectionError):
+                await reader.read()
+            is_closed.set()
+            writer.close()
+
+        async with await asyncio.start_server(watch, "127.0.0.1", 0) as listening:
+            async with transport_to(listening.sockets[0].getsockname()[1]) as transport:
+                await transport.post(b"{}")
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(is_closed.wait(), 1.0)
+                return is_closed.is_set()
+
+    assert asyncio.run(scenario())
 
 
 def test_request_that_gets_no_answer_in_time_ends_alone() -> None:
@@ -270,6 +303,28 @@ def test_certificate_is_checked_before_anything_is_sent(
     assert sent == 0
     assert all(isinstance(error, TransportError) and not error.was_sent for error in found)
     assert "certificate" in str(found[0])
+
+
+def test_connection_on_which_a_request_still_waits_is_used_for_no_other(
+    certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate)
+
+    async def refuse_unread(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(OK)
+            await asyncio.sleep(0.1)
+        writer.close()
+
+    async def scenario() -> list[bytes]:
+        async with await asyncio.start_server(refuse_unread, "127.0.0.1", 0, ssl=tls) as listening:
+            async with transport_to(listening.sockets[0].getsockname()[1], "https", "localhost") as transport:
+                return [(await transport.post(b"x" * size)).content for size in (32 * 2**20, 2)]
+
+    assert asyncio.run(scenario()) == [b"{}", b"{}"]
 
 
 def test_requests_go_through_the_proxy_that_the_environment_names(monkeypatch: pytest.MonkeyPatch) -> None:

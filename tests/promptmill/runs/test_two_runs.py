@@ -8,6 +8,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -20,6 +21,7 @@ from promptmill.checkpoints.shard_lease import ShardLease
 from promptmill.errors import LeaseLost, OutputInUse
 from promptmill.job.spec import Job
 from promptmill.provider.transport import Credentials
+from promptmill.runs import publish
 from promptmill.runs.plain import run_plainly
 from promptmill.simulator import Simulator
 from tests.support.batching import carry_batches
@@ -176,6 +178,31 @@ async def test_a_run_that_lost_its_output_sends_and_publishes_nothing(
 
     assert simulator.ledger()["counters"]["attempts"] == 0
     assert not os.path.exists(f"{run.prepared.output.url}/_manifest.json")
+
+
+async def test_a_run_that_loses_its_output_while_it_writes_the_parts_replaces_nothing(
+    make_job: MakeJob, credentials: Credentials, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = plan(make_job(5), credentials)
+    turn = await take_turn_at(run.prepared.store.storage, Asking("the first", run_id="a"))
+
+    taken: list[Turn] = []
+
+    def take_over_late(*given: Any) -> str:
+        second = asyncio.run(take_turn_at(run.prepared.store.storage, Asking("its next attempt", run_id="a")))
+        turn.lease._valid_until = 0.0  # pyright: ignore[reportPrivateUsage] - the machine slept
+        taken.append(second)
+        return ""
+
+    monkeypatch.setattr(publish, "render_report", take_over_late)
+    with pytest.raises(LeaseLost, match="taken over by its next attempt"):
+        await run_plainly(replace(run, lease=turn.lease))
+
+    taken[0].lease.release()
+
+    assert not [
+        name for name in os.listdir(run.prepared.output.path("")) if name.endswith((".parquet", ".json", ".html"))
+    ]
 
 
 async def turn_of(job: Job) -> Turn:
