@@ -2,14 +2,17 @@
 
 from promptmill.errors import DatasetError
 
+_PACKED: tuple[tuple[bytes, str, str], ...] = (
+    (b"\x1f\x8b\x08", "gzip", ".gz"),
+    (b"\x28\xb5\x2f\xfd", "zstandard", ".zst"),
+    (b"\xfd7zXZ\x00", "xz", ".xz"),
+    (b"\x04\x22\x4d\x18", "lz4", ".lz4"),
+    *((b"BZh%d1AY&SY" % level, "bzip2", ".bz2") for level in range(1, 10)),
+)
 _KINDS: tuple[tuple[bytes, str, str], ...] = (
-    (b"\x1f\x8b\x08", "gzip", "Decompress it, or let its name end with .gz if that is text"),
-    (b"\x28\xb5\x2f\xfd", "zstandard", "Decompress it, or let its name end with .zst if that is text"),
-    (b"\xfd7zXZ\x00", "xz", "Decompress it, or let its name end with .xz if that is text"),
-    (b"\x04\x22\x4d\x18", "lz4", "Decompress it, or let its name end with .lz4 if that is text"),
     *(
-        (b"BZh%d1AY&SY" % level, "bzip2", "Decompress it, or let its name end with .bz2 if that is text")
-        for level in range(1, 10)
+        (mark, kind, f"Decompress it, or let its name end with {suffix} if that is text")
+        for mark, kind, suffix in _PACKED
     ),
     (b"PAR1\x15", "Parquet", "Set input.format to parquet"),
     (b"PK\x03\x04", "a zip", "If it is a workbook, let its name end with .xlsx or .ods; else unpack it"),
