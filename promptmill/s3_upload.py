@@ -1,6 +1,6 @@
 """A file on S3 that nobody sees before it's published: a multipart upload whose blocks go to the server side by side.
 
-s3fs sends one block after another, and who writes waits for each (s3fs 2026.9, core.py, read 2026-11-28).
+s3fs sends one block after another, and the writer waits for each (s3fs 2026.9, core.py, read 2026-11-28).
 All uploads of a process together have a bounded number of blocks under way, so that many files take little more memory
 than few: each holds less than a block beside them.
 """
@@ -56,7 +56,7 @@ class _Blocks(io.RawIOBase):
 
 
 class S3Upload:
-    """An upload that is completed when the file is published, and aborted when it's discarded."""
+    """A multipart upload: publishing the file completes it, and discarding the file aborts it."""
 
     def __init__(self, fs: Any, path: str) -> None:
         """`fs` is of s3fs. Nothing is sent before the first block is full."""
@@ -96,7 +96,7 @@ class S3Upload:
                 self._call("abort_multipart_upload", UploadId=upload)
 
     def _send(self, block: bytes) -> None:
-        """Have a block sent, once there is room for it. Raises: what sending an earlier one raised."""
+        """Send a block in a thread, once there is room for it. Raises: what sending an earlier block raised."""
         for sent in self._blocks:
             if sent.done():
                 sent.result()

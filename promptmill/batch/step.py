@@ -106,7 +106,7 @@ class BatchWork:
         self.cancel_live()
 
     def cancel_live(self) -> None:
-        """End all live batches, whoever cancelled the job; don't ask twice for a batch that is being cancelled."""
+        """Ask the provider to cancel each live batch, once, no matter which process cancelled the job."""
         for record in self.ledger.live:
             if record.state == "submitted":
                 if record.status not in {"cancelling", *ENDED}:

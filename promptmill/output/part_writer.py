@@ -13,7 +13,7 @@ _GATHERED_BYTES = 1 << 20  # given to Python's file at once, so that Arrow seldo
 
 
 class _Sink:
-    """A file as Arrow takes it. Arrow may neither close it, since it isn't finished then, nor write to it once it's over."""
+    """A file as Arrow takes it. Arrow may not close it, and what Arrow writes after the end is dropped."""
 
     closed = False
 

@@ -1,4 +1,4 @@
-"""Work in threads behind the one that makes it: the maker goes on, and waits where too much waits to be done."""
+"""Threads do work while its caller goes on. The caller waits only when too much work is left to do."""
 
 from collections import deque
 from collections.abc import Callable
@@ -6,10 +6,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 
 class WorkBehind:
-    """Calls in threads of their own, begun in the order in which they came. For one maker at a time."""
+    """Threads that make calls in the order in which they came. One caller at a time may use it."""
 
     def __init__(self, most: int, threads: int = 1, name: str = "") -> None:
-        """`most`: the sizes of all calls that wait or are under way add up to so much at most; one alone may be larger."""
+        """`most`: the sum of the sizes of all calls that wait or run; a single call may be larger."""
         self._most = most
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix=name)
         self._held: deque[tuple[Future[None], int]] = deque()
@@ -17,7 +17,7 @@ class WorkBehind:
         self._is_over = False
 
     def do(self, work: Callable[[], object], size: int = 1) -> None:
-        """Have it done; waits until there is room for its size. Raises: what earlier work raised; it's not begun then."""
+        """Do this after all earlier work; wait until there is room for its size. Raises: what earlier work raised."""
         while self._held and (self._size + size > self._most or self._held[0][0].done()):
             self._take()
         self._held.append((self._threads.submit(self._do, work), size))
@@ -29,7 +29,7 @@ class WorkBehind:
             self._take()
 
     def stop(self) -> None:
-        """Begin nothing more, and return when nothing is under way; errors are nobody's by now."""
+        """Begin nothing more, and return when no call runs any more. Drops the errors of what ran."""
         self._is_over = True
         self._threads.shutdown(cancel_futures=True)
         self._held.clear()

@@ -1,4 +1,4 @@
-"""Connections whose answers must come in time, with one timer for all: a timer a request costs as much as its parsing."""
+"""One timer for all requests in flight. A timer for each request would take as much CPU as parsing its answer."""
 
 import asyncio
 
@@ -6,7 +6,7 @@ from promptmill.provider.connection import Connection
 
 
 class Deadlines:
-    """The answers that are waited for; the late ones fail with TimeoutError. Lives on one event loop."""
+    """Fails each request whose answer is late with a TimeoutError. Lives on one event loop."""
 
     def __init__(self) -> None:
         self._until: dict[Connection, float] = {}  # seconds of the loop's clock

@@ -1,4 +1,4 @@
-"""Reading ahead: what comes next is read in threads while the caller works on what it has, in order and in bounded memory."""
+"""Threads read the next tables, in order and in bounded memory, while the caller works on the present one."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -17,7 +17,7 @@ _Item = TypeVar("_Item")
 def load_ahead(
     load: Callable[[_Item], pa.Table], items: Iterable[_Item], *, is_local: bool = True
 ) -> Generator[pa.Table]:
-    """The table of each item, in order; the next ones are loaded side by side. Raises: what `load` raises, in its turn."""
+    """The table of each item, in order; threads load the next ones. Raises: what `load` raises, at its table's turn."""
     most = _AHEAD_ON_DISK if is_local else _AHEAD_OF_SERVERS
     for table in _in_order(load, items, most, threads=most):
         assert table is not None  # noqa: S101 - `load` gives none
@@ -25,7 +25,7 @@ def load_ahead(
 
 
 def read_ahead(tables: Iterator[pa.Table]) -> Generator[pa.Table]:
-    """The same tables; a thread reads the next ones. Raises: what reading raises, in its turn."""
+    """The same tables; a thread reads the next ones. Raises: what reading raises, at its table's turn."""
     for table in _in_order(lambda _: next(tables, None), repeat(None), _AHEAD_ON_DISK, threads=1):
         if table is None:
             return
@@ -35,7 +35,7 @@ def read_ahead(tables: Iterator[pa.Table]) -> Generator[pa.Table]:
 def _in_order(
     work: Callable[[_Item], pa.Table | None], items: Iterable[_Item], most: int, threads: int
 ) -> Generator[pa.Table | None]:
-    """How many are under way follows from the largest table so far: the first one is waited for."""
+    """Read one table first. Its size, and later that of the largest, says how many tables fit into the bound."""
     held: deque[Future[pa.Table | None]] = deque()
     largest: int | None = None
     pool = ThreadPoolExecutor(threads, thread_name_prefix="ahead")
