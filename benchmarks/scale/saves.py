@@ -1,19 +1,18 @@
 """How many files the answers of a chunk are saved in on their way, by the code that decides it in a run: the saver.
 
-One worker with the job's chunks in flight, whose answers come at an even pace and for any of the chunks under way.
+One worker, whose answers come at an even pace. Its chunks send one after the other, as in a run (runs/chunk.py).
 """
 
 import asyncio
-import random
 from decimal import Decimal
 from typing import Any, cast
 
 from benchmarks.scale.virtual_clock import run_virtually
-from promptmill.checkpoints.saver import Saver
+from promptmill.checkpoints.saver import Room, Saver
 from promptmill.checkpoints.store import Store
 from promptmill.records import Completion, Usage
 
-_CHUNKS = 8  # looked at, after as many as are under way at once
+_CHUNKS = 8  # looked at
 
 
 class _Counting:
@@ -36,27 +35,15 @@ def files_a_chunk(rows_a_second: float, chunk_rows: int, checkpoint_rows: int, c
 
 
 async def _save(rows_a_second: float, chunk_rows: int, checkpoint_rows: int, chunks_in_flight: int) -> float:
-    store, chance = _Counting(), random.Random(1)
-    places = asyncio.Semaphore(checkpoint_rows * chunks_in_flight)
-
-    def begin(number: int) -> Saver:
-        return Saver(cast(Store, store), f"{number}", checkpoint_rows, shared_places=places)
-
-    open_chunks = [(begin(number), [chunk_rows]) for number in range(chunks_in_flight)]
-    ended = 0
-    while ended < _CHUNKS:
-        saver, left = chance.choice(open_chunks)
-        await saver.add(_ANSWER)
-        left[0] -= 1
-        if not left[0]:
-            saver.hurry()
-            await saver.close()
-            ended += 1
-            open_chunks.remove((saver, left))
-            open_chunks.append((begin(chunks_in_flight + ended), [chunk_rows]))
-        await asyncio.sleep(1 / rows_a_second)
-    under_way = sum(chunk_rows - left[0] for _, left in open_chunks) / chunk_rows
-    return store.files / (ended + under_way)
+    store, room = _Counting(), Room(checkpoint_rows * chunks_in_flight)
+    for number in range(_CHUNKS):
+        saver = Saver(cast(Store, store), f"{number}", room)
+        for _ in range(chunk_rows):
+            await saver.add(_ANSWER)
+            await asyncio.sleep(1 / rows_a_second)
+        saver.hurry()
+        await saver.close()
+    return store.files / _CHUNKS
 
 
 _ANSWER = Completion("0" * 41, "positive", None, "m", "stop", Usage(160, 0, 40), Decimal(0), 2.0, 1, "r", 0.0)

@@ -11,6 +11,7 @@ from promptmill.checkpoints.answer_files import ZERO_USD, answers_table, encode_
 from promptmill.checkpoints.set_aside import SetAside
 from promptmill.checkpoints.store import Store
 from promptmill.errors import PromptmillError, RunStopped, StorageFailed
+from promptmill.job.spec import Job
 from promptmill.records import Result
 
 T = TypeVar("T")
@@ -20,31 +21,41 @@ _TRIES = 3
 _RETRY_SECONDS = 2.0
 
 
-def fill_rows(checkpoint_rows: int, came: int) -> int:
+def fill_rows(most_unsaved: int, came: int) -> int:
     """How many unsaved answers fill a file: it leaves room for twice as many as came during the last write.
 
-    At least half of `checkpoint_rows`. Fewer files cost less CPU, but sending must not wait for a write.
+    At least half of `most_unsaved`. Fewer files cost less CPU, but sending must not wait for a write.
     """
-    return max(1, checkpoint_rows // 2, checkpoint_rows - max(1, 2 * came))
+    return max(1, most_unsaved // 2, most_unsaved - max(1, 2 * came))
+
+
+def most_unsaved(job: Job, chunks: int | None) -> int:
+    """How many answers a kill loses at most, beside the requests in flight; `chunks` is how many there are, if it's known."""
+    return job.checkpoint_rows * min(job.chunks_in_flight, max(1, job.chunks_in_flight if chunks is None else chunks))
+
+
+class Room:
+    """Places for answers that aren't saved yet, of all chunks of a run, including those in a write under way."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.places = asyncio.Semaphore(most)
 
 
 class Saver:
-    """Keeps at most `checkpoint_rows` answers unsaved, including those in a write under way."""
+    """Saves the answers of one chunk; they wait in the room that all chunks share."""
 
     def __init__(
         self,
         store: Store,
         key: str,
-        checkpoint_rows: int,
+        room: Room,
         on_error: Callable[[str], None] = lambda _key: None,
         on_end: Callable[[Decimal, bool], None] = lambda _usd, _is_saved: None,
-        shared_places: asyncio.Semaphore | None = None,
     ) -> None:
         """`on_error` is called with the key before an answer that can't be saved gives its place back.
 
         `on_end` is called once for each added answer, with its cost and whether it is saved; one call may cover several.
-
-        `shared_places` bounds the unsaved answers of all chunks together.
         """
         self.tables: list[pa.Table] = []  # every added answer
         self.names: list[str] = []  # names of the files that hold them
@@ -54,11 +65,9 @@ class Saver:
         self._on_error = on_error
         self._on_end = on_end
         self._unsaved_usd = ZERO_USD
-        self._places = asyncio.Semaphore(checkpoint_rows)
-        self._shared_places = asyncio.Semaphore(checkpoint_rows) if shared_places is None else shared_places
+        self._room, self._places = room, room.places
         self._longest_seconds = _SAVE_SECONDS
-        self._checkpoint_rows = checkpoint_rows
-        self._full = fill_rows(checkpoint_rows, checkpoint_rows)
+        self._full = fill_rows(room.most, room.most)
         self._unsaved: list[Result] = []
         self._writing: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -70,14 +79,9 @@ class Saver:
 
     async def add(self, result: Result, paid_usd: Decimal = ZERO_USD) -> None:
         """Add an answer with its cost to this process; wait while too many are unsaved."""
-        await self._places.acquire()
-        if self._shared_places.locked():
+        if self._places.locked():
             self._save()
-        try:
-            await self._shared_places.acquire()
-        except BaseException:
-            self._places.release()
-            raise
+        await self._places.acquire()
         self._unsaved.append(result)
         self._unsaved_usd += paid_usd
         if len(self._unsaved) >= self._full:
@@ -134,9 +138,8 @@ class Saver:
         finally:
             for _ in results:
                 self._places.release()
-                self._shared_places.release()
             self._writing = None
-            self._full = fill_rows(self._checkpoint_rows, len(self._unsaved))
+            self._full = fill_rows(self._room.most, len(self._unsaved))
             if len(self._unsaved) >= self._full:
                 self._save()
             elif self._unsaved:  # its timer may have fired during this write

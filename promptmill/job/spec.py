@@ -209,7 +209,7 @@ class Job(Section):
         "large enough.",
     )
     checkpoint_rows: int = Field(
-        default=50, ge=1, description="How many answered rows of a chunk a kill can lose at most."
+        default=50, ge=1, description="How many answered rows a kill can lose at most for each of chunks_in_flight."
     )
     batch: Batch = Field(default_factory=lambda: Batch.model_validate({}))
 

@@ -3,6 +3,7 @@
 A chunk ends with its slowest row. If the next chunk waited for that, a few rows that hang until their timeout would leave
 most places for requests in flight empty. So only those chunks count that still have rows to send; a chunk that merely waits
 for answers gives its place on. What such chunks hold is bounded: their number, and the bytes of their rows.
+Of those with rows to send one sends at a time, and the others are ready to go on at once.
 """
 
 import asyncio
@@ -20,6 +21,7 @@ class Admission:
         self._bytes: dict[str, int] = {}  # chunk key → of its rows
         self._waiting: set[str] = set()  # chunks whose rows are all sent
         self.changed = asyncio.Event()  # set whenever there may be room again
+        self.turn = asyncio.Lock()  # to send: held by the chunk whose rows go out
 
     @property
     def has_room(self) -> bool:

@@ -1,15 +1,16 @@
 """One chunk: render its rows, reuse what is answered, send the rest, save as it goes.
 
-A kill loses the requests in flight and at most `checkpoint_rows` answers of each chunk, `chunks_in_flight` times that over
-all chunks: a row gives its slot back only once its result has a place among the unsaved results, and there are at most so
-many of these, those being written included. A file is filled so far that sending goes on while it is written.
+A kill loses the requests in flight and at most as many answers as `engine.room` has places for: a row gives its slot back
+only once its result has a place there, and keeps the place until it is saved. A file is filled so far that sending goes on
+while it is written. Chunks send one after the other, so that few and large files hold the results: to write a file costs
+more than the hundred answers in it.
 """
 
 import asyncio
 import time
 from collections import deque
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import cast
@@ -66,10 +67,9 @@ async def complete_chunk(engine: Engine, chunk: Chunk, table: pa.Table) -> Chunk
     saver = Saver(
         engine.store,
         chunk.key,
-        engine.job.checkpoint_rows,
+        engine.room,
         engine.saving.shut,
         lambda usd, is_saved: exposure.keep(usd, is_saved=is_saved),
-        engine.unsaved_places,
     )
     sent = len(work.requests)
     if is_first_try:
@@ -139,7 +139,8 @@ async def _send_all(engine: Engine, work: _Work, saver: Saver) -> None:
     tasks: set[asyncio.Task[None]] = set()
     try:
         with suppress(RunStopped):  # the reason is in engine.stop
-            await _start_all(engine, work, saver, tasks)
+            async with _turn(engine):
+                await _start_all(engine, work, saver, tasks)
             if saver.error is None:  # otherwise rows are left to send
                 engine.admission.waits(saver.key)
                 saver.hurry()
@@ -154,6 +155,17 @@ async def _send_all(engine: Engine, work: _Work, saver: Saver) -> None:
         raise saver.error
     if engine.stop.reason is not None:
         raise engine.stop.reason
+
+
+@asynccontextmanager
+async def _turn(engine: Engine) -> AsyncGenerator[None]:
+    """Hold the only turn to send rows, which chunks take in the order in which they are ready. Raises: RunStopped."""
+    with engine.stop.waiting():
+        await engine.admission.turn.acquire()
+    try:
+        yield
+    finally:
+        engine.admission.turn.release()
 
 
 async def _start_all(engine: Engine, work: _Work, saver: Saver, tasks: set[asyncio.Task[None]]) -> None:

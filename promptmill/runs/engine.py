@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from promptmill.arrow import pc
 from promptmill.checkpoints.output_lease import OutputLease
+from promptmill.checkpoints.saver import Room, most_unsaved
 from promptmill.checkpoints.set_aside import SetAside
 from promptmill.checkpoints.store import BATCH_ROWS, CACHE_ROWS, Store
 from promptmill.dataset.dataset import Dataset
@@ -74,7 +75,7 @@ class Engine:
     growth: Growth | None = None  # what is left to plan
     limit_watch: LimitWatch = field(init=False)
     admission: Admission = field(init=False)
-    unsaved_places: asyncio.Semaphore = field(init=False)  # for answers that aren't saved yet, over all chunks
+    room: Room = field(init=False)  # for answers that aren't saved yet
     saving: SaveGate = field(default_factory=SaveGate)
     unsaved: dict[str, list[pa.Table]] = field(default_factory=dict[str, list[pa.Table]])
     # chunk key → answers that its last task run could not save; the next one sends none of them again
@@ -82,7 +83,7 @@ class Engine:
     def __post_init__(self) -> None:
         self.limit_watch = LimitWatch(self.client, self.places)
         self.admission = Admission(self.job.chunks_in_flight)
-        self.unsaved_places = asyncio.Semaphore(self.job.checkpoint_rows * self.job.chunks_in_flight)
+        self.room = Room(most_unsaved(self.job, None if self.growth else len(self.chunks)))
 
     @property
     def exposure(self) -> Exposure:

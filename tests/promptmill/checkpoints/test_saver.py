@@ -12,9 +12,10 @@ import pytest
 
 from promptmill.checkpoints import saver
 from promptmill.checkpoints.answer_files import answers_table, encode_answers
-from promptmill.checkpoints.saver import Saver, fill_rows
+from promptmill.checkpoints.saver import Room, Saver, fill_rows, most_unsaved
 from promptmill.checkpoints.store import Store
 from promptmill.records import Failure, Usage
+from tests.support.jobs import MakeJob
 
 
 class SlowStore:
@@ -50,7 +51,7 @@ async def test_an_answer_that_came_while_others_were_written_is_saved_though_non
 ) -> None:
     monkeypatch.setattr(saver, "_SAVE_SECONDS", 0.01)
     store = SlowStore()
-    saving = Saver(cast(Store, store), "key", 50)
+    saving = Saver(cast(Store, store), "key", Room(50))
     await saving.add(failure(1))
     await asyncio.sleep(0.05)  # the first is being written
     await saving.add(failure(2))
@@ -83,7 +84,10 @@ async def test_a_chunk_saves_what_it_has_where_all_chunks_together_have_no_room_
     """Otherwise all would wait for a timer."""
     store = SlowStore()
     store.may_write.set()
-    saving = Saver(cast(Store, store), "key", 50, shared_places=asyncio.Semaphore(2))
+    room = Room(50)
+    saving = Saver(cast(Store, store), "key", room)
+    for _ in range(48):  # answers of other chunks
+        await room.places.acquire()
 
     async with asyncio.timeout(2):
         for number in range(3):
@@ -91,6 +95,21 @@ async def test_a_chunk_saves_what_it_has_where_all_chunks_together_have_no_room_
 
     assert store.written == [2]
     await saving.close()
+
+
+@pytest.mark.parametrize(
+    ("chunks", "answers"),
+    [
+        pytest.param(None, 20, id="more chunks may come"),
+        pytest.param(9, 20, id="four of nine are under way"),
+        pytest.param(2, 10, id="two chunks"),
+        pytest.param(0, 5, id="no chunk"),
+    ],
+)
+def test_a_kill_can_lose_checkpoint_rows_of_each_chunk_in_flight(
+    make_job: MakeJob, chunks: int | None, answers: int
+) -> None:
+    assert answers == most_unsaved(make_job(1, checkpoint_rows=5, chunks_in_flight=4), chunks)
 
 
 def test_few_answers_of_a_chunk_under_way_are_not_compressed() -> None:

@@ -77,6 +77,9 @@ WORK = Workload(rows=1_000, shards=1, request_bytes=1_000, rows_a_second=None)
     ("work", "rows"),
     [
         pytest.param({}, USUAL_ROWS, id="nothing-is-known"),
+        pytest.param({"rows": 50_000}, USUAL_ROWS, id="nothing-is-known-of-fifty-thousand-rows"),
+        pytest.param({"rows": 120_000}, 1_200, id="a-hundred-chunks-of-more"),
+        pytest.param({"rows": 1_000_000}, 2_000, id="a-minute-of-rows-that-take-two-seconds"),
         pytest.param({"rows_a_second": 20.0}, 1_200, id="a-minute"),
         pytest.param({"rows_a_second": 0.5}, LEAST_ROWS, id="slow"),
         pytest.param({"rows_a_second": 5_000.0}, 16_777, id="fast-but-for-the-memory"),
