@@ -97,6 +97,11 @@ class HasPlaces(Protocol):
         """Give a place back."""
         ...
 
+    @property
+    def may_be_kept(self) -> bool:
+        """Whether whoever holds a place may send the next request through it."""
+        ...
+
 
 class Slot:
     """A place for a request in flight; giving it back twice is no error."""
@@ -111,6 +116,11 @@ class Slot:
         """Wait for a place."""
         await self._places.acquire()
         self.is_held = True
+
+    @property
+    def may_be_kept(self) -> bool:
+        """Whether the next request may go out through the place."""
+        return self.is_held and self._places.may_be_kept
 
     def release(self) -> None:
         """Give the place back, if it is held."""

@@ -1,6 +1,6 @@
 """How many files the answers of a chunk are saved in on their way, by the code that decides it in a run: the saver.
 
-One worker, whose answers come at an even pace. Its chunks send one after the other, as in a run (runs/chunk.py).
+One worker, whose answers come at an even pace. Its chunks send one after the other, as in a run (runs/chunk_sending.py).
 """
 
 import asyncio

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from flows.batch_inference import batch_inference
 from flows.command.large_jobs import parameters_of
 from flows.command.options import RunOptions
 from flows.online_inference import online_inference
@@ -16,5 +15,7 @@ async def run_as_flow(job: Job, options: RunOptions) -> dict[str, Any]:
     again, over = options.retry_failed, options.overwrite
     with parameters_of(job) as (given, job_url):
         if options.mode == "batch":
+            from flows.batch_inference import batch_inference  # brings openai's types, which take half a second
+
             return await batch_inference(job=given, job_url=job_url, retry_failed=again, overwrite=over, wait=True)
         return await online_inference(job=given, job_url=job_url, retry_failed=again, overwrite=over)

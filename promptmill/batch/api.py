@@ -9,8 +9,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
-from openai import omit
-
 from promptmill.batch.api_errors import Absent, ExpiryRefused, NotNow, Translation
 from promptmill.batch.policy import BatchView
 from promptmill.batch.services import FORTNIGHT_SECONDS, service_at
@@ -82,6 +80,8 @@ class BatchProvider:
             return file_id
 
     def _upload_with(self, path: Path, name: str, seconds: int | None) -> str:
+        from openai import omit
+
         expiry: Any = omit if seconds is None else {"anchor": "created_at", "seconds": seconds}
         with path.open("rb") as file, self._translated():
             given = (name, file, "application/jsonl")
@@ -113,6 +113,8 @@ class BatchProvider:
     def create(self, file_id: str, endpoint: Any, window: Any, key: str, job: Job) -> BatchView:
         """Create a batch with one call, never repeated here. Raises: EndpointRefused."""
         seconds = self.service.file_seconds
+        from openai import omit
+
         expiry: Any = omit if seconds is None else {"anchor": "created_at", "seconds": seconds}
         with Translation(self.secrets, endpoint):
             batch = self._client.batches.create(

@@ -3,13 +3,13 @@
 import re
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import httpx2
-import openai
 
 from promptmill.errors import PromptmillError, ProviderRefused
+from promptmill.provider.addresses import REFUSED_LOCATION
 from promptmill.provider.error_body import ErrorBody, read_error
-from promptmill.provider.home import REFUSED_LOCATION
 from promptmill.provider.redaction import redact
 from promptmill.provider.retry_policy import RenewKey, StopRun, TryAgain, describe_redirect
 from promptmill.provider.verdict import verdict_on, without_evidence
@@ -17,6 +17,8 @@ from promptmill.provider.verdict import verdict_on, without_evidence
 _DEFAULT_WAIT_SECONDS = 2.0
 _UNPROCESSED = re.compile(r"not (yet )?(in a |been )?(processed|ready)|still (being )?(process|import)", re.IGNORECASE)
 
+if TYPE_CHECKING:
+    import openai
 
 _OWN = (400, 404, 409, 422)
 
@@ -62,6 +64,10 @@ class Translation:
         return None
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if error is None:
+            return
+        import openai  # takes half a second, and runs without batches need none of it
+
         if isinstance(error, openai.APIStatusError):
             raise _translate_status(error, self._secrets, self._endpoint) from None
         if isinstance(error, openai.APIError | httpx2.HTTPError):
@@ -71,7 +77,7 @@ class Translation:
             raise NotNow(f"the provider can't be reached ({reason})", _DEFAULT_WAIT_SECONDS, was_sent=True) from None
 
 
-def _translate_status(error: openai.APIStatusError, secrets: Sequence[str], endpoint: str) -> PromptmillError:
+def _translate_status(error: "openai.APIStatusError", secrets: Sequence[str], endpoint: str) -> PromptmillError:
     found = read_error(error.response.content if error.response.is_closed else b"", secrets)
     path, status = error.request.url.path, error.status_code
     if status == 413 and path.endswith("/files"):

@@ -5,13 +5,15 @@ Statuses beside OpenAI's own: Together and Novita (in capitals), Mistral's jobs,
 """
 
 from collections.abc import Mapping, Sequence
-
-from openai.types import Batch as ApiBatch
+from typing import TYPE_CHECKING
 
 from promptmill.batch.policy import BatchView
 from promptmill.provider.json_fields import mapping_of
 from promptmill.provider.redaction import redact
 from promptmill.provider.usage import usage_of
+
+if TYPE_CHECKING:
+    from openai.types import Batch as ApiBatch
 
 KEY = "promptmill_batch"  # of a batch's metadata
 _MEANINGS: Mapping[str, str] = {
@@ -36,7 +38,7 @@ def status_of(value: object) -> str:
     return _MEANINGS.get(word, word)
 
 
-def view_of(batch: ApiBatch, secrets: Sequence[str]) -> BatchView:
+def view_of(batch: "ApiBatch", secrets: Sequence[str]) -> BatchView:
     """The view of a batch, without secrets."""
     counts = batch.request_counts
     errors = (batch.errors.data if batch.errors is not None else None) or []

@@ -23,8 +23,11 @@ class OutputGuess:
         """Learn from an answer."""
         self._seen.append(output_tokens)
         self._count += 1
-        self._largest = max(self._largest, output_tokens) if self._count > _SEEN_AT_LEAST else self._largest
-        if self._count == _SEEN_AT_LEAST or (self._count > _SEEN_AT_LEAST and self._count % _REFRESH_EVERY == 0):
+        if self._count < _SEEN_AT_LEAST:
+            return
+        if output_tokens > self._largest and self._count > _SEEN_AT_LEAST:
+            self._largest = output_tokens
+        if self._count == _SEEN_AT_LEAST or self._count % _REFRESH_EVERY == 0:
             ordered = sorted(self._seen)
             self._usual = ordered[int(0.95 * (len(ordered) - 1))]
             self._largest = ordered[-1]

@@ -77,6 +77,14 @@ class Places:
         """The number of rows that wait for a place."""
         return len(self._waiting)
 
+    @property
+    def may_be_kept(self) -> bool:
+        """Whether a row that is answered may leave its place to the next one, and nobody else waits for it.
+
+        One waits always: the chunk that starts the next row. Others have tried before and wait for their next attempt.
+        """
+        return len(self._waiting) <= 1 and self.held <= self.limit
+
     async def acquire(self) -> None:
         """Wait for a place."""
         if not self._waiting and self.held < self.limit:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
 AZURE_HOSTS = (".openai.azure.com", ".services.ai.azure.com", ".cognitiveservices.azure.com", ".openai.azure.us")
+REFUSED_LOCATION = "x-promptmill-refused-location"  # header: where a redirect that isn't followed leads
 _DEPLOYMENTS = "/deployments/"
 _BY_DEPLOYMENT = frozenset({"chat/completions", "embeddings"})
 _MODEL = "{model}"  # in a path, until the request's model is known

@@ -10,7 +10,7 @@ import contextlib
 import httpx2
 import openai
 
-REFUSED_LOCATION = "x-promptmill-refused-location"
+from promptmill.provider.addresses import REFUSED_LOCATION
 
 
 class HomeHttpClient(openai.DefaultHttpxClient):

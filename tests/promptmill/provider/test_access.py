@@ -70,8 +70,9 @@ def test_access_shows_nothing_of_itself() -> None:
     assert "sk-1" not in repr(access_of(Credentials("sk-1")))
 
 
-def test_what_answers_rows_online_imports_no_sdk() -> None:
-    code = "import sys, promptmill.standalone.running; print('openai' in sys.modules, 'pandas' in sys.modules)"
+@pytest.mark.parametrize("module", ["promptmill.standalone.running", "flows.command.as_flow", "flows.online_inference"])
+def test_what_answers_rows_online_imports_no_sdk(module: str) -> None:
+    code = f"import sys, {module}; print('openai' in sys.modules, 'pandas' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
 
     assert found.stdout.split()[0] == "False"
