@@ -54,6 +54,16 @@ class Budget:
         """The number of requests that wait for money."""
         return len(self._waiting)
 
+    def take(self, amount_usd: Decimal) -> bool:
+        """Take an amount for one attempt, to be settled, if nothing has to be waited for; whether it is taken."""
+        if self.cap_usd is not None:
+            committed_usd = self.committed_usd + amount_usd
+            is_granted = self._record_grant is None or committed_usd <= self._granted_usd
+            if committed_usd > self.cap_usd or not is_granted:
+                return False
+        self.reserved_usd += amount_usd
+        return True
+
     async def reserve(self, amount_usd: Decimal) -> Decimal:
         """Take an amount for one attempt; returns it, to be settled.
 

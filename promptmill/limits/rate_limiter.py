@@ -83,11 +83,7 @@ class RateLimiter:
         return first_reason(
             refusals=self.refusals,
             is_limit_unknown=self._probes_left == 0,
-            paces={
-                "requests": (self.requests, 1.0),
-                "tokens": (self.tokens, tokens.total),
-                **self.split.paces(tokens),
-            },
+            paces={"requests": (self.requests, 1.0), "tokens": (self.tokens, tokens.total), **self.split.paces(tokens)},
             factor=self._slow_down.factor(now),
             now=now,
         )
@@ -96,17 +92,19 @@ class RateLimiter:
         """The most output tokens that a request with this input can reserve; None if its input alone is too large."""
         return self.split.most_output(input_tokens, self.tokens)
 
-    async def reserve(self, input_tokens: float, output_tokens: float = 0.0) -> Reservation:
-        """Wait until all limits allow one request and its tokens, after all earlier requests; returns the reservation.
+    def take(self, tokens: Tokens) -> Reservation | None:
+        """A reservation, if nothing has to be waited for. Raises: RequestTooLarge if the limits could never allow it."""
+        self.split.refuse_too_large(tokens, self.tokens)
+        is_at_once = self._failure is None and not self._waiting and self._wait_seconds(tokens) <= _INSTANT_SECONDS
+        return self._take(tokens) if is_at_once else None
 
-        Raises: RequestTooLarge if the limits could never allow it; any error of a shared limit's lessor.
-        """
+    async def reserve(self, input_tokens: float, output_tokens: float = 0.0) -> Reservation:
+        """As `take`, after all earlier requests and once all limits allow it. Raises: also any error of a limit's lessor."""
         if self._failure is not None:
             raise self._failure
         tokens = Tokens(input_tokens, output_tokens)
-        self.split.refuse_too_large(tokens, self.tokens)
-        if not self._waiting and self._wait_seconds(tokens) <= _INSTANT_SECONDS:
-            return self._take(tokens)
+        if (taken := self.take(tokens)) is not None:
+            return taken
         future: asyncio.Future[Reservation] = asyncio.get_running_loop().create_future()
         self._waiting.append((tokens, future))
         self.wake()
@@ -157,9 +155,8 @@ class RateLimiter:
     ) -> None:
         """Let nobody send for these seconds, or longer after repeated refusals; with `slower`, go on at half the pace.
 
-        `sent_at` is when the refused request was sent. With `by_tokens` the provider refused it for its tokens, although
-        we had reserved them. So the provider counts more than we do: either the requested tokens instead of the used ones
-        or, if it tells what is left, a quarter more for each token than we thought.
+        `sent_at` is when the refused request was sent. With `by_tokens` the provider refused tokens that we had reserved. So
+        it counts the requested tokens and not the used ones or, if it tells what is left, a quarter more than we thought.
         """
         now = self._now()
         if by_tokens and self.tokens.left is None:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from promptmill.planning.sharing import Distinct, marks_of
+from promptmill.planning.token_counts import TokenCounts
 from promptmill.records import Request
 
 
@@ -70,6 +71,7 @@ class Plan:
     is_whole: bool = True  # False: rows of the input aren't planned yet
     chunk_rows: int | None = None  # most rows of a chunk, where the job doesn't say
     rows_ahead: int = 0  # of the whole input, while the plan isn't whole
+    counts: TokenCounts = field(default_factory=TokenCounts, compare=False, repr=False)
 
     @property
     def expected_rows(self) -> int:

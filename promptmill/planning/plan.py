@@ -113,6 +113,7 @@ class Planner:
         if self._job.request.shares_answers:
             self._digests.add(rendered)
         chunk = _count(self.plan, rendered, start)
+        self.plan.counts.keep(start, rendered)
         self.plan.chunks.append(chunk if self._earlier is None else self._earlier.mark(self.plan, chunk, rendered))
         self.plan.rows += chunk.rows
 

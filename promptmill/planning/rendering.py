@@ -41,10 +41,12 @@ def row_ids(table: pa.Table, id_column: str | None, numbers: Sequence[int]) -> S
     return ids
 
 
-def _render_row(builder: RequestBuilder, row: dict[str, Any], row_id: object, repetition: int) -> Request | Unrendered:
+def _render_row(
+    builder: RequestBuilder, row: dict[str, Any], row_id: object, repetition: int, tokens: int
+) -> Request | Unrendered:
     """A row's request, or why there is none."""
     try:
-        request = builder.build(row, row_id, repetition)
+        request = builder.build(row, row_id, repetition, tokens)
     except RowUnrenderable as error:
         return Unrendered(builder.unrendered_custom_id(row_id, repetition), str(error))
     complaint = builder.limit.complaint(request)
@@ -52,11 +54,18 @@ def _render_row(builder: RequestBuilder, row: dict[str, Any], row_id: object, re
 
 
 def render_table(
-    builder: RequestBuilder, table: pa.Table, ids: Sequence[object], start: int, repetition: int = 0
+    builder: RequestBuilder,
+    table: pa.Table,
+    ids: Sequence[object],
+    start: int,
+    repetition: int = 0,
+    *,
+    tokens: Sequence[int] = (),
 ) -> list[Request | Unrendered]:
     """The request of each row of a table whose first row has the number `start`, in order.
 
-    `repetition`: how many earlier rows have the custom_id of each of these.
+    `repetition`: how many earlier rows have the custom_id of each of these. `tokens`: of each row, as an earlier rendering
+    counted them, 0 where it didn't.
     """
     unreadable = _unreadable(table)
     if UNREADABLE in table.column_names:
@@ -68,7 +77,7 @@ def render_table(
             identity = custom_id(unreadable_digest(raw), row_digest(row_id, repetition))
             rendered.append(Unrendered(identity, reason, "unreadable_row", raw))
         else:
-            rendered.append(_render_row(builder, row, row_id, repetition))
+            rendered.append(_render_row(builder, row, row_id, repetition, tokens[place] if tokens else 0))
     return rendered
 
 

@@ -54,7 +54,7 @@ def render_chunk(
 ) -> list[Request | Unrendered]:
     """The request of each row of a chunk. Raises: InputChanged when the plan was made of other rows."""
     ids = row_ids(table, job.input.id_column, plan.numbers(chunk.start, table.num_rows))
-    rendered = render_table(builder, table, ids, chunk.start)
+    rendered = render_table(builder, table, ids, chunk.start, tokens=plan.counts.of(chunk.start, chunk.rows))
     if chunk_key(request.custom_id for request in rendered) != chunk.key:
         raise _changed(job, chunk)
     for number, repetition in plan.repetitions.items():

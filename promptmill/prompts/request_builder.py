@@ -78,18 +78,18 @@ class RequestBuilder:
         self._columns = [name for name in self._available if name in self.columns]
         self._sources = orjson.dumps(_sources_of(spec), option=orjson.OPT_SORT_KEYS)
 
-    def build(self, row: Mapping[str, object], row_id: object, repetition: int = 0) -> Request:
-        """A row's request. Raises: RowUnrenderable."""
+    def build(self, row: Mapping[str, object], row_id: object, repetition: int = 0, counted: int = 0) -> Request:
+        """A row's request; `counted` is its input tokens, where they are known. Raises: RowUnrenderable."""
         values: dict[str, object] | None = None
         pieces = self._pieces.copy()
-        tokens = self._static_tokens
+        tokens = counted or self._static_tokens
         for position, slot in enumerate(self._gaps):
             text = slot.template.join(row)
             if text is None:
                 values = row_values(row, self._columns, needs_row=self._needs_row) if values is None else values
                 text = slot.template.render(values)
             pieces[2 * position + 1] = encode_text(text, slot.template.label)
-            if slot.is_counted:
+            if slot.is_counted and not counted:
                 tokens += self._counter.count(text)
         if self._is_embedding and pieces[1] == b'""':
             raise RowUnrenderable(

@@ -10,19 +10,19 @@ from dataclasses import replace
 
 from promptmill.job.spec import Endpoint, Retry
 from promptmill.limits.budget import ZERO, Budget
-from promptmill.limits.output_guess import OutputGuess
 from promptmill.limits.places import Places
 from promptmill.limits.rate_limiter import RateLimiter
 from promptmill.limits.split_tokens import RequestTooLarge
 from promptmill.limits.token_bucket import NO_TOKENS, Reservation, Tokens
 from promptmill.provider.attempt import Bill, Call, Counters, Judge, Tries
 from promptmill.provider.billing import Billing
-from promptmill.provider.covering import GATEWAY_STATUSES, Covering, stopping
+from promptmill.provider.covering import GATEWAY_STATUSES, Covering
 from promptmill.provider.evidence import MOST_UNPROVEN, Evidence
 from promptmill.provider.formats import Formats
 from promptmill.provider.headers import server_limits, split_limits
 from promptmill.provider.next_step import second_chance
 from promptmill.provider.posting import Lost, Posting
+from promptmill.provider.reserving import Reserving
 from promptmill.provider.response_body import Answer, answer_of_text
 from promptmill.provider.retry_policy import GiveUp, StopRun, TryAgain, Verdict, penalty_seconds
 from promptmill.provider.tiers import Tiers
@@ -57,7 +57,7 @@ class Sending:
         self._budget = budget
         self._stop = stop
         self._counters = counters
-        self._guess = OutputGuess()
+        self._reserving = Reserving(budget, limiter, stop)
         self._billing = billing
         self._retry = retry
         self._evidence = evidence
@@ -84,18 +84,12 @@ class Sending:
             call = self._formats.call_for(call, state)
         if self._tiers is not None:
             call = self._tiers.call_for(call, state, asyncio.get_running_loop().time())
-        output_tokens = self._guess.at_most(call.max_output_tokens)
+        output_tokens = self._reserving.guess.at_most(call.max_output_tokens)
         reserved_usd = self._billing_of(state).reserve_usd(call.input_tokens, output_tokens)
-        with self._stop.waiting():
-            await stopping(self._stop, self._budget.reserve(reserved_usd))
-            try:
-                reservation = await self._reserve_capacity(call)
-            except RequestTooLarge as error:
-                self._budget.settle(reserved_usd, ZERO)
-                return GiveUp("rate_limited", str(error))
-            except BaseException:
-                self._budget.settle(reserved_usd, ZERO)
-                raise
+        try:
+            reservation = await self._reserving.reserve(call, reserved_usd)
+        except RequestTooLarge as error:
+            return GiveUp("rate_limited", str(error))
         exposed_usd = self._billing_of(state).exposed_usd(call.input_tokens, output_tokens)
         bill = Bill(reserved_usd, used_tokens=Tokens(call.input_tokens, 0.0), exposed_usd=exposed_usd)
         try:
@@ -104,25 +98,6 @@ class Sending:
         finally:
             self._budget.settle(reserved_usd, bill.cost_usd, bill.uncertain_usd)
             self._limiter.settle(reservation, bill.used_tokens.input, bill.used_tokens.output)
-
-    async def _reserve_capacity(self, call: Call) -> Reservation:
-        """Capacity for an attempt. Where only the guess of its output passes a minute's limit, the whole minute is taken.
-
-        Raises: RequestTooLarge when the input alone is too large.
-        """
-        try:
-            return await self._limiter.reserve(call.input_tokens, self._expected_output(call))
-        except RequestTooLarge:
-            most_output = self._limiter.most_output(call.input_tokens)
-            if most_output is None:
-                raise
-        return await self._limiter.reserve(call.input_tokens, most_output)
-
-    def _expected_output(self, call: Call) -> int:
-        """What the limiter reserves: what answers took so far, or the job's own limit where the provider counts that."""
-        if self._limiter.counts_requested:
-            return self._guess.at_most(call.max_output_tokens)
-        return self._guess.expected(call.max_output_tokens)
 
     async def _send_once(
         self,
@@ -220,7 +195,7 @@ class Sending:
         bill.is_estimated = charge.usage.is_estimated
         bill.used_tokens = Tokens(charge.usage.input_tokens, charge.usage.output_tokens)
         if answer.usage.output_tokens is not None:
-            self._guess.saw(answer.usage.output_tokens)
+            self._reserving.guess.saw(answer.usage.output_tokens)
         state.usage = charge.usage if state.answer is None else state.usage + charge.usage
         state.cost_usd += charge.cost_usd
         state.answer = answer

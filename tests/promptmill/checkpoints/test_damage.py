@@ -138,7 +138,7 @@ def _spoil(monkeypatch: pytest.MonkeyPatch, fault: Exception | None) -> None:
     """Have saving raise an error, or an answer hold a number that no file can."""
     from dataclasses import replace
 
-    import promptmill.runs.chunk as chunk
+    import promptmill.runs.chunk_sending as chunk
     from promptmill.checkpoints.store import Store
 
     if fault is None:
