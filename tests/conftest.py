@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 from prefect.settings import PREFECT_API_URL, temporary_settings
+from xdist.remote import Producer
 
 from promptmill.job.spec import Job
 from promptmill.provider.transport import Credentials
@@ -24,6 +25,7 @@ from tests.support.rows import write_rows
 from tests.support.s3 import s3_folder, s3_server
 from tests.support.servers import Servers, a_core
 from tests.support.serving import fork_runs, serving, start_runs_without_a_supervisor, warm_runs
+from tests.support.spreading import Spreading, turn
 
 __all__ = ["s3_folder", "s3_server"]  # fixtures of all rooms
 
@@ -62,7 +64,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.served)
         if is_deployed and item.get_closest_marker("xdist_group") is None:
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
-    items.sort(key=lambda item: item.get_closest_marker("served") is None)
+    items.sort(key=turn)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Spreading | None:
+    """What `--dist loadgroup` means here."""
+    return Spreading(config, log) if config.getoption("dist") == "loadgroup" else None
 
 
 @pytest.hookimpl(wrapper=True)
