@@ -25,7 +25,7 @@ from tests.support.rows import write_rows
 from tests.support.s3 import s3_folder, s3_server
 from tests.support.servers import Servers, a_core
 from tests.support.serving import fork_runs, serving, start_runs_without_a_supervisor, warm_runs
-from tests.support.spreading import Spreading, turn
+from tests.support.spreading import Spreading, has_server, look_for_servers, turn
 
 __all__ = ["s3_folder", "s3_server"]  # fixtures of all rooms
 
@@ -55,15 +55,19 @@ _SERVERS = {
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what `make test-fast` leaves out, what needs a Prefect server, a database or a browser, and put it first.
 
-    Each module of tests/deployed is a group of its own, unless it names one, so that its tests share a server.
+    Each module of tests/deployed is a group of its own, unless it names one, so that its tests share a server. So are all
+    tests with the server on which nothing is deployed: apart, each test process would start one.
     """
     for item in items:
-        names = set(getattr(item, "fixturenames", ()))
+        values = getattr(getattr(item, "callspec", None), "params", {})  # a parameter may be called `own` too
+        names = set(getattr(item, "fixturenames", ())) - set(values)
         is_deployed = item.path.parent.name == "deployed"
         if names & _SERVERS or is_deployed:
             item.add_marker(pytest.mark.served)
-        if is_deployed and item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+        is_alone = item.get_closest_marker("xdist_group") is None
+        if is_alone and (is_deployed or "prefect_url" in names):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem if is_deployed else "prefect"))
+    look_for_servers(items)
     items.sort(key=turn)
 
 
@@ -79,7 +83,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 
     Tests with a server mostly wait, so that more of them than cores run at once.
     """
-    if item.get_closest_marker("served") is not None:
+    if has_server(item):
         return (yield)
     _servers.end()
     with a_core(_shared_folder()):

@@ -5,12 +5,27 @@ from typing import Any, cast
 
 import pytest
 
-from tests.support.spreading import Spreading, is_computing
+from tests.support.spreading import Spreading, has_server, is_computing, look_for_servers, turn
 
 
 @pytest.mark.xdist_group("together")
 def test_a_group_is_known_to_who_spreads_the_tests(request: pytest.FixtureRequest):
     assert request.node.nodeid.endswith("@together") is request.config.getoption("loadgroup", default=False)
+
+
+def item(group: str | None, is_served: bool = False) -> Any:
+    """A test, as far as its turn depends on it."""
+    groups = {} if group is None else {"xdist_group": pytest.mark.xdist_group(group).mark}
+    marks = groups | ({"served": pytest.mark.served.mark} if is_served else {})
+    return SimpleNamespace(get_closest_marker=marks.get, stash=pytest.Stash())
+
+
+def test_the_tests_of_a_group_with_a_server_have_one_all_together_and_the_longest_groups_come_first():
+    items = [item(None), item("mixed"), item(None, True), item("mixed", True), item("prefect", True), item("other")]
+    look_for_servers(items)
+
+    assert [has_server(one) for one in items] == [False, True, True, True, True, False]
+    assert sorted(items, key=turn) == [items[number] for number in (4, 1, 2, 3, 0, 5)]
 
 
 class Process:

@@ -13,17 +13,41 @@ _LONGEST = (  # groups, by their minutes: what begins last ends last
     "test_sharded_runs",
     "test_deployments",
     "postgres",
+    "prefect",
     "test_form_in_browser",
     "test_one_at_a_time",
 )
 
 
+_HAS_SERVER = pytest.StashKey[bool]()
+
+
+def look_for_servers(items: list[pytest.Item]) -> None:
+    """Find out which tests have a server: those that need one, and the others of their groups.
+
+    If one of the others ended the servers first, as a test without a server does, the next group would start them again.
+    """
+    groups = {_group_of(item) for item in items if item.get_closest_marker("served") is not None} - {None}
+    for item in items:
+        item.stash[_HAS_SERVER] = item.get_closest_marker("served") is not None or _group_of(item) in groups
+
+
+def has_server(item: pytest.Item) -> bool:
+    """Whether a test has a server, by `look_for_servers`."""
+    return item.stash[_HAS_SERVER]
+
+
 def turn(item: pytest.Item) -> int:
     """When a test's turn is: first the longest groups, then the others with a server, then those without."""
-    if item.get_closest_marker("served") is None:
+    if not has_server(item):
         return len(_LONGEST) + 1
-    group = item.get_closest_marker("xdist_group")
-    return _LONGEST.index(group.args[0]) if group is not None and group.args[0] in _LONGEST else len(_LONGEST)
+    group = _group_of(item)
+    return _LONGEST.index(group) if group in _LONGEST else len(_LONGEST)
+
+
+def _group_of(item: pytest.Item) -> str | None:
+    mark = item.get_closest_marker("xdist_group")
+    return None if mark is None else mark.args[0]
 
 
 class Spreading(LoadGroupScheduling):
