@@ -140,10 +140,10 @@ class Saver:
                 self._places.release()
             self._writing = None
             self._full = fill_rows(self._room.most, len(self._unsaved))
-            if len(self._unsaved) >= self._full:
+            if (
+                len(self._unsaved) >= self._full or self._timer is None
+            ):  # without a timer a save was due during this write
                 self._save()
-            elif self._unsaved:  # its timer may have fired during this write
-                self._start_timer()
 
     def _start_timer(self) -> None:
         if self._timer is None:

@@ -7,7 +7,7 @@ UNKNOWN_OUTPUT_TOKENS = (
 )
 _SEEN_AT_LEAST = 20
 _REMEMBERED = 1_000
-_REFRESH_EVERY = 50
+_REFRESH_EVERY = 50  # answers; 200 once a thousand are remembered, since sorting them takes long
 _CAUTION = 1.5  # times the largest answer so far, to reserve money
 
 
@@ -27,7 +27,8 @@ class OutputGuess:
             return
         if output_tokens > self._largest and self._count > _SEEN_AT_LEAST:
             self._largest = output_tokens
-        if self._count == _SEEN_AT_LEAST or self._count % _REFRESH_EVERY == 0:
+        every = _REFRESH_EVERY if self._count < _REMEMBERED else 4 * _REFRESH_EVERY
+        if self._count == _SEEN_AT_LEAST or self._count % every == 0:
             ordered = sorted(self._seen)
             self._usual = ordered[int(0.95 * (len(ordered) - 1))]
             self._largest = ordered[-1]

@@ -1,10 +1,10 @@
 """Hands out the places for requests in flight: a fixed number, or one that a controller finds (concurrency.py).
 
-For one event loop. A row takes a place before its first attempt and holds it until its answer is stored. If a controller
-finds the number, a hanging request gives up its place: it puts no load on the server, and if one request in a hundred hung
-until its timeout, the others would soon have no place. A request counts as hung if later ones were answered and it takes
-many times as long as they did. At most one in eight may count so, or a server that stalls for everybody would get more and
-more requests.
+For one event loop. A row takes a place before its first attempt and holds it until its result is about to be saved, when the
+chunk's next row takes it. If a controller finds the number, a hanging request gives up its place: it puts no load on the
+server, and if one request in a hundred hung until its timeout, the others would soon have no place. A request counts as hung
+if later ones were answered and it takes many times as long as they did. At most one in eight may count so, or a server that
+stalls for everybody would get more and more requests.
 """
 
 import asyncio

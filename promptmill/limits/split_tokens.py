@@ -42,6 +42,8 @@ class SplitTokens:
 
     def refuse_too_large(self, tokens: Tokens, together: Pace) -> None:
         """Raises RequestTooLarge if one request passes a limit by itself; `together` is the limit of both."""
+        if together.whole is None and self.input.whole is None and self.output.whole is None:
+            return
         found = (
             ("", tokens.total, together.whole),
             ("input ", tokens.input, self.input.whole),

@@ -56,8 +56,10 @@ class AnswerCheck:
             rules.append(_required(schema["required"]))
         rules += [make(schema[word], schema, place) for word, make in self._inner.items() if word in schema]
 
+        steps = 1 + len(rules)
+
         def check(value: Any, budget: Budget) -> Fault | None:
-            budget.charge(1 + len(rules))
+            budget.charge(steps)
             for rule in rules:
                 if (fault := rule(value, budget)) is not None:
                     return fault

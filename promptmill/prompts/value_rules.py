@@ -25,8 +25,9 @@ def _type(kinds: Any) -> Rule:
     tests = [_TYPES[kind] for kind in wanted]
 
     def check(value: Any, budget: Budget) -> Fault | None:
-        if any(test(value) for test in tests):
-            return None
+        for test in tests:  # `any` takes as long as three tests
+            if test(value):
+                return None
         return Fault(f"{show(value)} is not of type {', '.join(map(repr, wanted))}", is_of_kind=True)
 
     return check
@@ -49,10 +50,15 @@ _TYPES: dict[str, Callable[[Any], bool]] = {
 
 def _enum(values: Any) -> Rule:
     allowed = {_key(value, None) for value in values}
+    texts = frozenset(value for value in values if isinstance(value, str))
     listed = repr(values[:20])
 
     def check(value: Any, budget: Budget) -> Fault | None:
-        if _key(value, budget) in allowed:
+        if isinstance(value, str):  # as most are
+            budget.charge()
+            if value in texts:
+                return None
+        elif _key(value, budget) in allowed:
             return None
         return Fault(f"{show(value)} is not one of {listed}")
 

@@ -1,7 +1,7 @@
 """One row's attempts: `Request` → `Completion` or `Failure`.
 
-A row takes a slot before its first attempt (sending.py) and holds it until its result is stored (chunk.py), but not while it
-waits for its next attempt or for other rows' answers.
+A row takes a slot before its first attempt and holds it until its result has a place among those to be saved
+(runs/chunk_sending.py), but not while it waits for its next attempt or for other rows' answers.
 An error that would hit all rows raises and stops the run; an error of one row is that row's result.
 """
 

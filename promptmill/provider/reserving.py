@@ -1,6 +1,5 @@
 """Takes money and capacity for one attempt, in this order; nothing is taken where either can't be had."""
 
-from contextlib import suppress
 from decimal import Decimal
 
 from promptmill.limits.budget import ZERO, Budget
@@ -41,9 +40,10 @@ class Reserving:
 
     def _at_once(self, call: Call) -> Reservation | None:
         """Capacity that nobody has to wait for."""
-        with suppress(RequestTooLarge):
+        try:
             return self._limiter.take(Tokens(call.input_tokens, self._expected_output(call)))
-        return None
+        except RequestTooLarge:
+            return None
 
     async def _capacity(self, call: Call) -> Reservation:
         """Capacity for an attempt. Where only the guess of its output passes a minute's limit, the whole minute is taken.

@@ -48,8 +48,9 @@ class ChunkSending:
             raise engine.stop.because(StorageFailed(f"{self._rows} rows that batches answered {_NOT_FOUND}"))
         try:
             with suppress(RunStopped):  # the reason is in engine.stop
-                async with self._turn():
-                    await self._start_all()
+                if self._packs:
+                    async with self._turn():
+                        await self._start_all()
                 if saver.error is None:  # otherwise rows are left to send
                     engine.admission.waits(saver.key)
                     saver.hurry()
@@ -77,16 +78,16 @@ class ChunkSending:
             turn.release()
 
     async def _start_all(self) -> None:
-        """Start a task for each slot that comes free, until all requests are sent. Raises: RunStopped.
+        """Start a task with a request for each slot that comes free, until none is left. Raises: RunStopped.
 
         A slot may come free because a save failed and gave its places back: nothing more is sent then, since it couldn't be
         kept either.
         """
-        while self._packs:
-            slot = await self._slot()
-            if slot is None:
+        while self._packs and (slot := await self._slot()) is not None:
+            if not self._packs:  # the last one went through another slot meanwhile
+                slot.release()
                 return
-            task = asyncio.create_task(self._send_through(slot))
+            task = asyncio.create_task(self._send_through(slot, self._packs.popleft()))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
@@ -103,13 +104,14 @@ class ChunkSending:
             slot.release()
         return None
 
-    async def _send_through(self, slot: Slot) -> None:
-        """Send one request after the other through a slot, until another row waits for it or none is left."""
+    async def _send_through(self, slot: Slot, pack: Sequence[Request]) -> None:
+        """Send this request and others after it through a slot, until another row waits for it or none is left."""
         try:
-            while self._packs:
-                await self._send_pack(self._packs.popleft(), slot)
-                if self._is_stopping or not slot.may_be_kept:
+            while True:
+                await self._send_pack(pack, slot)
+                if not self._packs or self._is_stopping or not slot.may_be_kept:
                     return
+                pack = self._packs.popleft()
         finally:
             slot.release()
 

@@ -7,6 +7,7 @@ from typing import Any
 from promptmill.errors import RunStopped
 from promptmill.job.spec import Retry
 from promptmill.limits.budget import Budget
+from promptmill.limits.places import Places
 from promptmill.limits.pricing import prices_for
 from promptmill.limits.rate_limiter import RateLimiter
 from promptmill.provider.billing import Billing
@@ -38,7 +39,7 @@ def answer_each(
             stop=Stop(),
             **given,
         )
-        places = asyncio.Semaphore(at_once)
+        places = Places(at_once)
 
         async def answer(request: Request) -> Result | RunStopped:
             slot = Slot(places)

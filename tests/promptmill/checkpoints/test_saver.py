@@ -66,6 +66,24 @@ async def test_an_answer_that_came_while_others_were_written_is_saved_though_non
     await saving.close()
 
 
+async def test_a_save_that_was_due_during_a_write_follows_it_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise an answer would stay unsaved for as long as the write, and for the whole time once more."""
+    monkeypatch.setattr(saver, "_LAST_SAVE_SECONDS", 60.0)
+    store = SlowStore()
+    saving = Saver(cast(Store, store), "key", Room(50))
+    await saving.add(failure(1))
+    saving.hurry()
+    await saving.add(failure(2))
+    saving.hurry()
+
+    store.may_write.set()
+    async with asyncio.timeout(2):
+        while len(store.written) < 2:
+            await asyncio.sleep(0.01)
+
+    await saving.close()
+
+
 @pytest.mark.parametrize(
     ("checkpoint_rows", "came", "rows"),
     [

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from promptmill.job.spec import Retry
 from promptmill.limits.budget import Budget
+from promptmill.limits.places import Places
 from promptmill.limits.pricing import prices_for
 from promptmill.limits.rate_limiter import RateLimiter
 from promptmill.limits.refusals import LONGEST_FLOOR_SECONDS, Refusals, floor_seconds
@@ -82,7 +83,7 @@ def client_of(sender: Scripted, limiter: RateLimiter) -> Client:
 
 async def answer_rows(client: Client, rows: int, seconds: float) -> list[Result]:
     """The results of so many rows that came within some time, eight at once."""
-    places = asyncio.Semaphore(8)
+    places = Places(8)
 
     async def answer(number: int) -> Result:
         slot = Slot(places)

@@ -1,6 +1,5 @@
 """One odd answer hurts one row: whatever a provider puts into a field, the row's result can be stored."""
 
-import asyncio
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -18,6 +17,7 @@ from promptmill.checkpoints.answer_files import answers_table, decode_answers, e
 from promptmill.checkpoints.index import hash_custom_id
 from promptmill.job.spec import Endpoint, Pricing, RequestSpec, Retry
 from promptmill.limits.budget import Budget
+from promptmill.limits.places import Places
 from promptmill.limits.pricing import PriceList, prices_for
 from promptmill.limits.rate_limiter import RateLimiter
 from promptmill.prompts.request_builder import RequestBuilder
@@ -79,7 +79,7 @@ def answer_online(endpoint: Endpoint, content: bytes, prices: PriceList = PRICES
             retry=Retry(max_attempts=2),
             stop=Stop(),
         )
-        slot = Slot(asyncio.Semaphore(1))
+        slot = Slot(Places(1))
         await slot.acquire()
         if endpoint != "embeddings":
             return [await complete_request(client, ROW, slot, None)]

@@ -16,6 +16,7 @@ from promptmill.batch.api import BatchProvider, NotNow
 from promptmill.errors import CredentialsError, ProviderRefused
 from promptmill.job.spec import Retry
 from promptmill.limits.budget import Budget
+from promptmill.limits.places import Places
 from promptmill.limits.pricing import prices_for
 from promptmill.limits.rate_limiter import RateLimiter
 from promptmill.planning.doctor import look_at_provider
@@ -59,7 +60,7 @@ async def answer_row(provider: Provider) -> Result:
             stop=Stop(),
             secrets=transport.secrets,
         )
-        slot = Slot(asyncio.Semaphore(1))
+        slot = Slot(Places(1))
         await slot.acquire()
         return await complete_request(client, ROW, slot, None)
 

@@ -47,10 +47,13 @@ class _Sending(ChunkSending):
 
     def __init__(self, engine: Engine, saver: Saver, rows: int) -> None:
         super().__init__(engine, saver, cast(list[Request], list(range(rows))), {})
+        self.engine = engine
         self.answered: list[int] = []
+        self.most_held = 0  # slots
 
     async def _send_pack(self, pack: Sequence[Request], slot: Slot) -> None:
         number = cast(int, pack[0])
+        self.most_held = max(self.most_held, self.engine.places.held)
         if number == 0:
             slot.release()
             await asyncio.sleep(0.01)
@@ -64,16 +67,37 @@ async def test_a_row_that_waits_for_its_next_attempt_gets_a_slot_before_the_chun
     make_job: MakeJob, slots: int
 ) -> None:
     """A slot goes from row to row, and would never come to one that gave its own up."""
-    places, stop, saving = Places(slots), Stop(), SaveGate()
-    parts = {"places": places, "stop": stop, "saving": saving, "admission": Admission(4), "may_send": True}
-    engine = cast(Engine, SimpleNamespace(job=make_job(1), **parts))
-    sending = _Sending(engine, Saver(cast(Store, None), "key", Room(10)), 200)
+    sending = _sending(make_job, slots, rows=200)
 
     await sending.send_all()
 
     assert sorted(sending.answered) == list(range(200))
     assert sending.answered.index(0) < 60
-    assert places.held == 0
+    assert sending.engine.places.held == 0
+
+
+async def test_a_chunk_takes_no_more_slots_than_it_has_requests(make_job: MakeJob) -> None:
+    """A task for each free slot would be ten thousand tasks for a chunk of 500 rows."""
+    sending = _sending(make_job, 100, rows=3)
+
+    await sending.send_all()
+
+    assert sending.most_held == 3
+
+
+async def test_a_chunk_without_anything_to_send_waits_for_no_turn(make_job: MakeJob) -> None:
+    sending = _sending(make_job, 1, rows=0)
+    await sending.engine.admission.turn.acquire()  # another chunk sends
+
+    async with asyncio.timeout(1):
+        await sending.send_all()
+
+
+def _sending(make_job: MakeJob, slots: int, rows: int) -> _Sending:
+    places, stop, saving = Places(slots), Stop(), SaveGate()
+    parts = {"places": places, "stop": stop, "saving": saving, "admission": Admission(4), "may_send": True}
+    engine = cast(Engine, SimpleNamespace(job=make_job(1), **parts))
+    return _Sending(engine, Saver(cast(Store, None), "key", Room(10)), rows)
 
 
 def test_a_slot_is_kept_while_only_the_next_row_waits_and_there_are_not_fewer_places() -> None:

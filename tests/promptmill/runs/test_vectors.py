@@ -1,6 +1,5 @@
 """Embeddings of inputs that the server cuts in silence: found in a pack, and for one request more a run."""
 
-import asyncio
 from collections.abc import Callable, Sequence
 
 import orjson
@@ -8,6 +7,7 @@ import pytest
 
 from promptmill.job.spec import RequestSpec, Retry
 from promptmill.limits.budget import Budget
+from promptmill.limits.places import Places
 from promptmill.limits.pricing import prices_for
 from promptmill.limits.rate_limiter import RateLimiter
 from promptmill.prompts.request_builder import RequestBuilder
@@ -57,7 +57,7 @@ def embed(server: Server, packs: Sequence[Sequence[int]]) -> list[Result]:
         )
         results: list[Result] = []
         for pack in packs:
-            slot = Slot(asyncio.Semaphore(1))
+            slot = Slot(Places(1))
             await slot.acquire()
             results += await complete_pack(
                 client, BUILDER, [request_of(tokens, place) for place, tokens in enumerate(pack)], slot
