@@ -9,16 +9,23 @@ from xdist.scheduler import LoadGroupScheduling
 from xdist.workermanage import WorkerController
 
 _LONGEST = (  # groups, by their minutes: what begins last ends last
+    "test_deployments",
     "outages",
     "test_sharded_runs",
-    "test_deployments",
-    "postgres",
     "prefect",
-    "test_form_in_browser",
+    "postgres",
     "test_one_at_a_time",
+    "test_form_in_browser",
+    "test_chain",
+    "batch-flow",
+    "test_cancelling",
+    "test_dead_runs",
+    "test_batches_of_the_command",
+    "test_ownership",
+    "shared-limits",
+    "test_unknown_parameters",
+    "wheel",
 )
-
-
 _HAS_SERVER = pytest.StashKey[bool]()
 
 
