@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
-PYTEST_ARGS ?= -n 4 --dist loadgroup --no-loadscope-reorder
+PYTEST_ARGS ?= -n 6 --dist loadgroup --no-loadscope-reorder
 UV := $(shell command -v uv 2>/dev/null)
 
 .DEFAULT_GOAL := help

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import tempfile
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 from prefect.settings import PREFECT_API_URL, temporary_settings
+from xdist.remote import Producer
 
 from promptmill.job.spec import Job
 from promptmill.provider.transport import Credentials
@@ -23,6 +25,7 @@ from tests.support.rows import write_rows
 from tests.support.s3 import s3_folder, s3_server
 from tests.support.servers import Servers, a_core
 from tests.support.serving import fork_runs, serving, start_runs_without_a_supervisor, warm_runs
+from tests.support.spreading import Spreading, has_server, look_for_servers, turn
 
 __all__ = ["s3_folder", "s3_server"]  # fixtures of all rooms
 
@@ -32,6 +35,8 @@ settings.register_profile(
 settings.load_profile("promptmill")
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 os.environ.setdefault("DO_NOT_TRACK", "1")
+sys.dont_write_bytecode = False  # tests start our commands by the hundred: each file is compiled once, not by each
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what runs in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)  # else Ctrl-C would be ignored by all that tests start
 
@@ -50,16 +55,26 @@ _SERVERS = {
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what `make test-fast` leaves out, what needs a Prefect server, a database or a browser, and put it first.
 
-    Each module of tests/deployed is a group of its own, unless it names one, so that its tests share a server.
+    Each module of tests/deployed is a group of its own, unless it names one, so that its tests share a server. So are all
+    tests with the server on which nothing is deployed: apart, each test process would start one.
     """
     for item in items:
-        names = set(getattr(item, "fixturenames", ()))
+        values = getattr(getattr(item, "callspec", None), "params", {})  # a parameter may be called `own` too
+        names = set(getattr(item, "fixturenames", ())) - set(values)
         is_deployed = item.path.parent.name == "deployed"
         if names & _SERVERS or is_deployed:
             item.add_marker(pytest.mark.served)
-        if is_deployed and item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
-    items.sort(key=lambda item: item.get_closest_marker("served") is None)
+        is_alone = item.get_closest_marker("xdist_group") is None
+        if is_alone and (is_deployed or "prefect_url" in names):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem if is_deployed else "prefect"))
+    look_for_servers(items)
+    items.sort(key=turn)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Spreading | None:
+    """What `--dist loadgroup` means here."""
+    return Spreading(config, log) if config.getoption("dist") == "loadgroup" else None
 
 
 @pytest.hookimpl(wrapper=True)
@@ -68,7 +83,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 
     Tests with a server mostly wait, so that more of them than cores run at once.
     """
-    if item.get_closest_marker("served") is not None:
+    if has_server(item):
         return (yield)
     _servers.end()
     with a_core(_shared_folder()):

@@ -12,6 +12,7 @@ import pytest
 from docs.tools.site import build, pages
 from tests.support.paths import ROOT
 
+pytestmark = pytest.mark.xdist_group("site")  # it is built once
 LOADED = {"script": "src", "link": "href", "img": "src", "source": "srcset", "iframe": "src"}
 
 

@@ -20,9 +20,15 @@ Call = Callable[[str, Any], Any]
 
 
 @pytest.fixture
-def api_url(tmp_path: Path) -> Iterator[str]:
-    """A server with an empty database."""
-    with prefect_server(tmp_path) as url:
+def home(new_home: Callable[[str], Path]) -> Path:
+    """Where the server keeps its database, which is empty."""
+    return new_home("local-server")
+
+
+@pytest.fixture
+def api_url(home: Path) -> Iterator[str]:
+    """The server's API."""
+    with prefect_server(home) as url:
         yield url
 
 
@@ -79,7 +85,7 @@ def write(call: Call, deployment: str, until: float) -> None:
             call(f"/flow_runs/{run['id']}/set_state", {"state": {"type": state}, "force": True})
 
 
-def test_writers_wait_for_each_other_and_neither_a_request_nor_an_event_is_lost(api_url: str, tmp_path: Path):
+def test_writers_wait_for_each_other_and_neither_a_request_nor_an_event_is_lost(api_url: str, home: Path):
     answers, slowest = Counter[int](), list[float]()
     call = caller(api_url, answers, slowest)
     call("/work_pools/", {"name": "pool", "type": "process"})
@@ -95,4 +101,4 @@ def test_writers_wait_for_each_other_and_neither_a_request_nor_an_event_is_lost(
 
     assert {code for code in answers if code >= 400} == set()
     assert max(slowest) < 30
-    assert not list((tmp_path / "prefect" / "dlq").glob("*"))
+    assert not list((home / "prefect" / "dlq").glob("*"))

@@ -1,10 +1,11 @@
 """A deployed run, in a process of its own as a worker starts one, reads and writes only what the operator lists."""
 
+import json
 import os
 import subprocess
-import sys
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,23 +17,19 @@ from promptmill.planning.plan import Chunk
 from promptmill.sharding.folder import ShardFolder
 from promptmill.sharding.plan import ShardPlan
 from promptmill.storage import Storage
+from tests.support.commands import warm_flows
 from tests.support.paths import ROOT
 
-# Prefect itself would go on with the run that the variable names, so the process only takes itself for a deployed one.
-RUN = """
-import asyncio
-from flows.{flow} import {flow} as flow
-import tasks.run.deployed as deployed
-deployed.is_started_by_worker = lambda: True
-asyncio.run(flow({arguments}))
-"""
 
-
-def run_deployed(api_url: str, listed: Path, flow: str, arguments: str, **settings: str) -> str:
+def run_deployed(
+    api_url: str, listed: Path, flow: str, settings: dict[str, str] | None = None, **arguments: Any
+) -> str:
     """What a deployed run that fails says."""
+    environment = {**os.environ, "PREFECT_API_URL": api_url, "OPENAI_API_KEY": "x", URLS_SETTING: str(listed)}
+    begins = warm_flows(environment, "tests.support.taken_for_deployed")
     process = subprocess.run(
-        [sys.executable, "-c", RUN.format(flow=flow, arguments=arguments)],
-        env={**os.environ, "PREFECT_API_URL": api_url, "OPENAI_API_KEY": "x", URLS_SETTING: str(listed), **settings},
+        [*begins, flow, json.dumps(arguments)],
+        env={**environment, **(settings or {})},
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -71,7 +68,7 @@ def secret(tmp_path: Path) -> Path:
 
 
 def test_a_job_file_that_is_not_listed_is_not_read(prefect: str, listed: Path, secret: Path) -> None:
-    said = run_deployed(prefect, listed, "estimate_cost", f"job_url={str(secret)!r}")
+    said = run_deployed(prefect, listed, "estimate_cost", job_url=str(secret))
 
     assert "is a local path that isn't listed" in said
     assert "hunter2" not in said
@@ -79,7 +76,7 @@ def test_a_job_file_that_is_not_listed_is_not_read(prefect: str, listed: Path, s
 
 def test_a_listed_file_that_is_no_job_is_not_quoted(prefect: str, listed: Path, secret: Path) -> None:
     secret.write_text("hunter2: [\n}")
-    said = run_deployed(prefect, secret.parent, "online_inference", f"job_url={str(secret)!r}")
+    said = run_deployed(prefect, secret.parent, "online_inference", job_url=str(secret))
 
     assert "isn't YAML" in said
     assert "hunter2" not in said
@@ -92,7 +89,7 @@ def test_a_shard_reads_no_input_that_is_not_listed(prefect: str, listed: Path, s
         ShardPlan(job_over(str(secret), f"{listed}/out"), "", [chunk], {}, [(0, 1)], [Decimal(1)], retry_before=None)
     )
 
-    said = run_deployed(prefect, listed, "answer_shard", f"plan_url={folder.plan_url!r}, shard=0")
+    said = run_deployed(prefect, listed, "answer_shard", plan_url=folder.plan_url, shard=0)
 
     assert "input.url" in said
     assert "is a local path that isn't listed" in said
@@ -106,7 +103,7 @@ def test_a_registered_job_writes_no_output_that_is_not_listed(
     monkeypatch.setenv("PROMPTMILL_STATE_URL", state)
     register(job_over(f"{listed}/rows.csv", f"{tmp_path}/elsewhere"), retry_failed=False, flow_run_ids=())
 
-    said = run_deployed(prefect, listed, "advance_batches", "", PROMPTMILL_STATE_URL=state)
+    said = run_deployed(prefect, listed, "advance_batches", {"PROMPTMILL_STATE_URL": state})
 
     assert "output.url" in said
     assert "is a local path that isn't listed" in said

@@ -50,14 +50,14 @@ def command(
     )
 
 
-def warm_flows(environment: dict[str, str]) -> list[str]:
-    """What stands for `python -m flows` in an environment: the start of a process that a warm one forks.
+def warm_flows(environment: dict[str, str], module: str = "flows") -> list[str]:
+    """What stands for `python -m flows` in an environment, or for another module: the start of a process that a warm one forks.
 
     One warm process serves all commands of this process that have the same settings of Prefect.
     """
     settings = sorted(f"{name}={value}" for name, value in environment.items() if name.startswith("PREFECT_"))
-    path = _folder() / sha256("\n".join(settings).encode()).hexdigest()[:12]
-    return [sys.executable, "-I", "-S", str(ROOT / "tests/support/warm_runs.py"), str(path), "flows"]
+    path = _folder() / sha256("\n".join([module, *settings]).encode()).hexdigest()[:12]
+    return [sys.executable, "-I", "-S", str(ROOT / "tests/support/warm_runs.py"), str(path), module]
 
 
 @cache

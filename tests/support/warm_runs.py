@@ -1,11 +1,11 @@
 """Processes of tests, forked from one warm process: they save the seconds of CPU that importing Prefect and ours takes.
 
 `warm_runs.py SOCKET` stands for `python -m prefect.engine`, by the work pool's command, and `warm_runs.py SOCKET flows WORD…`
-for `promptmill WORD…`; the first start of an environment starts the warm process. What is the same: each is a process of its
-own with its environment, its folder, its output, its signals and its exit code, and ends at once when somebody kills the
-process that was started. What isn't: it is a child of the warm process, so that its own /proc/PID/environ is not its own, it
-has no terminal, and SIGSTOP doesn't reach it. A run with settings of its own for Prefect is started as always. Tests of
-starting, stopping and killing keep the command that a person or Prefect starts.
+for `promptmill WORD…`, or for another module; the first start of an environment starts the warm process. What is the same:
+each is a process of its own with its environment, its folder, its output, its signals and its exit code, and ends at once
+when somebody kills the process that was started. What isn't: it is a child of the warm process, so that its own
+/proc/PID/environ is not its own, it has no terminal, and SIGSTOP doesn't reach it. A run with settings of its own for Prefect
+is started as always. Tests of starting, stopping and killing keep the command that a person or Prefect starts.
 """
 
 import fcntl
@@ -25,6 +25,7 @@ from typing import Any
 IDLE_SECONDS = 120.0  # after which the warm process ends, if its tests were killed
 START_SECONDS = 120.0
 ENGINE = "prefect.engine"
+COMMAND = "flows"
 READ_AT_IMPORT = ("PREFECT_", "PYTHON", "ARROW_", "COVERAGE_", "LD_", "HOME", "PATH")  # names of variables begin so
 OF_A_RUN = "PREFECT__"  # what the worker says to one run alone
 
@@ -84,7 +85,7 @@ def serve(path: str, module: str) -> None:
 
 def _import_for(module: str) -> None:
     """Import what a run of a module uses, in the order in which it would, but not the module that it begins with."""
-    if module != ENGINE:
+    if module == COMMAND:
         from unittest.mock import patch
 
         from flows.command import console

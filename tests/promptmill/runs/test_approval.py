@@ -1,12 +1,9 @@
 """Asking before an expensive run: what counts as still to pay, and what a budget in the answer changes."""
 
-import subprocess
-import sys
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
-import yaml
 
 from promptmill.checkpoints.spend import SpendRecords
 from promptmill.errors import BudgetExhausted, OutputError
@@ -17,6 +14,7 @@ from promptmill.runs.approval import NotApproved, is_answered, keep_approval, le
 from promptmill.sharding.split import split_run
 from promptmill.simulator import Simulator
 from tests.support.batching import carry_batches
+from tests.support.commands import command, write_job
 from tests.support.jobs import MakeJob, carry_out, plan
 
 
@@ -165,33 +163,24 @@ def test_a_damaged_record_of_an_approval_lifts_no_cap(make_job: MakeJob, credent
         plan(make_job(10), credentials)
 
 
-def run_command(
-    job: Job, api_url: str, simulator: Simulator, folder: Path, *options: str
-) -> subprocess.CompletedProcess[bytes]:
-    """`promptmill run`, ended."""
-    (folder / "job.yaml").write_text(yaml.safe_dump(job.model_dump(mode="json")))
-    command = [sys.executable, "-m", "flows", "run", str(folder / "job.yaml"), *options]
-    environment = {
-        "PATH": "",
-        "HOME": str(folder),
-        "PREFECT_API_URL": api_url,
-        "OPENAI_API_KEY": "test",
-        "OPENAI_BASE_URL": simulator.base_url,
-    }
-    return subprocess.run(command, env=environment, capture_output=True, check=False)
+def run_command(job: Job, api_url: str, simulator: Simulator, folder: Path, *options: str) -> tuple[int, str]:
+    """How `promptmill run` ended, and what it said."""
+    process = command("run", write_job(job, folder), *options, api_url=api_url, base_url=simulator.base_url)
+    _, errors = process.communicate(timeout=120)
+    return process.returncode, errors
 
 
 def test_the_command_refuses_until_it_is_given_approve(
     prefect_url: str, make_job: MakeJob, simulator: Simulator, tmp_path: Path
 ):
     job = make_job(10, approve_above_usd="0.000001")
-    refused = run_command(job, prefect_url, simulator, tmp_path)
+    refused, said = run_command(job, prefect_url, simulator, tmp_path)
     sent = simulator.ledger()["tiers"]
-    approved = run_command(job, prefect_url, simulator, tmp_path, "--approve")
+    approved, errors = run_command(job, prefect_url, simulator, tmp_path, "--approve")
 
-    assert (refused.returncode, sent) == (2, {}), refused.stderr.decode()
-    assert b"approve_above_usd" in refused.stderr
-    assert approved.returncode == 0, approved.stderr.decode()
+    assert (refused, sent) == (2, {}), said
+    assert "approve_above_usd" in said
+    assert approved == 0, errors
 
 
 def test_the_command_keeps_to_an_approved_amount_until_it_is_given_approve(
@@ -199,9 +188,9 @@ def test_the_command_keeps_to_an_approved_amount_until_it_is_given_approve(
 ):
     job = make_job(10)
     write_approved(plan(job, credentials).prepared.store.storage, Decimal("0.000001"))
-    stopped = run_command(job, prefect_url, simulator, tmp_path)
-    approved = run_command(job, prefect_url, simulator, tmp_path, "--approve")
+    stopped, said = run_command(job, prefect_url, simulator, tmp_path)
+    approved, errors = run_command(job, prefect_url, simulator, tmp_path, "--approve")
 
-    assert stopped.returncode == 3, stopped.stderr.decode()
-    assert b"promptmill run --approve" in stopped.stderr
-    assert approved.returncode == 0, approved.stderr.decode()
+    assert stopped == 3, said
+    assert "promptmill run --approve" in said
+    assert approved == 0, errors

@@ -9,7 +9,7 @@ from promptmill.provider.access import access_of
 from tasks.server.credentials import ProviderCredentials, SecretDict, credentials_of, load_credentials
 from tasks.server.resources import provider
 
-pytestmark = pytest.mark.xdist_group("provider-block")
+pytestmark = pytest.mark.xdist_group("prefect")
 GATEWAY = "https://gateway.example.com/v1"
 
 
