@@ -30,6 +30,17 @@ def spare_memory() -> None:
         pa.set_memory_pool(pa.system_memory_pool())
 
 
+def give_back() -> None:
+    """Give memory that is free back to the system: the next step needs as much, of another kind.
+
+    glibc gives back what is free at the end of an arena, and otherwise only when it is asked.
+    """
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)
+
+
 def collect_seldom() -> None:
     """Look for cyclic garbage less often, for a command that imports much and may end soon.
 

@@ -29,7 +29,7 @@ from promptmill.storage import STORAGE_ERRORS, Storage
 from promptmill.unpublished import UnpublishedFile
 
 _MOST_PENDING_BYTES = 64 * 2**20  # of all folders; a single row group may be larger if the job says so
-_MOST_WRITING_BYTES = 32 * 2**20  # of row groups; one alone may be larger
+_MOST_WRITING_BYTES = 16 * 2**20  # of row groups; one alone may be larger
 _MOST_FINISHING = 4  # parts
 _MOST_OPEN = 32  # parts; an upload to S3 holds up to 8 MiB
 

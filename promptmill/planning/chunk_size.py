@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass
 
 USUAL_ROWS = 500  # where nothing tells how fast rows are answered; what all jobs had before there was chunk_seconds
-_USUAL_CHUNKS, _MOST_USUAL_ROWS = 50, 4_000  # of more rows, where nothing tells: a minute at 64 in flight, 1 s each
+_USUAL_CHUNKS, _MOST_USUAL_ROWS = 50, 2_000  # of more rows, where nothing tells: a minute at 64 in flight, 2 s each
 LEAST_ROWS, _MOST_ROWS = 200, 20_000
 MOST_BYTES = 16 << 20  # of a chunk's rows, and of its requests
 _MOST_CHUNKS = 5_000
