@@ -1,5 +1,6 @@
 """What tests share: a provider over the wire, small datasets, jobs over them."""
 
+import logging
 import os
 import signal
 import sys
@@ -109,6 +110,20 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.
     for name in list(os.environ):
         if name.startswith(("OPENAI_", "AWS_")) or name.lower() in {"http_proxy", "https_proxy", "all_proxy"}:
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def own_log() -> Iterator[None]:
+    """No test hears or silences the log of the tests after it: our commands print it without passing it on."""
+    ours = logging.getLogger("promptmill")
+    before, level, is_passed_on = list(ours.handlers), ours.level, ours.propagate
+    yield
+    ours.handlers[:] = before
+    ours.propagate = is_passed_on
+    ours.setLevel(level)
+    console = sys.modules.get("flows.command.console")  # imported by the tests that run a command in this process
+    if console is not None:
+        console._HANDLERS[:] = [one for one in console._HANDLERS if one in before]
 
 
 @pytest.fixture

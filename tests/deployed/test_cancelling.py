@@ -32,7 +32,7 @@ async def test_a_cancelled_run_sends_nothing_more_and_keeps_every_answer_on_its_
         paid = sent(provider)
         done = await ended(client, run)
         paid_at_end = sent(provider)
-        events = await told_events(client, "promptmill.job.cancelled", "promptmill.job.cancelled")
+        events = await told_events(client, "promptmill.job.cancelled", run)
         provider.configure(latency_seconds=0.0)
         again = await ended(client, await start(client, "online-inference/online", job))
     manifest = json.loads((Path(job["output"]["url"]) / "_manifest.json").read_bytes())

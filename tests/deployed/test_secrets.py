@@ -59,8 +59,8 @@ async def test_the_key_shows_nowhere_when_a_run_succeeds_stops_at_its_budget_or_
         states = [(await ended(client, await start(client, "online-inference/online", one))) for one in (good, capped)]
         provider.configure(api_key="sk-another")
         states.append(await ended(client, await start(client, "online-inference/online", refused)))
-        stopped = await told_events(client, "promptmill.job.budget_exhausted", "promptmill.job.capped")
-        failed = await told_events(client, "promptmill.job.failed", "promptmill.job.refused")
+        stopped = await told_events(client, "promptmill.job.budget_exhausted", states[1])
+        failed = await told_events(client, "promptmill.job.failed", states[2])
         everything = await told(client)
     leaks = {
         path for place in (served_folder, tmp_path) for path, content in contents(place) if KEY.encode() in content

@@ -18,7 +18,7 @@ from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolUpdate
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.responses import SetStateStatus
-from prefect.events.filters import EventFilter, EventNameFilter, EventResourceFilter
+from prefect.events.filters import EventAnyResourceFilter, EventFilter, EventNameFilter
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from benchmarks.rig import free_port
@@ -206,9 +206,13 @@ def job_values(folder: Path, name: str, rows: int = 20) -> dict[str, Any]:
     }
 
 
-async def told_events(client: PrefectClient, name: str, resource: str) -> list[Any]:
-    """Events of a name on a resource, once there are some."""
-    chosen = EventFilter(event=EventNameFilter(name=[name]), resource=EventResourceFilter(id=[resource]))
+async def told_events(client: PrefectClient, name: str, about: FlowRun | str) -> list[Any]:
+    """Events of a name about a flow run or a resource, once there are some.
+
+    Jobs of several modules have the same name and share this server, so events of a job's name may be another module's.
+    """
+    resource = about if isinstance(about, str) else f"prefect.flow-run.{about.id}"
+    chosen = EventFilter(event=EventNameFilter(name=[name]), any_resource=EventAnyResourceFilter(id=[resource]))
     until = time.monotonic() + 90
     while not (found := (await client.read_events(filter=chosen, limit=10)).events):
         assert time.monotonic() < until
