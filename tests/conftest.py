@@ -114,16 +114,19 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.
 
 @pytest.fixture(autouse=True)
 def own_log() -> Iterator[None]:
-    """No test hears or silences the log of the tests after it: our commands print it without passing it on."""
-    ours = logging.getLogger("promptmill")
-    before, level, is_passed_on = list(ours.handlers), ours.level, ours.propagate
+    """No test hears or silences the log of the tests after it: our commands print it and don't pass it on.
+
+    What a module's fixtures ran is undone too, so this makes the log as it is at first.
+    """
     yield
-    ours.handlers[:] = before
-    ours.propagate = is_passed_on
-    ours.setLevel(level)
+    ours = logging.getLogger("promptmill")
+    ours.handlers.clear()
+    ours.propagate = True
+    ours.setLevel(logging.NOTSET)
     console = sys.modules.get("flows.command.console")  # imported by the tests that run a command in this process
     if console is not None:
-        console._HANDLERS[:] = [one for one in console._HANDLERS if one in before]
+        console._HANDLERS.clear()
+        console._CHOSEN.clear()
 
 
 @pytest.fixture
