@@ -82,6 +82,7 @@ async def complete_chunk(engine: Engine, chunk: Chunk, table: pa.Table) -> Chunk
         raise
     if engine.unsaved.pop(chunk.key, None) is not None:
         await asyncio.to_thread(SetAside(engine.store).forget, chunk.key)
+    engine.free.came_by(answers.nbytes)
     engine.log_chunk(chunk, answers, sent, size, time.monotonic() - began)
     return record_chunk(chunk, answers, sent=sent)
 

@@ -24,6 +24,7 @@ from promptmill.limits.places import MOST_PLACES, Places, make_places
 from promptmill.limits.pricing import requested_tier
 from promptmill.limits.rate_limiter import RateLimiter
 from promptmill.limits.split_tokens import SplitTokens
+from promptmill.memory import FreeMemory
 from promptmill.planning.growth import Growth
 from promptmill.planning.kept import Again, Kept, find_kept
 from promptmill.planning.plan import Chunk, Plan
@@ -77,8 +78,8 @@ class Engine:
     admission: Admission = field(init=False)
     room: Room = field(init=False)  # for answers that aren't saved yet
     saving: SaveGate = field(default_factory=SaveGate)
-    unsaved: dict[str, list[pa.Table]] = field(default_factory=dict[str, list[pa.Table]])
-    # chunk key → answers that its last task run could not save; the next one sends none of them again
+    free: FreeMemory = field(default_factory=FreeMemory)
+    unsaved: dict[str, list[pa.Table]] = field(default_factory=dict[str, list[pa.Table]])  # by chunk: never asked again
 
     def __post_init__(self) -> None:
         self.limit_watch = LimitWatch(self.client, self.places)

@@ -10,7 +10,7 @@ import pyarrow as pa
 from promptmill.checkpoints.output_lease import OutputLease
 from promptmill.dataset.dataset import fingerprint_of
 from promptmill.errors import CheckpointUnreadable, DatasetError, InputChanged, StorageFailed
-from promptmill.memory import give_back
+from promptmill.memory import FreeMemory
 from promptmill.output.columns import output_schema
 from promptmill.output.forecast import Measured
 from promptmill.output.manifest import REPORT, Manifest, read_manifest, write_manifest
@@ -82,7 +82,6 @@ def _publish(
     schemas = output_schema(job, prepared.dataset, properties, definitions)
     report = ReportData(job, facts.started_at, prepared.names)
     settle_publishing(storage, standing, is_ours=True)
-    give_back()
     begin_upload(storage)
     first = next_part_number(standing, prepared.digest)
     layout = (job.output.part_bytes, first, [*properties], job.output.partition_by, job.output.written_as)
@@ -101,7 +100,7 @@ def _publish(
             manifest = replace(manifest, measured=_measured(prepared, plan, facts))
         else:
             manifest = replace(manifest, scorecard=score_run(prepared, facts, manifest))
-        give_back()
+        FreeMemory().give_back()
         page = render_report(job, manifest, report, facts.limits, facts.unknown, facts.retries_over_time).encode()
         if lease is not None:
             lease.require()
@@ -141,7 +140,8 @@ def write_rows(
 
     Raises: DatasetError when the input changed; StorageFailed; any of STORAGE_ERRORS.
     """
-    totals = Totals()
+    totals, free = Totals(), FreeMemory()
+    free.give_back()
     for rows, answers in _rows_and_answers(prepared, plan):
         parsed = parsed_successes(answers)
         writer.add(rows, answers, parsed)
@@ -150,6 +150,7 @@ def write_rows(
         adding.add(answers)
         if auditing is not None:
             auditing.add(answers)
+        free.came_by(rows.nbytes + answers.nbytes)
         tell(totals.rows)
     adding.close()
     return totals
