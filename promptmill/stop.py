@@ -99,7 +99,7 @@ class HasPlaces(Protocol):
 
     @property
     def may_be_kept(self) -> bool:
-        """Whether whoever holds a place may send the next request through it."""
+        """Whether the holder of a place may send the next request through it."""
         ...
 
 

@@ -80,12 +80,9 @@ class BatchProvider:
             return file_id
 
     def _upload_with(self, path: Path, name: str, seconds: int | None) -> str:
-        from openai import omit
-
-        expiry: Any = omit if seconds is None else {"anchor": "created_at", "seconds": seconds}
         with path.open("rb") as file, self._translated():
             given = (name, file, "application/jsonl")
-            return self._client.files.create(file=given, purpose="batch", expires_after=expiry).id
+            return self._client.files.create(file=given, purpose="batch", expires_after=_expiry(seconds)).id
 
     def look_at_file(self, file_id: str) -> tuple[FileState, str]:
         """A file's state and the provider's words on it. If the provider shows no files, the state is "ready"."""
@@ -112,17 +109,13 @@ class BatchProvider:
 
     def create(self, file_id: str, endpoint: Any, window: Any, key: str, job: Job) -> BatchView:
         """Create a batch with one call, never repeated here. Raises: EndpointRefused."""
-        seconds = self.service.file_seconds
-        from openai import omit
-
-        expiry: Any = omit if seconds is None else {"anchor": "created_at", "seconds": seconds}
         with Translation(self.secrets, endpoint):
             batch = self._client.batches.create(
                 input_file_id=file_id,
                 endpoint=endpoint,
                 completion_window=window,
                 metadata={**job.tags, KEY: key, "promptmill_job": job.name[:512]},
-                output_expires_after=expiry,
+                output_expires_after=_expiry(self.service.file_seconds),
             )
             return view_of(batch, self.secrets)
 
@@ -187,3 +180,10 @@ class BatchProvider:
 
 def _furthest(view: BatchView) -> tuple[bool, int, float]:
     return (view.status not in {"failed", "cancelled", "cancelling"}, view.completed, -view.created_at)
+
+
+def _expiry(seconds: int | None) -> Any:
+    """When the provider may delete a file, as the openai client takes it."""
+    from openai import omit
+
+    return omit if seconds is None else {"anchor": "created_at", "seconds": seconds}

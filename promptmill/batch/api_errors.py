@@ -14,12 +14,11 @@ from promptmill.provider.redaction import redact
 from promptmill.provider.retry_policy import RenewKey, StopRun, TryAgain, describe_redirect
 from promptmill.provider.verdict import verdict_on, without_evidence
 
-_DEFAULT_WAIT_SECONDS = 2.0
-_UNPROCESSED = re.compile(r"not (yet )?(in a |been )?(processed|ready)|still (being )?(process|import)", re.IGNORECASE)
-
 if TYPE_CHECKING:
     import openai
 
+_DEFAULT_WAIT_SECONDS = 2.0
+_UNPROCESSED = re.compile(r"not (yet )?(in a |been )?(processed|ready)|still (being )?(process|import)", re.IGNORECASE)
 _OWN = (400, 404, 409, 422)
 
 

@@ -140,9 +140,8 @@ class Saver:
                 self._places.release()
             self._writing = None
             self._full = fill_rows(self._room.most, len(self._unsaved))
-            if (
-                len(self._unsaved) >= self._full or self._timer is None
-            ):  # without a timer a save was due during this write
+            was_due = self._timer is None  # it ran out during this write
+            if was_due or len(self._unsaved) >= self._full:
                 self._save()
 
     def _start_timer(self) -> None:

@@ -69,17 +69,17 @@ class Budget:
 
         Raises: BudgetExhausted if it doesn't fit and no request under way could free money.
         """
-        if self.cap_usd is None:
-            self.reserved_usd += amount_usd
+        if self.take(amount_usd):
             return amount_usd
-        while self.committed_usd + amount_usd > self.cap_usd:
+        while self.cap_usd is not None and self.committed_usd + amount_usd > self.cap_usd:
             if self.reserved_usd > 0:
                 await self._settlement()
             elif not await self._is_raised(self.cap_usd):
                 raise BudgetExhausted(self._describe(amount_usd))
         self.reserved_usd += amount_usd
         try:
-            await self._ensure_granted(self.cap_usd)
+            if self.cap_usd is not None:
+                await self._ensure_granted(self.cap_usd)
         except BaseException:
             self.settle(amount_usd, ZERO)
             raise

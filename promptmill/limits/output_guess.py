@@ -25,8 +25,7 @@ class OutputGuess:
         self._count += 1
         if self._count < _SEEN_AT_LEAST:
             return
-        if output_tokens > self._largest and self._count > _SEEN_AT_LEAST:
-            self._largest = output_tokens
+        self._largest = max(self._largest, output_tokens)
         every = _REFRESH_EVERY if self._count < _REMEMBERED else 4 * _REFRESH_EVERY
         if self._count == _SEEN_AT_LEAST or self._count % every == 0:
             ordered = sorted(self._seen)

@@ -99,7 +99,7 @@ class RateLimiter:
         return self._take(tokens) if is_at_once else None
 
     async def reserve(self, input_tokens: float, output_tokens: float = 0.0) -> Reservation:
-        """As `take`, after all earlier requests and once all limits allow it. Raises: also any error of a limit's lessor."""
+        """Wait until all limits allow it, after all earlier requests, and take it. Raises: any error of a limit's lessor."""
         if self._failure is not None:
             raise self._failure
         tokens = Tokens(input_tokens, output_tokens)

@@ -55,7 +55,6 @@ class AnswerCheck:
         if "required" in schema:
             rules.append(_required(schema["required"]))
         rules += [make(schema[word], schema, place) for word, make in self._inner.items() if word in schema]
-
         steps = 1 + len(rules)
 
         def check(value: Any, budget: Budget) -> Fault | None:

@@ -134,7 +134,7 @@ def test_a_cancelled_request_leaves_its_lease_to_the_next_and_blocks_nobody() ->
     assert run_on_clock(scenario()) <= 0.1
 
 
-def test_a_lessor_that_fails_fails_whoever_waits_and_whoever_comes_later() -> None:
+def test_a_lessor_that_fails_fails_those_that_wait_and_those_that_come_later() -> None:
     class Broken:
         def per_minute(self, kind: str) -> float:
             return 600
