@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from flows.command import beside_a_run, beside_runs
+from flows.command import commands_for_a_run, other_commands
 from flows.command.arguments import AsJson, JobFile, NoWait, Overrides, loading
 from flows.command.batches import app as batches
 from flows.command.cache import app as cache
@@ -159,21 +159,26 @@ def run(
 
 
 for command_beside in (
-    beside_runs.init,
-    beside_runs.export,
-    beside_runs.clean,
-    beside_runs.audit,
-    beside_runs.schema,
-    beside_runs.doctor,
-    beside_runs.deploy,
-    beside_runs.worker,
+    other_commands.init,
+    other_commands.export,
+    other_commands.clean,
+    other_commands.audit,
+    other_commands.schema,
+    other_commands.doctor,
+    other_commands.deploy,
+    other_commands.worker,
 ):
     app.command()(command_beside)
-for command_beside in (beside_a_run.pause, beside_a_run.resume, beside_a_run.stop, beside_a_run.peek):
+for command_beside in (
+    commands_for_a_run.pause,
+    commands_for_a_run.resume,
+    commands_for_a_run.stop,
+    commands_for_a_run.peek,
+):
     app.command()(command_beside)
-app.command(name="set")(beside_a_run.set_values)
+app.command(name="set")(commands_for_a_run.set_values)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, add_help_option=False)(
-    beside_runs.simulate
+    other_commands.simulate
 )
 
 

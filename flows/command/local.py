@@ -9,8 +9,8 @@ from typing import Any
 from flows.command import console, tables
 from flows.command.check_page import show_check
 from flows.command.doing import Doing
-from flows.command.here import ending_by_signals, until_its_end
 from flows.command.options import RunOptions
+from flows.command.without_server import ending_by_signals, until_its_end
 from promptmill.checkpoints.output_turn import Asking, refuse_to_wait
 from promptmill.dataset.dataset import Dataset
 from promptmill.job.spec import Job, Limits

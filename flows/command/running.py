@@ -27,14 +27,14 @@ def run_job(path: str, overrides: list[str] | None, options: RunOptions) -> dict
         else:
             started = "" if server is not None else "; a temporary Prefect server is started for it"
             told.line(f"Running as a flow run, since {why}{started}.")
-        from flows.command.standing import look_at_standing
+        from flows.command.complete_output import look_at_standing
 
         opened, manifest = look_at_standing(job, options)
         if manifest is not None:
             return manifest
         if why is not None:
             return _run_as_flow(job, opened, options, told)
-        from flows.command.here import run_here
+        from flows.command.without_server import run_here
 
         return run_here(opened, options, told)
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from promptmill.batch.api import BatchProvider
-from promptmill.batch.collect import Brought, download_results, keep_results
 from promptmill.batch.ledger import BatchRecord, Ledger
 from promptmill.batch.places import Places, find_lines
 from promptmill.batch.policy import EMPTY_LOOKS, BatchView
+from promptmill.batch.result_files import Brought, download_results, keep_results
 from promptmill.checkpoints.answer_files import ZERO_USD
 from promptmill.errors import ProviderRefused
 from promptmill.planning.prepared_job import Prepared

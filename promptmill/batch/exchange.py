@@ -7,11 +7,11 @@ import shutil
 import time
 from pathlib import Path
 
-from promptmill.batch.collect import reading_of
 from promptmill.batch.files import Packer, Room
 from promptmill.batch.ledger import Ledger
 from promptmill.batch.pending_rows import PendingRows
 from promptmill.batch.places import find_lines
+from promptmill.batch.result_files import reading_of
 from promptmill.batch.results import Expected, read_slices
 from promptmill.batch.submit import encoder_of, reserve_price
 from promptmill.checkpoints.answer_files import answers_table

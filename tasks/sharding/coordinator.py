@@ -22,10 +22,10 @@ from promptmill.storage import STORAGE_ERRORS
 from tasks.run.ownership import TakenForDead, while_ours
 from tasks.server.outages import CALL_ERRORS
 from tasks.sharding.flow_runs import shard_runs
-from tasks.sharding.held import while_held
 from tasks.sharding.leftovers import end_strays, shards_tag
 from tasks.sharding.processes import answer_in_processes
 from tasks.sharding.supervisor import Carrier, Following
+from tasks.sharding.while_held import while_held
 
 log = logging.getLogger("promptmill")
 

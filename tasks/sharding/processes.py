@@ -17,7 +17,7 @@ from tasks.run.progress import showing_lines
 from tasks.run.sigterm import stopping_gently
 from tasks.server.credentials import load_credentials
 from tasks.server.outages import CALL_ERRORS
-from tasks.sharding.held import while_held
+from tasks.sharding.while_held import while_held
 
 
 async def answer_in_processes(run: PendingRun) -> Elsewhere:

@@ -95,7 +95,7 @@ def _import_for(module: str) -> None:
         with patch.object(console, "show_log"):  # how much is said is for each command to choose
             console.prepare_prefect()
         import flows.command.as_flow
-        import flows.command.standing
+        import flows.command.complete_output
     import flows.online_inference  # noqa: I001
     import flows.batch_inference  # noqa: F401
     import prefect.flow_engine  # noqa: F401
