@@ -17,6 +17,7 @@ from promptmill.dataset.even_chunks import read_by_bytes
 from promptmill.errors import DatasetError
 from promptmill.job.identity import chunk_key
 from promptmill.job.spec import Job
+from promptmill.memory import FreeMemory
 from promptmill.output.partitioning import FolderCheck
 from promptmill.places import shown_places
 from promptmill.planning.chunk_size import MOST_BYTES, USUAL_ROWS
@@ -82,6 +83,7 @@ class Planner:
         self._digests = RequestDigests(keeps_rows=keeps_requests)
         self._earlier = _Earlier(job) if as_they_come else None
         others = () if folders is None else folders.names
+        self._free = FreeMemory()
         columns, tries = {*needed_columns(builder, job), *others}, dataset.carried
         if job.chunk_rows is not None:
             self._tables = dataset.read(most_rows, columns, tries=tries)
@@ -116,6 +118,7 @@ class Planner:
         self.plan.counts.keep(start, rendered)
         self.plan.chunks.append(chunk if self._earlier is None else self._earlier.mark(self.plan, chunk, rendered))
         self.plan.rows += chunk.rows
+        self._free.came_by(table.nbytes)
 
     def _finish(self) -> None:
         plan, id_column = self.plan, self._job.input.id_column
@@ -132,6 +135,7 @@ class Planner:
         plan.is_whole = True
         if self._earlier is not None:
             self._earlier.close()
+        self._free.give_back()
 
 
 class _Earlier:
