@@ -1,7 +1,7 @@
 """A very large run: its memory over time, Prefect's database, the checkpoints, and the finished run started again.
 
-`python -m benchmarks large [rows] [processes] [folder]` answers ten million rows, unless told otherwise, with a Prefect
-server and against a server that answers at once and costs next to no CPU (bare_server.py). On two cores that takes hours.
+`python -m benchmarks large [rows] [processes] [folder] [parquet|csv|jsonl]` answers ten million rows, unless told otherwise,
+with a Prefect server and against a server that answers at once and costs next to no CPU (bare_server.py).
 The folder keeps the input, the output and Prefect's database; the same command over it goes on after a kill.
 """
 
@@ -27,15 +27,15 @@ _LINES = 40  # of memory over time
 _MEGABYTE = 10**6
 
 
-def main(rows: str = str(ROWS), processes: str = "1", folder: str = "") -> None:
+def main(rows: str = str(ROWS), processes: str = "1", folder: str = "", kind: str = "parquet") -> None:
     """Run it, watch it, and run it again."""
     with tempfile.TemporaryDirectory() as name:
         place = Path(folder or name)
-        _measure(place, int(rows), int(processes))
+        _measure(place, int(rows), int(processes), kind)
 
 
-def _measure(place: Path, rows: int, processes: int) -> None:
-    data = place / "rows.parquet"
+def _measure(place: Path, rows: int, processes: int, kind: str) -> None:
+    data = place / f"rows.{kind}"
     if not data.exists():
         write_reviews(data, rows, _CHARACTERS)
     home = place / "prefect"

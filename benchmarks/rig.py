@@ -11,12 +11,13 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 WORDS = [
@@ -163,15 +164,29 @@ def prefect_server(home: Path, log: Path | None = None, **environment: str) -> G
 
 
 def write_reviews(path: Path, rows: int, characters: int = 300, seed: int = 7) -> None:
-    """A Parquet file of texts of about so many characters, in row groups of 10,000."""
+    """A file of texts of about so many characters: .csv, .jsonl, or Parquet in row groups of 10,000."""
     chance = random.Random(seed)
     path.parent.mkdir(parents=True, exist_ok=True)
     schema = pa.schema([("id", pa.int64()), ("text", pa.string())])
-    with pq.ParquetWriter(path, schema) as writer:
+    with _open_table(path, schema) as write:
         for start in range(0, rows, 10_000):
             numbers = range(start, min(rows, start + 10_000))
             texts = [f"{number} {' '.join(chance.choices(WORDS, k=characters // 6))}" for number in numbers]
-            writer.write_table(pa.table({"id": list(numbers), "text": texts}, schema=schema))
+            write(pa.table({"id": list(numbers), "text": texts}, schema=schema))
+
+
+@contextlib.contextmanager
+def _open_table(path: Path, schema: pa.Schema) -> Generator[Callable[[pa.Table], object]]:
+    """Writes tables to a file of the kind that its name says."""
+    if path.suffix == ".jsonl":
+        with path.open("w") as lines:
+            yield lambda table: lines.writelines(f"{json.dumps(row)}\n" for row in table.to_pylist())
+    elif path.suffix == ".csv":
+        with pacsv.CSVWriter(path, schema) as writer:
+            yield writer.write
+    else:
+        with pq.ParquetWriter(path, schema) as writer:
+            yield writer.write_table
 
 
 def write_job(folder: Path, rows: Path, **changes: object) -> Path:
