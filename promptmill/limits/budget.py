@@ -55,7 +55,7 @@ class Budget:
         return len(self._waiting)
 
     def take(self, amount_usd: Decimal) -> bool:
-        """Take an amount for one attempt, to be settled, if nothing has to be waited for; whether it is taken."""
+        """Take an amount for one attempt, to be settled, if there is money for it now. Returns whether there is."""
         if self.cap_usd is not None:
             committed_usd = self.committed_usd + amount_usd
             is_granted = self._record_grant is None or committed_usd <= self._granted_usd

@@ -93,7 +93,7 @@ class RateLimiter:
         return self.split.most_output(input_tokens, self.tokens)
 
     def take(self, tokens: Tokens) -> Reservation | None:
-        """A reservation, if nothing has to be waited for. Raises: RequestTooLarge if the limits could never allow it."""
+        """A reservation if all limits allow it now, else None. Raises: RequestTooLarge if they could never allow it."""
         self.split.refuse_too_large(tokens, self.tokens)
         is_at_once = self._failure is None and not self._waiting and self._wait_seconds(tokens) <= _INSTANT_SECONDS
         return self._take(tokens) if is_at_once else None

@@ -35,7 +35,7 @@ class TryAgain:
     is_token_limit: bool = False  # and it was the tokens a minute
     is_capacity: bool = False  # of the tier that was asked for
     is_slow_down: bool = False  # everybody goes on at half the pace
-    is_at_once: bool = False  # the answer came but won't do; nothing is to be waited for
+    is_at_once: bool = False  # the answer came but won't do; ask again without a wait
     is_trouble: bool = False  # the server failed or the connection broke: an outage, if it happens to all rows
     is_bought: bool = False  # the provider took the request for answered, and bills it
     is_answered: bool = False  # the model answered, and the provider keeps the answer back since it breaks the format
