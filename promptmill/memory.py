@@ -21,7 +21,7 @@ from importlib.abc import MetaPathFinder
 _M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8  # malloc.h
 _ARENAS = 2
 _BLOCK_BYTES = 2**19  # asyncio reads a socket into 256 KiB
-_RETURN_EVERY_BYTES = 64 * 2**20  # of tables
+_RETURN_EVERY_BYTES = 16 * 2**20  # of tables
 
 
 def spare_memory() -> None:

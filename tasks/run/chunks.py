@@ -19,7 +19,7 @@ from promptmill.runs.chunk import complete_chunk
 from promptmill.runs.chunk_loop import drive_chunks
 from promptmill.runs.chunk_record import record_chunk
 from promptmill.runs.engine import Engine
-from tasks.prefect_internals.result_links import forget_results, unsearched
+from tasks.prefect_internals.result_links import Lent, forget_results, lending, unsearched
 from tasks.server.checkpoint_storage import SERIALIZER, checkpoint_key, checkpoint_storage
 from tasks.server.outages import CALL_ERRORS
 
@@ -45,10 +45,12 @@ async def _is_worth_retrying(task: Task[Any, Any], task_run: TaskRun, state: Sta
     persist_result=True,
     cache_result_in_memory=False,
 )
-async def answer_chunk(label: str, engine: Engine, chunk: Chunk, table: pa.Table, is_finished: bool) -> dict[str, Any]:
+async def answer_chunk(
+    label: str, engine: Engine, chunk: Chunk, table: Lent[pa.Table], is_finished: bool
+) -> dict[str, Any]:
     """Answer every row of a chunk; `table` has its rows, or its answers if an earlier run finished it."""
     del label
-    return asdict(record_chunk(chunk, table) if is_finished else await complete_chunk(engine, chunk, table))
+    return asdict(record_chunk(chunk, table.value) if is_finished else await complete_chunk(engine, chunk, table.value))
 
 
 async def _limited_tags(*tags: str) -> list[str]:
@@ -78,11 +80,13 @@ async def answer_rows(engine: Engine) -> None:
 
     async def reuse(engine: Engine, chunk: Chunk, answers: pa.Table) -> None:
         if not engine.elsewhere.are_chunks_recorded:
-            await cached(chunk.label, unsearched(engine), unsearched(chunk), answers, is_finished=True)
+            with lending(answers) as table:
+                await cached(chunk.label, unsearched(engine), unsearched(chunk), table, is_finished=True)
             forget_results()
 
     async def complete(engine: Engine, chunk: Chunk, rows: pa.Table) -> None:
-        await fresh(chunk.label, unsearched(engine), unsearched(chunk), rows, is_finished=False)
+        with lending(rows) as table:
+            await fresh(chunk.label, unsearched(engine), unsearched(chunk), table, is_finished=False)
         forget_results()
 
     await drive_chunks(engine, reuse, complete)

@@ -1,6 +1,8 @@
 """Prefect searches what a task gets for results of other task runs, and keeps an entry for each: ours are kept out of both."""
 
+import weakref
 from collections.abc import Iterator
+from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
@@ -12,7 +14,7 @@ from prefect.context import FlowRunContext
 from prefect.states import Completed
 from prefect.utilities.engine import collect_task_run_inputs_sync, link_state_to_task_run_result
 
-from tasks.prefect_internals.result_links import forget_results, unsearched
+from tasks.prefect_internals.result_links import Lent, forget_results, lending, unsearched
 
 
 @dataclass
@@ -64,3 +66,27 @@ def test_a_task_gets_the_value_itself(prefect: str) -> None:
         return same(unsearched(shared))
 
     assert a_flow()
+
+
+@pytest.mark.parametrize("is_lent", [True, False])
+def test_an_event_that_waits_for_the_server_holds_what_a_task_got_unless_it_was_lent(
+    prefect: str, is_lent: bool
+) -> None:
+    waiting: list[Context] = []  # an event is queued with the context that it was told in
+
+    @task(persist_result=False)
+    def tell(table: Shared | Lent[Shared]) -> bool:
+        waiting.append(copy_context())
+        return isinstance(table.value if isinstance(table, Lent) else table, Shared)
+
+    @flow
+    def a_flow() -> "weakref.ref[Shared]":
+        table = Shared()
+        with lending(table) as lent:
+            assert tell(unsearched(lent if is_lent else table))
+        return weakref.ref(table)
+
+    held = a_flow()
+
+    assert waiting
+    assert (held() is None) is is_lent
