@@ -40,6 +40,8 @@ sys.dont_write_bytecode = False  # tests start our commands by the hundred: each
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what runs in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)  # else Ctrl-C would be ignored by all that tests start
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # as nohup starts it
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 _servers = Servers()
 _SERVERS = {
