@@ -8,7 +8,8 @@ import pyarrow.csv as pacsv
 from promptmill.dataset.csv_dialect import Dialect
 from promptmill.job.input_spec import Csv
 
-BLOCKS = (1 << 20, 8 << 20, 32 << 20)  # bytes that Arrow reads at once; it holds several
+BLOCKS = (1 << 18, 1 << 20, 8 << 20, 32 << 20)  # bytes that Arrow reads at once, the fewest that hold the longest row
+AHEAD_BYTES = 32 << 20  # that Arrow may hold: it reads 32 blocks ahead, and of larger ones it must be kept from that
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ import pyarrow.csv as pacsv
 
 from promptmill.dataset.csv_dialect import Dialect, decoded, escape_of, first_row, short_lines, sniff, without_comments
 from promptmill.dataset.csv_errors import RowTooLong, explain, refuse_repeated, too_long, wrong_fields
-from promptmill.dataset.csv_options import BLOCKS, Known, arrow_options
+from promptmill.dataset.csv_options import AHEAD_BYTES, BLOCKS, Known, arrow_options
 from promptmill.dataset.csv_quotes import LastRow, refuse_text_behind_quotes
 from promptmill.dataset.csv_streams import Watch, utf8_stream
 from promptmill.dataset.files import Files, InputFile
@@ -36,6 +36,7 @@ from promptmill.dataset.unreadable import (
 from promptmill.errors import DatasetError
 from promptmill.job.input_spec import Csv, TypeName
 
+_START_BYTES = 1 << 20  # of a file, from which we find out how it is written; they hold the header
 _MOST_BLOCKS = 4  # that Arrow holds when they are large; with 3 it sometimes waits for one more
 _TABBED = (".tsv", ".tab")
 
@@ -135,7 +136,7 @@ class CsvReader:
     def _survey(self, file: InputFile) -> Known:
         """How a file is written, its names, and what types its rows leave to its columns."""
         with self._files.open(file) as opened:
-            start = opened.read(BLOCKS[0])
+            start = opened.read(_START_BYTES)
         dialect = sniff(start, self._asked, file.shown, any(end in file.path.lower() for end in _TABBED))
         known = Known(self._names(file, start, dialect), dialect)
         if not known.names:
@@ -168,8 +169,8 @@ class CsvReader:
                 f"{file.shown} has a header that can't be read with {dialect}: {error}; a column's name is a short text "
                 "(input.csv). Fix the header."
             ) from error
-        if len(start) == BLOCKS[0] and len("".join(names)) + len(names) >= len(text.rstrip("\n")) - 1:
-            raise too_long(file, BLOCKS[0], dialect)
+        if len(start) == _START_BYTES and len("".join(names)) + len(names) >= len(text.rstrip("\n")) - 1:
+            raise too_long(file, _START_BYTES, dialect)
         refuse_wide(file.shown, len(names))
         if not dialect.header:
             return tuple(f"column_{number}" for number in range(1, len(names) + 1))
@@ -222,7 +223,7 @@ class CsvReader:
         read, parse, convert = arrow_options(known, schema, self._asked)
         last = LastRow(known.dialect, len(known.names), gaps)
         parse.invalid_row_handler = last.note
-        most_blocks = None if known.block_bytes == BLOCKS[0] else _MOST_BLOCKS
+        most_blocks = None if 32 * known.block_bytes <= AHEAD_BYTES else _MOST_BLOCKS
         with self._files.open(file) as opened:
             stream = utf8_stream(opened, known.dialect, file.shown, watch)
             stoppable = StoppableFile(last.behind(stream), known.block_bytes, most_blocks)
