@@ -19,9 +19,13 @@ from promptmill.output.report.histograms import Floats
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
 
+_INCH_POINTS = 72
 _SIZE_INCHES = (4.6, 2.5)
 _FONT_POINTS = 10.5  # of a plot 331 points wide: on a phone a point is about a pixel
+_LETTER_POINTS = 0.62 * _FONT_POINTS  # a digit of most fonts without serifs
+_LINE_POINTS = 1.45 * _FONT_POINTS
 INK, _MUTED, _GRID, ACCENT, SECOND, BAD = (f"#0000{number:02x}" for number in range(1, 7))
 _VARIABLES = {INK: "ink", _MUTED: "muted", _GRID: "line", ACCENT: "accent", SECOND: "second", BAD: "bad"}
 _TICK_SHARE = 1 / 6  # of an axis, between two labels
@@ -70,15 +74,38 @@ def draw_svg(label: str, caption: str, draw: "Callable[[Axes], None]", height: f
     from matplotlib.ticker import MaxNLocator
 
     with rc_context(cast(Any, _STYLE)):
-        figure = Figure(figsize=(_SIZE_INCHES[0], height), layout="constrained")
+        figure = Figure(figsize=(_SIZE_INCHES[0], height))
         axes = figure.subplots()
         axes.grid(axis="y")
         axes.yaxis.set_major_locator(MaxNLocator(4))
         axes.yaxis.set_major_formatter(lambda value, _: compact(value))
         draw(axes)
+        left, right, below, above = (points / _INCH_POINTS for points in _room(axes))
+        wide = _SIZE_INCHES[0]
+        figure.subplots_adjust(left / wide, below / height, 1 - right / wide, 1 - above / height)
         sink = io.StringIO()
         FigureCanvasSVG(figure).print_svg(sink, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     return _adapt(sink.getvalue(), f"{label}. {caption}")
+
+
+def _room(axes: "Axes") -> tuple[float, float, float, float]:
+    """Points left of the axes, right of them, below and above, for what is written there.
+
+    We go by the number of characters: matplotlib would draw each text to measure it, which takes as long as all the rest,
+    and would measure a font of its own and not the page's.
+    """
+    rows = _longest(axes.yaxis) + 6 + (_LINE_POINTS if axes.get_ylabel() else 0)
+    columns = _longest(axes.xaxis)
+    below = (_LINE_POINTS if columns else 0) + (_LINE_POINTS if axes.get_xlabel() else 0) + 3
+    legend = axes.get_legend()
+    named = 0 if legend is None else ceil(len(legend.get_texts()) / 2)  # two beside each other
+    return rows, max(columns / 2, 6), below, max(named * _LINE_POINTS * 1.2, _LINE_POINTS * 0.8)
+
+
+def _longest(axis: "Axis") -> float:
+    """The points that the longest label of an axis takes."""
+    labels = axis.get_major_formatter().format_ticks([float(place) for place in axis.get_ticklocs()])
+    return max(map(len, labels), default=0) * _LETTER_POINTS
 
 
 def _adapt(svg: str, alt: str) -> Markup:

@@ -4,6 +4,7 @@ Autoescape is on, since rows and answers may hold anything. Plots are SVG in the
 """
 
 from collections.abc import Mapping
+from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
 from typing import Any
@@ -50,10 +51,7 @@ def render_report(
     `unknown` counts this run's answers of a shape that nobody knows, by their shortened text; `retries` the attempts that
     another followed, by kind of failure and time in seconds since the epoch.
     """
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    environment.filters.update({"amount": amount, "count": count, "percent": percent, "usd": usd})
-    template = environment.from_string(files("promptmill.output.report").joinpath("page.html.j2").read_text())
-    return template.render(
+    return _template().render(
         job=job,
         manifest=manifest,
         data=data,
@@ -72,6 +70,13 @@ def render_report(
         url=public_url(job.output.url),
         level=LEVEL,
     )
+
+
+@cache
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    environment.filters.update({"amount": amount, "count": count, "percent": percent, "usd": usd})
+    return environment.from_string(files("promptmill.output.report").joinpath("page.html.j2").read_text())
 
 
 def _plots(
