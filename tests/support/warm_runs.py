@@ -19,6 +19,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,17 @@ START_SECONDS = 120.0
 ENGINE = "prefect.engine"
 COMMAND = "flows"
 READ_AT_IMPORT = ("PREFECT_", "PYTHON", "ARROW_", "COVERAGE_", "LD_", "HOME", "PATH")  # names of variables begin so
+LATER = (  # what nearly every run imports on its way
+    "anyio._backends._asyncio",
+    "coolname.data",
+    "graphviz",
+    "prefect.concurrency._asyncio",
+    "prefect.runner",
+    "prefect.task_engine",
+    "pyarrow.dataset",
+    "tiktoken.load",
+)
+LATER_IN_COMMANDS = ("fastapi", "flows.command.commands_for_a_run", "flows.command.other_commands", "typer")
 OF_A_RUN = "PREFECT__"  # what the worker says to one run alone
 
 
@@ -99,6 +111,15 @@ def _import_for(module: str) -> None:
     import flows.online_inference  # noqa: I001
     import flows.batch_inference  # noqa: F401
     import prefect.flow_engine  # noqa: F401
+    from promptmill.limits.pricing import prices_for
+    from promptmill.output.report.drawing import draw_svg
+    from promptmill.prompts.tokens import counter_for
+
+    for name in (*LATER, *(LATER_IN_COMMANDS if module == COMMAND else ())):
+        import_module(name)
+    prices_for("gpt-6-luna", None)  # which reads the table
+    counter_for("gpt-6-luna")  # which reads the tokenizer's file
+    draw_svg("", "", lambda axes: None)  # which imports matplotlib, and reads its fonts
 
 
 def _serve_run(connection: socket.socket, own: dict[str, str]) -> None:
