@@ -1,5 +1,6 @@
 """Finds the rows without an answer: renders every row and compares it with the answers and the live batches."""
 
+from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -30,23 +31,24 @@ class Survey:
     waits: NDArray[np.bool_]  # for each row whether it goes into the next batches
     tries: list[tuple[int, int, int]] = field(default_factory=list[tuple[int, int, int]])  # in the form of PlanRecord
     saved: list[str] = field(default_factory=list[str])  # names of the answer files that the look wrote
-    live: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])  # hash and number of each row that waits
-    # for an answer of a live batch
+    live_ids: "array[int]" = field(default_factory=lambda: array("Q"))  # hash of each row that waits for a live batch
+    live_numbers: "array[int]" = field(default_factory=lambda: array("q"))  # and its number
 
     def add(self, number: int, tried: int, bought: int, live_id: int | None = None) -> None:
         """Note a row without an answer; `live_id` is its hash if a live batch has it."""
         if live_id is None:
             self.waits[number] = True
         else:
-            self.live.append((live_id, number))
+            self.live_ids.append(live_id)
+            self.live_numbers.append(number)
         if tried or bought:
             self.tries.append((number, tried, bought))
 
     def finder(self) -> Callable[[NDArray[np.uint64]], NDArray[np.int64]]:
         """A function from row hashes to row numbers; `NOWHERE` for rows that no longer need an answer."""
-        order = sorted(self.live)
-        known = np.fromiter((live_id for live_id, _ in order), np.uint64, len(order))
-        numbers = np.fromiter((number for _, number in order), np.int64, len(order))
+        known, numbers = np.array(self.live_ids, np.uint64), np.array(self.live_numbers, np.int64)
+        order = np.lexsort((numbers, known))
+        known, numbers = known[order], numbers[order]
 
         def find(ids: NDArray[np.uint64]) -> NDArray[np.int64]:
             found = np.full(len(ids), NOWHERE, np.int64)
@@ -77,11 +79,11 @@ class PendingRows:
 
     def rows(self) -> tuple[NDArray[np.uint64], NDArray[np.uint32]]:
         """custom_id hashes and text tokens of all rows in unfinished chunks, also of answered rows and rows in batches."""
-        ids, texts = list[int](), list[int]()
+        ids, texts = array("Q"), array("I")
         for _, rendered in self._rendered():
-            ids += [hash_custom_id(request.custom_id) for request in rendered]
-            texts += [request.text_tokens if isinstance(request, Request) else 0 for request in rendered]
-        return np.fromiter(ids, np.uint64, len(ids)), np.fromiter(texts, np.uint32, len(texts))
+            ids.extend(hash_custom_id(request.custom_id) for request in rendered)
+            texts.extend(request.text_tokens if isinstance(request, Request) else 0 for request in rendered)
+        return np.array(ids, np.uint64), np.array(texts, np.uint32)
 
     def _rendered(self) -> Iterator[tuple[Chunk, list[Request | Unrendered]]]:
         plan, prepared = self.run.preflight.plan, self.run.prepared

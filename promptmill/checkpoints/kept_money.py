@@ -6,7 +6,7 @@ retried failure is part of the next answer's cost. So such a row has a least and
 we counted a row's tokens ourselves, its least is 0 and its most is our own count.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from promptmill.arrow import pc
 from promptmill.checkpoints.accounts import Cleaned
+from promptmill.checkpoints.held_rows import HeldRows
 from promptmill.checkpoints.index import hash_custom_id
 from promptmill.checkpoints.store import Listing, Store
 
@@ -34,7 +35,6 @@ _MONEY_COLUMNS = (
 )
 _STEP_USD = Decimal("1e-12")  # digits after the point in the money column
 _FAILED, _ESTIMATED, _BATCH, _SHARED, _CACHED = 1, 2, 4, 8, 16
-_FILES_AT_ONCE = 64
 _LOOKS = 5  # tries to read a folder while a run replaces its files
 
 _ROW = np.dtype(
@@ -95,44 +95,28 @@ class KeptSums:
 
 
 class KeptMoney:
-    """Adds up answers. Memory: 37 bytes for each answer whose row may come again."""
+    """Adds up answers, in bounded memory."""
 
     def __init__(self) -> None:
-        self._held: list[_Rows] = []
-        self._known: NDArray[np.uint64] | None = None
+        self._held = HeldRows(_ROW)
         self._sums = KeptSums()
 
     def add(self, answers: pa.Table) -> None:
-        """Take answers that may include copies."""
-        self._held.append(_rows_of(answers))
-        self._known = None
+        """Take answers that may include copies. Raises: StorageFailed."""
+        self._held.add(_rows_of(answers))
 
     def add_planned(self, answers: pa.Table) -> None:
-        """Take answers with no row twice; call it after all calls of `add`."""
-        if not self._held:
+        """Take answers with no row twice; call it after all calls of `add`. Raises: StorageFailed."""
+        if self._held.is_empty:
             _add(self._sums, _rows_of(answers, with_keys=False))
             return
-        if self._known is None:
-            self._known = np.unique(np.concatenate([rows["key"] for rows in self._held]))
         rows = _rows_of(answers)
-        is_held = np.isin(rows["key"], self._known)
-        _add(self._sums, rows[~is_held])
-        self._held.append(rows[is_held])
+        _add(self._sums, rows[~self._held.add_copies(rows)])
 
     def sums(self) -> KeptSums:
-        """The sums of all answers; call it once."""
-        if self._held:
-            rows = np.concatenate(self._held)
-            rows = rows[np.lexsort((rows["at"], rows["key"]))]
-            starts = np.flatnonzero(np.concatenate([[True], rows["key"][1:] != rows["key"][:-1]])) if len(rows) else []
-            sizes = np.diff(np.append(starts, len(rows)))
-            several = np.flatnonzero(sizes > 1)
-            is_single = np.ones(len(rows), np.bool_)
-            for group in several:
-                first, size = int(starts[group]), int(sizes[group])
-                is_single[first : first + size] = False
-                _add_group(self._sums, rows[first : first + size])
-            _add(self._sums, rows[is_single])
+        """The sums of all answers; call it once. Raises: StorageFailed."""
+        for rows in self._held.in_order():
+            _add_grouped(self._sums, rows)
         return self._sums
 
 
@@ -170,18 +154,13 @@ def _read_once(
     money, found = KeptMoney(), 0
     newest = {name: record.newest_at for record in cleaned for name in record.names}
     names = sorted(name for name in listing.sizes if name.endswith(".parquet") and name not in but)
-    for name, table in _loaded(store, names):
+    for name, table in store.load_all(names, _MONEY_COLUMNS):
         found += 1
         if name in newest:
             table = table.filter(pc.greater(table["answered_at"], newest[name]))  # noqa: PLW2901
         money.add(table)
     damaged = len(store.damaged.intersection(names))
     return money, damaged, len(names) - found - damaged
-
-
-def _loaded(store: Store, names: Sequence[str]) -> Iterator[tuple[str, pa.Table]]:
-    for first in range(0, len(names), _FILES_AT_ONCE):
-        yield from store.load_all(names[first : first + _FILES_AT_ONCE], _MONEY_COLUMNS)
 
 
 def _rows_of(answers: pa.Table, *, with_keys: bool = True) -> _Rows:
@@ -233,6 +212,16 @@ def _add(sums: KeptSums, rows: _Rows) -> None:
         tokens.cached += int(chosen["cached"].sum(dtype=np.int64))
         tokens.output += int(chosen["output"].sum(dtype=np.int64))
         tokens.steps += int(chosen["cost"].sum())
+
+
+def _add_grouped(sums: KeptSums, rows: _Rows) -> None:
+    """All answers of some rows, by row and oldest first."""
+    starts = np.flatnonzero(np.concatenate([[True], rows["key"][1:] != rows["key"][:-1]]))
+    sizes = np.diff(np.append(starts, len(rows)))
+    is_single = np.repeat(sizes == 1, sizes)
+    for group in np.flatnonzero(sizes > 1):
+        _add_group(sums, rows[starts[group] : starts[group] + sizes[group]])
+    _add(sums, rows[is_single])
 
 
 def _add_group(sums: KeptSums, rows: _Rows) -> None:

@@ -18,9 +18,9 @@ a sample, or from before rows were inserted.
 """
 
 import secrets
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import defaultdict, deque
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -151,8 +151,11 @@ class Store:
             raise CheckpointUnreadable(f"{self.storage.shown}/{name} holds the answers of other rows")
         return answers
 
-    def load_all(self, names: Sequence[str], columns: Sequence[str]) -> list[tuple[str, pa.Table]]:
-        """These columns of many files; leaves out files that can't be read."""
+    def load_all(self, names: Iterable[str], columns: Sequence[str]) -> Iterator[tuple[str, pa.Table]]:
+        """These columns of many files, in order, few files at once; leaves out files that can't be read.
+
+        Raises: StorageFailed, while it is iterated.
+        """
 
         def read(name: str) -> tuple[str, pa.Table] | None:
             try:
@@ -161,7 +164,12 @@ class Store:
                 return None
 
         with ThreadPoolExecutor(_READERS) as readers:
-            return [found for found in readers.map(read, names) if found is not None]
+            under_way: deque[Future[tuple[str, pa.Table] | None]] = deque()
+            for name in names:
+                under_way.append(readers.submit(read, name))
+                if len(under_way) > 2 * _READERS and (found := under_way.popleft().result()) is not None:
+                    yield found
+            yield from (found for future in under_way if (found := future.result()) is not None)
 
     def delete(self, names: Iterable[str]) -> None:
         """Remove objects; a missing object is no error. Raises: StorageFailed."""

@@ -5,10 +5,10 @@ SQLite's own temporary database, which leaves memory for the disk once it grows.
 """
 
 import sqlite3
-import tempfile
 from collections.abc import Iterable
 
 from promptmill.errors import DatasetError
+from promptmill.temporary_database import describe_full_disk, temporary_database
 
 # RETURNING would say all this in one statement, but SQLite knows it from 3.35 on, and some Pythons come with an older one
 _INSERT = "INSERT OR IGNORE INTO seen VALUES (?, 0)"
@@ -20,21 +20,15 @@ class EarlierKeys:
     """How often keys came before; calls may come from different threads, one at a time."""
 
     def __init__(self) -> None:
-        self._database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
-        self._database.execute("PRAGMA journal_mode = OFF")
-        self._database.execute("PRAGMA synchronous = OFF")
+        self._database = temporary_database()
         self._database.execute("CREATE TABLE seen (key BLOB PRIMARY KEY, earlier INTEGER) WITHOUT ROWID")
-        self._database.execute("BEGIN")
 
     def add(self, keys: Iterable[bytes]) -> list[int]:
         """For each of the next keys, how many keys before it are equal. Raises: DatasetError when the disk is full."""
         try:
             return [self._add(key) for key in keys]
         except sqlite3.OperationalError as error:
-            raise DatasetError(
-                f"{tempfile.gettempdir()} takes no more of what is kept to find equal rows ({error}). Free space there, or "
-                "set SQLITE_TMPDIR to a folder with more."
-            ) from error
+            raise DatasetError(describe_full_disk(error, "find equal rows")) from error
 
     def _add(self, key: bytes) -> int:
         run = self._database.execute

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from promptmill.job.spec import Job
 
 HEAD_ROWS = 2_000  # rows that are planned and checked before the first request; a fraction of a second
-MOST_UNPLANNED = 64  # answer files that no plan is known for; each row in them takes 12 bytes until the run ends
+MOST_UNPLANNED = (
+    64  # answer files that no plan is known for; each of their rows lies in a temporary database until the run ends
+)
 
 
 @dataclass(frozen=True, slots=True)

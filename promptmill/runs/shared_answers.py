@@ -17,6 +17,7 @@ from promptmill.arrow import pc
 from promptmill.checkpoints.answer_files import ANSWERS, REQUEST_DIGEST_CHARACTERS, ZERO_USD
 from promptmill.errors import CheckpointUnreadable
 from promptmill.planning.plan import Chunk
+from promptmill.temporary_database import temporary_database
 
 _TAKEN = (
     "kind",
@@ -101,8 +102,5 @@ def taken_answer(custom_id: str, given: Mapping[str, Any]) -> dict[str, Any]:
 @contextmanager
 def shared_answers() -> Generator[SharedAnswers]:
     """A place for the answers that rows take from others; it is gone at the end of the block."""
-    with closing(sqlite3.connect("", isolation_level=None)) as database:
-        database.execute("PRAGMA journal_mode = OFF")
-        database.execute("PRAGMA synchronous = OFF")
-        database.execute("BEGIN")
+    with closing(temporary_database()) as database:
         yield SharedAnswers(database)

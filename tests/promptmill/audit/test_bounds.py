@@ -205,6 +205,33 @@ def failure(custom_id: str, usd: str, at: float) -> Failure:
 A, B = f"{'a' * 32}-{'1' * 8}", f"{'b' * 32}-{'2' * 8}"
 
 
+@given(
+    st.lists(st.lists(st.tuples(st.sampled_from("abcd"), st.booleans(), st.integers(1, 3), st.integers(1, 3)))),
+    st.dictionaries(st.sampled_from("abcdef"), st.tuples(st.booleans(), st.integers(1, 3), st.integers(1, 3))),
+)
+def test_planned_answers_count_as_any_others_do(
+    files: list[list[tuple[str, bool, int, int]]], planned: dict[str, tuple[bool, int, int]]
+) -> None:
+    """In whatever files copies of an answer lie, and whichever of them a run reads as it publishes."""
+
+    def results(rows: list[tuple[str, bool, int, int]]) -> pa.Table:
+        made = [
+            (failure if is_failure else answer)(f"{name * 32}-{name * 8}", str(usd), at)
+            for name, is_failure, usd, at in rows
+        ]
+        return answers_table(made)
+
+    chunk = results([(name, *rest) for name, rest in planned.items()])
+    apart, together = KeptMoney(), KeptMoney()
+    for rows in files:
+        apart.add(results(rows))
+        together.add(results(rows))
+    apart.add_planned(chunk)
+    together.add(chunk)
+
+    assert apart.sums() == together.sums()
+
+
 @pytest.mark.parametrize(
     ("files", "known", "at_most"),
     [

@@ -1,0 +1,24 @@
+"""SQLite's own temporary database, for what grows by the row: it leaves memory for the disk once it grows.
+
+It has no name, nobody else sees it, and it is gone when its connection is closed.
+"""
+
+import sqlite3
+import tempfile
+
+
+def temporary_database() -> sqlite3.Connection:
+    """A connection for one thread at a time, within a transaction that is never committed."""
+    database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+    database.execute("PRAGMA journal_mode = OFF")
+    database.execute("PRAGMA synchronous = OFF")
+    database.execute("BEGIN")
+    return database
+
+
+def describe_full_disk(error: sqlite3.OperationalError, purpose: str) -> str:
+    """The words for an error of the database, which is nearly always a full disk; `purpose`: "find equal rows"."""
+    return (
+        f"{tempfile.gettempdir()} takes no more of what is kept to {purpose} ({error}). Free space there, or set "
+        "SQLITE_TMPDIR to a folder with more."
+    )
