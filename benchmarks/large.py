@@ -1,7 +1,8 @@
 """A very large run: its memory over time, Prefect's database, the checkpoints, and the finished run started again.
 
-`python -m benchmarks large [rows] [processes] [folder] [parquet|csv|jsonl]` answers ten million rows, unless told otherwise,
-with a Prefect server and against a server that answers at once and costs next to no CPU (bare_server.py).
+`python -m benchmarks large [rows] [processes] [folder] [parquet|csv|jsonl] [id column]` answers ten million rows, unless told
+otherwise, with a Prefect server and against a server that answers at once and costs next to no CPU (bare_server.py).
+The rows have the id column `id`, unless it is given as an empty text.
 The folder keeps the input, the output and Prefect's database; the same command over it goes on after a kill.
 """
 
@@ -27,19 +28,19 @@ _LINES = 40  # of memory over time
 _MEGABYTE = 10**6
 
 
-def main(rows: str = str(ROWS), processes: str = "1", folder: str = "", kind: str = "parquet") -> None:
+def main(rows: str = str(ROWS), processes: str = "1", folder: str = "", kind: str = "parquet", ids: str = "id") -> None:
     """Run it, watch it, and run it again."""
     with tempfile.TemporaryDirectory() as name:
         place = Path(folder or name)
-        _measure(place, int(rows), int(processes), kind)
+        _measure(place, int(rows), int(processes), kind, ids)
 
 
-def _measure(place: Path, rows: int, processes: int, kind: str) -> None:
+def _measure(place: Path, rows: int, processes: int, kind: str, ids: str) -> None:
     data = place / f"rows.{kind}"
     if not data.exists():
         write_reviews(data, rows, _CHARACTERS)
     home = place / "prefect"
-    job = write_job(place, data, processes=processes)
+    job = write_job(place, data, processes=processes, input={"url": str(data), "id_column": ids or None})
     with prefect_server(home, log=place / "server.log") as api_url, _provider() as base_url:
         server = ServerLooks(api_url)
         with Watcher(server.look, every_seconds=_LOOK_SECONDS):
