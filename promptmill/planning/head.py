@@ -5,9 +5,7 @@ from dataclasses import dataclass
 from promptmill.job.spec import Job
 
 HEAD_ROWS = 2_000  # rows that are planned and checked before the first request; a fraction of a second
-MOST_UNPLANNED = (
-    64  # answer files that no plan is known for; each of their rows lies in a temporary database until the run ends
-)
+MOST_UNPLANNED = 64  # answer files that no plan is known for; the run keeps their rows in a temporary database
 
 
 @dataclass(frozen=True, slots=True)
