@@ -6,6 +6,9 @@ It has no name, nobody else sees it, and it is gone when its connection is close
 import sqlite3
 import tempfile
 
+import numpy as np
+from numpy.typing import NDArray
+
 
 def temporary_database() -> sqlite3.Connection:
     """A connection for one thread at a time, within a transaction that is never committed."""
@@ -14,6 +17,11 @@ def temporary_database() -> sqlite3.Connection:
     database.execute("PRAGMA synchronous = OFF")
     database.execute("BEGIN")
     return database
+
+
+def signed(hashes: NDArray[np.uint64]) -> list[int]:
+    """Hashes of 64 bits as SQLite takes them, with a sign."""
+    return hashes.astype("<u8").view("<i8").tolist()
 
 
 def describe_full_disk(error: sqlite3.OperationalError, purpose: str) -> str:

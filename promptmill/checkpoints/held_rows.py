@@ -3,15 +3,15 @@
 import sqlite3
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from promptmill.errors import StorageFailed
-from promptmill.temporary_database import describe_full_disk, temporary_database
+from promptmill.temporary_database import describe_full_disk, signed, temporary_database
 
 _ROWS_AT_ONCE = 50_000
+_ENDS = np.uint64(2**20)  # of keys, which are hashes: most rows that aren't held are told by theirs, without a look-up
 _IN_ORDER = (
     "SELECT row FROM (SELECT key, at, 0 AS turn, row FROM held UNION ALL SELECT key, at, 1 AS turn, row FROM copies) "
     "ORDER BY key, at, turn"
@@ -25,6 +25,7 @@ class HeldRows:
         self._kind = kind
         self._database: sqlite3.Connection | None = None
         self._is_sorted = False
+        self._has_end = np.zeros(int(_ENDS), np.bool_)  # whether a held key ends so
 
     @property
     def is_empty(self) -> bool:
@@ -36,6 +37,7 @@ class HeldRows:
         if len(rows):
             with self._running() as run:
                 self._insert(run, "held", rows)
+            self._has_end[rows["key"] % _ENDS] = True
 
     def add_copies(self, rows: NDArray[np.void]) -> NDArray[np.bool_]:
         """Hold those rows whose keys are held already; returns which these are. Raises: StorageFailed."""
@@ -44,7 +46,8 @@ class HeldRows:
                 run.execute("CREATE INDEX by_key ON held (key)")
                 self._is_sorted = True
             look = "SELECT EXISTS (SELECT 1 FROM held WHERE key = ?)"
-            found = np.array([run.execute(look, (key,)).fetchone()[0] for key in _signed(rows)], np.bool_)
+            found = self._has_end[rows["key"] % _ENDS]
+            found[found] = [run.execute(look, (key,)).fetchone()[0] for key in signed(rows["key"][found])]
             self._insert(run, "copies", rows[found])
         return found
 
@@ -68,7 +71,7 @@ class HeldRows:
     def _insert(self, run: sqlite3.Connection, table: str, rows: NDArray[np.void]) -> None:
         data, size = rows.tobytes(), self._kind.itemsize
         pieces = (data[start : start + size] for start in range(0, len(data), size))
-        values = zip(_signed(rows), rows["at"].tolist(), pieces, strict=True)
+        values = zip(signed(rows["key"]), rows["at"].tolist(), pieces, strict=True)
         run.executemany(f"INSERT INTO {table} VALUES (?, ?, ?)", values)  # noqa: S608 - one of our two tables
 
     @contextmanager
@@ -83,8 +86,3 @@ class HeldRows:
             raise StorageFailed(
                 f"{describe_full_disk(error, 'add up what answers cost')} Every answer is kept."
             ) from error
-
-
-def _signed(rows: NDArray[np.void]) -> list[Any]:
-    """The keys as SQLite takes them, of 64 bits with a sign."""
-    return rows["key"].astype("<u8").view("<i8").tolist()

@@ -17,7 +17,7 @@ from promptmill.arrow import pc
 from promptmill.checkpoints.answer_files import ANSWERS, merge_answers, without_references
 from promptmill.checkpoints.store import Store
 from promptmill.errors import CheckpointUnreadable, StorageFailed
-from promptmill.temporary_database import describe_full_disk, temporary_database
+from promptmill.temporary_database import describe_full_disk, signed, temporary_database
 
 _FIND = "SELECT rowid, file FROM answers WHERE hash = ?"
 
@@ -37,7 +37,7 @@ class AnswerIndex:
             run.execute("CREATE TABLE answers (hash INTEGER, file INTEGER)")
             for name, table in store.load_all(names, ["custom_id"]):
                 number = len(self._names)
-                hashes = _signed([hash_custom_id(custom_id) for custom_id in table["custom_id"].to_pylist()])
+                hashes = _hashes(table["custom_id"].to_pylist())
                 run.executemany("INSERT INTO answers VALUES (?, ?)", ((value, number) for value in hashes))
                 self._names.append(name)
                 self._ends.append(len(hashes) + (self._ends[-1] if self._ends else 0))
@@ -54,7 +54,7 @@ class AnswerIndex:
             return ANSWERS.empty_table()
         numbers = set[int]()
         with self._running() as run:
-            for value in _signed([hash_custom_id(custom_id) for custom_id in custom_ids]):
+            for value in _hashes(custom_ids):
                 for place, number in run.execute(_FIND, (value,)):
                     self._asked[(place - 1) // 8] |= 1 << ((place - 1) % 8)
                     numbers.add(number)
@@ -72,7 +72,7 @@ class AnswerIndex:
         """For each of these rows, whether a loose file seems to have an answer."""
         if not self._count:
             return np.zeros(len(custom_ids), np.bool_)
-        hashes = _signed([hash_custom_id(custom_id) for custom_id in custom_ids])
+        hashes = _hashes(custom_ids)
         with self._running() as run:
             found = [run.execute(_FIND, (value,)).fetchone() is not None for value in hashes]
         return np.array(found, np.bool_)
@@ -106,9 +106,8 @@ class AnswerIndex:
         return table
 
 
-def _signed(hashes: Sequence[int]) -> list[int]:
-    """Hashes as SQLite takes them, of 64 bits with a sign."""
-    return np.fromiter(hashes, np.uint64, len(hashes)).view(np.int64).tolist()
+def _hashes(custom_ids: Sequence[str]) -> list[int]:
+    return signed(np.fromiter(map(hash_custom_id, custom_ids), np.uint64, len(custom_ids)))
 
 
 def hash_custom_id(custom_id: str) -> int:
