@@ -5,9 +5,13 @@ It has no name, nobody else sees it, and it is gone when its connection is close
 
 import sqlite3
 import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
+
+from promptmill.errors import PromptmillError
 
 
 def temporary_database() -> sqlite3.Connection:
@@ -24,9 +28,13 @@ def signed(hashes: NDArray[np.uint64]) -> list[int]:
     return hashes.astype("<u8").view("<i8").tolist()
 
 
-def describe_full_disk(error: sqlite3.OperationalError, purpose: str) -> str:
-    """The words for an error of the database, which is nearly always a full disk; `purpose`: "find equal rows"."""
-    return (
-        f"{tempfile.gettempdir()} takes no more of what is kept to {purpose} ({error}). Free space there, or set "
-        "SQLITE_TMPDIR to a folder with more."
-    )
+@contextmanager
+def telling_of_a_full_disk(kind: type[PromptmillError], purpose: str, comfort: str = "") -> Generator[None]:
+    """Raises: `kind` for an error of the database, which is nearly always a full disk; `purpose`: "find equal rows"."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise kind(
+            f"{tempfile.gettempdir()} takes no more of what is kept to {purpose} ({error}). Free space there, or set "
+            f"SQLITE_TMPDIR to a folder with more.{comfort}"
+        ) from error

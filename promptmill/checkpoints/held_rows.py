@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from promptmill.errors import StorageFailed
-from promptmill.temporary_database import describe_full_disk, signed, temporary_database
+from promptmill.temporary_database import signed, telling_of_a_full_disk, temporary_database
 
 _ROWS_AT_ONCE = 50_000
 _ENDS = np.uint64(2**20)  # of keys, which are hashes: most rows that aren't held are told by theirs, without a look-up
@@ -76,13 +76,9 @@ class HeldRows:
 
     @contextmanager
     def _running(self) -> Generator[sqlite3.Connection]:
-        try:
+        with telling_of_a_full_disk(StorageFailed, "add up what answers cost", " Every answer is kept."):
             if self._database is None:
                 self._database = temporary_database()
                 for table in ("held", "copies"):
                     self._database.execute(f"CREATE TABLE {table} (key INTEGER, at REAL, row BLOB)")
             yield self._database
-        except sqlite3.OperationalError as error:
-            raise StorageFailed(
-                f"{describe_full_disk(error, 'add up what answers cost')} Every answer is kept."
-            ) from error

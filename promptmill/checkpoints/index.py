@@ -17,7 +17,7 @@ from promptmill.arrow import pc
 from promptmill.checkpoints.answer_files import ANSWERS, merge_answers, without_references
 from promptmill.checkpoints.store import Store
 from promptmill.errors import CheckpointUnreadable, StorageFailed
-from promptmill.temporary_database import describe_full_disk, signed, temporary_database
+from promptmill.temporary_database import signed, telling_of_a_full_disk, temporary_database
 
 _FIND = "SELECT rowid, file FROM answers WHERE hash = ?"
 
@@ -90,11 +90,8 @@ class AnswerIndex:
     @contextmanager
     def _running(self) -> Generator[sqlite3.Connection]:
         """The database, for one thread at a time. Raises: StorageFailed when the disk is full."""
-        try:
-            with self._lock:
-                yield self._database
-        except sqlite3.OperationalError as error:
-            raise StorageFailed(f"{describe_full_disk(error, 'find answers')} Every answer is kept.") from error
+        with telling_of_a_full_disk(StorageFailed, "find answers", " Every answer is kept."), self._lock:
+            yield self._database
 
     def _load(self, number: int) -> pa.Table:
         """A file's answers. The last file stays in memory, since neighbouring chunks often need it too."""

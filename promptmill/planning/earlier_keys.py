@@ -4,11 +4,10 @@ A plan that grows while a run asks can't wait for the last row to know who share
 SQLite's own temporary database, which leaves memory for the disk once it grows.
 """
 
-import sqlite3
 from collections.abc import Iterable
 
 from promptmill.errors import DatasetError
-from promptmill.temporary_database import describe_full_disk, temporary_database
+from promptmill.temporary_database import telling_of_a_full_disk, temporary_database
 
 # RETURNING would say all this in one statement, but SQLite knows it from 3.35 on, and some Pythons come with an older one
 _INSERT = "INSERT OR IGNORE INTO seen VALUES (?, 0)"
@@ -25,10 +24,8 @@ class EarlierKeys:
 
     def add(self, keys: Iterable[bytes]) -> list[int]:
         """For each of the next keys, how many keys before it are equal. Raises: DatasetError when the disk is full."""
-        try:
+        with telling_of_a_full_disk(DatasetError, "find equal rows"):
             return [self._add(key) for key in keys]
-        except sqlite3.OperationalError as error:
-            raise DatasetError(describe_full_disk(error, "find equal rows")) from error
 
     def _add(self, key: bytes) -> int:
         run = self._database.execute

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from promptmill.planning import earlier_keys
 from promptmill.planning.earlier_keys import EarlierKeys
 
 _SINCE_3_35 = "RETURNING"  # Debian 11 has 3.34, and Python 3.11 of RHEL 8 takes the system's 3.26
@@ -20,7 +19,7 @@ def test_keys_are_counted_in_words_that_an_old_sqlite_knows(monkeypatch: pytest.
         return database
 
     real = sqlite3.connect
-    monkeypatch.setattr(earlier_keys.sqlite3, "connect", connect)
+    monkeypatch.setattr(sqlite3, "connect", connect)
     keys = EarlierKeys()
     counted = [*keys.add([b"a", b"b", b"a"]), *keys.add([b"c", b"a", b"b"])]
     keys.close()
